@@ -1,0 +1,66 @@
+"""Every error a user of Rewake can meet: one stable code, what happened, why, and what to do.
+
+RW1xxx configuration, RW2xxx deployments, RW3xxx execution, RW4xxx ingress, RW5xxx store. A code is never reused.
+The SDK-facing numbers of the service protocol (RT0007, 570 ...) are a separate matter and stay as they are.
+Each code has its title beside it here and a page under DOCS_BASE.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+DOCS_BASE = "https://rewake.dev/errors/"
+
+_INDENT = " " * len("RW2003  ")
+
+
+class ErrorCode(StrEnum):
+    """The stable codes. `title` is the one-line meaning, the same for every occurrence."""
+
+    title: str
+
+    def __new__(cls, code: str, title: str) -> ErrorCode:
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.title = title
+        return member
+
+    # RW1xxx configuration
+    APP_IMPORT_FAILED = "RW1001", "The app file or module could not be imported"
+    APP_NOT_FOUND = "RW1002", "No restate app or services were found in the file or module"
+
+    # RW2xxx deployments
+    WORKER_START_FAILED = "RW2001", "The worker process did not become ready"
+    WORKER_CLOSED = "RW2002", "The worker was used after it was closed"
+    DEPLOYMENT_UNREACHABLE = "RW2003", "The deployment could not be reached"
+    DISCOVERY_REFUSED = "RW2004", "The deployment answered discovery with an error"
+    DISCOVERY_INVALID = "RW2005", "The deployment's discovery answer could not be understood"
+
+
+class RewakeError(Exception):
+    """An error told to a user.
+
+    code: the stable code.   message: what happened, then on further lines why.   hint: what to do about it.
+    facts: ids and values for logs and JSON; never needed to understand the message.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, hint: str = "", **facts: Any) -> None:
+        super().__init__(code, message, hint)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.facts: dict[str, Any] = facts
+
+    def __str__(self) -> str:
+        lines = [*self.message.splitlines(), *self.hint.splitlines()]
+        return f"{self.code.value}  " + f"\n{_INDENT}".join(lines)
+
+    @property
+    def docs(self) -> str:
+        """The address of the page that explains this code."""
+        return DOCS_BASE + self.code.value
+
+    def to_json(self) -> dict[str, str]:
+        """The four fields every error body of ingress and admin carries."""
+        return {"code": self.code.value, "message": self.message, "hint": self.hint, "docs": self.docs}
