@@ -1,0 +1,209 @@
+"""The HTTP face of the scripted model server: the providers' routes and the control routes under `/_`.
+
+Provider routes parse, ask the script and render. Control routes let a test in another process (or language) count
+calls, hold and release them; client.py is their Python side. Started by server.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from types import ModuleType
+from typing import Any, cast
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from .request import ModelRequest
+from .rules import Failure
+from .script import Exchange, NoRuleMatches, Script
+from .wire import JsonObject, Wire, chat, gemini, responses
+
+WAIT_DEFAULT_S = 30.0
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def make_app(script: Script) -> Starlette:
+    """The ASGI app over a script."""
+
+    async def openai_responses(request: Request) -> Response:
+        return await _openai(request, script, responses)
+
+    async def openai_chat(request: Request) -> Response:
+        return await _openai(request, script, chat)
+
+    async def gemini_content(request: Request) -> Response:
+        return await _gemini(request, script)
+
+    provider_routes = [
+        Route(f"{prefix}{path}", handler, methods=["POST"])
+        for prefix in ("/v1", "")
+        for path, handler in (("/responses", openai_responses), ("/chat/completions", openai_chat))
+    ]
+    gemini_route = Route("/{version}/models/{call}", gemini_content, methods=["POST"])
+    return Starlette(routes=[*_control_routes(script), *provider_routes, gemini_route])
+
+
+async def _openai(http: Request, script: Script, module: ModuleType) -> Response:
+    wire = _wire(module)
+    try:
+        body = await _json_body(http)
+    except ValueError as problem:
+        return JSONResponse(wire.error(400, str(problem)), 400)
+    request = wire.parse(body, str(body.get("model", "")), bool(body.get("stream")))
+    return await _answer(http, script, wire, request)
+
+
+async def _gemini(http: Request, script: Script) -> Response:
+    wire = _wire(gemini)
+    model, _, method = str(http.path_params["call"]).partition(":")
+    if method not in ("generateContent", "streamGenerateContent"):
+        return JSONResponse(wire.error(404, f"The scripted model server does not know the method {method!r}."), 404)
+    try:
+        body = await _json_body(http)
+    except ValueError as problem:
+        return JSONResponse(wire.error(400, str(problem)), 400)
+    return await _answer(http, script, wire, wire.parse(body, model, method == "streamGenerateContent"))
+
+
+async def _answer(http: Request, script: Script, wire: Wire, request: ModelRequest) -> Response:
+    try:
+        exchange = script.take(request)
+    except NoRuleMatches as problem:
+        return JSONResponse(wire.error(400, str(problem)), 400)
+    if not await _client_waits(http, script, exchange):
+        script.finish(exchange, "abandoned")
+        return JSONResponse(wire.error(503, "The scripted model server stops."), 503)
+    answer = exchange.answer
+    assert answer is not None, "a chosen rule has an answer"
+    if isinstance(answer, Failure):
+        script.finish(exchange, "failed")
+        headers = {} if answer.retry_after_s is None else {"retry-after": f"{answer.retry_after_s:g}"}
+        return JSONResponse(wire.error(answer.status, answer.message), answer.status, headers)
+    script.finish(exchange, "answered")
+    if request.is_stream:
+        return StreamingResponse(wire.stream(request, answer, script.ids), media_type="text/event-stream")
+    return JSONResponse(wire.respond(request, answer, script.ids))
+
+
+async def _client_waits(http: Request, script: Script, exchange: Exchange) -> bool:
+    """Pass the gate with the client; False when the client hung up first, or the server stops."""
+    passed = asyncio.ensure_future(script.pass_gate(exchange))
+    left = asyncio.ensure_future(_disconnected(http))
+    try:
+        await asyncio.wait((passed, left), return_when=asyncio.FIRST_COMPLETED)
+        return not left.done() and passed.result()
+    finally:
+        passed.cancel()
+        left.cancel()
+        await asyncio.gather(passed, left, return_exceptions=True)
+
+
+async def _disconnected(http: Request) -> None:
+    while (await http.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _json_body(http: Request) -> JsonObject:
+    try:
+        body = await http.json()
+    except ValueError as problem:
+        raise ValueError(f"The body is not JSON: {problem}") from problem
+    if not isinstance(body, dict):
+        raise ValueError("The body is not a JSON object.")  # noqa: TRY004 - the client's mistake, not a wrong type here
+    return body
+
+
+def _wire(module: ModuleType) -> Wire:
+    # A module with these four functions is a Wire; mypy checks modules against protocols only by name.
+    return cast(Wire, module)
+
+
+def _control_routes(script: Script) -> list[Route]:
+    async def requests(http: Request) -> Response:
+        wanted = http.query_params.get("rule")
+        found = [exchange for exchange in script.exchanges() if wanted is None or exchange.rule == wanted]
+        return JSONResponse([exchange_json(exchange) for exchange in found])
+
+    async def counts(_: Request) -> Response:
+        return JSONResponse({name: asdict(count) for name, count in script.counts().items()})
+
+    async def hold(http: Request) -> Response:
+        script.hold(http.path_params["rule"])
+        return JSONResponse({"held": True})
+
+    async def release(http: Request) -> Response:
+        script.release(http.path_params["rule"])
+        return JSONResponse({"held": False})
+
+    async def reset(_: Request) -> Response:
+        script.reset()
+        return JSONResponse({})
+
+    async def wait(http: Request) -> Response:
+        return await _wait(http, script)
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"rules": [rule.name for rule in script.rules]})
+
+    return [
+        Route("/_health", health),
+        Route("/_requests", requests),
+        Route("/_counts", counts),
+        Route("/_wait/{rule}", _guarded(wait)),
+        Route("/_hold/{rule}", _guarded(hold), methods=["POST"]),
+        Route("/_release/{rule}", _guarded(release), methods=["POST"]),
+        Route("/_reset", reset, methods=["POST"]),
+    ]
+
+
+async def _wait(http: Request, script: Script) -> Response:
+    """Answer once the rule has that many calls held (default 1), asked or answered; 408 after `timeout_s`."""
+    rule = http.path_params["rule"]
+    gate = script.gate(rule)
+    wanted = {key: int(http.query_params[key]) for key in ("held", "asked", "answered") if key in http.query_params}
+    held = wanted.pop("held", 0 if wanted else 1)
+
+    def is_there() -> bool:
+        count = asdict(script.count(rule))
+        return gate.reached >= held and all(count[key] >= number for key, number in wanted.items())
+
+    timeout_s = float(http.query_params.get("timeout_s", WAIT_DEFAULT_S))
+    status = 200
+    try:
+        await asyncio.wait_for(script.wait_until(is_there), timeout_s)
+    except TimeoutError:
+        status = 408
+    return JSONResponse({"held": gate.reached, "waiting": gate.waiting} | asdict(script.count(rule)), status)
+
+
+def _guarded(handler: Handler) -> Handler:
+    async def guarded(http: Request) -> Response:
+        try:
+            return await handler(http)
+        except ValueError as problem:
+            return JSONResponse({"error": str(problem)}, 404)
+
+    return guarded
+
+
+def exchange_json(exchange: Exchange) -> JsonObject:
+    """A record as the control API shows it."""
+    request = exchange.request
+    return {
+        "number": exchange.number,
+        "rule": exchange.rule,
+        "outcome": exchange.outcome,
+        "at_ms": exchange.at_ms,
+        "api": request.api,
+        "model": request.model,
+        "system": request.system,
+        "last_user_text": request.last_user_text,
+        "tools": list(request.tools),
+        "tool_results": [asdict(result) for result in request.tool_results],
+        "messages": [asdict(message) for message in request.messages],
+        "body": request.body,
+    }

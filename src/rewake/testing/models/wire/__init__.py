@@ -1,0 +1,100 @@
+"""The providers' wire formats, one module each: parse a body, render an answer, whole or streamed, and an error.
+
+Each module offers the same four functions (see `Wire`); app.py routes to them. Pure: bytes and HTTP stay in app.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from secrets import token_hex
+from typing import Any, Protocol
+
+from ..request import ModelRequest
+from ..rules import Text, ToolCalls
+
+JsonObject = dict[str, Any]
+TEXT_PIECE_CHARS = 12
+
+
+class Wire(Protocol):
+    """What a wire module offers."""
+
+    def parse(self, body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
+        """The normalised request. `model` and `is_stream` come from the path where a provider puts them there."""
+
+    def respond(self, request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> JsonObject:
+        """The whole response body."""
+
+    def stream(self, request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> Iterator[str]:
+        """The server-sent events, one string each."""
+
+    def error(self, status: int, message: str) -> JsonObject:
+        """An error body in the provider's shape."""
+
+
+class Ids:
+    """Ids that are unique among servers too: a conversation kept in a session may meet a second server."""
+
+    def __init__(self) -> None:
+        self._run = token_hex(4)
+        self._count = count(1)
+
+    def next(self, prefix: str) -> str:
+        """A fresh id such as `call_1f00ba4a_000003`."""
+        return f"{prefix}_{self._run}_{next(self._count):06}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Usage of one call."""
+
+    input: int
+    output: int
+
+    @property
+    def total(self) -> int:
+        """Both directions."""
+        return self.input + self.output
+
+
+def tokens_of(request: ModelRequest, answer: Text | ToolCalls) -> Tokens:
+    """What the answer says, or about a token per four characters: plausible and always the same."""
+    asked = len(request.system) + sum(len(message.text) for message in request.messages)
+    given = len(answer.text)
+    if isinstance(answer, ToolCalls):
+        given += sum(len(call.name) + len(str(call.arguments)) for call in answer.calls)
+    estimate = Tokens(asked // 4 + 1, given // 4 + 1)
+    return Tokens(
+        estimate.input if answer.input_tokens is None else answer.input_tokens,
+        estimate.output if answer.output_tokens is None else answer.output_tokens,
+    )
+
+
+def pieces_of(text: str) -> Iterator[str]:
+    """The text as a stream would cut it; nothing for ''."""
+    for start in range(0, len(text), TEXT_PIECE_CHARS):
+        yield text[start : start + TEXT_PIECE_CHARS]
+
+
+def text_of(content: Any) -> str:
+    """The text of a content field: a string, a list of parts, or nothing."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    parts = [part if isinstance(part, str) else part.get("text") or part.get("refusal") or "" for part in content]
+    return "\n".join(part for part in parts if part)
+
+
+def arguments_of(raw: Any) -> JsonObject:
+    """Tool arguments as an object; what is not one is kept under the key `_raw`."""
+    try:
+        value = json.loads(raw) if isinstance(raw, str) else raw
+    except ValueError:
+        value = raw
+    if value is None or value == "":
+        return {}
+    return value if isinstance(value, dict) else {"_raw": value}
