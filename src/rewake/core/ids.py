@@ -1,0 +1,179 @@
+"""Ids: the bytes the engine keeps and the strings users, SDKs and clients see.
+
+An invocation id is 24 bytes, an 8-byte partition key and a 16-byte unique part. Ids of one object key or one service
+share the partition key, so their rows stand together. The unique part is a ULID, or a hash where the same call must get
+the same id (workflow runs, idempotency keys). Nothing random is drawn here: the caller brings the bytes.
+Strings are the public format: prefix, `_`, codec version `1`, base 62. InvalidId says why a string is none.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from typing import Final, NewType
+
+import xxhash
+
+InvocationId = NewType("InvocationId", bytes)
+DeploymentId = NewType("DeploymentId", bytes)
+
+INVOCATION_ID_SIZE: Final = 24
+ULID_SIZE: Final = 16
+ULID_RANDOM_SIZE: Final = 10
+
+_PARTITION_KEY_SIZE: Final = 8
+_TIMESTAMP_SIZE: Final = 6
+_SIGNAL_INDEX_SIZE: Final = 4
+
+_CODEC_VERSION: Final = "1"
+_INVOCATION: Final = "inv"
+_DEPLOYMENT: Final = "dp"
+_AWAKEABLE: Final = "sign"
+
+_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_DIGIT_OF: Final = {digit: value for value, digit in enumerate(_DIGITS)}
+_BASE: Final = len(_DIGITS)
+_UINT64_DIGITS: Final = 11
+_UINT128_DIGITS: Final = 22
+
+
+class InvalidId(ValueError):
+    """A string that is no id of the kind asked for. `reason` is worded as public clients know it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+# Invocation ids
+
+
+def new_invocation_id(key: str | None, service: str, ulid: bytes) -> InvocationId:
+    """Id of an invocation nobody asked for before. `key` is None for plain services; `ulid` comes from `ulid_bytes`."""
+    return InvocationId(partition_key(key, service) + ulid)
+
+
+def workflow_invocation_id(workflow: str, key: str, *, scope: str | None = None) -> InvocationId:
+    """Id of the one run of `workflow` with `key`."""
+    return InvocationId(partition_key(key, workflow) + _hashed("wf", scope, workflow, key))
+
+
+def idempotent_invocation_id(
+    service: str, key: str | None, handler: str, idempotency_key: str, *, scope: str | None = None
+) -> InvocationId:
+    """Id that all calls of this handler with `idempotency_key` share."""
+    return InvocationId(partition_key(key, service) + _hashed("ik", scope, service, key, handler, idempotency_key))
+
+
+def invocation_id_to_str(invocation_id: bytes) -> str:
+    """The public form, `inv_1` and 33 digits."""
+    head = _base62(invocation_id[:_PARTITION_KEY_SIZE], _UINT64_DIGITS)
+    return f"{_INVOCATION}_{_CODEC_VERSION}{head}{_base62(invocation_id[_PARTITION_KEY_SIZE:], _UINT128_DIGITS)}"
+
+
+def invocation_id_from_str(text: str) -> InvocationId:
+    """The id `text` names. Raises InvalidId."""
+    digits = _digits_of(text, _INVOCATION)
+    if len(digits) != _UINT64_DIGITS + _UINT128_DIGITS:
+        raise InvalidId("bad length")
+    head = _from_base62(digits[:_UINT64_DIGITS], _PARTITION_KEY_SIZE)
+    return InvocationId(head + _from_base62(digits[_UINT64_DIGITS:], ULID_SIZE))
+
+
+def random_seed_of(invocation_id: bytes) -> int:
+    """The u64 every attempt of this invocation seeds its random numbers with."""
+    return int.from_bytes(hashlib.blake2b(invocation_id, digest_size=8).digest(), "big")
+
+
+def partition_key(key: str | None, service: str) -> bytes:
+    """Leading 8 bytes of an invocation id: from the key as the server computes it, or from the service's name."""
+    hashed = service.encode() if key is None else key.encode() + b"\xff"
+    return xxhash.xxh3_64_digest(hashed)
+
+
+def _hashed(tag: str, *parts: str | None) -> bytes:
+    text = ",".join([tag, *(part for part in parts if part is not None)])
+    return hashlib.sha256(text.encode()).digest()[:ULID_SIZE]
+
+
+# Other ids
+
+
+def ulid_bytes(now_ms: int, random: bytes) -> bytes:
+    """16 bytes that sort by time: 48 bits of milliseconds, then the caller's 10 random bytes."""
+    if len(random) != ULID_RANDOM_SIZE:
+        raise ValueError(f"a ULID needs {ULID_RANDOM_SIZE} random bytes, got {len(random)}")
+    return now_ms.to_bytes(_TIMESTAMP_SIZE, "big") + random
+
+
+def deployment_id_to_str(deployment_id: bytes) -> str:
+    """The public form, `dp_1` and 22 digits."""
+    return f"{_DEPLOYMENT}_{_CODEC_VERSION}{_base62(deployment_id, _UINT128_DIGITS)}"
+
+
+def deployment_id_from_str(text: str) -> DeploymentId:
+    """The id `text` names. Raises InvalidId."""
+    digits = _digits_of(text, _DEPLOYMENT)
+    if len(digits) != _UINT128_DIGITS:
+        raise InvalidId("bad length")
+    return DeploymentId(_from_base62(digits, ULID_SIZE))
+
+
+def awakeable_id_format(invocation_id: bytes, signal_index: int) -> str:
+    """The string an SDK builds for its awakeable with `signal_index`."""
+    packed = invocation_id + signal_index.to_bytes(_SIGNAL_INDEX_SIZE, "big")
+    return f"{_AWAKEABLE}_{_CODEC_VERSION}{base64.urlsafe_b64encode(packed).rstrip(b'=').decode()}"
+
+
+def awakeable_id_parse(text: str) -> tuple[InvocationId, int]:
+    """Invocation and signal index of an awakeable. Raises InvalidId, also for the `prom_` ids of old protocols."""
+    digits = _digits_of(text, _AWAKEABLE).rstrip("=")
+    if "+" in digits or "/" in digits:
+        raise InvalidId("bad format")
+    try:
+        packed = base64.b64decode(digits + "=" * (-len(digits) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidId("bad format") from None
+    if len(packed) != INVOCATION_ID_SIZE + _SIGNAL_INDEX_SIZE:
+        raise InvalidId("bad length")
+    return InvocationId(packed[:INVOCATION_ID_SIZE]), int.from_bytes(packed[INVOCATION_ID_SIZE:], "big")
+
+
+# Encoding
+
+
+def _digits_of(text: str, prefix: str) -> str:
+    """What follows the prefix and the codec version, once both are as expected."""
+    found, separator, versioned = text.partition("_")
+    if not separator:
+        raise InvalidId("bad format")
+    if found != prefix:
+        raise InvalidId("id doesn't match the expected type")
+    if not versioned:
+        raise InvalidId("bad length")
+    if versioned[0] != _CODEC_VERSION:
+        raise InvalidId("unrecognized codec version")
+    return versioned[1:]
+
+
+def _base62(data: bytes, width: int) -> str:
+    """`data` read as a little-endian number, in base 62, padded on the left."""
+    number = int.from_bytes(data, "little")
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, _BASE)
+        digits.append(_DIGITS[digit])
+    return "".join(reversed(digits))
+
+
+def _from_base62(digits: str, size: int) -> bytes:
+    number = 0
+    for digit in digits:
+        value = _DIGIT_OF.get(digit)
+        if value is None:
+            raise InvalidId(f"{digit!r} is not a base 62 digit")
+        number = number * _BASE + value
+    if number >> size * 8:
+        raise InvalidId("number is too large for its place")
+    return number.to_bytes(size, "little")
