@@ -1,0 +1,208 @@
+"""`python -m bench`: runs the comparison and prints it; `--help` lists the options.
+
+Rounds alternate between the peers, each peer alone on the machine and on an empty data folder, so that neither drift of the
+machine nor the other peer's background work falls on one of them. Prints a table and a line for each target, and writes all the
+figures to bench/results/. Exit code 0 whether or not the targets are met, 1 when an answer was wrong or missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bench import callers, processes, report, store_limit, waiting
+from bench.peers import REPOSITORY, RESTATE_PACKAGE, SCRATCH, Peer, PeerError, Restate, Rewake
+from bench.report import Row, Start
+from bench.works import TIMED, Spec
+
+RESULTS = REPOSITORY / "bench" / "results"
+WARM_UP_SECONDS = 0.5
+SETTLE_SECONDS = 1.0
+PACKAGES = ("restate-sdk", "hypercorn", "rewake", "apsw", "uvloop")
+
+
+class Bench:
+    """One run of the comparison: what is to be measured, and what has been so far."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.peers: list[Peer] = []
+        self.rows: list[Row] = []
+        self.starts: list[Start] = []
+        self.waits: list[waiting.Waiting] = []
+        self.limits: Sequence[store_limit.StoreLimit] = []
+        self.errors: list[str] = []
+
+    def run(self) -> None:
+        """Measures everything; what goes wrong is kept as an error, and the rest goes on."""
+        self.find_peers()
+        for number in range(1, self.options.rounds + 1):
+            for peer in self.peers:
+                say(f"round {number} of {self.options.rounds}: {peer.name}")
+                self.guarded(peer, self.measure_round)
+        if self.options.waiting:
+            for peer in self.peers:
+                say(f"{self.options.waiting} waiting invocations: {peer.name}")
+                self.guarded(peer, self.measure_waiting)
+        if not self.options.skip_store:
+            say("store alone")
+            self.limits = store_limit.measure(SCRATCH / "data" / "store")
+
+    def find_peers(self) -> None:
+        """The peers that were asked for; the real server is skipped with a line where it cannot be had."""
+        if Restate.name in self.options.peers:
+            try:
+                self.peers.append(Restate(self.options.hypercorn.split()))
+            except PeerError as error:
+                print(f"{Restate.name} skipped: {error}")
+        if Rewake.name in self.options.peers:
+            self.peers.append(Rewake())
+
+    def guarded(self, peer: Peer, measure: Callable[[Peer], None]) -> None:
+        """Starts the peer, measures, stops it whatever happens."""
+        try:
+            peer.start()
+            measure(peer)
+        except PeerError as error:
+            self.errors.append(str(error))
+            say(f"error: {error}")
+        finally:
+            peer.stop()
+
+    def measure_round(self, peer: Peer) -> None:
+        """Each work at each number of callers, once."""
+        time.sleep(SETTLE_SECONDS)
+        idle_mib = processes.memory_of(peer.processes()).mib
+        self.starts.append(Start(peer=peer.name, seconds=peer.first_answer_seconds, idle_mib=idle_mib))
+        counts: dict[str, int] = {}
+        for work in self.options.works:
+            for count in (1, callers.CALLERS_MAX):
+                for seconds in (WARM_UP_SECONDS, self.options.seconds):
+                    spec = Spec(port=peer.ingress_port, work=work, callers=count, seconds=seconds, counts=counts)
+                    row, outcome = callers.measure(peer, spec)
+                    counts = outcome.counts
+                    self.errors += [f"{peer.name}: {error}" for error in outcome.errors]
+                self.rows.append(row)
+
+    def measure_waiting(self, peer: Peer) -> None:
+        """The waiting invocations."""
+        measured = waiting.measure(peer, self.options.waiting)
+        self.waits.append(measured)
+        self.errors += [f"{peer.name}: {error}" for error in measured.errors]
+
+    def lines(self) -> list[str]:
+        """The whole report."""
+        rows = report.over_rounds(self.rows)
+        memory_kind = processes.memory_of(processes.process_tree([os.getpid()])).kind
+        text = [
+            *machine_lines(),
+            f"medians of {self.options.rounds} rounds; memory is {memory_kind} of all processes",
+            "",
+        ]
+        text += report.table(rows) if rows else []
+        text += ["", *self.start_lines()]
+        text += [limit.line() for limit in self.limits]
+        text += [measured.line() for measured in self.waits]
+        ratios = report.ratio_lines(rows, self.starts, Rewake.name, Restate.name)
+        text += ["", *ratios] if ratios else []
+        text += [f"error: {error}" for error in self.errors]
+        return text
+
+    def start_lines(self) -> list[str]:
+        """Start and idle memory of each peer, each round."""
+        text = []
+        for peer in self.peers:
+            starts = [start for start in self.starts if start.peer == peer.name]
+            seconds = ", ".join(f"{start.seconds:.2f}" for start in starts)
+            mib = ", ".join(f"{start.idle_mib:.0f}" for start in starts)
+            if starts:
+                text.append(f"{peer.name}: first answer after {seconds} s; idle memory {mib} MiB")
+        return text
+
+    def results(self) -> dict[str, Any]:
+        """All the figures, for the JSON file."""
+        return {
+            "machine": machine_lines(),
+            "options": vars(self.options),
+            "medians": [asdict(row) for row in report.over_rounds(self.rows)],
+            "rounds": [asdict(row) for row in self.rows],
+            "starts": [asdict(start) for start in self.starts],
+            "waiting": [asdict(measured) for measured in self.waits],
+            "store": [asdict(limit) for limit in self.limits],
+            "report": self.lines(),
+            "errors": self.errors,
+        }
+
+
+def machine_lines() -> list[str]:
+    """What this was measured on and with."""
+    versions = [f"{name} {version}" for name in PACKAGES if (version := installed_version(name))]
+    machine = f"{platform.system()} {platform.release()}, {os.cpu_count()} cores ({processor_name()})"
+    return [
+        f"{machine}, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}",
+        ", ".join([RESTATE_PACKAGE, *versions]),
+    ]
+
+
+def processor_name() -> str:
+    """The processor as the kernel calls it, or the architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.machine())
+
+
+def installed_version(name: str) -> str | None:
+    """The version of an installed package, or None."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def say(text: str) -> None:
+    """Progress, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Rewake beside restate-server, same app.")
+    parser.add_argument("--peers", nargs="+", choices=["restate", "rewake"], default=["restate", "rewake"])
+    parser.add_argument("--works", nargs="+", choices=TIMED, default=list(TIMED))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each timed row")
+    parser.add_argument("--waiting", type=int, default=10_000, metavar="COUNT", help="waiting invocations, 0 to skip")
+    parser.add_argument("--hypercorn", default="", metavar="OPTIONS", help="more options for it, as '--workers 2'")
+    parser.add_argument("--skip-store", action="store_true", help="leave the store's limit out")
+    parser.add_argument("--output", type=Path, default=None, metavar="FILE", help="JSON; default bench/results/")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Runs, prints, writes; gives the exit code."""
+    options = parse_options()
+    bench = Bench(options)
+    bench.run()
+    print("\n".join(bench.lines()))
+    output = options.output or RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(bench.results(), indent=1, default=str) + "\n")
+    say(f"all figures: {output}")
+    return 1 if bench.errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""The handlers both peers run: small enough that what is measured is the engine.
+
+Steps neither sleep nor call anything, they only have to be durable. Each answer is a function of the request, or of the
+key's earlier requests, so that the callers can check every one: see load.py. Run as `rewake run bench/app.py`, or on
+hypercorn as `bench.app:app`.
+"""
+
+from datetime import timedelta
+
+import restate
+
+WAIT_INACTIVITY = timedelta(seconds=1)
+"""How long a waiting invocation stays in the handler's process before it is suspended."""
+
+steps = restate.Service("Steps")
+counter = restate.VirtualObject("Counter")
+waiter = restate.Service("Waiter", inactivity_timeout=WAIT_INACTIVITY)
+
+
+async def pick_specialist(claim: int) -> str:
+    """The first step of route2: who answers."""
+    return "car" if claim % 2 else "medical"
+
+
+async def ask_specialist(specialist: str, claim: int) -> str:
+    """The second step of route2: the answer."""
+    return f"{specialist}:{claim}"
+
+
+async def plus_one(number: int) -> int:
+    """One of the steps of steps10, and the only one of keyed."""
+    return number + 1
+
+
+@steps.handler()
+async def route2(ctx: restate.Context, claim: int) -> str:
+    """Two durable steps, as a router that picks a specialist and asks it."""
+    specialist = await ctx.run_typed("Pick specialist", pick_specialist, claim=claim)
+    return await ctx.run_typed("Ask specialist", ask_specialist, specialist=specialist, claim=claim)
+
+
+@steps.handler()
+async def steps10(ctx: restate.Context, number: int) -> int:
+    """Ten durable steps, one after another."""
+    for step in range(10):
+        number = await ctx.run_typed(f"Step {step}", plus_one, number=number)
+    return number
+
+
+@counter.handler()
+async def keyed(ctx: restate.ObjectContext, _request: int) -> int:
+    """State read, one durable step, state write: the count of calls on this key."""
+    count = await ctx.get("count", type_hint=int) or 0
+    count = await ctx.run_typed("Count", plus_one, number=count)
+    ctx.set("count", count)
+    return count
+
+
+@waiter.handler()
+async def wait(ctx: restate.Context, number: int) -> int:
+    """Waits for somebody outside to resolve an awakeable, then gives both numbers added up."""
+    _id, resolved = ctx.awakeable(type_hint=int)
+    return number + await resolved
+
+
+app = restate.app([steps, counter, waiter])

@@ -1,0 +1,143 @@
+"""The bench's arithmetic and its callers: wrong figures there would be wrong claims in the README."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from bench import report, works
+from bench.load import Loop, parse_response
+from bench.report import Row, Start
+
+
+def row(peer: str = "rewake", callers: int = 64, **figures: float) -> Row:
+    """A row of route2 with round figures where the test gives none."""
+    return Row(
+        peer=peer,
+        work="route2",
+        callers=callers,
+        runs_per_second=figures.get("runs_per_second", 100.0),
+        median_ms=figures.get("median_ms", 10.0),
+        p99_ms=figures.get("p99_ms", 20.0),
+        cores={"callers": 0.1},
+        memory_mib=figures.get("memory_mib", 100.0),
+        error_count=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"), [(0, 1), (1, 1), (50, 50), (50.5, 51), (99, 99), (99.9, 100), (100, 100)]
+)
+def test_percentile_is_the_nearest_rank(percent: float, expected: float) -> None:
+    assert report.percentile(list(range(100, 0, -1)), percent) == expected
+
+
+def test_percentile_of_nothing_is_not_a_number() -> None:
+    assert math.isnan(report.percentile([], 50))
+
+
+def test_rounds_become_medians_and_their_errors_add_up() -> None:
+    rows = [row(runs_per_second=value, median_ms=value / 10) for value in (10.0, 900.0, 20.0)]
+    (median,) = report.over_rounds(rows)
+    assert (median.runs_per_second, median.median_ms, median.error_count) == (20.0, 2.0, 3)
+
+
+def test_peers_works_and_callers_are_not_mixed() -> None:
+    rows = [row(), row(callers=1), row(peer="restate"), row()]
+    assert [(r.peer, r.callers) for r in report.over_rounds(rows)] == [("rewake", 64), ("rewake", 1), ("restate", 64)]
+
+
+def test_each_target_gets_its_ratio_and_its_verdict() -> None:
+    rows = [
+        row("rewake", runs_per_second=301, memory_mib=30),
+        row("restate", runs_per_second=100, memory_mib=90),
+        row("rewake", callers=1, median_ms=6, memory_mib=31),
+        row("restate", callers=1, median_ms=10, memory_mib=80),
+    ]
+    starts = [Start(peer="rewake", seconds=0.6, idle_mib=20), Start(peer="restate", seconds=0.7, idle_mib=80)]
+    assert report.ratio_lines(rows, starts, "rewake", "restate") == [
+        "route2, 64 callers: 301 / 100 runs/s = 3.01, met (target >= 3)",
+        "route2, 1 caller: median 6.00 / 10.00 ms = 0.60, MISSED (target <= 0.5)",
+        "memory, idle: 20 / 80 MiB = 0.25, met (target <= 1/3)",
+        "memory, under load: 31 / 90 MiB = 0.34, MISSED (target <= 1/3)",
+        "start to first answer: 0.60 s, met (target < 1 s)",
+    ]
+
+
+def test_without_the_other_peer_only_our_own_target_is_judged() -> None:
+    starts = [Start(peer="rewake", seconds=1.2, idle_mib=20)]
+    assert report.ratio_lines([row()], starts, "rewake", "restate") == [
+        "start to first answer: 1.20 s, MISSED (target < 1 s)"
+    ]
+
+
+def test_table_has_one_line_for_each_row_and_aligned_columns() -> None:
+    heading, first, second = report.table([row(runs_per_second=5), row("restate", runs_per_second=12345)])
+    assert first.split()[:4] == ["route2", "64", "rewake", "5"]
+    assert first.index("10.00") == second.index("10.00")
+    assert heading.split()[:3] == ["work", "callers", "peer"]
+
+
+RESPONSE = b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nconnection: close\r\n\r\n"a:0"'
+
+
+def test_a_response_is_parsed_only_when_all_of_it_is_there() -> None:
+    assert all(parse_response(RESPONSE[:end]) is None for end in range(len(RESPONSE)))
+    assert parse_response(RESPONSE) == (200, b'"a:0"', False)
+    assert parse_response(RESPONSE.replace(b"connection: close\r\n", b"")) == (200, b'"a:0"', True)
+
+
+def test_awakeable_id_is_computed_as_the_sdk_does() -> None:
+    assert (
+        works.awakeable_id("inv_10TQrTAvFmkT6dxEHEmRIP6KDxv1vem1oC") == "sign_1z8Rm_G7SfQoKa8dqRhVPppUVDw-sclHMAAAAEQ"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_wrong"), [([4, 6, 5], False), ([4, 5, 5], True), ([4, 6], True), ([5, 6], True), ([1, 2], True)]
+)
+def test_keyed_answers_must_be_the_next_counts_of_their_key(answers: list[int], is_wrong: bool) -> None:
+    work = works.make_work(works.Spec(port=0, work="keyed", callers=1, seconds=1, counts={"key7": 3}))
+    assert all(work.is_right("key7", 200, str(answer).encode()) for answer in answers)
+    assert bool(work.finish()) is is_wrong
+
+
+@contextmanager
+def answering(bodies: dict[bytes, bytes]) -> Iterator[int]:
+    """A server on a free port that answers each request's body with the one given for it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = bodies[self.rfile.read(int(self.headers["content-length"]))]
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_callers_time_right_answers_and_count_wrong_ones() -> None:
+    right = {str(n).encode(): f'"{"car" if n % 2 else "medical"}:{n}"'.encode() for n in range(20)}
+    with answering(right | {b"7": b'"medical:7"', b"8": b"not JSON"}) as port:
+        spec = works.Spec(port=port, work="route2", callers=4, seconds=30, requests_max=20)
+        outcome = Loop(spec).run()
+    assert (len(outcome.latencies_us), outcome.error_count) == (18, 2)
+    assert "route2 7: 200 b'\"medical:7\"'" in outcome.errors
