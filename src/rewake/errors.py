@@ -2,7 +2,7 @@
 
 RW1xxx configuration, RW2xxx deployments, RW3xxx execution, RW4xxx ingress, RW5xxx store. A code is never reused.
 The SDK-facing numbers of the service protocol (RT0007, 570 ...) are a separate matter and stay as they are.
-Each code has its title beside it here and a page under DOCS_BASE.
+Each code has its meaning beside it here and a page under DOCS_BASE.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _INDENT = " " * len("RW2003  ")
 
 
 class ErrorCode(StrEnum):
-    """The stable codes. `title` is the one-line meaning, the same for every occurrence."""
+    """The stable codes. `meaning` is the one line that is the same for every occurrence."""
 
-    title: str
+    meaning: str
 
-    def __new__(cls, code: str, title: str) -> ErrorCode:
+    def __new__(cls, code: str, meaning: str = "") -> ErrorCode:
         member = str.__new__(cls, code)
         member._value_ = code
-        member.title = title
+        member.meaning = meaning
         return member
 
     # RW1xxx configuration

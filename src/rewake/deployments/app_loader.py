@@ -1,0 +1,236 @@
+"""From `FILE.py`, `module` or `module:attribute` to the ASGI app that serves the handlers.
+
+Takes a `restate.app(...)` object where there is one, otherwise builds it from the services of the module, so that a
+file which makes its app only under `__main__` runs unchanged. Called by worker_main.py in the child and by
+in_process.py. What goes wrong while the user's code is imported is the user's: it comes back with their own traceback,
+without our frames.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from rewake.errors import ErrorCode, RewakeError
+
+_RESTATE_APP_QUALNAME: Final = "asgi_app.<locals>.app"
+_NAMES_SHOWN_MAX: Final = 8
+
+
+class AppImportError(RewakeError):
+    """The app could not be had from its reference.
+
+    traceback_text: the user's own traceback, our frames removed; empty when their code did not raise.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, hint: str, traceback_text: str = "") -> None:
+        super().__init__(code, message, hint)
+        self.traceback_text = traceback_text
+
+
+def load_app(ref: str) -> Any:
+    """The ASGI app `ref` names: a path that ends in .py, `module` or `module:attribute`, or `FILE.py:attribute`.
+
+    Raises AppImportError. Puts the directory of a file at the front of sys.path, as running it would.
+    """
+    location, attribute = _split_ref(ref)
+    module = _import_file(Path(location)) if location.endswith(".py") else _import_module(location)
+    if attribute:
+        return _app_of_attribute(module, attribute, ref)
+    return _app_of_module(module, ref)
+
+
+def _split_ref(ref: str) -> tuple[str, str]:
+    if ref.endswith(".py"):
+        return ref, ""
+    location, _, attribute = ref.rpartition(":")
+    return (location, attribute) if location else (ref, "")
+
+
+# Importing
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise AppImportError(
+            ErrorCode.APP_IMPORT_FAILED,
+            f"There is no file {str(path)!r}.{_similar_files(path)}",
+            "Give the path of the Python file that holds your services, or module:attribute.",
+        )
+    path = path.resolve()
+    sys.path.insert(0, str(path.parent))
+    name = _module_name(path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise _import_failed(str(path.name), error) from error
+    return module
+
+
+def _module_name(path: Path) -> str:
+    """The stem, so that siblings which import this file get the same module, unless that name is taken or no name."""
+    stem = path.stem
+    if stem.isidentifier() and stem not in sys.modules and stem not in sys.stdlib_module_names:
+        return stem
+    return "rewake_app_" + re.sub(r"\W", "_", stem)
+
+
+def _import_module(name: str) -> ModuleType:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(error.name + ".")):
+            raise AppImportError(
+                ErrorCode.APP_IMPORT_FAILED,
+                f"There is no module {error.name!r} in {str(Path.cwd())!r} or on the Python path.",
+                "Run from the directory that holds it, or give the path of a file: rewake run path/to/FILE.py",
+            ) from error
+        raise _import_failed(name, error) from error
+    except (Exception, SystemExit) as error:
+        raise _import_failed(name, error) from error
+
+
+def _import_failed(what: str, error: BaseException) -> AppImportError:
+    if isinstance(error, SystemExit):
+        reason = f"It called sys.exit({error.code!r}) while being imported."
+        hint = "Put the code that runs the program under: if __name__ == '__main__':"
+    else:
+        reason = traceback.format_exception_only(error)[-1].strip()
+        hint = _import_hint(error)
+    return AppImportError(
+        ErrorCode.APP_IMPORT_FAILED, f"{what!r} could not be imported.\n{reason}", hint, _user_traceback(error)
+    )
+
+
+def _import_hint(error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"Install what provides {error.name!r} into this environment: {sys.executable}"
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        return "Give the module instead of the file: rewake run package.module"
+    return "Correct the file; the traceback above shows where it fails."
+
+
+def _user_traceback(error: BaseException) -> str:
+    report = traceback.TracebackException.from_exception(error)
+    link: traceback.TracebackException | None = report
+    while link is not None:
+        link.stack = traceback.StackSummary.from_list(
+            [frame for frame in link.stack if frame.filename != __file__ and "importlib" not in frame.filename]
+        )
+        link = link.__cause__ or link.__context__
+    return "".join(report.format())
+
+
+def _similar_files(path: Path) -> str:
+    parent = path.parent
+    names = [file.name for file in parent.glob("*.py")] if parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, names, n=3)
+    return f" Near it: {', '.join(near)}." if near else ""
+
+
+# Finding the app
+
+
+def _app_of_attribute(module: ModuleType, attribute: str, ref: str) -> Any:
+    found: Any = module
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise _attribute_missing(found, name, ref)
+        found = getattr(found, name)
+    services = _services_in([found]) if not isinstance(found, (list, tuple)) else _services_in(found)
+    if services:
+        return _build_app(services, ref)
+    if (app := _as_app(found)) is not None:
+        return app
+    if callable(found):  # Middleware around the app is an ASGI app of its own.
+        return found
+    raise AppImportError(
+        ErrorCode.APP_NOT_FOUND,
+        f"{ref!r} is a {type(found).__name__}, neither an app nor a service.",
+        "Name the object that restate.app(...) returned, or a service.",
+    )
+
+
+def _attribute_missing(owner: Any, name: str, ref: str) -> AppImportError:
+    names = [each for each in vars(owner) if not each.startswith("_")] if hasattr(owner, "__dict__") else []
+    near = difflib.get_close_matches(name, names, n=3)
+    return AppImportError(
+        ErrorCode.APP_NOT_FOUND,
+        f"{ref!r}: there is no attribute {name!r}.",
+        f"Did you mean {' or '.join(near)}?" if near else f"Its public names are: {_listed(names)}.",
+    )
+
+
+def _app_of_module(module: ModuleType, ref: str) -> Any:
+    members = {name: value for name, value in vars(module).items() if not name.startswith("__")}
+    apps = {name: app for name, value in members.items() if (app := _as_app(value)) is not None}
+    if "app" in apps:
+        return apps["app"]
+    if len({id(members[name]) for name in apps}) > 1:
+        raise AppImportError(
+            ErrorCode.APP_NOT_FOUND,
+            f"{ref!r} holds more than one app: {_listed(apps)}.",
+            f"Say which: {ref.removesuffix('.py') if '/' not in ref else ref}:{next(iter(apps))}",
+        )
+    if apps:
+        return next(iter(apps.values()))
+    services = _services_in(members.values())
+    if services:
+        return _build_app(services, ref)
+    raise AppImportError(
+        ErrorCode.APP_NOT_FOUND,
+        f"{ref!r} holds no restate app and no services at module level. Found: {_listed(members)}.",
+        "Define services with restate.Service, VirtualObject or Workflow, or app = restate.app([...]).",
+    )
+
+
+def _as_app(value: Any) -> Any | None:
+    """`value` if restate.app made it, the app of an endpoint, else None."""
+    from restate.endpoint import Endpoint
+
+    if isinstance(value, Endpoint):
+        return value.app()
+    is_app = getattr(value, "__qualname__", "") == _RESTATE_APP_QUALNAME and value.__module__ == "restate.server"
+    return value if is_app else None
+
+
+def _services_in(values: Iterable[Any]) -> list[Any]:
+    """Services among `values`, each once however many names it has."""
+    from restate import Service, VirtualObject, Workflow
+
+    found = {id(value): value for value in values if isinstance(value, (Service, VirtualObject, Workflow))}
+    return list(found.values())
+
+
+def _build_app(services: list[Any], ref: str) -> Any:
+    import restate
+
+    try:
+        return restate.app(services)  # type: ignore[no-untyped-call]  # The SDK leaves it untyped.
+    except ValueError as error:
+        raise AppImportError(
+            ErrorCode.APP_NOT_FOUND,
+            f"The services of {ref!r} do not go together: {error}.",
+            "Give each service its own name, or name the ones to serve: app = restate.app([...]).",
+        ) from error
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = sorted(names)
+    more = f" and {len(shown) - _NAMES_SHOWN_MAX} more" if len(shown) > _NAMES_SHOWN_MAX else ""
+    return ", ".join(shown[:_NAMES_SHOWN_MAX]) + more if shown else "nothing"

@@ -1,0 +1,142 @@
+"""Handlers inside the engine's own loop: each attempt is one task that calls the ASGI app.
+
+The smallest transport: no process, no socket, nothing to lose. A handler that blocks does block the engine, which is
+why `rewake run` uses worker.py and this is for embedding and tests. Rules of the protocol are in wire.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import traceback
+from collections import deque
+from typing import Any
+
+from rewake.deployments.asgi import DISCONNECT, END_OF_REQUEST, REQUEST_SCOPE, Event, call_discovery
+from rewake.deployments.base import AttemptHandle, AttemptSink, AttemptStart, DiscoveryResponse, ProtocolType
+from rewake.deployments.wire import WireAttempt, discovery_response, invoke_path, protocol_type_of, request_headers
+
+
+class InProcessDeployment:
+    """DeploymentClient for an ASGI app object in this process."""
+
+    def __init__(self, app: Any) -> None:
+        self.protocol_type: ProtocolType = "bidi"
+        self._app = app
+        self._calls: set[_Call] = set()
+        self._context = contextvars.copy_context()
+
+    async def discover(self) -> DiscoveryResponse:
+        """Call the app's discovery as over HTTP/2, so that it offers full duplex."""
+        status, headers, body = await call_discovery(self._app)
+        response = discovery_response(status, headers, body, where="The app")
+        self.protocol_type = protocol_type_of(response)
+        return response
+
+    def start_attempt(self, start: AttemptStart, sink: AttemptSink) -> AttemptHandle:
+        """Begin one attempt; the app runs from the next loop iteration on."""
+        loop = asyncio.get_running_loop()
+        call = _Call(start, sink, loop, self._context)
+        scope = REQUEST_SCOPE.copy()
+        scope["raw_path"] = path = invoke_path(start)
+        scope["path"] = path.decode()
+        scope["headers"] = request_headers(start)
+        call.task = loop.create_task(self._app(scope, call.receive, call.send))
+        call.task.add_done_callback(call.on_task_done)
+        self._calls.add(call)
+        call.task.add_done_callback(lambda _: self._calls.discard(call))
+        return call.attempt
+
+    async def close(self) -> None:
+        """Abort every attempt and wait until the app has let go of them."""
+        calls = list(self._calls)
+        for call in calls:
+            call.attempt.abort()
+            call.reset()
+        await asyncio.gather(*(call.task for call in calls if call.task is not None), return_exceptions=True)
+
+
+class _Call:
+    """One ASGI call: the RequestStream of a WireAttempt on one side, `receive` and `send` on the other."""
+
+    __slots__ = ("_context", "_events", "_incoming", "_is_closed", "_loop", "_waiter", "attempt", "task")
+
+    def __init__(
+        self, start: AttemptStart, sink: AttemptSink, loop: asyncio.AbstractEventLoop, context: contextvars.Context
+    ) -> None:
+        self.attempt = WireAttempt(start, sink, self)
+        self.task: asyncio.Task[None] | None = None
+        self._loop = loop
+        self._context = context
+        self._incoming: list[Event] = []
+        self._waiter: asyncio.Future[Event] | None = None
+        self._events: deque[Event] = deque()
+        self._is_closed = False
+        if start.frames:
+            self.write(start.frames)
+
+    # RequestStream
+
+    def write(self, data: bytes) -> None:
+        self._put({"type": "http.request", "body": data, "more_body": True})
+
+    def end(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._put(END_OF_REQUEST)
+
+    def finish(self) -> None:
+        self.end()
+
+    def reset(self) -> None:
+        self._is_closed = True
+        self._put(DISCONNECT)
+        if self.task is not None:
+            self.task.cancel()
+
+    def _put(self, event: Event) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(event)
+        else:
+            self._events.append(event)
+
+    # ASGI
+
+    async def receive(self) -> Event:
+        if self._events:
+            return self._events.popleft()
+        waiter = self._waiter = self._loop.create_future()
+        try:
+            event: Event = await waiter
+        finally:
+            self._waiter = None
+        return event
+
+    async def send(self, event: Event) -> None:
+        """Kept for the next loop iteration: the engine must run neither inside the handler's call nor its context."""
+        if not self._incoming:
+            self._loop.call_soon(self._deliver, context=self._context)
+        self._incoming.append(event)
+
+    def on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._loop.call_soon(self._deliver_end, task, context=self._context)
+
+    def _deliver(self) -> None:
+        events, self._incoming = self._incoming, []
+        for event in events:
+            if event["type"] == "http.response.start":
+                self.attempt.on_head(event["status"], event.get("headers", ()))
+            elif event["type"] == "http.response.body":
+                if body := event.get("body", b""):
+                    self.attempt.on_data(bytes(body))
+                if not event.get("more_body", False):
+                    self.attempt.on_end()
+
+    def _deliver_end(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            self.attempt.on_end()
+        else:
+            text = "".join(traceback.format_exception_only(error)).strip()
+            self.attempt.on_error(f"The app raised {text}")

@@ -1,0 +1,325 @@
+"""What every byte transport shares: one attempt between frames and messages, and what a response means.
+
+WireAttempt is the handle the engine holds; a transport gives it a RequestStream to write to and tells it what comes
+back. Here stand the judgement of response heads (service-protocol.md 1.6), the check of what an SDK may send, and the
+end of an attempt: after End, Suspension or Error the request is closed at once, nothing more is sent, nothing heard.
+Transports add no rule of their own. Read next: in_process.py, the smallest transport.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+from rewake.deployments.base import (
+    AttemptFailure,
+    AttemptSink,
+    AttemptStart,
+    DiscoveryResponse,
+    ProtocolType,
+    ReceivedMessage,
+)
+from rewake.errors import ErrorCode, RewakeError
+from rewake.protocol.codec import decode_message
+from rewake.protocol.errors import ProtocolViolation
+from rewake.protocol.framing import FrameDecoder
+from rewake.protocol.messages import MessageType
+
+Headers = list[tuple[bytes, bytes]]
+
+_FROM_SDK: Final = frozenset(
+    {
+        MessageType.SUSPENSION,
+        MessageType.ERROR,
+        MessageType.END,
+        MessageType.PROPOSE_RUN_COMPLETION,
+        MessageType.AWAITING_ON,
+        *(each for each in MessageType if MessageType.OUTPUT <= each <= MessageType.COMPLETE_AWAKEABLE),
+    }
+)
+_TERMINAL: Final = frozenset({MessageType.SUSPENSION, MessageType.ERROR, MessageType.END})
+_SUSPENSION: Final = int(MessageType.SUSPENSION)
+
+_MANIFEST_TYPE: Final = re.compile(r"application/vnd\.restate\.endpointmanifest\.v(\d+)\+json")
+_KEY_HEADER_CHARS_MAX: Final = 4096  # A longer key travels in Start alone, where SDKs read it anyway.
+_ERROR_CHARS_MAX: Final = 500
+_STATUS_UNKNOWN: Final = 500
+
+_MEANINGS: Final[Mapping[int, tuple[str, int, str]]] = {
+    401: ("RT0012", 500, "it refuses the request's identity"),
+    404: ("RT0012", 500, "it does not serve this service or handler"),
+    413: ("RT0019", 413, "the journal is larger than it accepts"),
+    415: ("RT0015", 415, "it does not speak this protocol version; register the deployment again"),
+    429: ("RT0023", 429, "it is busy"),
+    502: ("RT0010", 502, "something before it could not reach it"),
+    503: ("RT0023", 503, "it is not available at the moment"),
+    504: ("RT0010", 504, "something before it waited for it too long"),
+}
+"""HTTP status of an answer -> (code, status to store, meaning). Any other status but 200 is RT0012."""
+
+
+class RequestStream(Protocol):
+    """The request side of one attempt, as a transport offers it. No method blocks or raises."""
+
+    def write(self, data: bytes) -> None:
+        """Add bytes to the request."""
+
+    def end(self) -> None:
+        """Close the request. Called at most once."""
+
+    def finish(self) -> None:
+        """Close the request because a terminal message arrived; the response is of no more interest."""
+
+    def reset(self) -> None:
+        """Give up request and response."""
+
+
+class WireAttempt:
+    """One attempt: the engine's AttemptHandle on one side, on_head ... on_error for the transport on the other.
+
+    is_over: nothing more goes to the sink; the transport may forget the attempt.
+    """
+
+    __slots__ = (
+        "_decoder",
+        "_has_head",
+        "_is_closed",
+        "_is_draining",
+        "_sink",
+        "_skipped_frames",
+        "_start",
+        "is_over",
+        "stream",
+    )
+
+    def __init__(self, start: AttemptStart, sink: AttemptSink, stream: RequestStream) -> None:
+        self.stream = stream
+        self.is_over = False
+        self._start = start
+        self._sink = sink
+        self._decoder = FrameDecoder()
+        self._has_head = False
+        self._is_closed = False
+        self._is_draining = False
+        self._skipped_frames = False
+
+    # The engine's side
+
+    def send(self, frames: bytes) -> None:
+        """AttemptHandle.send."""
+        if self._is_closed:
+            self._skipped_frames = self._is_draining
+        elif not self.is_over:
+            self.stream.write(frames)
+
+    def half_close(self) -> None:
+        """AttemptHandle.half_close."""
+        if not (self._is_closed or self.is_over):
+            self._is_closed = True
+            self.stream.end()
+
+    def abort(self) -> None:
+        """AttemptHandle.abort."""
+        if not self.is_over:
+            self.is_over = True
+            self.stream.reset()
+
+    # The transport's side
+
+    def on_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """The response head. Anything but 200 with the request's content type fails the attempt."""
+        if self.is_over:
+            return
+        self._has_head = True
+        failure = _judge_head(self._start, status, tuple(headers))
+        if failure is not None:
+            self._fail(failure)
+
+    def on_data(self, chunk: bytes) -> None:
+        """Bytes of the response body; every message that is now complete goes to the sink, in one call."""
+        if self.is_over:
+            return
+        messages: list[ReceivedMessage] = []
+        violation = None
+        is_terminal = False
+        version = self._start.protocol_version
+        try:
+            if not self._has_head:
+                raise ProtocolViolation("bytes came before the response head")
+            for type_id, flags, payload in self._decoder.feed(chunk):
+                if type_id not in _FROM_SDK:
+                    raise ProtocolViolation(f"an SDK must not send a message of type 0x{type_id:04X}")
+                messages.append((decode_message(type_id, payload, version), type_id, payload, flags))
+                if type_id in _TERMINAL:
+                    is_terminal = True
+                    break
+        except ProtocolViolation as error:
+            violation = error
+        if is_terminal and self._skipped_frames and messages[-1][1] == _SUSPENSION:
+            self._replace_suspension(messages)
+            return
+        if messages:
+            self._sink.on_messages(messages)
+        if is_terminal:
+            self._finish()
+        elif violation is not None:
+            self._fail(AttemptFailure(code=violation.code, status=_STATUS_UNKNOWN, message=violation.message))
+
+    def on_end(self) -> None:
+        """The response ended. Without a terminal message before, that is a failure."""
+        text = "The response ended without End, Suspension or Error."
+        self._fail(AttemptFailure(code="RT0007", status=_STATUS_UNKNOWN, message=text))
+
+    def on_error(self, message: str, retry_after_ms: int | None = None) -> None:
+        """The connection, the process or the app broke."""
+        failure = AttemptFailure(code="RT0010", status=_STATUS_UNKNOWN, message=message, retry_after_ms=retry_after_ms)
+        self._fail(failure)
+
+    def close_request(self) -> None:
+        """Half-close on the transport's own account, because it wants to go away.
+
+        The engine does not know and may send notifications after it; they are lost, so a Suspension that follows one
+        must not be believed: see _replace_suspension.
+        """
+        if not (self._is_closed or self.is_over):
+            self._is_draining = True
+            self.half_close()
+
+    def _replace_suspension(self, messages: list[ReceivedMessage]) -> None:
+        """The SDK suspended without having seen all notifications the engine sent: start again, with all of them.
+
+        Believing the Suspension would lose a wake-up, as the engine counts what it sent as seen.
+        """
+        if len(messages) > 1:
+            self._sink.on_messages(messages[:-1])
+        self.on_error("The request was closed while notifications were on their way.", retry_after_ms=0)
+
+    def _finish(self) -> None:
+        if not self.is_over:  # The sink may have aborted.
+            self.is_over = True
+            self.stream.finish()
+            self._sink.on_closed()
+
+    def _fail(self, failure: AttemptFailure) -> None:
+        if not self.is_over:
+            self.is_over = True
+            self.stream.reset()
+            self._sink.on_failure(failure)
+
+
+# Request
+
+
+def invoke_path(start: AttemptStart) -> bytes:
+    """The path of the attempt below a deployment's prefix. Names need no quoting: discovery checked them."""
+    return f"/invoke/{start.service}/{start.handler}".encode()
+
+
+def request_headers(start: AttemptStart) -> Headers:
+    """The headers of the attempt; the content type chooses the protocol version."""
+    content_type = invocation_content_type(start.protocol_version)
+    headers = [
+        (b"content-type", content_type),
+        (b"accept", content_type),
+        (b"x-restate-invocation-id", start.invocation_id.encode()),
+    ]
+    if start.key is not None and len(start.key) <= _KEY_HEADER_CHARS_MAX:
+        headers.append((b"x-restate-service-key", quote(start.key, safe="").encode()))
+    for name, value in start.headers:
+        headers.append((name.lower().encode(), value.encode()))
+    return headers
+
+
+@lru_cache(maxsize=16)
+def invocation_content_type(version: int) -> bytes:
+    """Content type of requests and responses of one protocol version."""
+    return f"application/vnd.restate.invocation.v{version}".encode()
+
+
+# Response
+
+
+def _judge_head(start: AttemptStart, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> AttemptFailure | None:
+    if status == 200:
+        expected = invocation_content_type(start.protocol_version)
+        content_type = header(headers, b"content-type")
+        if content_type == expected:
+            return None
+        text = f"The deployment answered with content type {_shown(content_type)} instead of {_shown(expected)}."
+        return AttemptFailure(code="RT0012", status=_STATUS_UNKNOWN, message=text)
+    code, stored_status, meaning = _MEANINGS.get(status, ("RT0012", _STATUS_UNKNOWN, "it could not take the request"))
+    text = f"The deployment answered {status} to {start.service}/{start.handler}: {meaning}."
+    wait_ms = _retry_after_ms(header(headers, b"retry-after")) if code == "RT0023" else None
+    return AttemptFailure(code=code, status=stored_status, message=text, retry_after_ms=wait_ms)
+
+
+def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """First value of the header called `name`, which is lower case."""
+    return next((value for each, value in headers if each.lower() == name), None)
+
+
+def _shown(value: bytes | None) -> str:
+    return "none" if value is None else repr(value.decode("latin-1"))
+
+
+def _retry_after_ms(value: bytes | None) -> int | None:
+    """Milliseconds to wait: whole seconds, or an HTTP date in the future; None for anything else."""
+    if value is None:
+        return None
+    text = value.decode("latin-1").strip()
+    if text.isdecimal():
+        return int(text) * 1000
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    wait_s = (at - datetime.now(at.tzinfo)).total_seconds()
+    return int(wait_s * 1000) if wait_s > 0 else None
+
+
+# Discovery
+
+
+def discovery_response(status: int, headers: Mapping[str, str], body: bytes, *, where: str) -> DiscoveryResponse:
+    """The checked answer to discovery. `where` names the deployment in the error.
+
+    Raises RewakeError RW2004 for another status than 200, RW2005 for an answer that is no manifest.
+    """
+    if status != 200:
+        text = body.decode(errors="replace")[:_ERROR_CHARS_MAX].strip()
+        raise RewakeError(
+            ErrorCode.DISCOVERY_REFUSED,
+            f"{where} answered {status} to discovery (META0003).\n{text or 'It gave no reason.'}",
+            "Check that it serves a restate app at this place.",
+            status=status,
+        )
+    content_type = headers.get("content-type", "")
+    match = _MANIFEST_TYPE.fullmatch(content_type)
+    if match is None or not _is_json_object(body):
+        raise RewakeError(
+            ErrorCode.DISCOVERY_INVALID,
+            f"{where} answered discovery with something that is no endpoint manifest (META0013).\n"
+            f"Its content type is {content_type!r}.",
+            "Check that it serves a restate app at this place.",
+        )
+    return DiscoveryResponse(manifest_version=int(match[1]), server=headers.get("x-restate-server"), body=body)
+
+
+def protocol_type_of(discovery: DiscoveryResponse) -> ProtocolType:
+    """The mode the manifest states; parsed for that alone."""
+    mode = json.loads(discovery.body).get("protocolMode")
+    return "request_response" if mode == "REQUEST_RESPONSE" else "bidi"
+
+
+def _is_json_object(body: bytes) -> bool:
+    try:
+        value: Any = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(value, dict)

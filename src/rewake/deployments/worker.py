@@ -1,0 +1,341 @@
+"""One worker process as the engine sees it: spawning it, its link, its streams, its end.
+
+A WorkerProcess lives once: spawned, ready or failed, perhaps retired, dead. What to do about a dead one is
+worker_pool.py's business. Its death shows as end-of-file on the socket, before the kernel has reported the exit, and
+fails every open attempt at once. The child's side is worker_main.py, the framing between them mux.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from rewake.deployments import mux
+from rewake.deployments.base import DiscoveryResponse
+from rewake.deployments.wire import WireAttempt, discovery_response
+from rewake.errors import ErrorCode, RewakeError
+
+START_TIMEOUT_S: Final = 60.0
+"""How long a child may take to import the app. Model frameworks take seconds; a server started at import never ends."""
+
+EXIT_TIMEOUT_S: Final = 3.0
+"""How long a child may take to exit once its link is closed, before it is killed."""
+
+LoopKind = Literal["auto", "asyncio", "uvloop"]
+
+
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How children are started. app_ref: see app_loader.load_app.   loop: auto takes uvloop where it is installed."""
+
+    app_ref: str
+    loop: LoopKind = "auto"
+    cwd: str | None = None
+    env: dict[str, str] | None = None
+
+
+class WorkerStream:
+    """RequestStream of one attempt on a worker; keeps what is written until it is bound to one."""
+
+    __slots__ = ("_held", "attempt", "id", "process")
+
+    def __init__(self) -> None:
+        self.process: WorkerProcess | None = None
+        self.id = 0
+        self.attempt: WireAttempt
+        self._held: list[tuple[int, bytes]] | None = None
+
+    def bind(self, process: WorkerProcess) -> None:
+        """Open the stream on a ready worker and send what was held."""
+        self.process = process
+        self.id = process.open_stream(self)
+        held, self._held = self._held, None
+        for kind, payload in held or ():
+            process.link.write_frame(kind, self.id, payload)
+
+    def hold(self, open_payload: bytes) -> None:
+        """Keep the stream's frames until there is a worker."""
+        self._held = [(mux.OPEN, open_payload)]
+
+    def _write(self, kind: int, payload: bytes = b"") -> None:
+        if self.process is not None:
+            self.process.link.write_frame(kind, self.id, payload)
+        elif self._held is not None:
+            self._held.append((kind, payload))
+
+    # RequestStream
+
+    def write(self, data: bytes) -> None:
+        self._write(mux.DATA, data)
+
+    def end(self) -> None:
+        self._write(mux.HALF_CLOSE)
+
+    def finish(self) -> None:
+        """The child closes the request by itself once a terminal message has left it."""
+
+    def reset(self) -> None:
+        self._held = None
+        if self.process is not None and self.process.forget_stream(self):
+            self.process.link.write_frame(mux.ABORT, self.id)
+
+
+class EngineLink(mux.MuxProtocol):
+    """The engine's end of the link: hands frames to the streams of its process."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, process: WorkerProcess) -> None:
+        super().__init__(loop)
+        self._process = process
+
+    def frame_received(self, kind: int, stream_id: int, payload: bytes) -> None:
+        process = self._process
+        if stream_id == mux.LINK:
+            process.on_link_frame(kind, payload)
+            return
+        stream = process.streams.get(stream_id)
+        if stream is None:
+            return  # Aborted, or ended before this left the child.
+        if kind == mux.BODY:
+            stream.attempt.on_data(payload)
+        elif kind == mux.HEAD:
+            stream.attempt.on_head(*mux.decode_head(payload))
+        elif kind == mux.END:
+            process.forget_stream(stream)
+            stream.attempt.on_end()
+        elif kind == mux.ERROR:
+            process.forget_stream(stream)
+            stream.attempt.on_error(f"The app raised {payload.decode(errors='replace')}")
+        else:
+            raise mux.MuxError(f"a frame of kind {kind} came from the worker")
+
+    def link_lost(self, reason: Exception | None) -> None:
+        self._process.on_link_lost()
+
+
+class WorkerProcess:
+    """One child from spawn to exit.
+
+    ready: resolves to the discovery answer, or fails with a RewakeError RW1xxx or RW2001.   exited: resolves to the
+    return code.   on_dead: called once, as soon as no attempt can run here any more; not after close().
+    """
+
+    def __init__(self, options: WorkerOptions, on_dead: Callable[[WorkerProcess], None]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.link = EngineLink(self.loop, self)
+        self.streams: dict[int, WorkerStream] = {}
+        self.ready: asyncio.Future[DiscoveryResponse] = self.loop.create_future()
+        self.exited: asyncio.Future[int] = self.loop.create_future()
+        self.started_at_s = self.loop.time()
+        self.is_dead = False
+        self.is_retired = False
+        self.is_ping_open = False
+        self.restart_delay_ms = 0
+        self._options = options
+        self._on_dead = on_dead
+        self._on_drained: Callable[[], None] | None = None
+        self._next_stream_id = 1
+        self._timers: list[asyncio.TimerHandle] = []
+        self._process = self._spawn()
+        self.pid = self._process.pid
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        options = self._options
+        command = [sys.executable, "-m", "rewake.deployments.worker_main", "--fd", str(theirs.fileno())]
+        command += ["--app", options.app_ref, "--loop", options.loop]
+        with theirs:
+            process = subprocess.Popen(
+                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, cwd=options.cwd, env=_child_env(options)
+            )
+        threading.Thread(target=self._wait_for_exit, args=(process,), daemon=True).start()
+        self._connecting = asyncio.ensure_future(self.loop.create_unix_connection(lambda: self.link, sock=ours))
+        self._timers.append(self.loop.call_later(START_TIMEOUT_S, self._on_start_timeout))
+        return process
+
+    def _wait_for_exit(self, process: subprocess.Popen[bytes]) -> None:
+        returncode = process.wait()
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody is left to tell.
+            self.loop.call_soon_threadsafe(self._on_exit, returncode)
+
+    # Streams
+
+    @property
+    def is_available(self) -> bool:
+        """Whether new attempts may start here."""
+        return self.ready.done() and not self.is_dead and not self.is_retired and self.ready.exception() is None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it does not keep up: a blocked loop, or more bytes than it reads."""
+        return self.is_ping_open or self.link.is_paused
+
+    def open_stream(self, stream: WorkerStream) -> int:
+        """The id under which frames of `stream` travel from now on."""
+        stream_id = self._next_stream_id
+        self._next_stream_id = stream_id + 1 if stream_id < 0xFFFF_FFFF else 1
+        self.streams[stream_id] = stream
+        return stream_id
+
+    def forget_stream(self, stream: WorkerStream) -> bool:
+        """Whether the stream was open here."""
+        was_open = self.streams.pop(stream.id, None) is not None
+        if not self.streams and self._on_drained is not None:
+            self._on_drained()
+        return was_open
+
+    def ping(self) -> None:
+        """Ask for a sign of life; is_busy until it comes."""
+        if self.is_available and not self.is_ping_open:
+            self.is_ping_open = True
+            self.link.write_frame(mux.PING, mux.LINK)
+
+    # What the child says
+
+    def on_link_frame(self, kind: int, payload: bytes) -> None:
+        """READY, FAILED or PONG."""
+        if kind == mux.PONG:
+            self.is_ping_open = False
+        elif kind == mux.READY and not self.ready.done():
+            self._on_ready(json.loads(payload))
+        elif kind == mux.FAILED and not self.ready.done():
+            self._set_failed(_failure_of(json.loads(payload)))
+
+    def _on_ready(self, told: dict[str, Any]) -> None:
+        self._cancel_timers()
+        where = f"The app {self._options.app_ref!r}"
+        try:
+            discovery = discovery_response(told["status"], told["headers"], told["body"].encode(), where=where)
+        except RewakeError as error:
+            self._set_failed(error)
+            self.kill()
+        else:
+            self.ready.set_result(discovery)
+
+    def on_link_lost(self) -> None:
+        """The child died or hung up: every attempt on it fails now."""
+        self._die()
+        if not self.exited.done():  # It closed its socket but may live on.
+            self._timers.append(self.loop.call_later(EXIT_TIMEOUT_S, self.kill))
+
+    def _on_exit(self, returncode: int) -> None:
+        if not self.exited.done():
+            self.exited.set_result(returncode)
+        self._cancel_timers()
+        if not self.ready.done():
+            self._set_failed(self._start_failed(f"It ended with {describe_exit(returncode)} before it was ready."))
+        self._die()
+
+    def _on_start_timeout(self) -> None:
+        text = f"It was not ready after {START_TIMEOUT_S:.0f} s."
+        hint = "If the file starts a server when imported, put that under: if __name__ == '__main__':"
+        self._set_failed(self._start_failed(text, hint))
+        self.kill()
+
+    def _start_failed(self, reason: str, hint: str = "What it printed above may say why.") -> RewakeError:
+        message = f"The worker process for {self._options.app_ref!r} did not start.\n{reason}"
+        return RewakeError(ErrorCode.WORKER_START_FAILED, message, hint, pid=self.pid)
+
+    def _set_failed(self, error: RewakeError) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(error)
+            self.ready.exception()  # Mark as seen: not everyone waits for it.
+
+    def _die(self) -> None:
+        if self.is_dead:
+            return
+        self.is_dead = True
+        if not self.is_retired:
+            self._on_dead(self)
+        self._fail_streams(f"The worker process {self.pid} died.", self.restart_delay_ms)
+        if self.link.transport is not None:
+            self.link.transport.abort()
+
+    def _fail_streams(self, message: str, retry_after_ms: int) -> None:
+        streams, self.streams = self.streams, {}
+        for stream in streams.values():
+            stream.attempt.on_error(message, retry_after_ms)
+
+    # The end
+
+    def retire(self, grace_s: float) -> None:
+        """Take no new attempts; let the open ones suspend or finish, then exit. What is left after grace_s fails."""
+        self.is_retired = True
+        self._on_drained = self._hang_up
+        for stream in list(self.streams.values()):
+            stream.attempt.close_request()
+        if self.streams:
+            self._timers.append(self.loop.call_later(grace_s, self._end_of_grace))
+        else:
+            self._hang_up()
+
+    def _end_of_grace(self) -> None:
+        self._fail_streams("The worker process was replaced by a new one.", 0)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._on_drained = None
+        if self.link.transport is not None:
+            self.link.transport.close()
+
+    async def close(self) -> None:
+        """Abort every attempt without a word to its sink, and wait for the exit."""
+        self.is_retired = True
+        streams, self.streams = self.streams, {}
+        for stream in streams.values():
+            stream.attempt.is_over = True
+        self._cancel_timers()
+        with contextlib.suppress(OSError):
+            await self._connecting
+        self._hang_up()
+        done, _ = await asyncio.wait([self.exited], timeout=EXIT_TIMEOUT_S)
+        if not done:
+            self.kill()
+            await self.exited
+
+    def kill(self) -> None:
+        """End the child by force."""
+        if not self.exited.done():
+            self._process.kill()
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+
+def describe_exit(returncode: int) -> str:
+    """`exit code 3` or `os_signal SIGKILL`."""
+    if returncode >= 0:
+        return f"exit code {returncode}"
+    try:
+        return f"os_signal {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"os_signal {-returncode}"
+
+
+def _failure_of(told: dict[str, str]) -> RewakeError:
+    error = RewakeError(ErrorCode(told["code"]), told["message"], told["hint"])
+    error.facts["traceback"] = told["traceback"]
+    return error
+
+
+def _child_env(options: WorkerOptions) -> dict[str, str]:
+    """The environment with this package importable, wherever the engine found it."""
+    env = {**os.environ, **(options.env or {})}
+    root = str(Path(__file__).resolve().parents[2])
+    if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH")]))
+    return env

@@ -1,0 +1,284 @@
+"""The child process: loads the app and serves attempts over the socket it was given.
+
+Run as `python -m rewake.deployments.worker_main --fd N --app REF` by worker.py. One asyncio task per attempt calls the
+ASGI app; everything else is callbacks. It knows frames only as bytes, save one thing: once a terminal message has
+left, it closes the request itself, which spares a round trip. It exits when the engine does, even if user code
+blocks the loop. Imports as little as it can: this is the time between a crash and the resume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final
+
+from rewake.deployments import mux
+from rewake.deployments.asgi import DISCONNECT, END_OF_REQUEST, REQUEST_SCOPE, Event, call_discovery, ends_the_attempt
+from rewake.errors import RewakeError
+
+EXIT_GRACE_S: Final = 2.0
+"""How long user code may take to wind up once the engine is gone."""
+
+PARENT_CHECK_MS: Final = 1000
+"""Between looks at the parent's pid, for the case that someone else holds its end of the socket."""
+
+GC_THRESHOLD: Final = (20_000, 10, 10)
+"""Attempts are short and many: with Python's default of 700 a tenth of a small handler's time goes to collections."""
+
+# Exit codes of the child, for worker.py and the log.
+EXIT_IMPORT_FAILED: Final = 3
+EXIT_ENGINE_GONE: Final = 4
+
+_PR_SET_PDEATHSIG: Final = 1
+
+App = Callable[[dict[str, Any], Any, Any], Coroutine[Any, Any, None]]
+
+
+class Stream:
+    """One attempt inside the child: the `receive` and `send` its ASGI call sees."""
+
+    __slots__ = ("_events", "_link", "_waiter", "id", "is_aborted", "is_ended", "is_request_over", "task")
+
+    def __init__(self, link: ChildLink, stream_id: int, body: bytes) -> None:
+        self.id = stream_id
+        self.is_aborted = False
+        self.is_ended = False
+        self.is_request_over = False
+        self.task: asyncio.Task[None] | None = None
+        self._link = link
+        self._waiter: asyncio.Future[Event] | None = None
+        self._events: deque[Event] = deque()
+        if body:
+            self._events.append({"type": "http.request", "body": body, "more_body": True})
+
+    def feed(self, body: bytes) -> None:
+        """More of the request."""
+        if not self.is_request_over:
+            self._put({"type": "http.request", "body": body, "more_body": True})
+
+    def finish_request(self) -> None:
+        """The request is over; idempotent."""
+        if not self.is_request_over:
+            self.is_request_over = True
+            self._put(END_OF_REQUEST)
+
+    def abort(self) -> None:
+        """Nobody listens any more: tell the app, and stop its task."""
+        self.is_aborted = self.is_request_over = self.is_ended = True
+        self._put(DISCONNECT)
+        if self.task is not None:
+            self.task.cancel()
+
+    def _put(self, event: Event) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(event)
+        else:
+            self._events.append(event)
+
+    async def receive(self) -> Event:
+        """ASGI receive: the next event, waiting for it if need be."""
+        events = self._events
+        if events:
+            return events.popleft()
+        waiter = self._waiter = self._link.loop.create_future()
+        try:
+            event: Event = await waiter
+        finally:
+            self._waiter = None
+        return event
+
+    async def send(self, event: Event) -> None:
+        """ASGI send: forwarded at once, written with all else of this loop iteration."""
+        if self.is_ended:
+            return
+        link = self._link
+        if event["type"] == "http.response.body":
+            body = event.get("body", b"")
+            if body:
+                link.write_frame(mux.BODY, self.id, body)
+                if ends_the_attempt(body):
+                    self.finish_request()
+            if not event.get("more_body", False):
+                self.is_ended = True
+                link.write_frame(mux.END, self.id)
+        elif event["type"] == "http.response.start":
+            link.write_frame(mux.HEAD, self.id, link.head_of(event))
+        if link.is_paused:
+            await link.drain()
+
+    def on_task_done(self, task: asyncio.Task[None]) -> None:
+        """The app returned or raised; tell the engine if the response had not ended."""
+        self._link.forget(self)
+        error = None if task.cancelled() else task.exception()
+        if self.is_ended:
+            return
+        self.is_ended = True
+        if error is None:
+            self._link.write_frame(mux.END, self.id)
+        else:
+            text = "".join(traceback.format_exception_only(error)).strip()
+            self._link.write_frame(mux.ERROR, self.id, text.encode())
+
+
+class ChildLink(mux.MuxProtocol):
+    """The child's end: starts and feeds the streams."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, app: App) -> None:
+        super().__init__(loop)
+        self._app = app
+        self._streams: dict[int, Stream] = {}
+        self._heads: dict[int, tuple[Any, bytes]] = {}
+        self.closed = loop.create_future()
+
+    def frame_received(self, kind: int, stream_id: int, payload: bytes) -> None:
+        if kind == mux.OPEN:
+            self._open(stream_id, payload)
+            return
+        if stream_id == mux.LINK:
+            if kind == mux.PING:
+                self.write_frame(mux.PONG, mux.LINK, payload)
+            return
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return  # It ended while this was on its way.
+        if kind == mux.DATA:
+            stream.feed(payload)
+        elif kind == mux.HALF_CLOSE:
+            stream.finish_request()
+        elif kind == mux.ABORT:
+            stream.abort()
+
+    def _open(self, stream_id: int, payload: bytes) -> None:
+        path, headers, body = mux.decode_open(payload)
+        scope = REQUEST_SCOPE.copy()
+        scope["path"] = path.decode()
+        scope["raw_path"] = path
+        scope["headers"] = headers
+        stream = self._streams[stream_id] = Stream(self, stream_id, body)
+        stream.task = self.loop.create_task(self._app(scope, stream.receive, stream.send))
+        stream.task.add_done_callback(stream.on_task_done)
+
+    def head_of(self, event: Event) -> bytes:
+        """The HEAD payload. An SDK sends the same few heads for ever, so the last one of each status is kept."""
+        status, headers = event["status"], event.get("headers", [])
+        known = self._heads.get(status)
+        if known is not None and known[0] == headers:
+            return known[1]
+        head = mux.encode_head(status, [(name, value) for name, value in headers])
+        self._heads[status] = (headers, head)
+        return head
+
+    def forget(self, stream: Stream) -> None:
+        self._streams.pop(stream.id, None)
+
+    def link_lost(self, reason: Exception | None) -> None:
+        for stream in list(self._streams.values()):
+            stream.abort()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+async def _serve(sock: socket.socket, app: App) -> None:
+    loop = asyncio.get_running_loop()
+    link = ChildLink(loop, app)
+    status, headers, body = await call_discovery(app)
+    ready = {"pid": os.getpid(), "status": status, "headers": headers, "body": body.decode(errors="replace")}
+    link.write_frame(mux.READY, mux.LINK, json.dumps(ready).encode())
+    await loop.create_unix_connection(lambda: link, sock=sock)
+    await link.closed
+    for task in asyncio.all_tasks(loop) - {asyncio.current_task()}:
+        task.cancel()
+
+
+# Life and death
+
+
+def _watch_the_engine(sock: socket.socket, parent_pid: int) -> None:
+    """End the process when the engine is gone, however busy the loop is. Runs in a thread of its own."""
+    poller = select.poll()
+    poller.register(sock, getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR)
+    while not poller.poll(PARENT_CHECK_MS) and os.getppid() == parent_pid:
+        pass
+    time.sleep(EXIT_GRACE_S)
+    os._exit(EXIT_ENGINE_GONE)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux for the same, for user code that never lets go of the interpreter lock."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _report_failure(sock: socket.socket, error: RewakeError, traceback_text: str) -> None:
+    told = {**error.to_json(), "traceback": traceback_text}
+    with contextlib.suppress(OSError):
+        sock.setblocking(True)
+        sock.sendall(mux.encode_frame(mux.FAILED, mux.LINK, json.dumps(told).encode()))
+
+
+@contextlib.contextmanager
+def _loop_runner(kind: str) -> Iterator[asyncio.Runner]:
+    factory = None
+    if kind != "asyncio":
+        try:
+            import uvloop
+
+            factory = uvloop.new_event_loop
+        except ImportError:
+            if kind == "uvloop":
+                raise
+    with asyncio.Runner(loop_factory=factory) as runner:
+        yield runner
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the child. Returns its exit code."""
+    parser = argparse.ArgumentParser(prog="rewake-worker")
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--app", required=True)
+    parser.add_argument("--loop", choices=("auto", "asyncio", "uvloop"), default="auto")
+    options = parser.parse_args(argv)
+
+    # The terminal sends Ctrl-C to the whole group; the engine decides what it means for its workers.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    sock = socket.socket(fileno=options.fd)
+    os.set_inheritable(options.fd, False)
+    _die_with_parent()
+    threading.Thread(target=_watch_the_engine, args=(sock, os.getppid()), daemon=True).start()
+    for output in (sys.stdout, sys.stderr):
+        if hasattr(output, "reconfigure"):
+            output.reconfigure(line_buffering=True)
+
+    gc.set_threshold(*GC_THRESHOLD)  # Before the import, so that the app may choose otherwise.
+    from rewake.deployments.app_loader import AppImportError, load_app
+
+    sys.argv = [options.app]
+    try:
+        app = load_app(options.app)
+    except AppImportError as error:
+        _report_failure(sock, error, error.traceback_text)
+        return EXIT_IMPORT_FAILED
+    gc.freeze()  # What import made stays: collections need not look at it again.
+    with _loop_runner(options.loop) as runner:
+        runner.run(_serve(sock, app))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

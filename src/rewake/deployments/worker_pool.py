@@ -1,0 +1,290 @@
+"""Workers under supervision: N child processes that are restarted when they die and replaced when code changes.
+
+The DeploymentClient that `rewake run` uses. A death fails the attempts it carried (RT0010, with the restart delay as
+retry_after_ms) and starts the next child at once, then with a growing delay while children keep dying young. While no
+child is ready new attempts wait, within limits, so that a crash costs milliseconds. One WorkerProcess is worker.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from rewake.deployments import mux
+from rewake.deployments.base import AttemptHandle, AttemptSink, AttemptStart, DiscoveryResponse, ProtocolType
+from rewake.deployments.wire import WireAttempt, invoke_path, protocol_type_of, request_headers
+from rewake.deployments.worker import WorkerOptions, WorkerProcess, WorkerStream, describe_exit
+from rewake.errors import ErrorCode, RewakeError
+
+RESTART_DELAY_FIRST_MS: Final = 100
+RESTART_DELAY_MAX_MS: Final = 5_000
+HEALTHY_AFTER_S: Final = 10.0
+"""A child that lived this long died of something new: its successor starts at once again."""
+
+RELOAD_GRACE_S: Final = 3.0
+"""How long attempts on replaced code may take to suspend or finish."""
+
+WAITING_ATTEMPTS_MAX: Final = 10_000
+WAITING_MS_MAX: Final = 10_000
+"""Limits of the attempts that wait for a worker; beyond them RT0010."""
+
+PING_INTERVAL_S: Final = 1.0
+
+log = structlog.get_logger("rewake.deployments")
+
+
+class WorkerEvents(msgspec.Struct, kw_only=True):
+    """What the engine may want to hear, on the loop thread.
+
+    on_ready(pid, discovery_changed), on_exit(pid, returncode), on_start_failed(error): a child that was to replace
+    another did not become ready; the pool goes on trying.
+    """
+
+    on_ready: Callable[[int, bool], None] | None = None
+    on_exit: Callable[[int, int], None] | None = None
+    on_start_failed: Callable[[RewakeError], None] | None = None
+
+
+class WorkerPool:
+    """DeploymentClient over `workers` children that all serve the same app."""
+
+    def __init__(self, options: WorkerOptions, *, workers: int = 1, events: WorkerEvents | None = None) -> None:
+        self.protocol_type: ProtocolType = "bidi"
+        self._options = options
+        self._events = events or WorkerEvents()
+        self._slots = [_Slot(self) for _ in range(workers)]
+        self._available: list[WorkerProcess] = []
+        self._waiting: deque[tuple[WorkerStream, float]] = deque()
+        self._discovery: DiscoveryResponse | None = None
+        self._last_traceback = ""
+        self._reloading = asyncio.Lock()
+        self._ticker: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    # Starting and ending
+
+    async def start(self) -> DiscoveryResponse:
+        """Start all children and wait for them.
+
+        Raises RewakeError if one does not become ready; what the user's code raised has been printed to stderr. The
+        pool may then be closed, or reload() called when the code has changed.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._tick()
+        started = await asyncio.gather(*(slot.replace() for slot in self._slots), return_exceptions=True)
+        for result in started:
+            if isinstance(result, BaseException):
+                raise result
+        assert self._discovery is not None
+        return self._discovery
+
+    async def reload(self) -> None:
+        """Replace every child by one that loads the code as it is now.
+
+        New attempts go to the new children; the old ones have RELOAD_GRACE_S to suspend or finish what they run.
+        Raises RewakeError, and changes nothing, if the new code does not become ready.
+        """
+        async with self._reloading:
+            first, *others = self._slots
+            await first.replace()
+            await asyncio.gather(*(slot.replace() for slot in others))
+
+    async def close(self) -> None:
+        """Abort what runs and end the children. Idempotent."""
+        self._is_closed = True
+        if self._ticker is not None:
+            self._ticker.cancel()
+        waiting, self._waiting = self._waiting, deque()
+        for stream, _ in waiting:
+            stream.attempt.is_over = True
+        await asyncio.gather(*(slot.close() for slot in self._slots))
+
+    # DeploymentClient
+
+    async def discover(self) -> DiscoveryResponse:
+        """The manifest of the child that became ready last. Raises RewakeError RW2001 while there was none."""
+        if self._discovery is None:
+            raise RewakeError(
+                ErrorCode.WORKER_START_FAILED,
+                f"No worker process for {self._options.app_ref!r} has become ready yet.",
+                "What it printed above may say why.",
+            )
+        return self._discovery
+
+    def start_attempt(self, start: AttemptStart, sink: AttemptSink) -> AttemptHandle:
+        """Begin one attempt on the least loaded child, or as soon as one is ready."""
+        stream = WorkerStream()
+        stream.attempt = attempt = WireAttempt(start, sink, stream)
+        stream.hold(mux.encode_open(invoke_path(start), request_headers(start), start.frames))
+        process = self._choose()
+        if process is not None:
+            stream.bind(process)
+        else:
+            self._wait(stream)
+        return attempt
+
+    def _choose(self) -> WorkerProcess | None:
+        available = self._available
+        if len(available) <= 1:
+            return available[0] if available else None
+        return min(available, key=_load)
+
+    # Attempts that wait for a worker
+
+    def _wait(self, stream: WorkerStream) -> None:
+        if self._is_closed or len(self._waiting) >= WAITING_ATTEMPTS_MAX:
+            asyncio.get_running_loop().call_soon(stream.attempt.on_error, "No worker process is ready.")
+            return
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + WAITING_MS_MAX / 1000
+        if not self._waiting:
+            loop.call_at(deadline_s, self._expire_waiting)
+        self._waiting.append((stream, deadline_s))
+
+    def _expire_waiting(self) -> None:
+        now_s = self._loop.time()
+        while self._waiting and self._waiting[0][1] <= now_s:
+            stream, _ = self._waiting.popleft()
+            stream.attempt.on_error(f"No worker process became ready within {WAITING_MS_MAX} ms.")
+        if self._waiting:
+            self._loop.call_at(self._waiting[0][1], self._expire_waiting)
+
+    def _bind_waiting(self) -> None:
+        while self._waiting and (process := self._choose()) is not None:
+            stream, _ = self._waiting.popleft()
+            if not stream.attempt.is_over:
+                stream.bind(process)
+
+    # What the slots report
+
+    def _on_available(self, process: WorkerProcess, discovery: DiscoveryResponse) -> None:
+        has_changed = self._discovery is None or self._discovery.body != discovery.body
+        self._discovery = discovery
+        self.protocol_type = protocol_type_of(discovery)
+        self._last_traceback = ""
+        self._update_available()
+        log.info("worker_became_ready", pid=process.pid, discovery_changed=has_changed)
+        if self._events.on_ready is not None:
+            self._events.on_ready(process.pid, has_changed)
+        self._bind_waiting()
+
+    def _update_available(self) -> None:
+        self._available = [slot.process for slot in self._slots if slot.process is not None]
+
+    def _on_start_failed(self, error: RewakeError) -> None:
+        """Print the user's traceback, unless it is the one printed last."""
+        text = error.facts.get("traceback", "")
+        if text and text != self._last_traceback:
+            self._last_traceback = text
+            print(text, end="", file=sys.stderr, flush=True)
+        if self._events.on_start_failed is not None:
+            self._events.on_start_failed(error)
+
+    def _on_exit(self, process: WorkerProcess, returncode: int) -> None:
+        if self._events.on_exit is not None:
+            self._events.on_exit(process.pid, returncode)
+
+    def _tick(self) -> None:
+        """Look for children that do not answer, so that new attempts avoid them."""
+        for process in self._available:
+            if process.streams:
+                process.ping()
+        self._ticker = self._loop.call_later(PING_INTERVAL_S, self._tick)
+
+
+class _Slot:
+    """One place in the pool: the child that serves it, and what follows when that dies."""
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self.process: WorkerProcess | None = None
+        self._pool = pool
+        self._delay_ms = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._restarting: asyncio.Task[None] | None = None
+        self._living: set[WorkerProcess] = set()
+
+    async def replace(self) -> None:
+        """Put a new child in the place of whatever is here. Raises RewakeError if it does not become ready."""
+        self._cancel_restart()
+        process = self._spawn()
+        try:
+            discovery = await asyncio.shield(process.ready)
+        except RewakeError as error:
+            self._pool._on_start_failed(error)
+            raise
+        old, self.process = self.process, process
+        self._pool._on_available(process, discovery)
+        if old is not None:
+            old.retire(RELOAD_GRACE_S)
+
+    def _spawn(self) -> WorkerProcess:
+        process = WorkerProcess(self._pool._options, self._on_dead)
+        self._living.add(process)
+        process.exited.add_done_callback(lambda exited: self._on_exit(process, exited.result()))
+        return process
+
+    def _on_dead(self, process: WorkerProcess) -> None:
+        if process is not self.process or self._pool._is_closed:
+            return
+        self.process = None
+        self._pool._update_available()
+        if self._pool._loop.time() - process.started_at_s >= HEALTHY_AFTER_S:
+            self._delay_ms = 0
+        process.restart_delay_ms = self._delay_ms
+        self._restart_later()
+
+    def _on_exit(self, process: WorkerProcess, returncode: int) -> None:
+        self._living.discard(process)
+        was_expected = process.is_retired or self._pool._is_closed
+        report = log.info if was_expected else log.warning
+        report(
+            "worker_exited",
+            pid=process.pid,
+            reason=describe_exit(returncode),
+            lived_ms=round((self._pool._loop.time() - process.started_at_s) * 1000),
+            restart_in_ms=None if was_expected else process.restart_delay_ms,
+        )
+        self._pool._on_exit(process, returncode)
+
+    # Restarts
+
+    def _restart_later(self) -> None:
+        delay_s = self._delay_ms / 1000
+        self._delay_ms = min(max(self._delay_ms * 2, RESTART_DELAY_FIRST_MS), RESTART_DELAY_MAX_MS)
+        self._timer = self._pool._loop.call_later(delay_s, self._restart)
+
+    def _restart(self) -> None:
+        self._timer = None
+        self._restarting = asyncio.ensure_future(self._restart_once())
+
+    async def _restart_once(self) -> None:
+        try:
+            await self.replace()
+        except RewakeError as error:
+            log.warning("worker_restart_failed", code=error.code.value, retry_in_ms=self._delay_ms)
+            if not self._pool._is_closed and self.process is None:
+                self._restart_later()
+
+    def _cancel_restart(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def close(self) -> None:
+        self._cancel_restart()
+        if self._restarting is not None:
+            self._restarting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, RewakeError):
+                await self._restarting
+        await asyncio.gather(*(process.close() for process in list(self._living)))
+
+
+def _load(process: WorkerProcess) -> tuple[bool, int]:
+    return (process.is_busy, len(process.streams))
