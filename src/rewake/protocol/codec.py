@@ -1,0 +1,116 @@
+"""Payload bytes to messages and back, for versions 5, 6 and 7.
+
+`decode_message` and `encode_message` are the interface; frames around payloads are framing.py's business.
+The table of messages is shapes.py; wire.py makes functions of it once, at import. The journal keeps command
+payloads as the SDK sent them, so encoding serves what the engine itself says: Start, Input, notifications, acks.
+Whatever the bytes are, decoding gives a message or raises ProtocolViolation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from rewake.protocol.awaiting import waiting_completions, waiting_signals
+from rewake.protocol.errors import ProtocolViolation
+from rewake.protocol.futures import decode_future, encode_future
+from rewake.protocol.messages import Completion, Future, Message, MessageType, Suspension
+from rewake.protocol.shapes import SHAPES
+from rewake.protocol.wire import Reader, Writer, compile_decoder, compile_encoder
+
+VERSION_MIN: Final = 5
+VERSION_MAX: Final = 7
+
+_SINCE: Final = {MessageType.AWAITING_ON: 7, MessageType.PROPOSE_RUN_COMPLETION_ACK: 7}
+_TREE_SUSPENSION_SINCE: Final = 7
+
+_TYPE_OF: Final[dict[Callable[..., Any], MessageType]] = {
+    shape.build: message_type for message_type, shape in SHAPES.items() if shape.build is not Completion
+}
+
+
+def decode_message(type_id: int, payload: bytes, version: int) -> Message:
+    """The message in `payload`; unknown fields are skipped, fields newer than `version` are kept.
+
+    Raises ProtocolViolation for an unknown type, unreadable bytes, or a missing required part.
+    """
+    decode = _DECODERS[version].get(type_id)
+    if decode is None:
+        raise ProtocolViolation(f"message type 0x{type_id:04X} does not exist in protocol version {version}")
+    try:
+        message: Message = decode(payload)
+    except IndexError:
+        raise ProtocolViolation(f"{MessageType(type_id).name} ends in the middle of a field") from None
+    except UnicodeDecodeError as error:
+        raise ProtocolViolation(f"{MessageType(type_id).name} holds text that is not UTF-8") from error
+    return message
+
+
+def encode_message(message: Message, version: int = 6) -> bytes:
+    """Payload of `message` without what `version` does not know yet.
+
+    Raises ValueError for a message that does not exist in `version` or a result its type cannot carry.
+    """
+    encode = _ENCODERS[version].get(message_type(message))
+    if encode is None:
+        raise ValueError(f"{type(message).__name__} does not exist in protocol version {version}")
+    return encode(message)
+
+
+def message_type(message: Message) -> MessageType:
+    """The type a frame with `message` carries."""
+    return message.type if isinstance(message, Completion) else _TYPE_OF[type(message)]
+
+
+def _refuse_empty(decode: Callable[[bytes], Suspension]) -> Callable[[bytes], Suspension]:
+    """An invocation that waits for nothing could never be resumed."""
+
+    def decode_checked(payload: bytes) -> Suspension:
+        suspension = decode(payload)
+        if not (waiting_completions(suspension.awaiting_on) or waiting_signals(suspension.awaiting_on)):
+            raise ProtocolViolation("Suspension waits for nothing")
+        return suspension
+
+    return decode_checked
+
+
+def _decode_flat_suspension(payload: bytes) -> Suspension:
+    """V5 and V6 list ids, any of which is worth waking up for; the lists have the field numbers of a Future."""
+    tree = decode_future(payload)
+    return Suspension(Future(tree.completions, tree.signals, tree.named_signals))
+
+
+def _encode_flat_suspension(suspension: Suspension) -> bytes:
+    signals = waiting_signals(suspension.awaiting_on)
+    indexes = tuple(signal for signal in signals if isinstance(signal, int))
+    names = tuple(signal for signal in signals if isinstance(signal, str))
+    return encode_future(Future(waiting_completions(suspension.awaiting_on), indexes, names))
+
+
+def _decoders(version: int) -> dict[int, Reader]:
+    decoders: dict[int, Reader] = {
+        int(message_type): decode
+        for message_type, decode in _ALL_DECODERS.items()
+        if _SINCE.get(message_type, VERSION_MIN) <= version
+    }
+    is_tree = version >= _TREE_SUSPENSION_SINCE
+    decoders[MessageType.SUSPENSION] = _refuse_empty(
+        _ALL_DECODERS[MessageType.SUSPENSION] if is_tree else _decode_flat_suspension
+    )
+    return decoders
+
+
+def _encoders(version: int) -> dict[MessageType, Writer]:
+    encoders = {
+        message_type: compile_encoder(shape, version)
+        for message_type, shape in SHAPES.items()
+        if _SINCE.get(message_type, VERSION_MIN) <= version
+    }
+    if version < _TREE_SUSPENSION_SINCE:
+        encoders[MessageType.SUSPENSION] = _encode_flat_suspension
+    return encoders
+
+
+_ALL_DECODERS: Final = {message_type: compile_decoder(shape) for message_type, shape in SHAPES.items()}
+_DECODERS: Final = {version: _decoders(version) for version in range(VERSION_MIN, VERSION_MAX + 1)}
+_ENCODERS: Final = {version: _encoders(version) for version in range(VERSION_MIN, VERSION_MAX + 1)}

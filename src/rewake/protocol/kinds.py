@@ -1,0 +1,164 @@
+"""The kinds of field the messages are made of: numbers, text, bytes, and the nested messages shared by many.
+
+Every kind is a row for wire.py: how to read it, how to write it at a version, which type it carries.
+Numbers are checked here, because a number too large for a database column would otherwise stop the engine
+and not the attempt. Used by codec.py; the await tree, which nests in itself, is in futures.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, Final, TypeVar
+
+from rewake.protocol.errors import ProtocolViolation
+from rewake.protocol.messages import (
+    VOID,
+    Combinator,
+    ErrorBehavior,
+    Failure,
+    Future,
+    IdempotentRequestTarget,
+    InvocationIdResult,
+    InvocationIdTarget,
+    StateKeys,
+    Success,
+    Void,
+    WorkflowTarget,
+)
+from rewake.protocol.wire import (
+    LENGTH,
+    VARINT,
+    Field,
+    Kind,
+    Presence,
+    Shape,
+    Writer,
+    compile_decoder,
+    compile_encoder,
+    struct_shape,
+    varint,
+)
+
+TIME_MS_MAX: Final = 2**63 - 1
+"""Largest time a SQLite column holds. Later times are read as this one, which no clock reaches."""
+
+_UINT32_MAX: Final = 2**32 - 1
+_CODE_MAX: Final = 2**16 - 1
+_CODE_UNKNOWN: Final = 500
+
+EnumT = TypeVar("EnumT", bound=IntEnum)
+
+
+def _read_uint32(number: int) -> int:
+    if number > _UINT32_MAX:
+        raise ProtocolViolation(f"{number} does not fit into 32 bits")
+    return number
+
+
+def _read_time_ms(number: int) -> int:
+    return number if number < TIME_MS_MAX else TIME_MS_MAX
+
+
+def _read_code(number: int) -> int:
+    """A failure code is u32 on the wire and u16 everywhere else."""
+    return number if number <= _CODE_MAX else _CODE_UNKNOWN
+
+
+def _enum_reader(enum: type[EnumT], otherwise: EnumT) -> Callable[[int], EnumT]:
+    """Values a later protocol may add are read as the harmless one."""
+    members = {int(member): member for member in enum}
+    return lambda number: members.get(number, otherwise)
+
+
+def _always(write: Writer) -> Callable[[int], Writer]:
+    return lambda version: write
+
+
+def _nested(shape: Shape, carries: type) -> Kind:
+    return Kind(LENGTH, compile_decoder(shape), lambda version: compile_encoder(shape, version), carries)
+
+
+def _identity(value: Any) -> Any:
+    return value
+
+
+def _pair_shape(title: str, kind: Kind) -> Shape:
+    """Two fields, kept as a plain pair."""
+    fields = (Field(1, "key", kind), Field(2, "value", kind))
+    return Shape(title, ("key", "value"), lambda key, value: (key, value), _identity, fields)
+
+
+UINT32: Final = Kind(VARINT, _read_uint32, _always(varint), int, 0)
+UINT64: Final = Kind(VARINT, int, _always(varint), int, 0)
+TIME_MS: Final = Kind(VARINT, _read_time_ms, _always(varint), int, 0)
+CODE: Final = Kind(VARINT, _read_code, _always(varint), int, 0)
+BOOL: Final = Kind(VARINT, bool, _always(varint), bool, False)
+BYTES: Final = Kind(LENGTH, bytes, _always(_identity), bytes, b"")
+STRING: Final = Kind(LENGTH, bytes.decode, _always(str.encode), str, "")
+BEHAVIOR: Final = Kind(
+    VARINT, _enum_reader(ErrorBehavior, ErrorBehavior.RETRY), _always(varint), ErrorBehavior, ErrorBehavior.RETRY
+)
+read_combinator: Final = _enum_reader(Combinator, Combinator.UNKNOWN)
+
+HEADER: Final = _nested(_pair_shape("Header", STRING), tuple)
+STATE_ENTRY: Final = _nested(_pair_shape("StateEntry", BYTES), tuple)
+
+# The message Value comes as bytes where a value is the only possibility, and as Success in a oneof.
+VALUE: Final = _nested(
+    Shape("Value", ("content",), bytes, lambda content: (content,), (Field(1, "content", BYTES),)), bytes
+)
+SUCCESS: Final = _nested(struct_shape(Success, Field(1, "content", BYTES)), Success)
+RAW_SUCCESS: Final = Kind(LENGTH, Success, _always(lambda success: success.content), Success)
+FAILURE: Final = _nested(
+    struct_shape(
+        Failure,
+        Field(1, "code", CODE),
+        Field(2, "message", STRING),
+        Field(3, "metadata", HEADER, Presence.REPEATED, since=6),
+    ),
+    Failure,
+)
+VOID_RESULT: Final = Kind(LENGTH, lambda data: VOID, _always(lambda void: b""), Void)
+KEYS: Final = _nested(
+    Shape("StateKeys", ("keys",), _identity, lambda keys: (keys,), (Field(1, "keys", BYTES, Presence.REPEATED),)), tuple
+)
+STATE_KEYS: Final = _nested(struct_shape(StateKeys, Field(1, "keys", BYTES, Presence.REPEATED)), StateKeys)
+INVOCATION_ID_RESULT: Final = Kind(
+    LENGTH,
+    lambda data: InvocationIdResult(data.decode()),
+    _always(lambda result: result.invocation_id.encode()),
+    InvocationIdResult,
+)
+
+INVOCATION_ID_TARGET: Final = Kind(
+    LENGTH,
+    lambda data: InvocationIdTarget(data.decode()),
+    _always(lambda target: target.invocation_id.encode()),
+    InvocationIdTarget,
+)
+IDEMPOTENT_REQUEST_TARGET: Final = _nested(
+    struct_shape(
+        IdempotentRequestTarget,
+        Field(1, "service_name", STRING),
+        Field(2, "service_key", STRING, Presence.OPTIONAL),
+        Field(3, "handler_name", STRING),
+        Field(4, "idempotency_key", STRING),
+        Field(5, "scope", STRING, Presence.OPTIONAL, since=7),
+    ),
+    IdempotentRequestTarget,
+)
+WORKFLOW_TARGET: Final = _nested(
+    struct_shape(
+        WorkflowTarget,
+        Field(1, "workflow_name", STRING),
+        Field(2, "workflow_key", STRING),
+        Field(3, "scope", STRING, Presence.OPTIONAL, since=7),
+    ),
+    WorkflowTarget,
+)
+
+
+def future_kind(read: Callable[[bytes], Future], write: Callable[[Future], bytes]) -> Kind:
+    """Kind of the await tree, whose reading and writing is not recursive and so not a Shape."""
+    return Kind(LENGTH, read, _always(write), Future)

@@ -1,0 +1,265 @@
+"""Just enough protobuf: fields described in a table become a decoder and an encoder made of plain closures.
+
+Owns varints, length-delimited fields, oneofs, presence and unknown fields. Knows no message; codec.py holds the tables.
+A Shape lists the fields of one message, a Kind says how one field is read and written. Decoders accept every field at
+every version (the engine decides what to refuse); encoders leave out what is newer than the version asked for.
+Bytes that cannot be read raise ProtocolViolation, or IndexError and UnicodeDecodeError, which codec.py translates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from rewake.protocol.errors import ProtocolViolation
+
+VARINT: Final = 0
+FIXED64: Final = 1
+LENGTH: Final = 2
+FIXED32: Final = 5
+
+_UINT64_MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
+_VARINT_BITS_MAX: Final = 63
+_ONE_BYTE: Final = tuple(bytes((number,)) for number in range(128))
+
+Reader = Callable[[Any], Any]
+Writer = Callable[[Any], bytes]
+
+
+class Presence(Enum):
+    """When a field is written, and what its absence means to the reader."""
+
+    IMPLICIT = "written unless empty; absent reads as the empty value"
+    OPTIONAL = "written unless None; absent reads as None"
+    REQUIRED = "always written; absence breaks the protocol"
+    REPEATED = "written once per item, a tuple"
+
+
+class Kind(NamedTuple):
+    """How one value is read and written. A varint kind reads an int, a length kind the field's bytes.
+
+    writer: takes the protocol version and gives the function from value to bytes (without tag and length).
+    carries: type of the value, by which a oneof picks its member.   empty: what absence means if implicit.
+    """
+
+    wire_type: int
+    read: Reader
+    writer: Callable[[int], Writer]
+    carries: type
+    empty: Any = None
+
+
+class Field(NamedTuple):
+    """One row of a message's table. Rows with the same attribute are the members of a oneof."""
+
+    number: int
+    attribute: str
+    kind: Kind
+    presence: Presence = Presence.IMPLICIT
+    since: int = 5
+
+
+class Shape(NamedTuple):
+    """One message: the values it is built from, in order, and the fields that carry them.
+
+    split: inverse of build, the values as a tuple.   fixed: values that no field carries.
+    """
+
+    title: str
+    attributes: tuple[str, ...]
+    build: Callable[..., Any]
+    split: Callable[[Any], tuple[Any, ...]]
+    fields: tuple[Field, ...]
+    fixed: Mapping[str, Any] = MappingProxyType({})
+
+
+def struct_shape(struct: type[msgspec.Struct], *fields: Field, **fixed: Any) -> Shape:
+    """Shape of a message that is a struct of its own."""
+    return Shape(struct.__name__, struct.__struct_fields__, struct, msgspec.structs.astuple, fields, fixed)
+
+
+def truncated() -> ProtocolViolation:
+    """The error for bytes that end inside a field."""
+    return ProtocolViolation("message ends in the middle of a field")
+
+
+# Decoding
+
+
+def read_varint(data: bytes, position: int) -> tuple[int, int]:
+    """The unsigned 64-bit number at `position` and the position after it."""
+    number = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number & _UINT64_MASK, position
+        shift += 7
+        if shift > _VARINT_BITS_MAX:
+            raise ProtocolViolation("varint is longer than 10 bytes")
+
+
+def skip_field(data: bytes, position: int, tag: int) -> int:
+    """Position after the unknown field whose tag was just read. Groups do not exist in proto3."""
+    wire_type = tag & 7
+    if tag < 8 or wire_type not in (VARINT, FIXED64, LENGTH, FIXED32):
+        raise ProtocolViolation(f"field tag {tag} is not possible")
+    if wire_type == VARINT:
+        return read_varint(data, position)[1]
+    if wire_type == LENGTH:
+        size, position = read_varint(data, position)
+    else:
+        size = 8 if wire_type == FIXED64 else 4
+    if position + size > len(data):
+        raise truncated()
+    return position + size
+
+
+def compile_decoder(shape: Shape) -> Reader:
+    """Function from payload bytes to the value of `shape`. Unknown fields are skipped; the last of a oneof wins."""
+    slot_of = {attribute: slot for slot, attribute in enumerate(shape.attributes)}
+    fields = {
+        row.number << 3 | row.kind.wire_type: (
+            slot_of[row.attribute],
+            row.presence is Presence.REPEATED,
+            row.kind.read,
+        )
+        for row in shape.fields
+    }
+    defaults: list[Any] = [shape.fixed.get(attribute) for attribute in shape.attributes]
+    for row in shape.fields:
+        if row.presence is Presence.IMPLICIT:
+            defaults[slot_of[row.attribute]] = row.kind.empty
+    repeated = _slots(shape, Presence.REPEATED)
+    required = _slots(shape, Presence.REQUIRED)
+    build = shape.build
+
+    def decode(data: bytes) -> Any:
+        values: list[Any] = defaults.copy()
+        for slot in repeated:
+            values[slot] = []
+        position, end = 0, len(data)
+        while position < end:
+            tag = data[position]
+            position += 1
+            if tag > 127:
+                tag, position = read_varint(data, position - 1)
+            field = fields.get(tag)
+            if field is None:
+                position = skip_field(data, position, tag)
+                continue
+            slot, is_repeated, read = field
+            number = data[position]
+            position += 1
+            if number > 127:
+                number, position = read_varint(data, position - 1)
+            if tag & 7:
+                start, position = position, position + number
+                if position > end:
+                    raise truncated()
+                value = read(data[start:position])
+            else:
+                value = read(number)
+            if is_repeated:
+                values[slot].append(value)
+            else:
+                values[slot] = value
+        for slot in repeated:
+            values[slot] = tuple(values[slot])
+        for slot in required:
+            if values[slot] is None:
+                raise ProtocolViolation(f"{shape.title} without {shape.attributes[slot]}")
+        return build(*values)
+
+    return decode
+
+
+def _slots(shape: Shape, presence: Presence) -> tuple[int, ...]:
+    found = {shape.attributes.index(row.attribute): None for row in shape.fields if row.presence is presence}
+    return tuple(found)
+
+
+# Encoding
+
+
+def varint(number: int) -> bytes:
+    """`number` in 7-bit groups, least significant first."""
+    if 0 <= number < 128:
+        return _ONE_BYTE[number]
+    if not 0 < number <= _UINT64_MASK:
+        raise ValueError(f"{number} is not an unsigned 64-bit number")
+    groups = bytearray()
+    while number > 127:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    groups.append(number)
+    return bytes(groups)
+
+
+def compile_encoder(shape: Shape, version: int) -> Writer:
+    """Function from the value of `shape` to payload bytes, fields in ascending order as the SDKs write them."""
+    groups: dict[str, list[Field]] = {}
+    for row in sorted(shape.fields):
+        if row.since <= version:
+            groups.setdefault(row.attribute, []).append(row)
+    writers = [
+        (
+            shape.attributes.index(attribute),
+            rows[0].presence is not Presence.IMPLICIT,
+            _attribute_writer(shape, rows, version),
+        )
+        for attribute, rows in groups.items()
+    ]
+    split = shape.split
+
+    def encode(value: Any) -> bytes:
+        values = split(value)
+        parts = []
+        for slot, is_explicit, write in writers:
+            item = values[slot]
+            if item or (is_explicit and item is not None):
+                parts.append(write(item))
+        return b"".join(parts)
+
+    return encode
+
+
+def _attribute_writer(shape: Shape, rows: list[Field], version: int) -> Writer:
+    """Writer of one attribute from the field that carries it, or the several of a oneof."""
+    if rows[0].presence is Presence.REQUIRED:
+        return _typed_writer(shape, rows, version)
+    write = _field_writer(rows[0], version)
+    if rows[0].presence is Presence.REPEATED:
+        return lambda items: b"".join([write(item) for item in items])
+    return write
+
+
+def _typed_writer(shape: Shape, rows: list[Field], version: int) -> Writer:
+    """Writes whichever field carries the value's type, so a result that a message cannot have is noticed."""
+    writers = {row.kind.carries: _field_writer(row, version) for row in rows}
+
+    def write(value: Any) -> bytes:
+        write_field = writers.get(type(value))
+        if write_field is None:
+            raise ValueError(f"{shape.title}.{rows[0].attribute} cannot be {value!r}")
+        return write_field(value)
+
+    return write
+
+
+def _field_writer(row: Field, version: int) -> Writer:
+    tag = varint(row.number << 3 | row.kind.wire_type)
+    write_body = row.kind.writer(version)
+    if row.kind.wire_type == VARINT:
+        return lambda value: tag + write_body(value)
+
+    def write(value: Any) -> bytes:
+        body = write_body(value)
+        return tag + varint(len(body)) + body
+
+    return write

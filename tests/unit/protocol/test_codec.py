@@ -1,0 +1,275 @@
+"""Payloads against captured bytes, every message both ways, and what broken bytes lead to."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewake.protocol.codec import VERSION_MAX, VERSION_MIN, decode_message, encode_message, message_type
+from rewake.protocol.errors import ProtocolViolation
+from rewake.protocol.messages import (
+    VOID,
+    AwaitingOn,
+    CallCommand,
+    Combinator,
+    Completion,
+    Error,
+    ErrorBehavior,
+    Failure,
+    Future,
+    IdempotentRequestTarget,
+    Message,
+    MessageType,
+    OutputCommand,
+    ProposeRunCompletion,
+    ProposeRunCompletionAck,
+    RunCommand,
+    SendSignalCommand,
+    SleepCommand,
+    Start,
+    Success,
+    Suspension,
+)
+import protocol_strategies as strategies
+from protocol_vectors import VECTORS
+
+VERSIONS = range(VERSION_MIN, VERSION_MAX + 1)
+
+
+@pytest.mark.parametrize(("name", "version", "type_id", "frame", "message"), VECTORS)
+def test_captured_bytes(name: str, version: int, type_id: int, frame: str, message: Message) -> None:
+    payload = bytes.fromhex(frame)[8:]
+    assert decode_message(type_id, payload, version) == message
+    assert encode_message(message, version) == payload
+    assert message_type(message) == type_id
+
+
+@given(strategies.messages)
+def test_every_message_survives_the_newest_version(message: Message) -> None:
+    assert decode_message(message_type(message), encode_message(message, 7), 7) == message
+
+
+@given(strategies.commands | strategies.notifications, st.sampled_from(VERSIONS))
+def test_older_versions_lose_only_what_they_do_not_know(message: Message, version: int) -> None:
+    once = encode_message(message, version)
+    again = decode_message(message_type(message), once, version)
+    assert message_type(again) is message_type(message)
+    assert encode_message(again, version) == once
+
+
+def test_nested_suspension() -> None:
+    """race([all([sleep1, sleep2]), awakeable]) as the TypeScript SDK describes it."""
+    race = Future(
+        nested=(
+            Future((1, 2), combinator=Combinator.ALL_SUCCEEDED_OR_FIRST_FAILED),
+            Future(signals=(17,)),
+        ),
+        combinator=Combinator.FIRST_COMPLETED,
+    )
+    suspension = Suspension(Future(signals=(1,), nested=(race,), combinator=Combinator.FIRST_COMPLETED))
+    payload = encode_message(suspension, 7)
+    assert payload.hex(" ") == "22 16 12 01 01 22 0f 22 06 0a 02 01 02 28 04 22 03 12 01 11 28 01 28 01"
+    assert decode_message(MessageType.SUSPENSION, payload, 7) == suspension
+
+
+# What a version does not know
+
+
+def test_failure_metadata_since_6() -> None:
+    output = OutputCommand(Failure(400, "no", (("k", "v"),)))
+    assert decode_message(0x401, encode_message(output, 5), 5) == OutputCommand(Failure(400, "no"))
+    assert decode_message(0x401, encode_message(output, 6), 6) == output
+
+
+def test_start_fields_by_version() -> None:
+    start = Start(b"id", "inv", 1, ((b"k", b""),), False, "key", 0, 0, 9, "scope", "limit", "idempotency")
+
+    def sent(version: int) -> Message:
+        return decode_message(0, encode_message(start, version), version)
+
+    assert sent(7) == start
+    without = {"scope": None, "limit_key": None, "idempotency_key": None}
+    assert sent(6) == msgspec.structs.replace(start, **without)
+    assert sent(5) == msgspec.structs.replace(start, **without, random_seed=0)
+
+
+def test_scope_and_behavior_since_7() -> None:
+    target = IdempotentRequestTarget("S", None, "h", "ik", "scope")
+    call = CallCommand("S", "h", b"", (), "", None, "scope", "limit", 1, 2)
+    error = Error(500, "no", behavior=ErrorBehavior.PAUSE)
+    assert b"scope" not in encode_message(call, 6)
+    assert b"limit" not in encode_message(call, 6)
+    assert decode_message(MessageType.ERROR, encode_message(error, 6), 6) == Error(500, "no")
+    assert decode_message(MessageType.ERROR, encode_message(error, 7), 7) == error
+    assert target.scope == "scope"
+
+
+def test_a_tree_becomes_flat_lists_before_7() -> None:
+    tree = Future((1,), (1,), ("go",), (Future((2, 1), (17,)),), Combinator.ALL_COMPLETED)
+    flat = Suspension(Future((1, 2), (1, 17), ("go",)))
+    assert decode_message(1, encode_message(Suspension(tree), 6), 6) == flat
+
+
+@pytest.mark.parametrize("message", [AwaitingOn(Future((1,))), ProposeRunCompletionAck(1)])
+def test_messages_that_came_with_7(message: Message) -> None:
+    payload = encode_message(message, 7)
+    with pytest.raises(ValueError, match="does not exist in protocol version 6"):
+        encode_message(message, 6)
+    with pytest.raises(ProtocolViolation, match="does not exist in protocol version 6"):
+        decode_message(message_type(message), payload, 6)
+
+
+# Reading what others write
+
+
+def test_repeated_numbers_one_by_one_and_packed() -> None:
+    packed = bytes.fromhex("0a 02 01 02 12 01 11")
+    one_by_one = bytes.fromhex("08 01 08 02 10 11")
+    expected = Suspension(Future((1, 2), (17,)))
+    assert decode_message(1, packed, 6) == decode_message(1, one_by_one, 6) == expected
+
+
+def test_unknown_fields_are_skipped() -> None:
+    unknown = bytes.fromhex("f0 06 96 01  f9 06 0102030405060708  fa 06 03 616263  fd 06 01020304")
+    run = encode_message(RunCommand(1, "pick"))
+    assert decode_message(MessageType.RUN, unknown + run + unknown, 6) == RunCommand(1, "pick")
+    suspension = encode_message(Suspension(Future((1,))), 6)
+    assert decode_message(1, unknown + suspension, 6) == Suspension(Future((1,)))
+
+
+def test_a_known_number_with_another_wire_type_is_unknown() -> None:
+    assert decode_message(MessageType.RUN, bytes.fromhex("5a 01 07  58 01"), 6) == RunCommand(1)
+
+
+def test_the_last_member_of_a_oneof_wins() -> None:
+    success = encode_message(OutputCommand(Success(b"1")))
+    failure = encode_message(OutputCommand(Failure(400, "no")))
+    assert decode_message(0x401, success + failure, 6) == OutputCommand(Failure(400, "no"))
+    assert decode_message(0x401, failure + success, 6) == OutputCommand(Success(b"1"))
+
+
+def test_members_a_later_protocol_adds_to_an_enum() -> None:
+    assert decode_message(MessageType.ERROR, bytes.fromhex("48 09"), 7) == Error(0, "")
+    assert decode_message(1, bytes.fromhex("22 05 0a 01 01 28 09"), 7) == Suspension(Future((1,)))
+
+
+def test_codes_above_16_bits_are_500() -> None:
+    assert decode_message(MessageType.ERROR, bytes.fromhex("08 80 80 04"), 6) == Error(500, "")
+
+
+def test_times_fit_a_database_column() -> None:
+    latest = bytes.fromhex("08 ff ff ff ff ff ff ff ff ff 01 58 01")
+    assert decode_message(MessageType.SLEEP, latest, 6) == SleepCommand(2**63 - 1, 1)
+
+
+def test_a_named_signal_has_its_entry_name_under_both_names() -> None:
+    command = SendSignalCommand("inv", "go", VOID, "my entry")
+    assert command.name == command.entry_name == "my entry"
+    assert decode_message(MessageType.SEND_SIGNAL, encode_message(command), 6) == command
+
+
+# Broken bytes
+
+
+@pytest.mark.parametrize(
+    ("version", "type_id", "payload", "message"),
+    [
+        (6, 0x0005, "08 01", "ProposeRunCompletion without result"),
+        (6, 0x0401, "", "OutputCommand without result"),
+        (6, 0x0403, "0a 01 6b", "SetStateCommand without value"),
+        (6, 0x8011, "08 01", "Completion without result"),
+        (6, 0x8011, "2a 00", "Completion without completion_id"),
+        (6, 0xFBFF, "22 00", "Signal without signal"),
+        (6, 0x0412, "58 01", "AttachInvocationCommand without target"),
+        (7, 0x0006, "", "AwaitingOn without awaiting_on"),
+        (7, 0x0001, "", "Suspension without awaiting_on"),
+        (7, 0x0001, "22 02 22 00", "Suspension waits for nothing"),
+        (6, 0x0001, "", "Suspension waits for nothing"),
+        (6, 0x0411, "58", "RUN ends in the middle of a field"),
+        (6, 0x0411, "62 04 70", "message ends in the middle of a field"),
+        (6, 0x0411, "fa 06 05 61", "message ends in the middle of a field"),
+        (6, 0x0001, "0a 05 01", "SUSPENSION ends in the middle of a field"),
+        (6, 0x0001, "1a 05 61", "message ends in the middle of a field"),
+        (7, 0x0001, "22 05 0a 00", "message ends in the middle of a field"),
+        (6, 0x0001, "0a 01 80 01", "message ends in the middle of a field"),
+        (6, 0x0411, "62 01 ff", "RUN holds text that is not UTF-8"),
+        (6, 0x0411, "58 80 80 80 80 80 80 80 80 80 80 01", "varint is longer than 10 bytes"),
+        (6, 0x0411, "58 80 80 80 80 10", "4294967296 does not fit into 32 bits"),
+        (6, 0x0411, "00", "field tag 0 is not possible"),
+        (6, 0x0411, "5b", "field tag 91 is not possible"),
+        (6, 0x040F, "", "message type 0x040F does not exist in protocol version 6"),
+        (6, 0xFC00, "", "message type 0xFC00 does not exist in protocol version 6"),
+    ],
+)
+def test_broken_payloads(version: int, type_id: int, payload: str, message: str) -> None:
+    with pytest.raises(ProtocolViolation) as caught:
+        decode_message(type_id, bytes.fromhex(payload), version)
+    assert (caught.value.code, caught.value.message) == ("RT0012", message)
+    assert str(caught.value) == f"[RT0012] {message}"
+
+
+@given(st.sampled_from(MessageType), st.binary(max_size=60), st.sampled_from(VERSIONS))
+def test_garbage_is_a_message_or_a_violation(message_type_: MessageType, payload: bytes, version: int) -> None:
+    try:
+        decode_message(message_type_, payload, version)
+    except ProtocolViolation as violation:
+        assert violation.code in {"RT0012", "RT0025"}
+
+
+@given(strategies.messages, st.data())
+def test_damaged_messages_are_a_message_or_a_violation(message: Message, data: st.DataObject) -> None:
+    payload = bytearray(encode_message(message, 7))
+    for _ in range(data.draw(st.integers(1, 3))):
+        if payload:
+            payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
+    end = data.draw(st.integers(0, len(payload)))
+    try:
+        decode_message(message_type(message), bytes(payload[:end]), 7)
+    except ProtocolViolation as violation:
+        assert violation.code == "RT0012"
+
+
+def _nested(depth: int) -> Future:
+    future = Future((1,))
+    for _ in range(depth - 1):
+        future = Future(nested=(future,))
+    return future
+
+
+def test_trees_up_to_the_depth_limit() -> None:
+    payload = encode_message(Suspension(_nested(1000)), 7)
+    suspension = decode_message(1, payload, 7)
+    assert isinstance(suspension, Suspension)
+    assert encode_message(suspension, 7) == payload
+
+
+@pytest.mark.parametrize(("type_id", "version"), [(1, 7), (6, 7)])
+def test_deeper_trees_are_refused(type_id: int, version: int) -> None:
+    message = Suspension(_nested(1001)) if type_id == 1 else AwaitingOn(_nested(1001))
+    with pytest.raises(ProtocolViolation, match="deeper than 1000 levels") as caught:
+        decode_message(type_id, encode_message(message, 7), version)
+    assert caught.value.code == "RT0025"
+
+
+# Our own mistakes
+
+
+def test_a_result_its_completion_cannot_have() -> None:
+    with pytest.raises(ValueError, match=r"Completion.result cannot be Success\(content=b''\)"):
+        encode_message(Completion(MessageType.SLEEP_COMPLETION, 1, Success(b"")))
+    with pytest.raises(ValueError, match="ProposeRunCompletion.result cannot be Void"):
+        encode_message(ProposeRunCompletion(1, VOID))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [-1, 2**64])
+def test_numbers_that_are_not_unsigned_64_bits(number: int) -> None:
+    with pytest.raises(ValueError, match="is not an unsigned 64-bit number"):
+        encode_message(SleepCommand(number, 1))
+
+
+def test_messages_survive_msgpack_as_a_union() -> None:
+    """The tag lets the store keep results and messages as they are."""
+    packed = msgspec.msgpack.encode(OutputCommand(Failure(409, "killed"), "out"))
+    assert msgspec.msgpack.decode(packed, type=Message) == OutputCommand(Failure(409, "killed"), "out")
