@@ -8,7 +8,7 @@ Each code has its meaning beside it here and a page under DOCS_BASE.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 DOCS_BASE = "https://rewake.dev/errors/"
 
@@ -20,7 +20,7 @@ class ErrorCode(StrEnum):
 
     meaning: str
 
-    def __new__(cls, code: str, meaning: str = "") -> ErrorCode:
+    def __new__(cls, code: str, meaning: str = "") -> Self:
         member = str.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning
@@ -36,6 +36,20 @@ class ErrorCode(StrEnum):
     DEPLOYMENT_UNREACHABLE = "RW2003", "The deployment could not be reached"
     DISCOVERY_REFUSED = "RW2004", "The deployment answered discovery with an error"
     DISCOVERY_INVALID = "RW2005", "The deployment's discovery answer could not be understood"
+
+    # RW5xxx store
+    STORE_LOCKED = "RW5001", "Another engine is using the data directory"
+    STORE_NEWER = "RW5002", "The database was written by a newer release"
+    STORE_CORRUPT = "RW5003", "The database is damaged, or is not one of Rewake's"
+    STORE_NOT_WRITABLE = "RW5004", "The data directory or the database cannot be written"
+    STORE_FULL = "RW5005", "The disk is full"
+    STORE_FAILED = "RW5006", "A write to the database failed"
+    SQLITE_TOO_OLD = "RW5007", "The SQLite library is too old to be safe"
+    STORE_CLOSED = "RW5008", "The store was used after it was closed"
+    QUERY_INVALID = "RW5009", "The SQL query could not be understood"
+    QUERY_NOT_READ_ONLY = "RW5010", "The SQL query would change something"
+    QUERY_TIMED_OUT = "RW5011", "The SQL query took too long"
+    QUERY_TOO_LARGE = "RW5012", "The SQL query has too many rows"
 
 
 class RewakeError(Exception):

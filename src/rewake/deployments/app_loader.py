@@ -204,7 +204,7 @@ def _as_app(value: Any) -> Any | None:
     from restate.endpoint import Endpoint
 
     if isinstance(value, Endpoint):
-        return value.app()
+        return value.app()  # type: ignore[no-untyped-call]  # The SDK leaves it untyped.
     is_app = getattr(value, "__qualname__", "") == _RESTATE_APP_QUALNAME and value.__module__ == "restate.server"
     return value if is_app else None
 
@@ -221,7 +221,7 @@ def _build_app(services: list[Any], ref: str) -> Any:
     import restate
 
     try:
-        return restate.app(services)  # type: ignore[no-untyped-call]  # The SDK leaves it untyped.
+        return restate.app(services)
     except ValueError as error:
         raise AppImportError(
             ErrorCode.APP_NOT_FOUND,

@@ -139,4 +139,4 @@ class _Call:
             self.attempt.on_end()
         else:
             text = "".join(traceback.format_exception_only(error)).strip()
-            self.attempt.on_error(f"The app raised {text}")
+            self.attempt.on_app_error(text)

@@ -177,9 +177,17 @@ class WireAttempt:
         self._fail(AttemptFailure(code="RT0007", status=_STATUS_UNKNOWN, message=text))
 
     def on_error(self, message: str, retry_after_ms: int | None = None) -> None:
-        """The connection, the process or the app broke."""
+        """The connection or the process broke."""
         failure = AttemptFailure(code="RT0010", status=_STATUS_UNKNOWN, message=message, retry_after_ms=retry_after_ms)
         self._fail(failure)
+
+    def on_app_error(self, error: str) -> None:
+        """The app raised, which a server would make a 500 of, or a reset once the response has begun."""
+        if self._has_head:
+            self.on_error(f"The app raised {error}")
+        else:
+            text = f"The deployment could not take the request: the app raised {error}"
+            self._fail(AttemptFailure(code="RT0012", status=_STATUS_UNKNOWN, message=text))
 
     def close_request(self) -> None:
         """Half-close on the transport's own account, because it wants to go away.

@@ -116,7 +116,7 @@ class EngineLink(mux.MuxProtocol):
             stream.attempt.on_end()
         elif kind == mux.ERROR:
             process.forget_stream(stream)
-            stream.attempt.on_error(f"The app raised {payload.decode(errors='replace')}")
+            stream.attempt.on_app_error(payload.decode(errors="replace"))
         else:
             raise mux.MuxError(f"a frame of kind {kind} came from the worker")
 
