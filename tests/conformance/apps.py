@@ -54,7 +54,7 @@ async def hang(ctx: restate.Context, x: int) -> None:
 async def block(ctx: restate.Context, seconds: float) -> None:
     """Blocks its whole process after one step."""
     await ctx.run_typed("first", one)
-    time.sleep(seconds)
+    time.sleep(seconds)  # noqa: ASYNC251  # That is the point.
 
 
 app = restate.app([steps])

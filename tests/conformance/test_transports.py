@@ -15,7 +15,7 @@ from stub_engine import StubAttempt, attempt_start, frames
 
 from rewake.deployments.base import DeploymentClient
 from rewake.deployments.in_process import InProcessDeployment
-from rewake.deployments.worker import WorkerOptions
+from rewake.deployments.worker import LoopKind, WorkerOptions
 from rewake.deployments.worker_pool import WorkerPool
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import (
@@ -44,7 +44,7 @@ def with_deployment(request: pytest.FixtureRequest) -> With:
         if request.param == "in_process":
             deployment = InProcessDeployment(getattr(apps, attribute))
         else:
-            loop = "asyncio" if request.param.endswith("asyncio") else "auto"
+            loop: LoopKind = "asyncio" if request.param.endswith("asyncio") else "auto"
             pool = WorkerPool(WorkerOptions(app_ref=f"{APPS}:{attribute}", loop=loop))
             await pool.start()
             deployment = pool

@@ -84,7 +84,9 @@ class WorkerStream:
         self._write(mux.HALF_CLOSE)
 
     def finish(self) -> None:
-        """The child closes the request by itself once a terminal message has left it."""
+        """Nothing to send: the child closes the request by itself once a terminal message has left it."""
+        if self.process is not None:
+            self.process.forget_stream(self)
 
     def reset(self) -> None:
         self._held = None
