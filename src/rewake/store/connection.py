@@ -1,0 +1,130 @@
+"""Opening the database file: version checks, settings, migrations, and what SQLite's errors mean to a user.
+
+Every connection of the store is made here. Refuses an SQLite with the WAL-reset bug, a database of a newer release and
+a file that is not a sound database. Called by store.py and query.py; the tables are in schema.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from rewake.errors import ErrorCode, RewakeError
+from rewake.store.schema import MIGRATIONS, VERSION
+
+DATABASE_FILE: Final = "rewake.db"
+
+SQLITE_VERSION_MIN: Final = 3_051_003
+"""Before 3.51.3 a reset of the write-ahead log could corrupt the database when two connections checkpoint."""
+
+PAGE_CACHE_KIB: Final = 64 * 1024
+BUSY_TIMEOUT_MS: Final = 5_000
+STATEMENT_CACHE_COUNT: Final = 128
+
+
+def require_safe_sqlite() -> None:
+    """Raise RW5007 when the SQLite we would use can corrupt a database."""
+    number = apsw.SQLITE_VERSION_NUMBER
+    if int("".join(part.zfill(3) for part in apsw.sqlite_lib_version().split(".")[:3])) < SQLITE_VERSION_MIN:
+        raise RewakeError(
+            ErrorCode.SQLITE_TOO_OLD,
+            f"This Python's apsw brings SQLite {apsw.sqlite_lib_version()} ({number}).\n"
+            "Versions before 3.51.3 can corrupt a database in the mode the store uses.",
+            "Upgrade it: pip install --upgrade 'apsw>=3.51.3'",
+        )
+
+
+def open_writer(path: Path, *, page_count_max: int | None = None) -> apsw.Connection:
+    """The connection that writes: WAL, every commit on disk before it counts, migrated to our version.
+
+    page_count_max: an upper bound of the file size in pages, as if the disk were that small.
+    """
+    connection = apsw.Connection(str(path), statementcachesize=STATEMENT_CACHE_COUNT)
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    _check_version(connection, path)
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = full")
+    # On macOS fsync alone leaves data in the drive's cache; elsewhere this changes nothing.
+    connection.execute("pragma fullfsync = on")
+    connection.execute(f"pragma cache_size = -{PAGE_CACHE_KIB}")
+    connection.execute("pragma temp_store = memory")
+    if page_count_max is not None:
+        connection.execute(f"pragma max_page_count = {page_count_max}")
+    connection.wal_autocheckpoint(0)
+    _migrate(connection)
+    return connection
+
+
+def open_reader(path: Path) -> apsw.Connection:
+    """A connection that cannot write. The file must exist."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=STATEMENT_CACHE_COUNT)
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    connection.execute("pragma query_only = on")
+    connection.execute("pragma temp_store = memory")
+    connection.wal_autocheckpoint(0)
+    return connection
+
+
+def _check_version(connection: apsw.Connection, path: Path) -> None:
+    version = connection.pragma("user_version")
+    if version > VERSION:
+        raise RewakeError(
+            ErrorCode.STORE_NEWER,
+            f"The database {str(path)!r} has version {version}; this release knows versions up to {VERSION}.\n"
+            "A newer release of Rewake has used it.",
+            "Upgrade Rewake, or start with another directory: --data DIR",
+        )
+    has_tables = connection.execute("select count(*) from sqlite_schema").get > 0
+    if version == 0 and has_tables:
+        raise RewakeError(
+            ErrorCode.STORE_CORRUPT,
+            f"The file {str(path)!r} is an SQLite database, but not one of Rewake's.",
+            "Start with another directory: --data DIR",
+        )
+
+
+def _migrate(connection: apsw.Connection) -> None:
+    """Apply the missing migrations, each in a transaction of its own together with its number."""
+    for number in range(connection.pragma("user_version"), VERSION):
+        connection.execute("begin immediate")
+        try:
+            connection.execute(MIGRATIONS[number])
+            connection.execute(f"pragma user_version = {number + 1}")
+            connection.execute("commit")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("rollback")
+            raise
+
+
+def as_rewake_error(error: BaseException, path: Path) -> RewakeError:
+    """What an error of SQLite or of the operating system means for the person who runs the engine."""
+    if isinstance(error, RewakeError):
+        return error
+    where = repr(str(path))
+    match error:
+        case apsw.FullError():
+            code, hint = ErrorCode.STORE_FULL, "Free some space; the engine goes on by itself once a write succeeds."
+            what = f"The disk that holds {where} is full.\nNothing that was not stored has been acknowledged."
+        case apsw.CorruptError() | apsw.NotADBError():
+            code = ErrorCode.STORE_CORRUPT
+            what = f"The database {where} is damaged.\nSQLite says: {error}."
+            hint = (
+                "Stop the engine, copy the directory, then try: sqlite3 rewake.db .recover\n"
+                "or restore a backup, or start with another directory: --data DIR"
+            )
+        case apsw.ReadOnlyError() | apsw.CantOpenError() | apsw.PermissionsError() | PermissionError():
+            code = ErrorCode.STORE_NOT_WRITABLE
+            what = f"The database {where} cannot be written.\n{type(error).__name__}: {error}."
+            hint = "Check owner and permissions of the directory and its files, and that its disk is not mounted read-only."
+        case OSError():
+            code = ErrorCode.STORE_NOT_WRITABLE
+            what = f"The data directory of {where} cannot be used.\n{error}."
+            hint = "Check the path and its permissions, or choose another directory: --data DIR"
+        case _:
+            code = ErrorCode.STORE_FAILED
+            what = f"A write to {where} failed.\n{type(error).__name__}: {error}."
+            hint = "Check the disk. The engine acknowledges nothing until a write succeeds again."
+    return RewakeError(code, what, hint)

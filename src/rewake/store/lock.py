@@ -1,0 +1,55 @@
+"""The lock on a data directory: one engine at a time, in any process.
+
+A lock of the operating system on `rewake.lock`, so it goes away with its holder however that ends, kill -9 included.
+The file's content only names the holder for the error message; it is never trusted. Called by store.py.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+from rewake.errors import ErrorCode, RewakeError
+
+LOCK_FILE: Final = "rewake.lock"
+
+
+class DirectoryLock:
+    """Held from construction until `release`. Raises RW5001 when another engine holds it."""
+
+    def __init__(self, directory: Path, now_ms: int) -> None:
+        self._descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            content = os.pread(self._descriptor, 4096, 0)
+            os.close(self._descriptor)
+            raise _locked(directory, content) from None
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "started_at_ms": now_ms}
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, json.dumps(holder).encode() + b"\n", 0)
+
+    def release(self) -> None:
+        """Let the next engine in. The file stays: removing it would let two engines lock two files."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _locked(directory: Path, content: bytes) -> RewakeError:
+    try:
+        holder = json.loads(content)
+        pid, host = int(holder["pid"]), str(holder["host"])
+        who = f"process {pid}" + ("" if host == socket.gethostname() else f" on {host}")
+    except (ValueError, KeyError, TypeError):
+        pid, who = 0, "another process"
+    return RewakeError(
+        ErrorCode.STORE_LOCKED,
+        f"The data directory {str(directory)!r} is in use by {who}.\nTwo engines on one database would both run every invocation.",
+        "Stop that engine, or give this one a directory of its own: --data DIR",
+        pid=pid,
+    )

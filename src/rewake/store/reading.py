@@ -1,0 +1,177 @@
+"""Reading: the core's Reader on SQLite, and the scans the engine needs for timers, recovery and retention.
+
+Every method is one or two statements by primary key or index. Belongs to the thread that submits batches. While no
+commit is under way it reads through the writing connection, whose page cache is warm (3 us a row instead of 25, since
+another connection drops its cache after every commit); else through its own, which sees only committed batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import apsw
+
+from rewake.core.model import (
+    Deployment,
+    Invocation,
+    KeyedInstance,
+    Listener,
+    Promise,
+    ServiceSchema,
+    StateMutation,
+    Status,
+)
+from rewake.core.writes import EntryRow
+from rewake.store import rows
+
+_INVOCATION: Final = f"select {rows.INVOCATION_COLUMNS} from invocation where id = ?"
+_JOURNAL_FACTS: Final = (
+    "select count(*), count(*) filter (where type < 0x8000), max(appended_at_ms) from journal where invocation_id = ?"
+)
+_JOURNAL: Final = f"select {rows.ENTRY_COLUMNS} from journal where invocation_id = ? order by idx"
+_JOURNAL_ROWS: Final = _JOURNAL.replace("payload", "x''")
+_KEY_OPEN: Final = (
+    "select id, inbox_sequence, status from invocation "
+    "where service = ? and key = ? and status < 5 and handler_kind = 1 and status > 0 order by inbox_sequence"
+)
+
+
+class StoreReader:
+    """Committed state. `connection` gives the connection to use at this moment."""
+
+    def __init__(self, connection: Callable[[], apsw.Connection]) -> None:
+        self._connection = connection
+
+    def invocation(self, invocation_id: bytes) -> Invocation | None:
+        """The row, with what its journal tells: length, commands, and when it last grew."""
+        execute = self._connection().execute
+        row = execute(_INVOCATION, (invocation_id,)).fetchone()
+        if row is None:
+            return None
+        found = rows.invocation_from(row)
+        facts: tuple[int, int, int | None] = execute(_JOURNAL_FACTS, (invocation_id,)).get
+        length, commands, stored_at_ms = facts
+        found.journal_length = length
+        found.command_count = commands
+        found.stored_at_ms = stored_at_ms or 0
+        return found
+
+    def journal_rows(self, invocation_id: bytes) -> list[EntryRow]:
+        """All entries in index order, payloads left empty."""
+        return [rows.entry_from(row) for row in self._connection().execute(_JOURNAL_ROWS, (invocation_id,))]
+
+    def journal(self, invocation_id: bytes) -> list[EntryRow]:
+        """All entries in index order, with payloads."""
+        return [rows.entry_from(row) for row in self._connection().execute(_JOURNAL, (invocation_id,))]
+
+    def listeners(self, invocation_id: bytes) -> list[Listener]:
+        """Who waits for an invocation, in order of arrival."""
+        found = self._connection().execute(
+            "select caller_id, completion_id, type from listener where invocation_id = ? order by position",
+            (invocation_id,),
+        )
+        return [rows.listener_from(row) for row in found]
+
+    def keyed_instance(self, service: str, key: str) -> KeyedInstance:
+        """Holder and queue of a key: its open exclusive invocations, and the state mutations between them."""
+        execute = self._connection().execute
+        instance = KeyedInstance(service, key)
+        waiting: list[tuple[int, bytes | StateMutation]] = []
+        for id_, sequence, status in execute(_KEY_OPEN, (service, key)):
+            if status == Status.INBOXED:
+                waiting.append((sequence, id_))
+            else:
+                assert instance.holder is None, (service, key, instance.holder, id_)
+                instance.holder = id_
+        mutations = execute(
+            "select sequence, service, key, expected_version, new_state from state_mutation "
+            "where service = ? and key = ?",
+            (service, key),
+        )
+        waiting += [(row[0], rows.mutation_from(row)) for row in mutations]
+        waiting.sort(key=lambda item: item[0])
+        instance.queue = [item for _, item in waiting]
+        return instance
+
+    def state(self, service: str, key: str) -> dict[bytes, bytes]:
+        """All state of a key, in the order of its names."""
+        found = self._connection().execute(
+            "select name, value from state where service = ? and key = ? order by name", (service, key)
+        )
+        return {name: value for name, value in found}
+
+    def promise(self, service: str, key: str, name: str) -> Promise | None:
+        """A workflow promise with its listeners in order of arrival."""
+        execute = self._connection().execute
+        promise_key = (service, key, name)
+        row = execute(
+            "select result_code, result_message, result_metadata, result_value from promise "
+            "where service = ? and key = ? and name = ?",
+            promise_key,
+        ).fetchone()
+        listeners = execute(
+            "select caller_id, completion_id, type from promise_listener "
+            "where service = ? and key = ? and name = ? order by position",
+            promise_key,
+        ).fetchall()
+        if row is None and not listeners:
+            return None
+        result = row or (None, None, None, None)
+        return rows.promise_from(promise_key, result, [rows.listener_from(item) for item in listeners])
+
+    def deployments(self) -> list[Deployment]:
+        found = self._connection().execute("select data from deployment order by created_at_ms, id")
+        return [rows.deployment_from(data) for (data,) in found]
+
+    def services(self) -> list[ServiceSchema]:
+        """Latest revisions."""
+        return [rows.service_from(data) for (data,) in self._connection().execute("select data from service")]
+
+    def last_sequence(self) -> int:
+        """The highest inbox sequence of anything that still waits or holds a key."""
+        return self._number(
+            "select max(last) from (select max(inbox_sequence) as last from invocation where status < 5 "
+            "union all select max(sequence) from state_mutation)"
+        )
+
+    def due_timers(self, now_ms: int, limit: int) -> list[tuple[int, bytes, int]]:
+        """Timers at or before now as (fire_at_ms, invocation id, completion id), earliest first."""
+        found = self._connection().execute(
+            "select fire_at_ms, invocation_id, completion_id from timer where fire_at_ms <= ? "
+            "order by fire_at_ms, invocation_id, completion_id limit ?",
+            (now_ms, limit),
+        )
+        return list(found)
+
+    def next_timer_at(self) -> int | None:
+        """When the earliest timer is due."""
+        found: int | None = self._connection().execute("select min(fire_at_ms) from timer").get
+        return found
+
+    def open_invocation_ids(self, status: Status = Status.INVOKED) -> list[bytes]:
+        """Open invocations of a status, for recovery. Reads the index of open ones only."""
+        found = self._connection().execute(
+            "select id from invocation indexed by invocation_open where status < 5 and status = ?", (status,)
+        )
+        return [id_ for (id_,) in found]
+
+    def expired_invocation_ids(self, now_ms: int, limit: int) -> list[bytes]:
+        """Completed invocations whose result or journal is past its retention, oldest first."""
+        found = self._connection().execute(
+            "select id from invocation where sweep_at_ms is not null and sweep_at_ms <= ? and status = 5 "
+            "order by sweep_at_ms limit ?",
+            (now_ms, limit),
+        )
+        return [id_ for (id_,) in found]
+
+    def open_counts(self) -> dict[Status, int]:
+        """How many invocations there are of each open status, for metrics."""
+        found = self._connection().execute(
+            "select status, count(*) from invocation indexed by invocation_open where status < 5 group by status"
+        )
+        return {Status(status): count for status, count in found}
+
+    def _number(self, statement: str) -> int:
+        found: int | None = self._connection().execute(statement).get
+        return found or 0

@@ -1,0 +1,276 @@
+"""The store: one database file, written by one connection, batch by batch, each durable before anyone hears of it.
+
+`submit` applies a batch on the calling thread and commits it there as long as commits are quick: handing the rows to
+another thread costs one fight for the interpreter lock per statement (measured beside a busy event loop: 460 ms instead
+of 1.2 ms for 64 runs). Once commits get slow (a slow disk), only the commit goes to the writer thread, and what arrives
+meanwhile is merged into the next transaction. Checkpoints always run on that thread, their short tail excepted.
+After a failure nothing is written until `resume`: what was queued behind it was computed from lost changes.
+Read next: writing.py, reading.py, connection.py.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import apsw
+
+from rewake.core.writes import Batch
+from rewake.errors import ErrorCode, RewakeError
+from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader, open_writer, require_safe_sqlite
+from rewake.store.lock import DirectoryLock
+from rewake.store.reading import StoreReader
+from rewake.store.writing import BatchWriter
+
+OnDone: TypeAlias = Callable[[BaseException | None], None]
+Post: TypeAlias = Callable[[Callable[[], None]], object]
+
+COMMIT_INLINE_MAX_S: Final = 0.002
+"""Above this mean, commits leave the calling thread; two hops cost about 0.1 ms and are then worth it."""
+
+CHECKPOINT_PAGES: Final = 4_000
+"""Length of the write-ahead log, in pages of 4 KiB, that starts a checkpoint."""
+
+WAL_BYTES_KEPT_MAX: Final = 64 * 1024 * 1024
+PROBE_BYTES: Final = 256 * 1024
+
+
+class Store:
+    """An open database. All methods belong to one thread, the one that submits."""
+
+    def __init__(self, path: Path, lock: DirectoryLock, writer: apsw.Connection, post: Post | None) -> None:
+        self.path = path
+        self.post = post
+        self.commit_count = 0
+        self.commit_mean_s = 0.0
+        self.wal_pages = 0
+        self._lock = lock
+        self._connection = writer
+        self._writer = BatchWriter(writer)
+        self._read_connection = open_reader(path)
+        self.reader = StoreReader(self._readable)
+        self._failure: RewakeError | None = None
+        self._waiting: list[tuple[Batch, OnDone]] = []
+        self._in_flight: list[tuple[Batch, OnDone]] = []
+        self._outcome: BaseException | None = None
+        self._is_closed = False
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._checkpoint = _Checkpoint(path)
+        writer.set_wal_hook(self._on_wal)
+
+    @classmethod
+    def open(
+        cls, directory: Path | str, *, now_ms: int, post: Post | None = None, page_count_max: int | None = None
+    ) -> Store:
+        """Lock the directory, open or make its database, bring it to this release's version.
+
+        post: runs a function on the submitting thread (`loop.call_soon_threadsafe`); without it every commit is made
+        in `submit`.   page_count_max: bound of the file in pages, for tests of a full disk.
+        Raises RewakeError RW5001 to RW5007.
+        """
+        require_safe_sqlite()
+        path = Path(directory) / DATABASE_FILE
+        lock: DirectoryLock | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = DirectoryLock(path.parent, now_ms)
+            writer = open_writer(path, page_count_max=page_count_max)
+            return cls(path, lock, writer, post)
+        except (OSError, apsw.Error, RewakeError) as error:
+            if lock is not None:
+                lock.release()
+            raise as_rewake_error(error, path) from (None if isinstance(error, RewakeError) else error)
+
+    # Writing
+
+    def submit(self, batch: Batch, on_done: OnDone) -> None:
+        """Make a batch durable, then call `on_done(None)` on this thread, maybe before this returns.
+
+        `on_done` gets the error instead when the batch, or one before it, could not be stored; then nothing of it is.
+        """
+        if self._is_closed:
+            on_done(RewakeError(ErrorCode.STORE_CLOSED, "A batch came after the store was closed."))
+        elif self._failure is not None:
+            on_done(self._failure)
+        elif self._in_flight:
+            self._waiting.append((batch, on_done))
+        else:
+            self._write([(batch, on_done)])
+
+    def resume(self) -> None:
+        """Accept batches again after a failure, once memory has been rebuilt from what is stored."""
+        self._failure = None
+
+    @property
+    def failure(self) -> RewakeError | None:
+        """Why nothing is being written at the moment."""
+        return self._failure
+
+    def probe(self) -> RewakeError | None:
+        """Try a small durable write, and return what is wrong. Costs two commits; nothing may be in flight."""
+        execute = self._connection.execute
+        try:
+            execute("insert or replace into meta (name, value) values ('probe', zeroblob(?))", (PROBE_BYTES,))
+            execute("delete from meta where name = 'probe'")
+        except apsw.Error as error:
+            return as_rewake_error(error, self.path)
+        return None
+
+    def close(self) -> None:
+        """Finish what was submitted, fold the write-ahead log into the database, let the next engine in."""
+        if self._is_closed:
+            return
+        self._stop_thread()
+        self._finish_commit()
+        self._is_closed = True
+        self._checkpoint.close()
+        self._read_connection.close()
+        self._connection.set_wal_hook(None)
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error:
+            pass  # The log stays and is read at the next start; a full disk must not stop us from closing.
+        self._connection.close()
+        self._lock.release()
+
+    def _write(self, items: list[tuple[Batch, OnDone]]) -> None:
+        try:
+            self._connection.execute("begin immediate")
+            for batch, _ in items:
+                self._writer.write(batch)
+        except Exception as error:  # noqa: BLE001  whatever it was, the transaction must not stay open
+            self._fail(items, error)
+            return
+        if self.post is None or self.commit_mean_s < COMMIT_INLINE_MAX_S:
+            self._settle(items, self._commit())
+        else:
+            self._in_flight = items
+            self._run_on_thread(partial(self._commit_elsewhere, self.post))
+
+    def _commit(self) -> BaseException | None:
+        started = time.perf_counter()
+        try:
+            self._connection.execute("commit")
+        except apsw.Error as error:
+            return error
+        self.commit_mean_s += (time.perf_counter() - started - self.commit_mean_s) / 8
+        self.commit_count += 1
+        return None
+
+    def _commit_elsewhere(self, post: Post) -> None:
+        self._outcome = self._commit()
+        post(self._finish_commit)
+
+    def _finish_commit(self) -> None:
+        """Back on the submitting thread: answer for the commit made elsewhere, and write what came meanwhile."""
+        if not self._in_flight:
+            return
+        items, self._in_flight = self._in_flight, []
+        self._settle(items, self._outcome)
+        waiting, self._waiting = self._waiting, []
+        if waiting and self._failure is None:
+            self._write(waiting)
+
+    def _settle(self, items: list[tuple[Batch, OnDone]], error: BaseException | None) -> None:
+        if error is not None:
+            self._fail(items, error)
+            return
+        if self.wal_pages >= self._checkpoint.due_at_pages:
+            self._advance_checkpoint()
+        for _, on_done in items:
+            on_done(None)
+
+    def _fail(self, items: list[tuple[Batch, OnDone]], error: BaseException) -> None:
+        """Undo the transaction; its batches and all that wait behind it are not stored."""
+        if self._connection.in_transaction:
+            self._connection.execute("rollback")
+        self._failure = as_rewake_error(error, self.path)
+        items, self._waiting = items + self._waiting, []
+        for _, on_done in items:
+            on_done(self._failure)
+
+    # Checkpoints
+
+    def _on_wal(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        self.wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def _advance_checkpoint(self) -> None:
+        """The log is long: fold it in on the thread, then its tail here, where no commit can lengthen it."""
+        checkpoint = self._checkpoint
+        if checkpoint.is_running:
+            return
+        if checkpoint.is_tail_left:
+            checkpoint.finish(self._connection)
+        else:
+            checkpoint.is_running = True
+            self._run_on_thread(checkpoint.run)
+
+    # The thread
+
+    def _run_on_thread(self, job: Callable[[], None]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="rewake-store", daemon=True)
+            self._thread.start()
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def _stop_thread(self) -> None:
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _readable(self) -> apsw.Connection:
+        """The writing connection unless it holds a transaction that is not committed yet."""
+        return self._read_connection if self._in_flight else self._connection
+
+
+class _Checkpoint:
+    """Folding the write-ahead log into the database without holding up commits.
+
+    A passive checkpoint runs beside commits, so it never reaches the end of the log of a busy store, and the log
+    starts again at its beginning only from there. The few pages left are folded in between two commits.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.due_at_pages = CHECKPOINT_PAGES
+        self.is_running = False
+        self.is_tail_left = False
+        self._path = path
+        self._connection: apsw.Connection | None = None
+
+    def run(self) -> None:
+        """The long part, on the thread."""
+        try:
+            if self._connection is None:
+                self._connection = apsw.Connection(str(self._path))
+                self._connection.execute("pragma synchronous = full")
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self.is_tail_left = True
+        except apsw.Error:
+            self.due_at_pages += CHECKPOINT_PAGES  # Tried again later; the log is as durable as the database.
+        self.is_running = False
+
+    def finish(self, connection: apsw.Connection) -> None:
+        """The tail, between two commits. A reader that still needs the log puts the next try off."""
+        self.is_tail_left = False
+        try:
+            length, folded = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error:
+            length, folded = 1, 0
+        self.due_at_pages = CHECKPOINT_PAGES if folded == length else self.due_at_pages + CHECKPOINT_PAGES
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,156 @@
+"""Writing: a Batch becomes statements on the one connection that writes.
+
+The order of the statements is the one core/writes.py gives: a batch may forget an invocation and start it anew, and may
+add a listener and answer it. Order of arrival of listeners and events is a position that grows for ever.
+Called by store.py inside a transaction; opens and commits nothing itself. Row shapes are in rows.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import apsw
+
+from rewake.core.writes import Batch
+from rewake.store import rows
+
+_INSERT_INVOCATION: Final = (
+    f"insert into invocation ({rows.INVOCATION_COLUMNS}) "
+    f"values ({', '.join('?' * len(rows.INVOCATION_FIXED + rows.INVOCATION_CHANGING))})"
+)
+_UPDATE_INVOCATION: Final = (
+    f"update invocation set {', '.join(f'{name} = ?' for name in rows.INVOCATION_CHANGING)} where id = ?"
+)
+_INSERT_ENTRY: Final = f"insert into journal ({rows.ENTRY_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+_DELETE_INVOCATION: Final = (
+    "delete from invocation where id = ?",
+    "delete from listener where invocation_id = ?",
+    "delete from journal where invocation_id = ?",
+    "delete from event where invocation_id = ?",
+)
+_DELETE_JOURNAL: Final = (
+    "delete from journal where invocation_id = ?",
+    "delete from event where invocation_id = ?",
+)
+
+
+class BatchWriter:
+    """Writes batches to `connection`. Not thread-safe, like the connection."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._many = connection.executemany
+        self._position = _last_position(connection)
+
+    def write(self, batch: Batch) -> None:
+        """All rows of a batch."""
+        if batch.deletes or batch.journal_deletes:
+            self._delete_invocations(batch)
+        many = self._many
+        if batch.inserts:
+            many(_INSERT_INVOCATION, map(rows.invocation_row, batch.inserts))
+        if batch.updates:
+            many(_UPDATE_INVOCATION, [(*rows.invocation_changing(item), item.id) for item in batch.updates])
+        if batch.entries:
+            many(_INSERT_ENTRY, map(rows.entry_row, batch.entries))
+        if batch.timers:
+            self._write_timers(batch)
+        if batch.state:
+            self._write_state(batch)
+        if batch.events or batch.listeners or batch.listener_deletes:
+            self._write_events_and_listeners(batch)
+        if batch.promises or batch.promise_listeners or batch.promise_listener_deletes or batch.promise_deletes:
+            self._write_promises(batch)
+        if batch.mutations or batch.deployments or batch.services:
+            self._write_rare(batch)
+
+    def _delete_invocations(self, batch: Batch) -> None:
+        for statement in _DELETE_INVOCATION if batch.deletes else ():
+            self._many(statement, [(item,) for item in batch.deletes])
+        for statement in _DELETE_JOURNAL if batch.journal_deletes else ():
+            self._many(statement, [(item,) for item in batch.journal_deletes])
+
+    def _write_timers(self, batch: Batch) -> None:
+        added = [timer for timer, is_set in batch.timers.items() if is_set]
+        removed = [timer for timer, is_set in batch.timers.items() if not is_set]
+        self._many("insert or replace into timer (fire_at_ms, invocation_id, completion_id) values (?, ?, ?)", added)
+        self._many("delete from timer where fire_at_ms = ? and invocation_id = ? and completion_id = ?", removed)
+
+    def _write_state(self, batch: Batch) -> None:
+        self._many(
+            "insert or replace into state (service, key, name, value) values (?, ?, ?, ?)",
+            [(*name, value) for name, value in batch.state.items() if value is not None],
+        )
+        self._many(
+            "delete from state where service = ? and key = ? and name = ?",
+            [name for name, value in batch.state.items() if value is None],
+        )
+
+    def _write_events_and_listeners(self, batch: Batch) -> None:
+        self._many(
+            "insert into listener (invocation_id, position, caller_id, completion_id, type) values (?, ?, ?, ?, ?)",
+            [rows.listener_row(id_, self._next_position(), item) for id_, item in batch.listeners],
+        )
+        self._many("delete from listener where invocation_id = ?", [(item,) for item in batch.listener_deletes])
+        self._many(
+            "insert into event (invocation_id, position, after_index, appended_at_ms, event_type, data) "
+            "values (?, ?, ?, ?, ?, ?)",
+            [rows.event_row(self._next_position(), item) for item in batch.events],
+        )
+
+    def _write_promises(self, batch: Batch) -> None:
+        many = self._many
+        many("delete from promise where service = ? and key = ?", batch.promise_deletes)
+        many("delete from promise_listener where service = ? and key = ?", batch.promise_deletes)
+        many(
+            "insert or replace into promise "
+            "(service, key, name, result_code, result_message, result_metadata, result_value) "
+            "values (?, ?, ?, ?, ?, ?, ?)",
+            [rows.promise_row(key, result) for key, result in batch.promises.items() if result is not None],
+        )
+        # A row exists as soon as someone waits; waiting never takes a result away.
+        waiting: Iterable[tuple[str, str, str]] = [key for key, result in batch.promises.items() if result is None]
+        many("insert or ignore into promise (service, key, name) values (?, ?, ?)", waiting)
+        many(
+            "insert into promise_listener (service, key, name, position, caller_id, completion_id, type) "
+            "values (?, ?, ?, ?, ?, ?, ?)",
+            [rows.promise_listener_row(key, self._next_position(), item) for key, item in batch.promise_listeners],
+        )
+        many("delete from promise_listener where service = ? and key = ? and name = ?", batch.promise_listener_deletes)
+
+    def _write_rare(self, batch: Batch) -> None:
+        many = self._many
+        many(
+            "insert or replace into state_mutation (sequence, service, key, expected_version, new_state) "
+            "values (?, ?, ?, ?, ?)",
+            [rows.mutation_row(item) for item in batch.mutations.values() if item is not None],
+        )
+        many(
+            "delete from state_mutation where sequence = ?",
+            [(sequence,) for sequence, item in batch.mutations.items() if item is None],
+        )
+        many(
+            "insert or replace into deployment (id, created_at_ms, data) values (?, ?, ?)",
+            [rows.deployment_row(item) for item in batch.deployments.values() if item is not None],
+        )
+        many("delete from deployment where id = ?", [(id_,) for id_, item in batch.deployments.items() if item is None])
+        many(
+            "insert or replace into service (name, data) values (?, ?)",
+            [rows.service_row(item) for item in batch.services.values() if item is not None],
+        )
+        many("delete from service where name = ?", [(name,) for name, item in batch.services.items() if item is None])
+
+    def _next_position(self) -> int:
+        self._position += 1
+        return self._position
+
+
+def _last_position(connection: apsw.Connection) -> int:
+    """The highest position given out. The three tables hold only what is open or recent."""
+    highest: int | None = connection.execute(
+        "select max(last) from (select max(position) as last from listener union all "
+        "select max(position) from promise_listener union all select max(position) from event)"
+    ).get
+    return highest or 0

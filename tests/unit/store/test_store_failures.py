@@ -1,0 +1,239 @@
+"""What goes wrong with files and disks: nothing is acknowledged that is not stored, and errors say what to do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import apsw
+import pytest
+from store_samples import NOW_MS, entry, invocation, invocation_id, submit
+
+from rewake.core.writes import Batch
+from rewake.errors import ErrorCode, RewakeError
+from rewake.store import connection
+from rewake.store.schema import VERSION
+from rewake.store.store import Store
+
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def open_error(directory: Path) -> RewakeError:
+    with pytest.raises(RewakeError) as caught:
+        Store.open(directory, now_ms=NOW_MS)
+    return caught.value
+
+
+def outcome_of(store: Store, batch: Batch) -> BaseException | None:
+    outcomes: list[BaseException | None] = []
+    store.submit(batch, outcomes.append)
+    (outcome,) = outcomes
+    return outcome
+
+
+def test_a_second_engine_is_refused_with_the_holders_pid(store: Store, tmp_path: Path) -> None:
+    error = open_error(tmp_path)
+    assert error.code is ErrorCode.STORE_LOCKED
+    assert f"process {os.getpid()}" in error.message
+    assert "--data" in error.hint
+
+
+def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
+    code = "import sys; from rewake.store.store import Store; s = Store.open(sys.argv[1], now_ms=1); print(1, flush=True); input()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_ENVIRONMENT
+    )
+    assert child.stdout is not None
+    with child:
+        assert child.stdout.readline() == b"1\n"
+        assert f"process {child.pid}" in open_error(tmp_path).message
+        child.send_signal(signal.SIGKILL)
+    Store.open(tmp_path, now_ms=NOW_MS).close()
+
+
+def test_a_failed_open_leaves_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "rewake.db").write_bytes(b"not a database at all, but long enough to have a header" * 100)
+    assert open_error(tmp_path).code is ErrorCode.STORE_CORRUPT
+    (tmp_path / "rewake.db").unlink()
+    Store.open(tmp_path, now_ms=NOW_MS).close()
+
+
+def test_a_database_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
+    Store.open(tmp_path, now_ms=NOW_MS).close()
+    with sqlite3.connect(tmp_path / "rewake.db") as other:
+        other.execute(f"pragma user_version = {VERSION + 1}")
+    other.close()
+    error = open_error(tmp_path)
+    assert error.code is ErrorCode.STORE_NEWER
+    assert f"version {VERSION + 1}" in error.message
+
+
+def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "rewake.db") as other:
+        other.execute("create table precious (value)")
+    other.close()
+    assert open_error(tmp_path).code is ErrorCode.STORE_CORRUPT
+    with sqlite3.connect(tmp_path / "rewake.db") as other:
+        assert other.execute("select name from sqlite_schema").fetchall() == [("precious",)]
+    other.close()
+
+
+def test_a_database_with_a_torn_schema_is_refused(tmp_path: Path) -> None:
+    Store.open(tmp_path, now_ms=NOW_MS).close()
+    file = tmp_path / "rewake.db"
+    content = bytearray(file.read_bytes())
+    content[100:1000] = os.urandom(900)
+    file.write_bytes(content)
+    error = open_error(tmp_path)
+    assert error.code is ErrorCode.STORE_CORRUPT
+    assert ".recover" in error.hint
+
+
+def test_damage_met_later_stops_writing(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, now_ms=NOW_MS)
+    for number in range(200):
+        submit(store, Batch(entries=[entry(number, 0, payload=b"x" * 500)]))
+    store.close()
+    file = tmp_path / "rewake.db"
+    content = bytearray(file.read_bytes())
+    content[20 * 4096 :] = os.urandom(len(content) - 20 * 4096)
+    file.write_bytes(content)
+    store = Store.open(tmp_path, now_ms=NOW_MS)
+    outcomes = [outcome_of(store, Batch(entries=[entry(number, 1, payload=b"x" * 500)])) for number in range(200)]
+    errors = [outcome for outcome in outcomes if outcome is not None]
+    assert errors
+    assert all(isinstance(error, RewakeError) and error.code is ErrorCode.STORE_CORRUPT for error in errors)
+    store.close()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_directory(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        assert open_error(tmp_path).code is ErrorCode.STORE_NOT_WRITABLE
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    error = open_error(tmp_path / "data")
+    assert error.code is ErrorCode.STORE_NOT_WRITABLE
+    assert "--data" in error.hint
+
+
+def test_a_full_disk_stops_writing_until_there_is_space(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, now_ms=NOW_MS, page_count_max=100)
+    stored = []
+    failed: BaseException | None = None
+    for number in range(100):
+        failed = outcome_of(store, Batch(inserts=[invocation(number)], entries=[entry(number, 0, payload=b"x" * 9000)]))
+        if failed is not None:
+            break
+        stored.append(number)
+    assert isinstance(failed, RewakeError) and failed.code is ErrorCode.STORE_FULL
+    assert stored
+    assert outcome_of(store, Batch(state={("a", "b", b"c"): b"d"})) is failed
+    assert store.reader.state("a", "b") == {}
+    assert store.reader.invocation(invocation_id(len(stored))) is None
+    probed = store.probe()
+    assert probed is not None and probed.code is ErrorCode.STORE_FULL
+
+    store._connection.pragma("max_page_count", 10_000)
+    assert store.probe() is None
+    store.resume()
+    assert outcome_of(store, Batch(state={("a", "b", b"c"): b"d"})) is None
+    assert [len(store.reader.journal(invocation_id(number))) for number in stored] == [1] * len(stored)
+    store.close()
+
+
+_FILE_LIMIT = """
+import resource, signal, sys
+from store_samples import NOW_MS, entry
+from rewake.core.writes import Batch
+from rewake.store.store import Store
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = Store.open(sys.argv[1], now_ms=NOW_MS)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+outcomes = []
+for number in range(100):
+    store.submit(Batch(entries=[entry(number, 0, payload=b"x" * 9000)]), outcomes.append)
+good = outcomes.index(next(item for item in outcomes if item))
+print(good, outcomes[good].code.value, all(item is outcomes[good] for item in outcomes[good:]), bool(store.probe()))
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert store.probe() is None
+store.resume()
+store.submit(Batch(entries=[entry(200, 0)]), outcomes.append)
+print(outcomes[-1], sum(len(store.reader.journal(entry(number, 0).invocation_id)) for number in range(100)))
+"""
+
+
+def test_a_write_the_system_refuses_in_the_middle_of_the_log(tmp_path: Path) -> None:
+    """The log cannot grow: a real error of the file system at the moment of the commit."""
+    environment = {**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-c", _FILE_LIMIT, str(tmp_path)], capture_output=True, text=True, env=environment, check=True
+    )
+    first, second = done.stdout.splitlines()
+    good, code, later_failed_too, probe_failed = first.split()
+    assert int(good) > 3
+    assert (later_failed_too, probe_failed) == ("True", "True")
+    assert code in ("RW5005", "RW5006")
+    assert second == f"None {good}"
+
+
+_WRITE_FOR_EVER = """
+import sys
+from store_samples import NOW_MS, entry, invocation
+from rewake.core.writes import Batch
+from rewake.store.store import Store
+store = Store.open(sys.argv[1], now_ms=NOW_MS)
+number = 0
+while True:
+    number += 1
+    batch = Batch(inserts=[invocation(number)], entries=[entry(number, index, payload=b"x" * 300) for index in range(5)])
+    store.submit(batch, lambda error: print(error or number, flush=True))
+"""
+
+
+def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path: Path) -> None:
+    environment = {**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    child = subprocess.Popen(
+        [sys.executable, "-c", _WRITE_FOR_EVER, str(tmp_path)], stdout=subprocess.PIPE, env=environment, text=True
+    )
+    assert child.stdout is not None
+    with child:
+        acknowledged = 0
+        while acknowledged < 300:
+            acknowledged = int(child.stdout.readline())
+        child.send_signal(signal.SIGKILL)
+        rest = [int(line) for line in child.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+        acknowledged = rest[-1] if rest else acknowledged
+    store = Store.open(tmp_path, now_ms=NOW_MS)
+    lengths = []
+    for number in range(1, acknowledged + 3):
+        found = store.reader.invocation(invocation_id(number))
+        lengths.append(None if found is None else found.journal_length)
+    assert lengths[:acknowledged] == [5] * acknowledged
+    assert set(lengths[acknowledged:]) <= {5, None}, "a batch is stored whole or not at all"
+    assert connection.open_reader(tmp_path / "rewake.db").pragma("integrity_check") == "ok"
+    store.close()
+
+
+def test_an_old_sqlite_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: "3.51.2")
+    error = open_error(tmp_path)
+    assert error.code is ErrorCode.SQLITE_TOO_OLD
+    assert "3.51.2" in error.message
+
+
+def test_a_closed_store_says_so(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, now_ms=NOW_MS)
+    store.close()
+    store.close()
+    error = outcome_of(store, Batch(timers={(1, b"", 1): True}))
+    assert isinstance(error, RewakeError) and error.code is ErrorCode.STORE_CLOSED
