@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import msgspec
+import protocol_strategies as strategies
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from protocol_vectors import VECTORS
 
 from rewake.protocol.codec import VERSION_MAX, VERSION_MIN, decode_message, encode_message, message_type
 from rewake.protocol.errors import ProtocolViolation
@@ -32,8 +34,6 @@ from rewake.protocol.messages import (
     Success,
     Suspension,
 )
-import protocol_strategies as strategies
-from protocol_vectors import VECTORS
 
 VERSIONS = range(VERSION_MIN, VERSION_MAX + 1)
 
@@ -259,7 +259,7 @@ def test_deeper_trees_are_refused(type_id: int, version: int) -> None:
 def test_a_result_its_completion_cannot_have() -> None:
     with pytest.raises(ValueError, match=r"Completion.result cannot be Success\(content=b''\)"):
         encode_message(Completion(MessageType.SLEEP_COMPLETION, 1, Success(b"")))
-    with pytest.raises(ValueError, match="ProposeRunCompletion.result cannot be Void"):
+    with pytest.raises(ValueError, match=r"ProposeRunCompletion\.result cannot be Void"):
         encode_message(ProposeRunCompletion(1, VOID))  # type: ignore[arg-type]
 
 

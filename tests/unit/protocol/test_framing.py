@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from protocol_vectors import VECTORS
 
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.framing import MESSAGE_BYTES_MAX, Frame, FrameDecoder, encode_frame, encode_frames
 from rewake.protocol.messages import REQUESTED_ACK, Message
-from protocol_vectors import VECTORS
 
 frames = st.lists(st.builds(Frame, st.integers(0, 2**16 - 1), st.integers(0, 2**16 - 1), st.binary(max_size=40)))
 
