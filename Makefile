@@ -1,0 +1,71 @@
+# One verb for each thing: `make help`. Everything installs into .venv inside this folder, at the versions of
+# constraints.txt, once; a later run finds it there. Needs Python 3.11 or newer (choose one with PYTHON=...) and make.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SOURCES := src tests bench
+ARGS :=
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.installed-demo ## A claim router is killed in the middle and finishes; KEEP=1 leaves everything running
+	@KEEP="$(KEEP)" $(BIN)/rewake demo $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.installed-dev ## All tests; ARGS="-k name" for some of them
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: format-check lint types imports test ## Everything a change must pass: format, lint, types, import contract, tests
+
+.PHONY: format-check
+format-check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check --quiet $(SOURCES)
+
+.PHONY: lint
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check --quiet $(SOURCES)
+
+.PHONY: types
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: $(VENV)/.installed-dev
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: format
+format: $(VENV)/.installed-dev ## Format the code and fix what lint can fix
+	$(BIN)/ruff check --quiet --fix $(SOURCES) || true
+	$(BIN)/ruff format --quiet $(SOURCES)
+
+.PHONY: bench
+bench: $(VENV)/.installed-dev ## Compare with restate-server side by side; ARGS="--help" for options
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: clean
+clean: ## Remove the environment, caches and data
+	rm -rf $(VENV) .bench .rewake .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# The stamps: what is installed, and younger than what says so.
+
+$(BIN)/python:
+	@tools/make-venv.sh $(VENV) $(PYTHON)
+
+$(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what the demo needs into $(VENV), once ..."
+	@$(PIP) --editable '.[openai]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing all extras and the tools into $(VENV), once ..."
+	@$(PIP) --editable '.[all,dev]'
+	@touch $@ $(VENV)/.installed-demo

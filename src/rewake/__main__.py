@@ -1,0 +1,5 @@
+"""`python -m rewake`: the same as the `rewake` command."""
+
+from rewake.cli.main import main
+
+main()
