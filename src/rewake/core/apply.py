@@ -1,0 +1,40 @@
+"""The one entrance to the core: a command in, changed state out, with writes and effects gathered in the batch.
+
+Each command type has one transition. Raises only EngineBug-like exceptions (a bug of ours): what the handler or the
+caller did wrong has become an effect. See engine/loop.py for what happens then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rewake.core import attempts, calls, commands, invocations, keyed, registry, restart, retention, signals, timers
+from rewake.core.state import State
+
+_TRANSITIONS: dict[type, Callable[[State, Any], None]] = {
+    commands.Invoke: calls.on_invoke,
+    commands.Attach: calls.on_attach,
+    commands.SdkMessages: attempts.on_messages,
+    commands.AttemptFailed: attempts.on_failed,
+    commands.TimersDue: timers.on_due,
+    commands.Cancel: invocations.on_cancel,
+    commands.Kill: invocations.on_kill,
+    commands.Pause: invocations.on_pause,
+    commands.Resume: invocations.on_resume,
+    commands.Recover: invocations.on_recover,
+    commands.PauseFaulty: invocations.on_faulty,
+    commands.Purge: retention.on_purge,
+    commands.Sweep: retention.on_sweep,
+    commands.RestartAsNew: restart.on_restart,
+    commands.CompleteSignal: signals.on_complete,
+    commands.MutateState: keyed.on_mutate,
+    commands.RegisterDeployment: registry.on_register,
+    commands.RemoveDeployment: registry.on_remove,
+    commands.UpdateService: registry.on_update,
+}
+
+
+def apply(state: State, command: commands.Command) -> None:
+    """Change `state` as the command says."""
+    _TRANSITIONS[type(command)](state, command)

@@ -1,0 +1,198 @@
+"""Commands: everything that can happen to the engine, as plain data.
+
+An ingress call, SDK messages, a due timer, an operator's action: each arrives here with the time (`now_ms`) and the
+random bytes it needs, so the core stays deterministic. `token` names the asker; a Reply effect with the same token
+answers it after the commit. Read next: effects.py, then apply.py.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from rewake.core.model import AttemptError, Deployment, ServiceSchema, Target
+from rewake.protocol.messages import Failure, Header, Message, SignalResult, Success
+
+
+class _Command(msgspec.Struct, kw_only=True):
+    now_ms: int
+
+
+class Invoke(_Command):
+    """Call or send from outside. random: 10 bytes for the id.   execute_at_ms: delayed send.   wait: a call."""
+
+    token: int
+    target: Target
+    input: bytes
+    headers: tuple[Header, ...]
+    random: bytes
+    wait: bool
+    idempotency_key: str | None = None
+    execute_at_ms: int | None = None
+    traceparent: str | None = None
+
+
+class Attach(_Command):
+    """Wait for the result of an invocation (`wait`), or ask whether there is one."""
+
+    token: int
+    invocation_id: bytes
+    wait: bool
+
+
+class SdkMessages(_Command):
+    """Messages of one attempt, in order.
+
+    delivered: every notification with a lower journal index has been written to its stream, replayed or forwarded.
+
+    seed: 16 random bytes for ids of callees and retry jitter. Each message: (decoded, type id, raw payload, flags).
+    """
+
+    invocation_id: bytes
+    epoch: int
+    delivered: int
+    messages: list[tuple[Message, int, bytes, int]]
+    seed: bytes
+
+
+class AttemptFailed(_Command):
+    """An attempt ended without a terminal message, or could not be made. jitter: in [0, 1).
+
+    reached_user_code: false when no handler ran (no deployment, 415, unreachable): then steps lose no attempt of theirs.
+    """
+
+    invocation_id: bytes
+    epoch: int
+    error: AttemptError
+    jitter: float
+    retry_after_ms: int | None = None
+    reached_user_code: bool = True
+
+
+class TimersDue(_Command):
+    """Timers at or before now, as (fire_at_ms, invocation id, completion id); completion id 0 wakes the invocation."""
+
+    due: list[tuple[int, bytes, int]]
+
+
+class Cancel(_Command):
+    token: int
+    invocation_id: bytes
+
+
+class Kill(_Command):
+    token: int
+    invocation_id: bytes
+
+
+class Pause(_Command):
+    token: int
+    invocation_id: bytes
+
+
+class Resume(_Command):
+    """deployment: None keeps the pinned one, "latest", or a deployment id."""
+
+    token: int
+    invocation_id: bytes
+    deployment: str | None = None
+
+
+class Purge(_Command):
+    """Forget a completed invocation, or only its journal."""
+
+    token: int
+    invocation_id: bytes
+    journal_only: bool = False
+
+
+class RestartAsNew(_Command):
+    """Run a completed invocation again as a new one, keeping journal entries up to `from_index` (0: the input only)."""
+
+    token: int
+    invocation_id: bytes
+    random: bytes
+    from_index: int = 0
+    deployment: str = "latest"
+
+
+class CompleteSignal(_Command):
+    """Resolve or reject an awakeable from outside."""
+
+    token: int
+    invocation_id: bytes
+    signal: int
+    result: SignalResult
+
+
+class MutateState(_Command):
+    """Replace the whole state of a key, when it is free and still has `expected_version` (None: whatever it has)."""
+
+    token: int
+    service: str
+    key: str
+    new_state: dict[bytes, bytes]
+    expected_version: str | None = None
+
+
+class RegisterDeployment(_Command):
+    """Make a deployment and its services' new revisions the latest ones."""
+
+    token: int
+    deployment: Deployment
+    services: list[ServiceSchema]
+
+
+class RemoveDeployment(_Command):
+    token: int
+    deployment_id: str
+
+
+class UpdateService(_Command):
+    """Replace the schema of a service's latest revision (operator settings)."""
+
+    token: int
+    service: ServiceSchema
+
+
+class Sweep(_Command):
+    """Forget what is past its retention. ids: candidates the store found; each is checked again."""
+
+    invocation_ids: list[bytes]
+
+
+class Recover(_Command):
+    """Start again every invocation that was running when the engine stopped."""
+
+    invocation_ids: list[bytes]
+
+
+class PauseFaulty(_Command):
+    """Pause an invocation whose command raised an engine bug, so that it cannot harm the others."""
+
+    invocation_id: bytes
+    error: AttemptError
+
+
+Command = (
+    Invoke
+    | Attach
+    | SdkMessages
+    | AttemptFailed
+    | TimersDue
+    | Cancel
+    | Kill
+    | Pause
+    | Resume
+    | Purge
+    | RestartAsNew
+    | CompleteSignal
+    | MutateState
+    | RegisterDeployment
+    | RemoveDeployment
+    | UpdateService
+    | Sweep
+    | Recover
+    | PauseFaulty
+)
+
+Outcome = Success | Failure

@@ -1,0 +1,127 @@
+"""Effects: what to tell whom, once the batch that caused it is committed. Never before.
+
+The engine carries them out in order (engine/effects.py). None of them changes durable state.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from rewake.core.model import HandlerOptions, Target
+from rewake.protocol.messages import Failure, Success
+
+
+class StartAttempt(msgspec.Struct, kw_only=True):
+    """Begin an attempt: Start, then the journal as committed at that moment.
+
+    entries: the whole journal when it is known to be just the input, else None (read it).
+    state: eager state in key order; partial_state as the Start message has it.
+    """
+
+    invocation_id: bytes
+    epoch: int
+    target: Target
+    deployment_id: str
+    version: int
+    state: tuple[tuple[bytes, bytes], ...]
+    partial_state: bool
+    retry_count: int
+    stored_at_ms: int
+    random_seed: int
+    options: HandlerOptions
+    idempotency_key: str | None
+    traceparent: str | None
+    entries: tuple[tuple[int, bytes], ...] | None
+
+
+class Forward(msgspec.Struct):
+    """Write a notification to the live attempt's stream, unless it was replayed to it already.
+
+    index: its place in the journal; with it written, everything below has been told.
+    is_ack: write it in any case; it acknowledges the entry at `index` (a command, or a run's completion).
+    """
+
+    invocation_id: bytes
+    epoch: int
+    index: int
+    type_id: int
+    payload: bytes
+    is_ack: bool = False
+
+
+class CloseMode(Enum):
+    """How an attempt's stream is ended by the engine."""
+
+    HALF_CLOSE = "half_close"
+    ABORT = "abort"
+    FINISHED = "finished"
+
+
+class CloseAttempt(msgspec.Struct):
+    """End the stream of an attempt: it finished by itself, is asked to suspend, or is fenced off."""
+
+    invocation_id: bytes
+    epoch: int
+    mode: CloseMode
+
+
+class Completed(msgspec.Struct):
+    """An invocation has its result; tell everyone outside who waits."""
+
+    invocation_id: bytes
+    result: Success | Failure
+
+
+class ArmTimer(msgspec.Struct):
+    """Something is due at `fire_at_ms`; the engine only needs the earliest."""
+
+    fire_at_ms: int
+
+
+class ReplyStatus(Enum):
+    """Outcome of a command for its asker. The surfaces turn these into their statuses and texts."""
+
+    ACCEPTED = "accepted"
+    PREVIOUSLY_ACCEPTED = "previously_accepted"
+    COMPLETED = "completed"
+    PENDING = "pending"
+    DONE = "done"
+    NOT_FOUND = "not_found"
+    ALREADY_COMPLETED = "already_completed"
+    NOT_COMPLETED = "not_completed"
+    NOT_RUNNING = "not_running"
+    NOT_STARTED = "not_started"
+    NOT_PINNED = "not_pinned"
+    INPUT_GONE = "input_gone"
+    UNSUPPORTED = "unsupported"
+    INCOMPLETE_PREFIX = "incomplete_prefix"
+    DEPLOYMENT_NOT_FOUND = "deployment_not_found"
+    IN_PROGRESS = "in_progress"
+
+
+class Reply(msgspec.Struct):
+    """Answer to the command with `token`.
+
+    result: set for COMPLETED.   expires_at_ms: when a result served from storage is forgotten.
+    """
+
+    token: int
+    status: ReplyStatus
+    invocation_id: bytes | None = None
+    result: Success | Failure | None = None
+    expires_at_ms: int | None = None
+    wait: bool = False
+
+
+class Note(msgspec.Struct):
+    """A fact for the log: `event` in the past tense, with ids and values."""
+
+    event: str
+    invocation_id: bytes
+    facts: dict[str, object]
+    is_warning: bool = False
+
+
+Effect = StartAttempt | Forward | CloseAttempt | Completed | ArmTimer | Reply | Note

@@ -1,0 +1,21 @@
+"""Whose fault it is, by type: the SDK's (ProtocolViolation, CommandRejected) or ours (EngineBug).
+
+The first fails the attempt, the second pauses the invocation it touched, loudly.
+"""
+
+from __future__ import annotations
+
+
+class CommandRejected(Exception):
+    """A command of a handler broke a precondition. The attempt fails and is retried (service-protocol.md 4).
+
+    code: RT0017 (not allowed), RT0018 (unknown callee), RT0024 (scope or limit key), RT0012 (undecodable).
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class EngineBug(Exception):
+    """A transition met a state that must not exist."""

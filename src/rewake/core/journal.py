@@ -1,0 +1,195 @@
+"""The journal: appending commands and notifications, and waking who waits for a notification.
+
+Entries are only ever appended. A notification goes, in this order: into the journal, to the live attempt's stream, or
+to the resume rule of a suspended invocation. At most one notification completes a completion id.
+Called by every transition that has news for an invocation. Read next: attempts.py.
+"""
+
+from __future__ import annotations
+
+from rewake.core import attempts
+from rewake.core.effects import Forward
+from rewake.core.model import Invocation, Notified, Status
+from rewake.core.state import COMPLETION_OF, State
+from rewake.core.writes import EntryRow, EventRow
+from rewake.protocol.awaiting import Outcome, is_resolved
+from rewake.protocol.codec import encode_message
+from rewake.protocol.messages import (
+    FIRST_USER_SIGNAL,
+    Completion,
+    Failure,
+    Future,
+    MessageType,
+    Signal,
+    SignalResult,
+)
+
+
+def append_command(
+    state: State,
+    invocation: Invocation,
+    type_id: MessageType,
+    payload: bytes,
+    *,
+    now_ms: int,
+    name: str,
+    completion_id: int | None = None,
+) -> None:
+    """Store a command verbatim; its completion id, if it has one, is pending from now on."""
+    if completion_id is not None and (completion := COMPLETION_OF.get(type_id)) is not None:
+        state.journal_of(invocation).pending[completion_id] = completion
+    _append(state, invocation, type_id, payload, now_ms, name=name, completion_id=completion_id)
+    invocation.command_count += 1
+    if invocation.retry_count or invocation.command_retry_count:
+        invocation.retry_count = invocation.command_retry_count = 0
+        state.touch(invocation)
+
+
+def append_completion(
+    state: State,
+    invocation: Invocation,
+    completion: Completion,
+    *,
+    now_ms: int,
+    child: bytes | None = None,
+) -> bool:
+    """Store the result of a command and pass it on. False when nothing waits for it (done before, or ended)."""
+    if not invocation.is_open:
+        return False
+    pending = state.journal_of(invocation).pending
+    if child is None and pending.pop(completion.completion_id, None) is None:
+        return False
+    index = _append(
+        state,
+        invocation,
+        completion.type,
+        encode_message(completion, invocation.pinned_version or 6),
+        now_ms,
+        completion_id=completion.completion_id,
+        is_failure=isinstance(completion.result, Failure),
+        child=child,
+    )
+    notified = Notified(index, completion.completion_id, False, isinstance(completion.result, Failure))
+    _pass_on(state, invocation, notified, now_ms)
+    return True
+
+
+def append_signal(
+    state: State, invocation: Invocation, signal: int | str, result: SignalResult, *, now_ms: int
+) -> bool:
+    """Store a signal and pass it on. False for an ended invocation or an awakeable that is already completed."""
+    if not invocation.is_open:
+        return False
+    if isinstance(signal, int) and signal >= FIRST_USER_SIGNAL:
+        signals = state.journal_of(invocation).signals
+        if signal in signals:
+            return False
+        signals.add(signal)
+    payload = encode_message(Signal(signal, result), invocation.pinned_version or 6)
+    is_failure = isinstance(result, Failure)
+    index = _append(state, invocation, MessageType.SIGNAL, payload, now_ms, signal=signal, is_failure=is_failure)
+    _pass_on(state, invocation, Notified(index, signal, True, is_failure), now_ms)
+    return True
+
+
+def copy_entry(state: State, invocation: Invocation, row: EntryRow, now_ms: int) -> None:
+    """Append an entry of another invocation's journal as it is; what it completes there is completed here."""
+    known = state.journal_of(invocation)
+    type_id = MessageType(row.type_id)
+    if row.completion_id is not None and type_id in COMPLETION_OF:
+        known.pending[row.completion_id] = COMPLETION_OF[type_id]
+    elif row.completion_id is not None and type_id >= MessageType.GET_LAZY_STATE_COMPLETION and row.child is None:
+        known.pending.pop(row.completion_id, None)
+    if isinstance(row.signal, int) and row.signal >= FIRST_USER_SIGNAL:
+        known.signals.add(row.signal)
+    _append(
+        state,
+        invocation,
+        type_id,
+        row.payload,
+        now_ms,
+        name=row.name,
+        completion_id=row.completion_id,
+        signal=row.signal,
+        is_failure=row.is_failure,
+    )
+    if type_id < MessageType.GET_LAZY_STATE_COMPLETION:
+        invocation.command_count += 1
+
+
+def append_event(state: State, invocation: Invocation, event_type: str, data: str, now_ms: int) -> None:
+    """Record something operators should see beside the journal (`sys_journal_events`)."""
+    state.hold(invocation)
+    after_index = max(invocation.journal_length - 1, 0)
+    state.batch.events.append(EventRow(invocation.id, after_index, now_ms, event_type, data))
+
+
+def _append(
+    state: State,
+    invocation: Invocation,
+    type_id: MessageType,
+    payload: bytes,
+    now_ms: int,
+    *,
+    name: str | None = None,
+    completion_id: int | None = None,
+    signal: int | str | None = None,
+    is_failure: bool = False,
+    child: bytes | None = None,
+) -> int:
+    index = invocation.journal_length
+    state.hold(invocation)
+    state.batch.entries.append(
+        EntryRow(invocation.id, index, type_id, payload, now_ms, name, completion_id, signal, is_failure, child)
+    )
+    invocation.journal_length = index + 1
+    invocation.stored_at_ms = now_ms
+    if child is not None:
+        state.journal_of(invocation).children.append(child)
+    return index
+
+
+def _pass_on(state: State, invocation: Invocation, notified: Notified, now_ms: int) -> None:
+    if invocation.status is Status.SUSPENDED:
+        known = notified_of(state, invocation)
+        known.append(notified)
+        assert invocation.awaiting is not None
+        if await_resolved(invocation.awaiting, known):
+            attempts.wake(state, invocation, now_ms)
+    elif invocation.attempt is not None and invocation.notified is not None:
+        invocation.notified.append(notified)
+        entry = state.batch.entries[-1]
+        state.emit(Forward(invocation.id, invocation.epoch, notified.index, entry.type_id, entry.payload))
+
+
+def notified_of(state: State, invocation: Invocation) -> list[Notified]:
+    """Notifications a suspended invocation has got since its handler stopped listening."""
+    if invocation.notified is None:
+        invocation.notified = [
+            Notified(row.index, _identity_of(row), row.signal is not None, row.is_failure)
+            for row in state.reader.journal_rows(invocation.id)
+            if row.index >= invocation.awaiting_from and row.type_id >= MessageType.GET_LAZY_STATE_COMPLETION
+        ]
+    return invocation.notified
+
+
+def _identity_of(row: EntryRow) -> int | str:
+    if row.signal is not None:
+        return row.signal
+    assert row.completion_id is not None
+    return row.completion_id
+
+
+def await_resolved(awaiting: Future, notified: list[Notified]) -> bool:
+    """The resume rule over these notifications only (service-protocol.md 5.4)."""
+    outcomes = {(item.is_signal, item.id): item.is_failure for item in notified}
+
+    def lookup(identity: int | str, is_signal: bool) -> Outcome:
+        failed = outcomes.get((is_signal, identity))
+        if failed is None:
+            return Outcome.PENDING
+        return Outcome.FAILURE if failed else Outcome.SUCCESS
+
+    return is_resolved(awaiting, lookup)
+
+

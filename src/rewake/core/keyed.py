@@ -1,0 +1,95 @@
+"""Virtual objects: one exclusive handler per key in arrival order, and the state of a key.
+
+The holder keeps its key from start to end: while running, suspended, backing off and paused. Shared handlers do not
+come here. State changes asked for by an operator wait in the same queue. State is written through when its command is
+processed, not at the end. Called by invocations.py and sdk_commands.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from rewake.core import attempts
+from rewake.core.commands import MutateState
+from rewake.core.effects import Note, Reply, ReplyStatus
+from rewake.core.model import Invocation, KeyedInstance, StateMutation, Status
+from rewake.core.state import State
+
+
+def acquire(state: State, invocation: Invocation) -> bool:
+    """Take the key for this invocation, or put it at the end of the queue and return False."""
+    instance = _instance_of(state, invocation)
+    assert instance.holder != invocation.id
+    if instance.holder is None and not instance.queue:
+        instance.holder = invocation.id
+        return True
+    invocation.inbox_sequence = state.next_inbox_sequence()
+    instance.queue.append(invocation.id)
+    return False
+
+
+def release(state: State, invocation: Invocation, now_ms: int) -> None:
+    """Free the key and give it to the next in line; state changes in between are applied."""
+    instance = _instance_of(state, invocation)
+    assert instance.holder == invocation.id, (instance.holder, invocation.id)
+    instance.holder = None
+    while instance.queue and instance.holder is None:
+        following = instance.queue.pop(0)
+        if isinstance(following, StateMutation):
+            state.batch.mutations[following.sequence] = None
+            _replace(state, following)
+            continue
+        waiting = state.invocation(following)
+        if waiting is not None and waiting.status is Status.INBOXED:
+            instance.holder = waiting.id
+            waiting.modified_at_ms = now_ms
+            attempts.begin(state, waiting, now_ms)
+
+
+def leave_queue(state: State, invocation: Invocation) -> None:
+    queue = _instance_of(state, invocation).queue
+    if invocation.id in queue:
+        queue.remove(invocation.id)
+
+
+def _instance_of(state: State, invocation: Invocation) -> KeyedInstance:
+    assert invocation.target.key is not None
+    return state.instance(invocation.target.service, invocation.target.key)
+
+
+def clear_values(state: State, service: str, key: str) -> None:
+    for name in list(state.values_of(service, key)):
+        state.put_value(service, key, name, None)
+
+
+def on_mutate(state: State, command: MutateState) -> None:
+    """Replace the state of a key now, or queue the change behind the running handler."""
+    instance = state.instance(command.service, command.key)
+    sequence = state.next_inbox_sequence()
+    mutation = StateMutation(command.service, command.key, sequence, command.new_state, command.expected_version)
+    if instance.holder is None and not instance.queue:
+        _replace(state, mutation)
+    else:
+        state.batch.mutations[sequence] = mutation
+        instance.queue.append(mutation)
+    state.emit(Reply(command.token, ReplyStatus.ACCEPTED))
+
+
+def _replace(state: State, mutation: StateMutation) -> None:
+    values = state.values_of(mutation.service, mutation.key)
+    if mutation.expected_version is not None and mutation.expected_version != state_version(values):
+        facts: dict[str, object] = {"service": mutation.service, "key": mutation.key}
+        state.emit(Note("state_change_dropped_version_differs", b"", facts, is_warning=True))
+        return
+    clear_values(state, mutation.service, mutation.key)
+    for name, value in mutation.new_state.items():
+        state.put_value(mutation.service, mutation.key, name, value)
+
+
+def state_version(values: dict[bytes, bytes]) -> str:
+    """Version of a key's state, for compare-and-set through the admin API (http-api.md 2.3)."""
+    digest = hashlib.sha256()
+    for index, (name, value) in enumerate(sorted(values.items())):
+        digest.update(index.to_bytes(8, "big") + b"\x01" + name + b"\x02" + value + b"\x03")
+    return base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()

@@ -1,0 +1,284 @@
+"""The engine's nouns: invocations, targets, retry policies, keyed instances, promises, deployments.
+
+Owns the plain data every transition reads and changes. Knows no I/O, no clock, no SQL. The store turns these
+structs into rows and back; `state.py` holds the live ones; the transitions (one file per concern) change them.
+Times are milliseconds since the epoch and end in `_at_ms`; durations end in `_ms`.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Any
+
+import msgspec
+
+from rewake.protocol.discovery import HandlerKind, ServiceType
+from rewake.protocol.messages import Failure, Future, MessageType, Success
+
+INVOCATION_ID_BYTES = 24
+RESULT_CODE_MAX = 0xFFFF
+
+
+class Status(IntEnum):
+    """Where an invocation stands in its life; stored as this number."""
+
+    SCHEDULED = 0
+    INBOXED = 1
+    INVOKED = 2
+    SUSPENDED = 3
+    PAUSED = 4
+    COMPLETED = 5
+
+
+HOLDS_KEY = frozenset({Status.INVOKED, Status.SUSPENDED, Status.PAUSED})
+
+
+class InvokedBy(StrEnum):
+    """Who caused an invocation (`sys_invocation.invoked_by`)."""
+
+    INGRESS = "ingress"
+    SERVICE = "service"
+    RESTART_AS_NEW = "restart_as_new"
+
+
+class OnMaxAttempts(StrEnum):
+    """What happens when a retry policy is used up."""
+
+    PAUSE = "PAUSE"
+    KILL = "KILL"
+
+
+class RetryPolicy(msgspec.Struct, frozen=True):
+    """Exponential back-off between attempts. Defaults are the real server's (service-protocol.md 5.6)."""
+
+    initial_interval_ms: int = 500
+    exponentiation_factor: float = 2.0
+    max_interval_ms: int = 60_000
+    max_attempts: int | None = 70
+    on_max_attempts: OnMaxAttempts = OnMaxAttempts.PAUSE
+
+
+class HandlerOptions(msgspec.Struct, frozen=True):
+    """Effective settings of one handler: its own, else its service's, else the engine's (http-api.md 6.3)."""
+
+    inactivity_timeout_ms: int = 60_000
+    abort_timeout_ms: int = 600_000
+    journal_retention_ms: int = 86_400_000
+    idempotency_retention_ms: int = 86_400_000
+    workflow_retention_ms: int = 86_400_000
+    enable_lazy_state: bool = False
+    public: bool = True
+    retry: RetryPolicy = RetryPolicy()
+
+
+class HandlerSchema(msgspec.Struct, frozen=True):
+    """One handler of the latest revision, with the manifest facts the ingress and the admin API show."""
+
+    name: str
+    kind: HandlerKind
+    options: HandlerOptions
+    manifest: dict[str, Any]
+
+
+class ServiceSchema(msgspec.Struct, frozen=True):
+    """One revision of a service. `overrides` are the values an operator patched through the admin API."""
+
+    name: str
+    type: ServiceType
+    revision: int
+    deployment_id: str
+    handlers: dict[str, HandlerSchema]
+    options: HandlerOptions
+    manifest: dict[str, Any]
+    overrides: dict[str, Any] = {}
+
+    @property
+    def is_keyed(self) -> bool:
+        return self.type is not ServiceType.SERVICE
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """A place handlers run: a worker process of ours, this process, or (by URL) another one."""
+
+    id: str
+    kind: str
+    uri: str
+    protocol_type: str
+    min_protocol_version: int
+    max_protocol_version: int
+    sdk_version: str
+    created_at_ms: int
+    manifest: bytes
+    services: dict[str, int]
+    http_version: str = "HTTP/2.0"
+    additional_headers: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What is called. `key` is None for plain services and may be the empty string for keyed ones."""
+
+    service: str
+    handler: str
+    key: str | None
+    service_type: ServiceType
+    kind: HandlerKind
+
+    @property
+    def is_exclusive(self) -> bool:
+        return self.kind is HandlerKind.EXCLUSIVE
+
+    @property
+    def is_workflow_run(self) -> bool:
+        return self.kind is HandlerKind.WORKFLOW
+
+    @property
+    def can_write_state(self) -> bool:
+        return self.kind is HandlerKind.EXCLUSIVE or self.kind is HandlerKind.WORKFLOW
+
+    def __str__(self) -> str:
+        if self.key is None:
+            return f"{self.service}/{self.handler}"
+        return f"{self.service}/{self.key}/{self.handler}"
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """An invocation that waits for another one's result: append `type` with `completion_id` to `caller_id`."""
+
+    caller_id: bytes
+    completion_id: int
+    type: MessageType
+
+
+class AttemptError(msgspec.Struct, frozen=True):
+    """Why an attempt failed, for operators (service-protocol.md 5.6) and for the policy."""
+
+    code: int
+    message: str
+    restate_code: str
+    stacktrace: str = ""
+    related_command_index: int | None = None
+    related_command_name: str | None = None
+    related_command_type: str | None = None
+
+
+class Notified(msgspec.Struct, frozen=True):
+    """One notification in a journal: its index, what it completes, and whether it is a failure."""
+
+    index: int
+    id: int | str
+    is_signal: bool
+    is_failure: bool
+
+
+class Attempt(msgspec.Struct):
+    """The one live attempt of an invocation; in memory only. `epoch` fences messages of older attempts."""
+
+    epoch: int
+    deployment_id: str
+    version: int
+    started_at_ms: int
+    pause_requested: bool = False
+
+
+class Journal(msgspec.Struct):
+    """What the core must know of a journal's content without holding it.
+
+    pending: completion id -> type of the notification it still waits for.  children: ids of invocations it called.
+    signals: awakeable indexes (>= 17) already completed; the first completion wins.
+    """
+
+    pending: dict[int, MessageType] = {}
+    signals: set[int] = set()
+    children: list[bytes] = []
+    output: Success | Failure | None = None
+
+
+class Invocation(msgspec.Struct):
+    """One invocation. From `epoch` on the fields live in memory only; all others are its row.
+
+    awaiting: what a suspended handler waits for, evaluated over journal entries from `awaiting_from` on.
+    notified: notifications of this attempt or, when suspended, from `awaiting_from` on; None: not loaded.
+    stored_at_ms: when the journal last grew.   command_retry_count: failures since the last stored command.
+    """
+
+    id: bytes
+    target: Target
+    status: Status
+    created_at_ms: int
+    modified_at_ms: int
+    invoked_by: InvokedBy = InvokedBy.INGRESS
+    invoked_by_id: bytes | None = None
+    invoked_by_target: str | None = None
+    restarted_from: bytes | None = None
+    idempotency_key: str | None = None
+    traceparent: str | None = None
+    completion_retention_ms: int = 0
+    journal_retention_ms: int = 0
+    random_seed: int = 0
+
+    inbox_sequence: int = 0
+    inboxed_at_ms: int | None = None
+    scheduled_at_ms: int | None = None
+    start_at_ms: int | None = None
+    running_at_ms: int | None = None
+    completed_at_ms: int | None = None
+    purge_at_ms: int | None = None
+    journal_purge_at_ms: int | None = None
+
+    pinned_deployment_id: str | None = None
+    pinned_version: int | None = None
+    journal_length: int = 0
+    command_count: int = 0
+    stored_at_ms: int = 0
+
+    awaiting: Future | None = None
+    awaiting_from: int = 0
+    retry_count: int = 0
+    command_retry_count: int = 0
+    last_start_at_ms: int | None = None
+    next_retry_at_ms: int | None = None
+    last_deployment_id: str | None = None
+    last_error: AttemptError | None = None
+    result: Success | Failure | None = None
+
+    epoch: int = 0
+    is_stored: bool = False
+    attempt: Attempt | None = None
+    journal: Journal | None = None
+    listeners: list[Listener] | None = None
+    notified: list[Notified] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.status is not Status.COMPLETED
+
+
+class StateMutation(msgspec.Struct, frozen=True):
+    """A state change asked for through the admin API, waiting for the key to be free."""
+
+    service: str
+    key: str
+    sequence: int
+    new_state: dict[bytes, bytes]
+    expected_version: str | None
+
+
+class KeyedInstance(msgspec.Struct):
+    """One virtual object or workflow key: who holds it, who waits (in arrival order), and its state when loaded."""
+
+    service: str
+    key: str
+    holder: bytes | None = None
+    queue: list[bytes | StateMutation] = []
+    state: dict[bytes, bytes] | None = None
+
+
+class Promise(msgspec.Struct):
+    """A workflow promise; `result` is None until completed. A row exists as soon as someone waits."""
+
+    service: str
+    key: str
+    name: str
+    result: Success | Failure | None = None
+    listeners: list[Listener] = []

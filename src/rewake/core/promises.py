@@ -1,0 +1,42 @@
+"""Workflow promises: named results of one workflow key, completed once, awaited by any of its handlers."""
+
+from __future__ import annotations
+
+from rewake.core import journal
+from rewake.core.model import Listener
+from rewake.core.state import State
+from rewake.protocol.messages import VOID, Completion, Failure, MessageType, Result, Success, Void
+
+ALREADY_COMPLETED = Failure(409, "promise was already completed")
+
+
+def get(state: State, service: str, key: str, name: str, listener: Listener) -> Success | Failure | None:
+    """The promise's result; None after registering `listener`, who is told later."""
+    promise = state.promise(service, key, name)
+    if promise.result is None:
+        promise.listeners.append(listener)
+        state.batch.promise_listeners.append(((service, key, name), listener))
+        state.batch.promises.setdefault((service, key, name), None)
+    return promise.result
+
+
+def peek(state: State, service: str, key: str, name: str) -> Success | Failure | Void:
+    return state.promise(service, key, name).result or VOID
+
+
+def complete(state: State, service: str, key: str, name: str, result: Success | Failure, now_ms: int) -> Result:
+    """Set the result once and tell all who wait. The answer for the one who completes: void, or failure 409."""
+    promise = state.promise(service, key, name)
+    if promise.result is not None:
+        return ALREADY_COMPLETED
+    promise.result = result
+    state.batch.promises[(service, key, name)] = result
+    listeners, promise.listeners = promise.listeners, []
+    if listeners:
+        state.batch.promise_listener_deletes.append((service, key, name))
+    for listener in listeners:
+        waiting = state.invocation(listener.caller_id)
+        if waiting is not None:
+            completion = Completion(MessageType.GET_PROMISE_COMPLETION, listener.completion_id, result)
+            journal.append_completion(state, waiting, completion, now_ms=now_ms)
+    return VOID

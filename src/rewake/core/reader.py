@@ -1,0 +1,45 @@
+"""What the core needs to read of committed state. The store implements it on SQLite, the simulation on dicts.
+
+Reads see every committed batch. The core asks only for things it does not hold in memory, and it holds everything
+that has uncommitted writes, so an answer is never stale.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rewake.core.model import Deployment, Invocation, KeyedInstance, Listener, Promise, ServiceSchema
+from rewake.core.writes import EntryRow
+
+
+class Reader(Protocol):
+    """Committed state, by key. Every method returns fresh objects the caller may change."""
+
+    def invocation(self, invocation_id: bytes) -> Invocation | None:
+        """The row, with `is_stored` set and journal_length/command_count/stored_at_ms filled; journal None."""
+
+    def journal_rows(self, invocation_id: bytes) -> list[EntryRow]:
+        """All entries in index order, payloads left empty."""
+
+    def journal(self, invocation_id: bytes) -> list[EntryRow]:
+        """All entries in index order, with payloads."""
+
+    def listeners(self, invocation_id: bytes) -> list[Listener]:
+        """Invocations waiting for this one's result, in order of arrival."""
+
+    def keyed_instance(self, service: str, key: str) -> KeyedInstance:
+        """Holder and queue (invocations and state mutations by sequence) of a virtual object key; state None."""
+
+    def state(self, service: str, key: str) -> dict[bytes, bytes]:
+        """All state of a key."""
+
+    def promise(self, service: str, key: str, name: str) -> Promise | None:
+        """A workflow promise with its listeners."""
+
+    def deployments(self) -> list[Deployment]: ...
+
+    def services(self) -> list[ServiceSchema]:
+        """Latest revisions."""
+
+    def last_sequence(self) -> int:
+        """The highest inbox sequence ever stored, 0 if none."""

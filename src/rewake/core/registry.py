@@ -1,0 +1,134 @@
+"""The registry: deployments, and the latest revision of each service.
+
+A registration makes its services' new revisions the latest ones; invocations that already ran something stay pinned to
+their deployment. Effective handler settings are worked out here, once: handler, else service, else engine default.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from rewake.core.commands import RegisterDeployment, RemoveDeployment, UpdateService
+from rewake.core.effects import Reply, ReplyStatus
+from rewake.core.model import HandlerOptions, HandlerSchema, OnMaxAttempts, RetryPolicy, ServiceSchema
+from rewake.core.state import State
+from rewake.protocol.discovery import EndpointManifest, HandlerManifest, ServiceManifest
+
+
+def schemas_of(
+    manifest: EndpointManifest,
+    deployment_id: str,
+    known: dict[str, ServiceSchema],
+    defaults: HandlerOptions,
+    *,
+    force_revision: bool = False,
+) -> list[ServiceSchema]:
+    """New revisions of a manifest's services. An unchanged service of the same deployment keeps its revision."""
+    schemas = []
+    for service in manifest.services:
+        before = known.get(service.name)
+        schema = schema_of(service, deployment_id, 1, defaults)
+        if before is not None:
+            is_same = before.deployment_id == deployment_id and before.manifest == schema.manifest
+            revision = before.revision if is_same and not force_revision else before.revision + 1
+            schema = msgspec.structs.replace(schema, revision=revision)
+        schemas.append(schema)
+    return schemas
+
+
+def schema_of(service: ServiceManifest, deployment_id: str, revision: int, defaults: HandlerOptions) -> ServiceSchema:
+    options = merge_options(defaults, service)
+    handlers = {
+        handler.name: HandlerSchema(
+            name=handler.name,
+            kind=handler.kind,
+            options=merge_options(options, handler, service_public=options.public),
+            manifest=msgspec.to_builtins(handler),
+        )
+        for handler in service.handlers
+    }
+    return ServiceSchema(
+        name=service.name,
+        type=service.ty,
+        revision=revision,
+        deployment_id=deployment_id,
+        handlers=handlers,
+        options=options,
+        manifest=msgspec.to_builtins(service),
+    )
+
+
+def merge_options(
+    base: HandlerOptions, own: ServiceManifest | HandlerManifest, *, service_public: bool = True
+) -> HandlerOptions:
+    """`base` with whatever `own` sets itself."""
+    retry = RetryPolicy(
+        initial_interval_ms=_first(own.retry_policy_initial_interval_ms, base.retry.initial_interval_ms),
+        exponentiation_factor=_first(own.retry_policy_exponentiation_factor, base.retry.exponentiation_factor),
+        max_interval_ms=_first(own.retry_policy_max_interval_ms, base.retry.max_interval_ms),
+        max_attempts=_first(own.retry_policy_max_attempts, base.retry.max_attempts),
+        on_max_attempts=OnMaxAttempts(_first(own.retry_policy_on_max_attempts, base.retry.on_max_attempts)),
+    )
+    workflow_retention = getattr(own, "workflow_completion_retention_ms", None)
+    return HandlerOptions(
+        inactivity_timeout_ms=_first(own.inactivity_timeout_ms, base.inactivity_timeout_ms),
+        abort_timeout_ms=_first(own.abort_timeout_ms, base.abort_timeout_ms),
+        journal_retention_ms=_first(own.journal_retention_ms, base.journal_retention_ms),
+        idempotency_retention_ms=_first(own.idempotency_retention_ms, base.idempotency_retention_ms),
+        workflow_retention_ms=_first(workflow_retention, base.workflow_retention_ms),
+        enable_lazy_state=_first(own.enable_lazy_state, base.enable_lazy_state),
+        public=service_public and not _first(own.ingress_private, not base.public),
+        retry=retry,
+    )
+
+
+def _first(own: Any, inherited: Any) -> Any:
+    return inherited if own is None else own
+
+
+def on_register(state: State, command: RegisterDeployment) -> None:
+    state.deployments[command.deployment.id] = command.deployment
+    state.batch.deployments[command.deployment.id] = command.deployment
+    for service in command.services:
+        state.services[service.name] = service
+        state.batch.services[service.name] = service
+    state.emit(Reply(command.token, ReplyStatus.DONE))
+
+
+def on_remove(state: State, command: RemoveDeployment) -> None:
+    """Forget a deployment; services whose latest revision lived there are gone for new calls."""
+    if state.deployments.pop(command.deployment_id, None) is None:
+        state.emit(Reply(command.token, ReplyStatus.NOT_FOUND))
+        return
+    state.batch.deployments[command.deployment_id] = None
+    for name in [name for name, item in state.services.items() if item.deployment_id == command.deployment_id]:
+        del state.services[name]
+        state.batch.services[name] = None
+    state.emit(Reply(command.token, ReplyStatus.DONE))
+
+
+def on_update(state: State, command: UpdateService) -> None:
+    if command.service.name not in state.services:
+        state.emit(Reply(command.token, ReplyStatus.NOT_FOUND))
+        return
+    state.services[command.service.name] = command.service
+    state.batch.services[command.service.name] = command.service
+    state.emit(Reply(command.token, ReplyStatus.DONE))
+
+
+def overridden(service: ServiceSchema, overrides: dict[str, Any]) -> ServiceSchema:
+    """The service with an operator's settings laid over those of its manifest, for itself and its handlers.
+
+    overrides: `public` and HandlerOptions fields; None leaves a setting alone.
+    """
+    chosen = {name: value for name, value in overrides.items() if value is not None}
+    options = msgspec.structs.replace(service.options, **chosen)
+    handlers = {
+        name: msgspec.structs.replace(handler, options=msgspec.structs.replace(handler.options, **chosen))
+        for name, handler in service.handlers.items()
+    }
+    return msgspec.structs.replace(
+        service, options=options, handlers=handlers, overrides={**service.overrides, **chosen}
+    )

@@ -1,0 +1,25 @@
+"""Limits and defaults of the engine, each with a name and a unit. Sources: http-api.md 6.3, service-protocol.md 5.6."""
+
+from __future__ import annotations
+
+import msgspec
+
+from rewake.core.model import HandlerOptions
+
+JOURNAL_ENTRIES_MAX = 100_000
+EAGER_STATE_BYTES_MAX = 16 * 1024 * 1024
+KEY_BYTES_MAX = 1024 * 4
+IDEMPOTENCY_KEY_BYTES_MAX = 1024 * 4
+STACKTRACE_CHARS_MAX = 32_768
+MESSAGE_CHARS_MAX = 8_192
+RETRY_JITTER = 0.3
+"""A retry waits up to this share of its delay longer, so that many do not come back at once."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What an operator may choose and the core must know."""
+
+    defaults: HandlerOptions = HandlerOptions()
+    protocol_version_max: int = 6
+    journal_entries_max: int = JOURNAL_ENTRIES_MAX
+    eager_state_bytes_max: int = EAGER_STATE_BYTES_MAX

@@ -1,0 +1,328 @@
+"""The live state: what is in memory, what this batch changed, what is to be told.
+
+Owns loading through the Reader, the batch being gathered, and eviction. Memory is a cache: `committed` drops whatever
+neither runs nor has uncommitted writes. Transitions change structs in place and say so with `touch` (its row changed)
+or `hold` (keep it until this batch is committed). Called by the transitions; the engine calls seal and committed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from copy import copy
+
+from rewake.core.effects import Effect
+from rewake.core.model import (
+    Deployment,
+    HandlerOptions,
+    Invocation,
+    Journal,
+    KeyedInstance,
+    Listener,
+    Promise,
+    ServiceSchema,
+    Status,
+    Target,
+)
+from rewake.core.reader import Reader
+from rewake.core.settings import Settings
+from rewake.core.writes import Batch, EntryRow
+from rewake.protocol.codec import decode_message
+from rewake.protocol.messages import CANCEL_SIGNAL, Failure, MessageType, OutputCommand, Success
+
+PromiseKey = tuple[str, str, str]
+InstanceKey = tuple[str, str]
+
+COMPLETION_OF: dict[MessageType, MessageType] = {
+    MessageType.GET_LAZY_STATE: MessageType.GET_LAZY_STATE_COMPLETION,
+    MessageType.GET_LAZY_STATE_KEYS: MessageType.GET_LAZY_STATE_KEYS_COMPLETION,
+    MessageType.GET_PROMISE: MessageType.GET_PROMISE_COMPLETION,
+    MessageType.PEEK_PROMISE: MessageType.PEEK_PROMISE_COMPLETION,
+    MessageType.COMPLETE_PROMISE: MessageType.COMPLETE_PROMISE_COMPLETION,
+    MessageType.SLEEP: MessageType.SLEEP_COMPLETION,
+    MessageType.CALL: MessageType.CALL_COMPLETION,
+    MessageType.RUN: MessageType.RUN_COMPLETION,
+    MessageType.ATTACH_INVOCATION: MessageType.ATTACH_INVOCATION_COMPLETION,
+    MessageType.GET_INVOCATION_OUTPUT: MessageType.GET_INVOCATION_OUTPUT_COMPLETION,
+}
+"""The notification that a command's result completion id will carry."""
+
+
+class State:
+    """Everything the transitions see. Not thread-safe: one event loop applies commands."""
+
+    def __init__(self, reader: Reader, settings: Settings | None = None, *, last_epoch: int = 0) -> None:
+        self.reader = reader
+        self.last_epoch = last_epoch
+        self.settings = settings or Settings()
+        self.effects: list[Effect] = []
+        self.batch = Batch(sequence=1)
+        self.invocations: dict[bytes, Invocation] = {}
+        self.instances: dict[InstanceKey, KeyedInstance] = {}
+        self.promises: dict[PromiseKey, Promise] = {}
+        self.deployments: dict[str, Deployment] = {item.id: item for item in reader.deployments()}
+        self.services: dict[str, ServiceSchema] = {item.name: item for item in reader.services()}
+        self._inbox_sequence = reader.last_sequence()
+        self._dirty: dict[bytes, Invocation] = {}
+        self._held: dict[bytes, int] = {}
+        self._held_instances: dict[InstanceKey, int] = {}
+        self._held_promises: dict[PromiseKey, int] = {}
+        self._batch_holds: dict[int, tuple[set[bytes], set[InstanceKey], set[PromiseKey]]] = defaultdict(
+            lambda: (set(), set(), set())
+        )
+        self._sealed: dict[int, Batch] = {}
+        self._forgotten_promises: dict[InstanceKey, int] = {}
+
+    # Looking up, loading on a miss
+
+    def invocation(self, invocation_id: bytes) -> Invocation | None:
+        """The invocation, from memory or storage; None when unknown or forgotten."""
+        found = self.invocations.get(invocation_id)
+        if found is None:
+            if invocation_id in self._held:  # deleted in a batch that is not committed yet
+                return None
+            found = self.reader.invocation(invocation_id)
+            if found is None:
+                return None
+            self.invocations[invocation_id] = found
+            self.hold(found)
+        return found
+
+    def journal_of(self, invocation: Invocation) -> Journal:
+        """What must be known of the journal's content, rebuilt from its rows on a miss."""
+        if invocation.journal is None:
+            self.hold(invocation)
+            invocation.journal = summarize(self.reader.journal_rows(invocation.id))
+        return invocation.journal
+
+    def output_of(self, invocation: Invocation) -> Success | Failure | None:
+        """The last Output in the journal: of this attempt, or of one that died between Output and End."""
+        journal = self.journal_of(invocation)
+        if journal.output is None:
+            for row in reversed(self.entries_of(invocation)):
+                if row.type_id == MessageType.OUTPUT:
+                    message = decode_message(row.type_id, row.payload, invocation.pinned_version or 6)
+                    assert isinstance(message, OutputCommand)
+                    journal.output = message.result
+                    break
+        return journal.output
+
+    def entries_of(self, invocation: Invocation) -> list[EntryRow]:
+        """The whole journal with payloads: what is stored, and what batches that are not committed yet change of it."""
+        rows = {row.index: row for row in self.reader.journal(invocation.id)}
+        for batch in (*self._sealed.values(), self.batch):
+            if invocation.id in batch.deletes or invocation.id in batch.journal_deletes:
+                rows = {}
+            rows.update((row.index, row) for row in batch.entries if row.invocation_id == invocation.id)
+        return [rows[index] for index in sorted(rows)]
+
+    def listeners_of(self, invocation: Invocation) -> list[Listener]:
+        """Invocations that wait for this one's result."""
+        if invocation.listeners is None:
+            self.hold(invocation)
+            invocation.listeners = self.reader.listeners(invocation.id)
+        return invocation.listeners
+
+    def instance(self, service: str, key: str) -> KeyedInstance:
+        """The key's holder and queue."""
+        name = (service, key)
+        found = self.instances.get(name)
+        if found is None:
+            found = self.reader.keyed_instance(service, key)
+            self.instances[name] = found
+        self._held_instances[name] = self.batch.sequence
+        self._batch_holds[self.batch.sequence][1].add(name)
+        return found
+
+    def values_of(self, service: str, key: str) -> dict[bytes, bytes]:
+        """All state of a key; changing the dict needs `put_value` as well."""
+        instance = self.instance(service, key)
+        if instance.state is None:
+            instance.state = self.reader.state(service, key)
+        return instance.state
+
+    def promise(self, service: str, key: str, name: str) -> Promise:
+        """A workflow promise, made (unstored) when nobody has used it yet."""
+        promise_key = (service, key, name)
+        found = self.promises.get(promise_key)
+        if found is None:
+            stored = None
+            if (service, key) not in self._forgotten_promises:
+                stored = self.reader.promise(service, key, name)
+            self.promises[promise_key] = found = stored or Promise(service, key, name)
+        self._held_promises[promise_key] = self.batch.sequence
+        self._batch_holds[self.batch.sequence][2].add(promise_key)
+        return found
+
+    def options_of(self, target: Target) -> HandlerOptions:
+        """Effective settings of a handler, the engine's defaults when it is no longer registered."""
+        service = self.services.get(target.service)
+        handler = service.handlers.get(target.handler) if service else None
+        return handler.options if handler else self.settings.defaults
+
+    # Recording changes
+
+    def hold(self, invocation: Invocation) -> None:
+        """Keep this invocation in memory at least until the current batch is committed."""
+        self._held[invocation.id] = self.batch.sequence
+        self._batch_holds[self.batch.sequence][0].add(invocation.id)
+
+    def touch(self, invocation: Invocation) -> None:
+        """The invocation's row changed; it is written once, with its values at the end of the batch."""
+        self._dirty[invocation.id] = invocation
+        self.hold(invocation)
+
+    def add(self, invocation: Invocation) -> None:
+        self.invocations[invocation.id] = invocation
+        self.touch(invocation)
+
+    def next_epoch(self, invocation: Invocation) -> int:
+        """A number no attempt has had: of this invocation, or of one that had its id before (a workflow run again)."""
+        self.last_epoch = max(self.last_epoch, invocation.epoch) + 1
+        return self.last_epoch
+
+    def delete(self, invocation: Invocation) -> None:
+        """Forget an invocation with its journal and events."""
+        self.hold(invocation)
+        self._dirty.pop(invocation.id, None)
+        del self.invocations[invocation.id]
+        self._drop_rows(invocation)
+        batch = self.batch
+        batch.listeners = [row for row in batch.listeners if row[0] != invocation.id]
+        batch.listener_deletes = [callee_id for callee_id in batch.listener_deletes if callee_id != invocation.id]
+        if invocation.is_stored:
+            batch.deletes.append(invocation.id)
+
+    def drop_journal(self, invocation: Invocation) -> None:
+        """Forget the journal and the events of a completed invocation."""
+        self.touch(invocation)
+        self._drop_rows(invocation)
+        self.batch.journal_deletes.append(invocation.id)
+
+    def _drop_rows(self, invocation: Invocation) -> None:
+        batch = self.batch
+        batch.entries = [row for row in batch.entries if row.invocation_id != invocation.id]
+        batch.events = [row for row in batch.events if row.invocation_id != invocation.id]
+
+    def abandon(self, invocation: Invocation) -> None:
+        """An invocation ended while it waited: its timers and its places among listeners must not outlive it.
+
+        Its id may be used again, and what the first one waited for must not reach the second.
+        """
+        ended_id, batch = invocation.id, self.batch
+        batch.abandoned.append(ended_id)
+        batch.timers = {key: is_set for key, is_set in batch.timers.items() if key[1] != ended_id}
+        batch.listeners = [row for row in batch.listeners if row[1].caller_id != ended_id]
+        batch.promise_listeners = [row for row in batch.promise_listeners if row[1].caller_id != ended_id]
+        for awaited in [*self.invocations.values(), *self.promises.values()]:
+            if awaited.listeners:
+                awaited.listeners = [item for item in awaited.listeners if item.caller_id != ended_id]
+
+    def forget_promises(self, service: str, key: str) -> None:
+        """Delete all promises of a workflow key."""
+        for promise_key in [name for name in self.promises if name[:2] == (service, key)]:
+            self.promises[promise_key] = Promise(*promise_key)
+        batch, name = self.batch, (service, key)
+        batch.promises = {item: result for item, result in batch.promises.items() if item[:2] != name}
+        batch.promise_listeners = [row for row in batch.promise_listeners if row[0][:2] != name]
+        batch.promise_listener_deletes = [item for item in batch.promise_listener_deletes if item[:2] != name]
+        batch.promise_deletes.append(name)
+        self._forgotten_promises[name] = batch.sequence
+
+    def put_value(self, service: str, key: str, name: bytes, value: bytes | None) -> None:
+        """Write one state value through, None deletes; memory and batch together."""
+        values = self.values_of(service, key)
+        if value is None:
+            values.pop(name, None)
+        else:
+            values[name] = value
+        self.batch.state[(service, key, name)] = value
+
+    def next_inbox_sequence(self) -> int:
+        self._inbox_sequence += 1
+        return self._inbox_sequence
+
+    def emit(self, effect: Effect) -> None:
+        self.effects.append(effect)
+
+    # Batches
+
+    @property
+    def has_work(self) -> bool:
+        """Whether the batch in hand has anything to write, to tell, or to let go of."""
+        return bool(self.effects or self._dirty or self.batch.sequence in self._batch_holds or not self.batch.is_empty)
+
+    def seal(self) -> tuple[Batch, list[Effect]]:
+        """Close the batch in hand: its writes, with rows copied, and the effects to let out after its commit."""
+        batch, effects = self.batch, self.effects
+        for invocation in self._dirty.values():
+            (batch.updates if invocation.is_stored else batch.inserts).append(copy(invocation))
+            invocation.is_stored = True
+        self._dirty = {}
+        self.effects = []
+        self._sealed[batch.sequence] = batch
+        self.batch = Batch(sequence=batch.sequence + 1)
+        return batch, effects
+
+    def committed(self, sequence: int) -> None:
+        """A batch is durable: drop what it held that nobody needs in memory any more."""
+        self._sealed.pop(sequence, None)
+        self._forgotten_promises = {name: last for name, last in self._forgotten_promises.items() if last > sequence}
+        invocations, instances, promises = self._batch_holds.pop(sequence, (set(), set(), set()))
+        for invocation_id in invocations:
+            if self._held[invocation_id] == sequence:
+                del self._held[invocation_id]
+                invocation = self.invocations.get(invocation_id)
+                if invocation is not None and invocation.status is not Status.INVOKED:
+                    self._evict(invocation)
+        for promise_key in promises:
+            if self._held_promises[promise_key] == sequence:
+                del self._held_promises[promise_key]
+                del self.promises[promise_key]
+        for name in instances:
+            if self._held_instances[name] == sequence:
+                del self._held_instances[name]
+                if self.instances[name].holder not in self.invocations:
+                    del self.instances[name]
+
+    def _evict(self, invocation: Invocation) -> None:
+        del self.invocations[invocation.id]
+        if invocation.target.key is not None:
+            name = (invocation.target.service, invocation.target.key)
+            if name not in self._held_instances:
+                self.instances.pop(name, None)
+
+    def check(self) -> None:
+        """Assert what must hold after any transition. Used by tests, simulation, and after recovery."""
+        for invocation_id, invocation in self.invocations.items():
+            where = (invocation_id.hex(), invocation.status)
+            assert invocation.id == invocation_id, where
+            assert invocation.attempt is None or invocation.status is Status.INVOKED, where
+            assert (invocation.awaiting is not None) == (invocation.status is Status.SUSPENDED), where
+            assert (invocation.result is not None) == (invocation.status is Status.COMPLETED), where
+            assert invocation.is_stored or invocation_id in self._dirty, where
+            if invocation.status is Status.INVOKED:
+                assert (invocation.attempt is None) == (invocation.next_retry_at_ms is not None), where
+        for (service, key), instance in self.instances.items():
+            holder = self.invocations.get(instance.holder) if instance.holder else None
+            if holder is not None:
+                assert holder.status in (Status.INVOKED, Status.SUSPENDED, Status.PAUSED), (service, key, holder.status)
+            assert instance.holder is not None or not instance.queue, (service, key)
+            assert instance.holder not in instance.queue, (service, key)
+
+
+def summarize(rows: list[EntryRow]) -> Journal:
+    """The Journal of stored rows: which results are still missing, which signals and children there are."""
+    journal = Journal()
+    for row in rows:
+        if row.type_id >= 0x8000:
+            if row.completion_id is not None:
+                journal.pending.pop(row.completion_id, None)
+            if isinstance(row.signal, int) and row.signal > CANCEL_SIGNAL:
+                journal.signals.add(row.signal)
+            if row.child is not None:
+                journal.children.append(row.child)
+        elif row.completion_id is not None:
+            completion = COMPLETION_OF.get(MessageType(row.type_id))
+            if completion is not None:
+                journal.pending[row.completion_id] = completion
+    return journal

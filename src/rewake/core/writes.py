@@ -1,0 +1,91 @@
+"""Writes: the rows one batch changes. The store applies a batch in one transaction; a simulation applies it to dicts.
+
+Each list holds rows of one table in the order they arose. For keyed rows a value of None deletes, and the last write of
+a key wins; `promises` is the exception: None there means "exists, not completed". Invocations appear at most once per
+batch, with their final values. Apply in this order: abandoned (all timers of these invocations, and the places they took
+as `caller_id` among listeners and promise listeners), deletes (the invocation with its journal, events and listeners),
+journal_deletes, promise_deletes (all promises of a workflow key), listener and promise listener rows before their
+deletes, then everything else in any order.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from rewake.core.model import Deployment, Invocation, Listener, ServiceSchema, StateMutation
+from rewake.protocol.messages import Failure, Success
+
+
+class EntryRow(msgspec.Struct):
+    """One journal entry. completion_id: of a command's result, or the one a notification completes.
+
+    signal: index or name a Signal carries.   child: id of the callee that a CallInvocationId notification names.
+    """
+
+    invocation_id: bytes
+    index: int
+    type_id: int
+    payload: bytes
+    appended_at_ms: int
+    name: str | None = None
+    completion_id: int | None = None
+    signal: int | str | None = None
+    is_failure: bool = False
+    child: bytes | None = None
+
+
+class EventRow(msgspec.Struct):
+    """One row of `sys_journal_events`. data: the event as JSON text."""
+
+    invocation_id: bytes
+    after_index: int
+    appended_at_ms: int
+    event_type: str
+    data: str
+
+
+class Batch(msgspec.Struct):
+    """All writes of one commit."""
+
+    sequence: int = 0
+    inserts: list[Invocation] = []
+    updates: list[Invocation] = []
+    abandoned: list[bytes] = []
+    deletes: list[bytes] = []
+    journal_deletes: list[bytes] = []
+    entries: list[EntryRow] = []
+    events: list[EventRow] = []
+    timers: dict[tuple[int, bytes, int], bool] = {}
+    listeners: list[tuple[bytes, Listener]] = []
+    listener_deletes: list[bytes] = []
+    state: dict[tuple[str, str, bytes], bytes | None] = {}
+    promises: dict[tuple[str, str, str], Success | Failure | None] = {}
+    promise_listeners: list[tuple[tuple[str, str, str], Listener]] = []
+    promise_listener_deletes: list[tuple[str, str, str]] = []
+    promise_deletes: list[tuple[str, str]] = []
+    mutations: dict[int, StateMutation | None] = {}
+    deployments: dict[str, Deployment | None] = {}
+    services: dict[str, ServiceSchema | None] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        return not (
+            self.inserts
+            or self.updates
+            or self.entries
+            or self.abandoned
+            or self.deletes
+            or self.journal_deletes
+            or self.events
+            or self.timers
+            or self.listeners
+            or self.listener_deletes
+            or self.state
+            or self.promises
+            or self.promise_listeners
+            or self.promise_listener_deletes
+            or self.promise_deletes
+            or self.mutations
+            or self.deployments
+            or self.services
+        )

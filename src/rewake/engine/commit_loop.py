@@ -1,0 +1,145 @@
+"""The commit loop: commands are applied at once, their writes committed in batches, their effects let out afterwards.
+
+One batch is in flight at a time; commands that arrive meanwhile form the next one, so the batch grows with the load.
+The core's memory runs ahead of the disk by at most those two. If a commit fails or a transition raises, memory is
+thrown away and rebuilt from what is stored: nothing that was not stored has been told to anyone.
+Called by everything in the engine; only this file calls core.apply and Store.submit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from rewake.core.apply import apply
+from rewake.core.commands import Command
+from rewake.core.effects import Effect
+from rewake.core.state import State
+from rewake.core.writes import Batch
+from rewake.errors import RewakeError
+
+log = structlog.get_logger("rewake.engine")
+
+
+class BatchStore(Protocol):
+    """What the loop needs of a store."""
+
+    def submit(self, batch: Batch, on_done: Callable[[BaseException | None], None]) -> None:
+        """Make a batch durable, then call on_done on this thread, maybe before this returns."""
+
+
+class CommitLoop:
+    """Owns the State. `release` gets the effects of each committed batch, in order.
+
+    `on_lost` is called when memory had to be thrown away: with the cause, and the command if one raised.
+    """
+
+    def __init__(
+        self,
+        store: BatchStore,
+        state: State,
+        release: Callable[[list[Effect]], None],
+        on_lost: Callable[[BaseException, Command | None], None],
+    ) -> None:
+        self.state = state
+        self._store = store
+        self._release = release
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._in_flight: tuple[Batch, list[Effect]] | None = None
+        self._is_scheduled = False
+        self._halted: RewakeError | None = None
+        self._flushing: list[tuple[int, asyncio.Future[None]]] = []
+        self.batch_count = 0
+        self.command_count = 0
+
+    def submit(self, command: Command) -> None:
+        """Apply a command. Raises the RewakeError that halted the loop, if one did."""
+        if self._halted is not None:
+            raise self._halted
+        self.command_count += 1
+        try:
+            apply(self.state, command)
+        except Exception as error:
+            self._lose(error, command)
+            return
+        self._schedule()
+
+    def _commit(self) -> None:
+        self._is_scheduled = False
+        if self._in_flight is not None or self._halted is not None:
+            return
+        batch, effects = self.state.seal()
+        if batch.is_empty:
+            self.state.committed(batch.sequence)
+            self._release(effects)
+            self._settle(batch.sequence)
+            self._after_commit()
+            return
+        self.batch_count += 1
+        self._in_flight = finished = (batch, effects)
+        self._store.submit(batch, lambda error: self._on_done(finished, error))
+
+    def _on_done(self, finished: tuple[Batch, list[Effect]], error: BaseException | None) -> None:
+        if finished is not self._in_flight:
+            return  # memory was thrown away while this commit was under way
+        self._in_flight = None
+        if error is not None:
+            self._lose(error, None)
+            return
+        batch, effects = finished
+        self.state.committed(batch.sequence)
+        self._release(effects)
+        self._settle(batch.sequence)
+        self._after_commit()
+
+    def _after_commit(self) -> None:
+        if self._halted is None and self.state.has_work:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled and self._in_flight is None:
+            self._is_scheduled = True
+            self._loop.call_soon(self._commit)
+
+    async def flush(self) -> None:
+        """Wait until everything applied so far is committed and its effects are out.
+
+        Raises what made the engine lose that work, if it was lost.
+        """
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._flushing.append((self.state.batch.sequence, waiter))
+        self._schedule()
+        await waiter
+
+    def _settle(self, sequence: int) -> None:
+        if self._flushing:
+            for awaited, waiter in self._flushing:
+                if awaited <= sequence and not waiter.done():
+                    waiter.set_result(None)
+            self._flushing = [item for item in self._flushing if not item[1].done()]
+
+    def halt(self, error: RewakeError) -> None:
+        """Refuse commands from now on, with this error."""
+        self._halted = error
+
+    @property
+    def is_halted(self) -> bool:
+        return self._halted is not None
+
+    def restart(self, state: State) -> None:
+        """Go on with rebuilt memory."""
+        self.state = state
+        self._in_flight = None
+        self._halted = None
+        self._is_scheduled = False
+
+    def _lose(self, error: BaseException, command: Command | None) -> None:
+        for _, waiter in self._flushing:
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._flushing.clear()
+        self._on_lost(error, command)

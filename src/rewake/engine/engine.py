@@ -1,0 +1,507 @@
+"""Engine: the durable engine as one object, embedded in an event loop.
+
+    async with Engine("data", app) as engine:
+        result = await engine.call("Greeter", "greet", "Ada")
+
+Owns start, stop, the rebuilding of memory after a loss, and the operations that the ingress, the admin API and
+embedding programs use. What an operation means is core's business; how it reaches the disk is commit_loop.py's.
+Several engines may live in one process, each with a directory of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from rewake.core import calls, commands, ids
+from rewake.core.effects import (
+    ArmTimer,
+    CloseAttempt,
+    Completed,
+    Effect,
+    Forward,
+    Note,
+    Reply,
+    ReplyStatus,
+    StartAttempt,
+)
+from rewake.core.model import AttemptError, Deployment, ServiceSchema, Target
+from rewake.core.registry import overridden
+from rewake.core.settings import Settings
+from rewake.core.state import State
+from rewake.deployments.base import DeploymentClient
+from rewake.deployments.in_process import InProcessDeployment
+from rewake.engine.commit_loop import CommitLoop
+from rewake.engine.housekeeping import Housekeeping
+from rewake.engine.live_attempts import LiveAttempts
+from rewake.engine.options import EngineOptions
+from rewake.engine.registration import plan_registration, with_token
+from rewake.engine.results import decode_result, encode_body
+from rewake.engine.waiters import OnAccepted, Waiters
+from rewake.errors import ErrorCode, RewakeError
+from rewake.protocol.messages import CANCEL_SIGNAL, Failure, SignalResult, Success
+from rewake.store.store import Store
+
+PROBE_INTERVAL_S = 0.25
+RECOVERY_BATCH = 1_000
+JSON_HEADERS = (("content-type", "application/json"),)
+
+log = structlog.get_logger("rewake.engine")
+
+
+class Engine:
+    """A durable engine on the directory `path`.
+
+    app: a `restate.app(...)` object to run in this process, or None when deployments are added later.
+    Raises RewakeError RW5xxx from start() when the directory cannot be used.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], app: Any = None, *, options: EngineOptions | None = None) -> None:
+        self.path = Path(path)
+        self.options = options or EngineOptions()
+        self.settings = Settings(
+            defaults=self.options.defaults, protocol_version_max=self.options.protocol_version_max
+        )
+        self.clients: dict[str, DeploymentClient] = {}
+        self.is_running = False
+        self._app = app
+        self._waiters = Waiters()
+        self._rebuilding: asyncio.Task[None] | None = None
+
+    # Start and stop
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Open the store, register the app, and drive on everything that was running when the engine stopped."""
+        loop = asyncio.get_running_loop()
+        self._store = Store.open(self.path, now_ms=self.now_ms(), post=loop.call_soon_threadsafe)
+        try:
+            self._loop = CommitLoop(
+                self._store, State(self._store.reader, self.settings), self._release, self._on_lost
+            )
+            self._attempts = LiveAttempts(
+                reader=self._store.reader,
+                clients=self.clients,
+                submit=self._submit,
+                now_ms=self.now_ms,
+                concurrency_max=self.options.concurrency_max,
+            )
+            self._housekeeping = Housekeeping(
+                self._store.reader, self._loop.submit, self._loop.flush, self.now_ms, self.options.cleanup_interval_ms
+            )
+            self.is_running = True
+            if self._app is not None:
+                await self.add_deployment(InProcessDeployment(self._app), uri="in-process:app", kind="in_process")
+                self.drive()
+        except BaseException:
+            self.is_running = False
+            self._store.close()
+            raise
+
+    def drive(self) -> None:
+        """Start every invocation that was running when the engine stopped, and the timers.
+
+        Called once the deployments they need have been added.
+        """
+        self._recover()
+        self._housekeeping.start()
+
+    async def stop(self) -> None:
+        """Stop at once: attempts are cut off and go on at the next start; who waits gets RewakeError RW3001."""
+        if not self.is_running:
+            return
+        self.is_running = False
+        if self._rebuilding is not None:
+            self._rebuilding.cancel()
+        await self._housekeeping.stop()
+        stopped = RewakeError(
+            ErrorCode.ENGINE_STOPPED,
+            "The engine has stopped.",
+            "What was accepted is stored and goes on when it is started again.",
+        )
+        try:
+            if not self._loop.is_halted:
+                await self._loop.flush()
+        except Exception as error:
+            log.warning("flush_at_stop_failed", error=str(error))
+        self._loop.halt(stopped)
+        self._attempts.abort_all()
+        self._waiters.fail_all(stopped)
+        for client in self.clients.values():
+            await client.close()
+        self._store.close()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until no handler runs, at most `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while self._attempts.running and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    @staticmethod
+    def now_ms() -> int:
+        """Wall-clock time, the only clock the journal knows."""
+        return time.time_ns() // 1_000_000
+
+    # The registry
+
+    @property
+    def services(self) -> Mapping[str, ServiceSchema]:
+        return self._loop.state.services
+
+    @property
+    def deployments(self) -> Mapping[str, Deployment]:
+        return self._loop.state.deployments
+
+    async def add_deployment(self, client: DeploymentClient, *, uri: str, kind: str) -> Deployment:
+        """Discover what a local deployment serves, register it, and use `client` for its attempts from now on."""
+        discovery = await client.discover()
+        planned = plan_registration(
+            self._loop.state,
+            discovery,
+            uri=uri,
+            kind=kind,
+            protocol_type=client.protocol_type,
+            settings=self.settings,
+            now_ms=self.now_ms(),
+        )
+        if isinstance(planned, str):
+            deployment_id = planned
+        else:
+            deployment_id = planned.deployment.id
+            self.clients[deployment_id] = client
+            await self._ask(lambda token: with_token(planned, token))
+        self.clients[deployment_id] = client
+        return self.deployments[deployment_id]
+
+    async def remove_deployment(self, deployment_id: str) -> bool:
+        """Forget a deployment; False when unknown. Its client is closed."""
+        now_ms = self.now_ms()
+        reply = await self._ask(
+            lambda token: commands.RemoveDeployment(now_ms=now_ms, token=token, deployment_id=deployment_id)
+        )
+        client = self.clients.pop(deployment_id, None)
+        if client is not None:
+            await client.close()
+        return reply.status is ReplyStatus.DONE
+
+    async def update_service(self, name: str, **overrides: Any) -> ServiceSchema:
+        """Change settings of a service's latest revision: `public` and the fields of HandlerOptions that end in _ms."""
+        service = overridden(self.services[name], overrides)
+        now_ms = self.now_ms()
+        await self._ask(lambda token: commands.UpdateService(now_ms=now_ms, token=token, service=service))
+        return service
+
+    def resolve(self, service: str, handler: str, key: str | None) -> Target | None:
+        """The target of a call by the latest registration; None when unknown."""
+        return calls.resolve(self._loop.state, service, handler, key)
+
+    # Invocations
+
+    async def invoke(
+        self,
+        target: Target,
+        body: bytes,
+        *,
+        headers: tuple[tuple[str, str], ...] = (),
+        idempotency_key: str | None = None,
+        execute_at_ms: int | None = None,
+        traceparent: str | None = None,
+        wait: bool,
+        on_accepted: OnAccepted | None = None,
+    ) -> Reply:
+        """Call (`wait`) or send. A send's reply is ACCEPTED or PREVIOUSLY_ACCEPTED, a call's COMPLETED with the result.
+
+        `expires_at_ms` is set when the result was there already. `on_accepted` hears the id once it is durable.
+        """
+        token, future = self._waiters.ask(on_accepted)
+        self._submit_asking(
+            commands.Invoke(
+                now_ms=self.now_ms(),
+                token=token,
+                target=target,
+                input=body,
+                headers=headers,
+                random=os.urandom(10),
+                wait=wait,
+                idempotency_key=idempotency_key,
+                execute_at_ms=execute_at_ms,
+                traceparent=traceparent,
+            ),
+            token,
+        )
+        return await future
+
+    async def attach(self, invocation_id: bytes) -> Reply:
+        """The invocation's result, waiting for it: COMPLETED, or NOT_FOUND."""
+        return await self._look(invocation_id, wait=True)
+
+    async def output(self, invocation_id: bytes) -> Reply:
+        """The invocation's result as of now: COMPLETED, PENDING or NOT_FOUND."""
+        return await self._look(invocation_id, wait=False)
+
+    async def _look(self, invocation_id: bytes, *, wait: bool) -> Reply:
+        now_ms = self.now_ms()
+        return await self._ask(
+            lambda token: commands.Attach(now_ms=now_ms, token=token, invocation_id=invocation_id, wait=wait)
+        )
+
+    async def complete_awakeable(self, invocation_id: bytes, signal: int, result: SignalResult) -> Reply:
+        """Resolve or reject an awakeable; the first time counts, later ones and unknown ids are ignored."""
+        if signal == CANCEL_SIGNAL:
+            return Reply(0, ReplyStatus.DONE, invocation_id)
+        now_ms = self.now_ms()
+        return await self._ask(
+            lambda token: commands.CompleteSignal(
+                now_ms=now_ms, token=token, invocation_id=invocation_id, signal=signal, result=result
+            )
+        )
+
+    async def cancel(self, invocation_id: bytes) -> ReplyStatus:
+        """Ask the handler to stop; it sees a terminal error 409 at its next await and may clean up."""
+        return await self._operate(commands.Cancel, invocation_id)
+
+    async def kill(self, invocation_id: bytes) -> ReplyStatus:
+        """End the invocation and everything it called, now, without asking the handlers."""
+        return await self._operate(commands.Kill, invocation_id)
+
+    async def pause(self, invocation_id: bytes) -> ReplyStatus:
+        return await self._operate(commands.Pause, invocation_id)
+
+    async def purge(self, invocation_id: bytes) -> ReplyStatus:
+        return await self._operate(commands.Purge, invocation_id)
+
+    async def purge_journal(self, invocation_id: bytes) -> ReplyStatus:
+        return await self._operate(commands.Purge, invocation_id, journal_only=True)
+
+    async def resume(self, invocation_id: bytes, deployment: str | None = None) -> ReplyStatus:
+        """Go on at once: a paused, suspended or backing-off invocation. deployment: "latest" or an id, to move it."""
+        return await self._operate(commands.Resume, invocation_id, deployment=deployment)
+
+    async def _operate(self, kind: type[Any], invocation_id: bytes, **fields: Any) -> ReplyStatus:
+        now_ms = self.now_ms()
+        reply = await self._ask(lambda token: kind(now_ms=now_ms, token=token, invocation_id=invocation_id, **fields))
+        return reply.status
+
+    async def restart_as_new(
+        self, invocation_id: bytes, *, from_index: int = 0, deployment: str = "latest"
+    ) -> Reply:
+        """Run a completed invocation again, keeping journal entries up to `from_index`; the reply has the new id."""
+        await self._loop.flush()
+        now_ms = self.now_ms()
+        return await self._ask(
+            lambda token: commands.RestartAsNew(
+                now_ms=now_ms,
+                token=token,
+                invocation_id=invocation_id,
+                random=os.urandom(10),
+                from_index=from_index,
+                deployment=deployment,
+            )
+        )
+
+    async def mutate_state(
+        self, service: str, key: str, new_state: dict[bytes, bytes], expected_version: str | None = None
+    ) -> None:
+        """Replace all state of a key, behind whatever runs on it; dropped when the version differs by then."""
+        now_ms = self.now_ms()
+        await self._ask(
+            lambda token: commands.MutateState(
+                now_ms=now_ms,
+                token=token,
+                service=service,
+                key=key,
+                new_state=new_state,
+                expected_version=expected_version,
+            )
+        )
+
+    async def sweep(self) -> int:
+        """Forget what is past its retention, now."""
+        return await self._housekeeping.sweep()
+
+    # Embedding
+
+    async def call(
+        self, service: str, handler: str, body: Any = None, *, key: str | None = None, idempotency_key: str | None = None
+    ) -> Any:
+        """Call a handler and return its decoded result.
+
+        body: bytes as they are, None for no body, anything else as JSON.
+        Raises InvocationFailed for a terminal error, RewakeError RW3002 for an unknown handler.
+        """
+        target, data, headers = self._request(service, handler, key, body)
+        reply = await self.invoke(target, data, headers=headers, idempotency_key=idempotency_key, wait=True)
+        assert reply.invocation_id is not None and reply.result is not None
+        return decode_result(reply.invocation_id, reply.result)
+
+    async def send(
+        self,
+        service: str,
+        handler: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        idempotency_key: str | None = None,
+        delay_ms: int = 0,
+    ) -> str:
+        """Enqueue a call and return its invocation id once it is durable."""
+        target, data, headers = self._request(service, handler, key, body)
+        reply = await self.invoke(
+            target,
+            data,
+            headers=headers,
+            idempotency_key=idempotency_key,
+            execute_at_ms=self.now_ms() + delay_ms if delay_ms else None,
+            wait=False,
+        )
+        assert reply.invocation_id is not None
+        return ids.invocation_id_to_str(reply.invocation_id)
+
+    async def result(self, invocation_id: str) -> Any:
+        """Wait for an invocation by its id string and return its decoded result. KeyError when unknown."""
+        reply = await self.attach(ids.invocation_id_from_str(invocation_id))
+        if reply.invocation_id is None or reply.result is None:
+            raise KeyError(invocation_id)
+        return decode_result(reply.invocation_id, reply.result)
+
+    def _request(
+        self, service: str, handler: str, key: str | None, body: Any
+    ) -> tuple[Target, bytes, tuple[tuple[str, str], ...]]:
+        target = self.resolve(service, handler, key)
+        if target is None:
+            known = ", ".join(f"{item.name}/{name}" for item in self.services.values() for name in item.handlers)
+            raise RewakeError(
+                ErrorCode.TARGET_UNKNOWN,
+                f"There is no handler '{handler}' of a service '{service}'.",
+                f"Registered are: {known or 'none'}.",
+            )
+        data = encode_body(body)
+        return target, data, JSON_HEADERS if data else ()
+
+    # Carrying out effects
+
+    def _release(self, effects: list[Effect]) -> None:
+        """Let out the effects of a committed batch, in order."""
+        attempts, waiters = self._attempts, self._waiters
+        for effect in effects:
+            kind = type(effect)
+            if kind is Forward:
+                attempts.forward(effect)  # type: ignore[arg-type]  # told apart by exact type: the hot path
+            elif kind is StartAttempt:
+                attempts.start(effect)  # type: ignore[arg-type]
+            elif kind is CloseAttempt:
+                attempts.close(effect)  # type: ignore[arg-type]
+            elif kind is Reply:
+                waiters.on_reply(effect)  # type: ignore[arg-type]
+            elif kind is Completed:
+                waiters.on_completed(effect)  # type: ignore[arg-type]
+            elif kind is ArmTimer:
+                self._housekeeping.arm(effect.fire_at_ms)  # type: ignore[union-attr]
+            else:
+                self._on_note(effect)  # type: ignore[arg-type]
+        attempts.flush()
+
+    def _on_note(self, note: Note) -> None:
+        invocation_id = ids.invocation_id_to_str(note.invocation_id) if note.invocation_id else None
+        (log.warning if note.is_warning else log.info)(note.event, invocation_id=invocation_id, **note.facts)
+
+    # Commands in
+
+    def _submit(self, command: commands.Command) -> None:
+        """Submit what no one waits for; while memory is being rebuilt it is dropped, like a lost message."""
+        if not self._loop.is_halted:
+            self._loop.submit(command)
+
+    def _submit_asking(self, command: commands.Command, token: int) -> None:
+        try:
+            self._loop.submit(command)
+        except RewakeError as error:
+            self._waiters.fail_token(token, error)
+
+    async def _ask(self, make: Any) -> Reply:
+        token, future = self._waiters.ask()
+        self._submit_asking(make(token), token)
+        return await future
+
+    # Losing and rebuilding memory
+
+    def _on_lost(self, error: BaseException, command: commands.Command | None) -> None:
+        """Memory ran ahead of the disk and the disk refused, or a transition raised: start over from what is stored."""
+        if command is None:
+            log.error("commit_failed", error=str(error))
+            refused = error if isinstance(error, RewakeError) else RewakeError(ErrorCode.STORE_FAILED, str(error))
+        else:
+            log.error("engine_bug", command=repr(command)[:2000], exc_info=error)
+            refused = RewakeError(
+                ErrorCode.ENGINE_BUG,
+                f"{type(command).__name__} failed inside the engine: {error!r}.",
+                "The invocation it touched is paused; please report this with the log.",
+            )
+        self._loop.halt(refused)
+        self._attempts.abort_all()
+        self._waiters.fail_asking(refused)
+        if self.is_running:
+            self._rebuilding = asyncio.get_running_loop().create_task(self._rebuild(command, refused))
+
+    async def _rebuild(self, command: commands.Command | None, cause: RewakeError) -> None:
+        await asyncio.sleep(0)
+        while (problem := self._store.probe()) is not None:
+            self._loop.halt(problem)
+            await asyncio.sleep(PROBE_INTERVAL_S)
+        self._store.resume()
+        self._loop.restart(State(self._store.reader, self.settings))
+        log.warning("memory_rebuilt", cause=cause.code)
+        faulty = getattr(command, "invocation_id", None)
+        if isinstance(faulty, bytes):
+            error = AttemptError(500, cause.message, "RT0006")
+            self._submit(commands.PauseFaulty(now_ms=self.now_ms(), invocation_id=faulty, error=error))
+        for invocation_id, futures in self._waiters.take_waiting().items():
+            for future in futures:
+                self._wait_again(invocation_id, future)
+        self._recover()
+        self._housekeeping.rearm()
+
+    def _wait_again(self, invocation_id: bytes, future: asyncio.Future[Reply]) -> None:
+        token = self._waiters.adopt(future)
+        self._submit_asking(
+            commands.Attach(now_ms=self.now_ms(), token=token, invocation_id=invocation_id, wait=True), token
+        )
+
+    def _recover(self) -> None:
+        open_ids = self._store.reader.open_invocation_ids()
+        for start in range(0, len(open_ids), RECOVERY_BATCH):
+            batch = open_ids[start : start + RECOVERY_BATCH]
+            self._submit(commands.Recover(now_ms=self.now_ms(), invocation_ids=batch))
+        if open_ids:
+            log.info("invocations_recovered", invocation_count=len(open_ids))
+
+    # For operators
+
+    def stats(self) -> dict[str, int]:
+        """Figures of this moment."""
+        return {
+            "attempts_running": len(self._attempts.running),
+            "attempts_queued": self._attempts.queued_count,
+            "attempts_started": self._attempts.started_count,
+            "invocations_in_memory": len(self._loop.state.invocations),
+            "callers_waiting": self._waiters.waiting_count,
+            "commands": self._loop.command_count,
+            "commits": self._loop.batch_count,
+        }
+
+

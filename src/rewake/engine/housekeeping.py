@@ -1,0 +1,130 @@
+"""Timers and the retention sweep: the two things that happen because time passes.
+
+Timers live in the database; memory knows only when the earliest is due. Wall-clock time decides, looked at again at
+least every CLOCK_CHECK_S, so that a clock set forward or backward is noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+
+from rewake.core.commands import Command, Sweep, TimersDue
+from rewake.errors import RewakeError
+
+CLOCK_CHECK_S = 10.0
+TIMERS_PER_BATCH = 1_000
+SWEEP_PER_BATCH = 500
+
+log = structlog.get_logger("rewake.engine")
+
+
+class TimerReader(Protocol):
+    """What housekeeping reads from the store."""
+
+    def due_timers(self, now_ms: int, limit: int) -> list[tuple[int, bytes, int]]: ...
+    def next_timer_at(self) -> int | None: ...
+    def expired_invocation_ids(self, now_ms: int, limit: int) -> list[bytes]: ...
+
+
+class Housekeeping:
+    """Wakes what is due. `submit` and `flush` are the commit loop's."""
+
+    def __init__(
+        self,
+        reader: TimerReader,
+        submit: Callable[[Command], None],
+        flush: Callable[[], Awaitable[None]],
+        now_ms: Callable[[], int],
+        cleanup_interval_ms: int,
+    ) -> None:
+        self._reader = reader
+        self._submit = submit
+        self._flush = flush
+        self._now_ms = now_ms
+        self._cleanup_interval_ms = cleanup_interval_ms
+        self._loop = asyncio.get_running_loop()
+        self._handle: asyncio.TimerHandle | None = None
+        self._next_at_ms: int | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._firing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.rearm()
+        self._tasks = [self._loop.create_task(self._sweep_forever())]
+
+    async def stop(self) -> None:
+        self._disarm()
+        tasks = [*self._tasks, *([self._firing] if self._firing else [])]
+        self._tasks = []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Timers
+
+    def arm(self, fire_at_ms: int) -> None:
+        """Something is due at `fire_at_ms`; remember it if it is the earliest."""
+        if self._next_at_ms is None or fire_at_ms < self._next_at_ms:
+            self._next_at_ms = fire_at_ms
+            self._set_handle()
+
+    def rearm(self) -> None:
+        """Look up the earliest timer in the database."""
+        self._next_at_ms = self._reader.next_timer_at()
+        self._set_handle()
+
+    def _set_handle(self) -> None:
+        self._disarm()
+        if self._next_at_ms is not None:
+            delay_s = max(self._next_at_ms - self._now_ms(), 0) / 1000
+            self._handle = self._loop.call_later(min(delay_s, CLOCK_CHECK_S), self._on_wake)
+
+    def _disarm(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _on_wake(self) -> None:
+        self._handle = None
+        if self._next_at_ms is not None and self._next_at_ms > self._now_ms():
+            self._set_handle()
+        elif self._firing is None or self._firing.done():
+            self._firing = self._loop.create_task(self._fire())
+
+    async def _fire(self) -> None:
+        """Fire what is due, batch by batch: the rows of one must be gone before the next is read."""
+        try:
+            while due := self._reader.due_timers(self._now_ms(), TIMERS_PER_BATCH):
+                self._submit(TimersDue(now_ms=self._now_ms(), due=due))
+                await self._flush()
+        except RewakeError:
+            return  # the engine is rebuilding its memory, and arms the timers again when it is done
+        except Exception:
+            log.exception("timers_failed")
+            return
+        self.rearm()
+
+    # Retention
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._cleanup_interval_ms / 1000)
+            try:
+                await self.sweep()
+            except RewakeError as error:
+                log.warning("sweep_failed", code=error.code, error=error.message)
+
+    async def sweep(self) -> int:
+        """Forget everything past its retention; returns how many invocations were looked at."""
+        count = 0
+        while expired := self._reader.expired_invocation_ids(self._now_ms(), SWEEP_PER_BATCH):
+            count += len(expired)
+            self._submit(Sweep(now_ms=self._now_ms(), invocation_ids=expired))
+            await self._flush()
+        if count:
+            log.info("retention_swept", invocation_count=count)
+        return count

@@ -1,0 +1,293 @@
+"""Live attempts: one small object per handler that is running, between its deployment and the core.
+
+Turns what the SDK sends into commands and committed notifications into frames; keeps the inactivity and abort timeouts;
+holds back attempts beyond the concurrency limit. Holds nothing durable: after a crash all of it is simply gone.
+`delivered` counts the journal entries written to the stream, which the core needs when the handler suspends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import OrderedDict
+from collections.abc import Callable
+
+import msgspec
+
+from rewake.core.commands import AttemptFailed, Command, SdkMessages
+from rewake.core.effects import CloseAttempt, CloseMode, Forward, StartAttempt
+from rewake.core.ids import invocation_id_to_str
+from rewake.core.model import AttemptError
+from rewake.core.reader import Reader
+from rewake.deployments.base import (
+    AttemptFailure,
+    AttemptHandle,
+    AttemptStart,
+    DeploymentClient,
+    ReceivedMessage,
+)
+from rewake.protocol.codec import encode_message
+from rewake.protocol.framing import encode_frame
+from rewake.protocol.messages import MessageType, Start
+
+NOT_REACHED_USER_CODE = frozenset({"RT0011", "RT0013", "RT0014", "RT0015", "RT0019"})
+CLIENT_MISSING = "the deployment '{}' is registered but not connected to this engine"
+
+
+class LiveAttempt:
+    """One running attempt; the AttemptSink of its deployment."""
+
+    __slots__ = (
+        "_attempts",
+        "_last_activity",
+        "_timer",
+        "delivered",
+        "effect",
+        "frames",
+        "handle",
+        "is_half_closed",
+        "started_at_ms",
+    )
+
+    def __init__(self, attempts: LiveAttempts, effect: StartAttempt) -> None:
+        self._attempts = attempts
+        self.effect = effect
+        self.handle: AttemptHandle | None = None
+        self.delivered = 0
+        self.frames: list[bytes] = []
+        self.is_half_closed = False
+        self.started_at_ms = attempts.now_ms()
+        self._last_activity = attempts.loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+
+    # From the deployment
+
+    def on_messages(self, messages: list[ReceivedMessage]) -> None:
+        self._last_activity = self._attempts.loop.time()
+        effect = self.effect
+        self._attempts.submit(
+            SdkMessages(
+                now_ms=self._attempts.now_ms(),
+                invocation_id=effect.invocation_id,
+                epoch=effect.epoch,
+                delivered=self.delivered,
+                messages=messages,
+                seed=os.urandom(16),
+            )
+        )
+
+    def on_failure(self, failure: AttemptFailure) -> None:
+        self._fail(failure.code, failure.status, failure.message, failure.retry_after_ms)
+
+    def on_closed(self) -> None:
+        """The terminal message has been handed over already; nothing is left to say."""
+
+    def _fail(self, code: str, status: int, message: str, retry_after_ms: int | None = None) -> None:
+        self.stop_timer()
+        self._attempts.fail(self.effect, AttemptError(status, message, code), retry_after_ms)
+
+    # To the deployment
+
+    def begin(self, client: DeploymentClient, frames: bytes, delivered: int) -> None:
+        effect = self.effect
+        self.delivered = delivered
+        headers = (("traceparent", effect.traceparent),) if effect.traceparent else ()
+        start = AttemptStart(
+            service=effect.target.service,
+            handler=effect.target.handler,
+            key=effect.target.key,
+            invocation_id=invocation_id_to_str(effect.invocation_id),
+            protocol_version=effect.version,
+            frames=frames,
+            headers=headers,
+        )
+        self.handle = client.start_attempt(start, self)
+        if client.protocol_type == "request_response" or effect.options.inactivity_timeout_ms == 0:
+            self.half_close()
+        else:
+            self._arm(effect.options.inactivity_timeout_ms / 1000)
+
+    def queue(self, forward: Forward) -> None:
+        """Add a committed notification, unless the replay held it already; flush() sends."""
+        if self.is_half_closed or self.handle is None:
+            return
+        if forward.is_ack or forward.index >= self.delivered:
+            self.frames.append(encode_frame(forward.type_id, forward.payload))
+            self.delivered = max(self.delivered, forward.index + 1)
+
+    def flush(self) -> None:
+        """Send all queued frames at once: one chunk per commit."""
+        if self.frames and self.handle is not None:
+            self.handle.send(self.frames[0] if len(self.frames) == 1 else b"".join(self.frames))
+            self._last_activity = self._attempts.loop.time()
+        self.frames = []
+
+    def half_close(self) -> None:
+        """Ask the handler to suspend: no notification follows."""
+        if self.is_half_closed or self.handle is None:
+            return
+        self.flush()
+        self.is_half_closed = True
+        self.handle.half_close()
+        self._last_activity = self._attempts.loop.time()
+        self._arm(self.effect.options.abort_timeout_ms / 1000)
+
+    def abort(self) -> None:
+        self.stop_timer()
+        if self.handle is not None:
+            self.handle.abort()
+
+    # Timeouts: one timer, re-armed lazily, so that a message costs only the time stamp
+
+    def stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self, delay_s: float) -> None:
+        self.stop_timer()
+        self._timer = self._attempts.loop.call_later(delay_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        options = self.effect.options
+        limit_ms = options.abort_timeout_ms if self.is_half_closed else options.inactivity_timeout_ms
+        remaining = self._last_activity + limit_ms / 1000 - self._attempts.loop.time()
+        if remaining > 0.001:
+            self._arm(remaining)
+        elif not self.is_half_closed:
+            self.half_close()
+        else:
+            self.abort()
+            message = f"the invocation stream was closed after the 'abort timeout' ({limit_ms} ms) fired."
+            self._fail("RT0001", 500, message)
+
+
+class LiveAttempts:
+    """All live attempts, by invocation; starts them within the concurrency limit, first come first served."""
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        clients: dict[str, DeploymentClient],
+        submit: Callable[[Command], None],
+        now_ms: Callable[[], int],
+        concurrency_max: int,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.now_ms = now_ms
+        self.submit = submit
+        self._reader = reader
+        self._clients = clients
+        self._concurrency_max = concurrency_max
+        self.running: dict[bytes, LiveAttempt] = {}
+        self._queued: OrderedDict[bytes, StartAttempt] = OrderedDict()
+        self._to_flush: list[LiveAttempt] = []
+        self.started_count = 0
+
+    def start(self, effect: StartAttempt) -> None:
+        if len(self.running) >= self._concurrency_max:
+            self._queued[effect.invocation_id] = effect
+        else:
+            self._start(effect)
+
+    def _start(self, effect: StartAttempt) -> None:
+        self.started_count += 1
+        attempt = LiveAttempt(self, effect)
+        self.running[effect.invocation_id] = attempt
+        client = self._clients.get(effect.deployment_id)
+        if client is None:
+            message = CLIENT_MISSING.format(effect.deployment_id)
+            self.loop.call_soon(self.fail, effect, AttemptError(500, message, "RT0011"), None)
+            return
+        entries = effect.entries
+        if entries is None:
+            entries = tuple((row.type_id, row.payload) for row in self._reader.journal(effect.invocation_id))
+        attempt.begin(client, self._opening(effect, entries), len(entries))
+
+    def _opening(self, effect: StartAttempt, entries: tuple[tuple[int, bytes], ...]) -> bytes:
+        """Start and the replayed journal as wire frames."""
+        start = Start(
+            id=effect.invocation_id,
+            debug_id=invocation_id_to_str(effect.invocation_id),
+            known_entries=len(entries),
+            state=effect.state,
+            partial_state=effect.partial_state,
+            key=effect.target.key or "",
+            retry_count_since_last_stored_entry=effect.retry_count,
+            duration_since_last_stored_entry=max(self.now_ms() - effect.stored_at_ms, 0),
+            random_seed=effect.random_seed,
+            idempotency_key=effect.idempotency_key,
+        )
+        frames = [encode_frame(MessageType.START, encode_message(start, effect.version))]
+        frames.extend(encode_frame(type_id, payload) for type_id, payload in entries)
+        return b"".join(frames)
+
+    def forward(self, effect: Forward) -> None:
+        attempt = self.running.get(effect.invocation_id)
+        if attempt is not None and attempt.effect.epoch == effect.epoch:
+            if not attempt.frames:
+                self._to_flush.append(attempt)
+            attempt.queue(effect)
+
+    def flush(self) -> None:
+        """Called once after the effects of a commit: every attempt gets its notifications in one chunk."""
+        for attempt in self._to_flush:
+            attempt.flush()
+        self._to_flush.clear()
+
+    def close(self, effect: CloseAttempt) -> None:
+        queued = self._queued.get(effect.invocation_id)
+        if queued is not None and queued.epoch == effect.epoch:
+            del self._queued[effect.invocation_id]
+            if effect.mode is CloseMode.HALF_CLOSE:  # a pause: the attempt never ran
+                self.fail(queued, AttemptError(500, "paused before the attempt began", "RT0010"), None)
+            return
+        attempt = self.running.get(effect.invocation_id)
+        if attempt is None or attempt.effect.epoch != effect.epoch:
+            return
+        if effect.mode is CloseMode.HALF_CLOSE:
+            attempt.half_close()
+            return
+        if effect.mode is CloseMode.ABORT:
+            attempt.abort()
+        attempt.stop_timer()
+        del self.running[effect.invocation_id]
+        while self._queued and len(self.running) < self._concurrency_max:
+            self._start(self._queued.popitem(last=False)[1])
+
+    def fail(self, effect: StartAttempt, error: AttemptError, retry_after_ms: int | None) -> None:
+        self.submit(
+            AttemptFailed(
+                now_ms=self.now_ms(),
+                invocation_id=effect.invocation_id,
+                epoch=effect.epoch,
+                error=error,
+                jitter=random.random(),
+                retry_after_ms=retry_after_ms,
+                reached_user_code=error.restate_code not in NOT_REACHED_USER_CODE,
+            )
+        )
+
+    def abort_all(self) -> None:
+        """Cut off everything; used when memory is rebuilt and at the end."""
+        running, self.running = self.running, {}
+        self._queued.clear()
+        self._to_flush.clear()
+        for attempt in running.values():
+            attempt.abort()
+
+    @property
+    def queued_count(self) -> int:
+        return len(self._queued)
+
+
+class LiveFacts(msgspec.Struct, frozen=True):
+    """What only memory knows of an invocation, for the sys_invocation view."""
+
+    in_flight: bool
+    retry_count: int
+    last_start_at_ms: int | None
+    next_retry_at_ms: int | None
+    deployment_id: str | None

@@ -1,0 +1,22 @@
+"""What a user may choose about an engine. The CLI, the environment and `rewake.toml` fill the same fields."""
+
+from __future__ import annotations
+
+import msgspec
+
+from rewake.core.model import HandlerOptions
+
+
+class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of one engine; durations in milliseconds.
+
+    concurrency_max: attempts that run at once; more wait their turn (1,000, as the real server).
+    cleanup_interval_ms: time between retention sweeps.   protocol_version_max: 5, 6 or 7.
+    """
+
+    concurrency_max: int = 1_000
+    cleanup_interval_ms: int = 3_600_000
+    protocol_version_max: int = 6
+    defaults: HandlerOptions = HandlerOptions()
+    query_deadline_ms: int = 10_000
+    query_rows_max: int = 100_000

@@ -1,0 +1,43 @@
+"""What embedded calls give back: a decoded value, or InvocationFailed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from rewake.core.ids import invocation_id_to_str
+from rewake.protocol.messages import Failure, Success
+
+
+class InvocationFailed(Exception):
+    """The handler ended with a terminal error, or was cancelled or killed.
+
+    code: as the handler gave it (409 for cancelled and killed).   metadata: what the handler attached.
+    """
+
+    def __init__(self, invocation_id: str, failure: Failure) -> None:
+        super().__init__(f"{failure.message} (code {failure.code}, invocation {invocation_id})")
+        self.invocation_id = invocation_id
+        self.code = failure.code
+        self.message = failure.message
+        self.metadata = dict(failure.metadata)
+
+
+def encode_body(body: Any) -> bytes:
+    """A request body: bytes go as they are, None is an empty body, anything else becomes JSON."""
+    if body is None:
+        return b""
+    return bytes(body) if isinstance(body, bytes | bytearray | memoryview) else msgspec.json.encode(body)
+
+
+def decode_result(invocation_id: bytes, result: Success | Failure) -> Any:
+    """The value of a result: decoded JSON, None when empty, bytes when it is not JSON. Raises InvocationFailed."""
+    if isinstance(result, Failure):
+        raise InvocationFailed(invocation_id_to_str(invocation_id), result)
+    if not result.content:
+        return None
+    try:
+        return msgspec.json.decode(result.content)
+    except msgspec.DecodeError:
+        return result.content

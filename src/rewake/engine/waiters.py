@@ -1,0 +1,80 @@
+"""Who outside waits for which answer: askers by token, and callers by the invocation whose result they want.
+
+Lives in memory only. A caller that is cut off attaches again with its idempotency key or invocation id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+
+from rewake.core.effects import Completed, Reply, ReplyStatus
+
+OnAccepted = Callable[[bytes], None]
+
+
+class Waiters:
+    """Futures of askers. All methods run on the event-loop thread."""
+
+    def __init__(self) -> None:
+        self._tokens = count(1)
+        self._asking: dict[int, tuple[asyncio.Future[Reply], OnAccepted | None]] = {}
+        self._waiting: dict[bytes, list[asyncio.Future[Reply]]] = {}
+
+    def ask(self, on_accepted: OnAccepted | None = None) -> tuple[int, asyncio.Future[Reply]]:
+        """A new token and the future of its answer."""
+        token = next(self._tokens)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._asking[token] = (future, on_accepted)
+        return token, future
+
+    def adopt(self, future: asyncio.Future[Reply]) -> int:
+        """A new token for a future that is already being awaited."""
+        token = next(self._tokens)
+        self._asking[token] = (future, None)
+        return token
+
+    def on_reply(self, reply: Reply) -> None:
+        """Answer the asker; one that wants the result itself waits on for the invocation."""
+        future, on_accepted = self._asking.pop(reply.token, (None, None))
+        if future is None or future.done():
+            return
+        if on_accepted is not None and reply.invocation_id is not None:
+            on_accepted(reply.invocation_id)
+        if reply.wait and reply.invocation_id is not None:
+            self._waiting.setdefault(reply.invocation_id, []).append(future)
+        else:
+            future.set_result(reply)
+
+    def on_completed(self, completed: Completed) -> None:
+        for future in self._waiting.pop(completed.invocation_id, ()):
+            if not future.done():
+                future.set_result(Reply(0, ReplyStatus.COMPLETED, completed.invocation_id, completed.result))
+
+    def fail_token(self, token: int, error: BaseException) -> None:
+        future, _ = self._asking.pop(token, (None, None))
+        if future is not None and not future.done():
+            future.set_exception(error)
+
+    def fail_asking(self, error: BaseException) -> None:
+        """What was asked and not answered is lost; those who only wait for a stored invocation are not."""
+        for token in list(self._asking):
+            self.fail_token(token, error)
+
+    def fail_all(self, error: BaseException) -> None:
+        self.fail_asking(error)
+        for futures in self._waiting.values():
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+        self._waiting.clear()
+
+    def take_waiting(self) -> dict[bytes, list[asyncio.Future[Reply]]]:
+        """Hand over those who wait for invocations, to be asked again after memory was rebuilt."""
+        waiting, self._waiting = self._waiting, {}
+        return waiting
+
+    @property
+    def waiting_count(self) -> int:
+        return sum(len(futures) for futures in self._waiting.values())
