@@ -72,7 +72,7 @@ def entry_json(type_id: int, payload: bytes, version: int, callee: Callee | None
 
 
 def entry_lite_json(type_id: int, payload: bytes, version: int, callee: Callee | None = None) -> str:
-    """The entry without what users wrote: no payloads, no headers, no names."""
+    """The entry without what users wrote: no payloads, no headers, no empty names."""
     message = decode_message(type_id, payload, version)
     match message:
         case m.Completion():
@@ -167,15 +167,18 @@ def _invocation_target(call: m.CallCommand | m.OneWayCallCommand, callee: Callee
 
 
 def _without_payloads(command: _Json) -> _Json:
-    """Arrays hold what users wrote; of a result only its kind stays."""
-    request = command.pop("request", None)
+    """Arrays hold what users wrote; of a result only its kind stays, of a promise's value nothing."""
+    request = command.get("request")
     if request is not None:
         command = {key: request[key] for key in ("invocation_id", "invocation_target")} | command
-    command.pop("name")
-    for key in ("result", "value"):
-        if isinstance(command.get(key), dict):
-            command[key] = next(iter(command[key]))
-    return {key: value for key, value in command.items() if not isinstance(value, list)}
+    if "result" in command:
+        command["result"] = _kind_of(command["result"])
+    dropped = {"request", "value"} if command["name"] else {"request", "value", "name"}
+    return {key: value for key, value in command.items() if key not in dropped and not isinstance(value, list)}
+
+
+def _kind_of(result: str | _Json) -> str:
+    return result if isinstance(result, str) else next(iter(result))
 
 
 def _completion(completion: m.Completion) -> _Json:

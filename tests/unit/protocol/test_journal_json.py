@@ -1,4 +1,7 @@
-"""Entries as the introspection tables show them, against forms recorded from the public server."""
+"""Entries as the introspection tables show them, against forms recorded from the public server.
+
+Only attach targets other than an invocation id were not seen there; their form is ours.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ FORMS: list[tuple[m.Message, str, str]] = [
     (
         m.RunCommand(1, "s0"),
         '{"Command":{"Run":{"completion_id":1,"name":"s0"}}}',
-        '{"Command":{"Run":{"completion_id":1}}}',
+        '{"Command":{"Run":{"completion_id":1,"name":"s0"}}}',
     ),
     (
         m.SleepCommand(1795353633731, 1),
@@ -68,7 +71,14 @@ FORMS: list[tuple[m.Message, str, str]] = [
     (
         m.CompletePromiseCommand("go", m.Success(b'"'), 1),
         '{"Command":{"CompletePromise":{"key":"go","value":{"Success":[34]},"completion_id":1,"name":""}}}',
-        '{"Command":{"CompletePromise":{"key":"go","value":"Success","completion_id":1}}}',
+        '{"Command":{"CompletePromise":{"key":"go","completion_id":1}}}',
+    ),
+    (
+        m.SendSignalCommand("inv_1", "go", m.Success(b"v"), "mine"),
+        '{"Command":{"SendSignal":{"target_invocation_id":"inv_1","signal_id":{"Name":"go"},"result":{"Success":[118]},'
+        '"name":"mine"}}}',
+        '{"Command":{"SendSignal":{"target_invocation_id":"inv_1","signal_id":{"Name":"go"},"result":"Success",'
+        '"name":"mine"}}}',
     ),
     (
         m.SendSignalCommand("inv_1", 1, m.VOID),
@@ -84,6 +94,13 @@ FORMS: list[tuple[m.Message, str, str]] = [
         m.OutputCommand(m.Failure(409, "no", (("k", "v"),))),
         '{"Command":{"Output":{"result":{"Failure":{"code":409,"message":"no","metadata":{"k":"v"}}},"name":""}}}',
         '{"Command":{"Output":{"result":"Failure"}}}',
+    ),
+    (
+        m.AttachInvocationCommand(m.IdempotentRequestTarget("S", None, "h", "ik"), 1),
+        '{"Command":{"AttachInvocation":{"target":{"IdempotentRequest":{"service_name":"S","service_key":null,'
+        '"handler_name":"h","idempotency_key":"ik","scope":null}},"completion_id":1,"name":""}}}',
+        '{"Command":{"AttachInvocation":{"target":{"IdempotentRequest":{"service_name":"S","service_key":null,'
+        '"handler_name":"h","idempotency_key":"ik","scope":null}},"completion_id":1}}}',
     ),
     (
         m.AttachInvocationCommand(m.InvocationIdTarget("inv_1"), 1),
