@@ -37,6 +37,11 @@ class ErrorCode(StrEnum):
     DISCOVERY_REFUSED = "RW2004", "The deployment answered discovery with an error"
     DISCOVERY_INVALID = "RW2005", "The deployment's discovery answer could not be understood"
 
+    # RW3xxx execution
+    ENGINE_STOPPED = "RW3001", "The engine is not running"
+    TARGET_UNKNOWN = "RW3002", "No such service or handler is registered"
+    ENGINE_BUG = "RW3003", "The engine met a state it should never be in"
+
     # RW5xxx store
     STORE_LOCKED = "RW5001", "Another engine is using the data directory"
     STORE_NEWER = "RW5002", "The database was written by a newer release"

@@ -365,6 +365,21 @@ def test_a_file_that_serves_at_import(tmp_path: Path, monkeypatch: pytest.Monkey
     asyncio.run(main())
 
 
+def test_a_system_that_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    async def main() -> None:
+        pool = WorkerPool(WorkerOptions(app_ref=APPS))
+        with pytest.raises(RewakeError, match="Resource temporarily unavailable") as caught:
+            await pool.start()
+        assert caught.value.code is ErrorCode.WORKER_START_FAILED
+        await pool.close()
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    asyncio.run(main())
+
+
 def test_close_leaves_no_process() -> None:
     async def main() -> None:
         async with running(APPS, workers=2) as (pool, heard):

@@ -48,8 +48,11 @@ class AttemptFailure(msgspec.Struct, kw_only=True):
 
 
 class AttemptSink(Protocol):
-    """What the engine implements to hear of one attempt. Called on the event-loop thread, never from within a call
-    the engine makes into the deployment (start_attempt, send, half_close, abort)."""
+    """What the engine implements to hear of one attempt.
+
+    Called on the event-loop thread, never from within a call the engine makes into the deployment (start_attempt, send,
+    half_close, abort).
+    """
 
     def on_messages(self, messages: list[ReceivedMessage]) -> None:
         """All messages that arrived complete in one chunk, in order."""
@@ -58,7 +61,7 @@ class AttemptSink(Protocol):
         """The attempt broke. At most once, ends the attempt; never after on_closed."""
 
     def on_closed(self) -> None:
-        """The response ended cleanly, after End, Suspension or Error. Nothing follows."""
+        """A terminal message (End, Suspension, Error) was the last of it; comes right after its on_messages."""
 
 
 class AttemptHandle(Protocol):

@@ -83,7 +83,12 @@ def decode_head(payload: bytes) -> tuple[int, list[tuple[bytes, bytes]]]:
 
 
 class MuxProtocol(asyncio.Protocol):
-    """One end of the link. Subclasses implement frame_received and link_lost."""
+    """One end of the link. Subclasses implement frame_received and link_lost.
+
+    flush_hops: loop iterations a write waits for company before it leaves.
+    """
+
+    flush_hops = 0
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -92,6 +97,7 @@ class MuxProtocol(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._rest = b""
         self._out: list[bytes] = []
+        self._is_flush_due = False
 
     def frame_received(self, kind: int, stream_id: int, payload: bytes) -> None:
         """One whole frame, in order of arrival. A MuxError closes the link."""
@@ -104,8 +110,8 @@ class MuxProtocol(asyncio.Protocol):
     def write_frame(self, kind: int, stream_id: int, payload: bytes = b"") -> None:
         """Queue one frame; it leaves with everything else this loop iteration writes."""
         out = self._out
-        if not out:
-            self.loop.call_soon(self._flush)
+        if not self._is_flush_due:
+            self.flush_soon()
         if len(payload) > CHUNK_BYTES_MAX:
             self._write_chunks(kind, stream_id, payload)
             return
@@ -124,12 +130,26 @@ class MuxProtocol(asyncio.Protocol):
             if kind == OPEN:
                 kind = DATA
 
-    def _flush(self) -> None:
+    def flush_soon(self) -> None:
+        """Make sure that what was written leaves after `flush_hops` iterations; idempotent."""
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self.loop.call_soon(self._flush, self.flush_hops)
+
+    def _flush(self, hops: int) -> None:
+        if hops:
+            self.loop.call_soon(self._flush, hops - 1)
+            return
+        self.before_flush()
+        self._is_flush_due = False
         if self.transport is None:
             return  # connection_made will flush.
         out, self._out = self._out, []
         if out and not self.transport.is_closing():
             self.transport.write(b"".join(out))
+
+    def before_flush(self) -> None:
+        """Last chance to write frames into this flush."""
 
     async def drain(self) -> None:
         """Wait until the peer has read enough that writing may go on."""
@@ -144,7 +164,7 @@ class MuxProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its class.
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX)
-        self._flush()
+        self._flush(0)
 
     def data_received(self, data: bytes) -> None:
         if self._rest:

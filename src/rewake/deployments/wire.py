@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Final, Protocol
@@ -284,11 +284,11 @@ def _retry_after_ms(value: bytes | None) -> int | None:
     if text.isdecimal():
         return int(text) * 1000
     try:
-        at = parsedate_to_datetime(text)
+        at_ms = int(parsedate_to_datetime(text).timestamp() * 1000)
     except ValueError:
         return None
-    wait_s = (at - datetime.now(at.tzinfo)).total_seconds()
-    return int(wait_s * 1000) if wait_s > 0 else None
+    wait_ms = at_ms - time.time_ns() // 1_000_000
+    return wait_ms if wait_ms > 0 else None
 
 
 # Discovery

@@ -158,10 +158,12 @@ class WorkerProcess:
         options = self._options
         command = [sys.executable, "-m", "rewake.deployments.worker_main", "--fd", str(theirs.fileno())]
         command += ["--app", options.app_ref, "--loop", options.loop]
-        with theirs:
+        with theirs, contextlib.ExitStack() as on_failure:
+            on_failure.callback(ours.close)
             process = subprocess.Popen(
                 command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, cwd=options.cwd, env=_child_env(options)
             )
+            on_failure.pop_all()
         threading.Thread(target=self._wait_for_exit, args=(process,), daemon=True).start()
         self._connecting = asyncio.ensure_future(self.loop.create_unix_connection(lambda: self.link, sock=ours))
         self._timers.append(self.loop.call_later(START_TIMEOUT_S, self._on_start_timeout))

@@ -36,6 +36,10 @@ EXIT_GRACE_S: Final = 2.0
 PARENT_CHECK_MS: Final = 1000
 """Between looks at the parent's pid, for the case that someone else holds its end of the socket."""
 
+FLUSH_HOPS: Final = 5
+"""Loop iterations that what a handler says waits for what it says next. The SDK sends a Run command, and three
+iterations later, if the closure did not wait for anything, its result: together they cost the engine one commit."""
+
 GC_THRESHOLD: Final = (20_000, 10, 10)
 """Attempts are short and many: with Python's default of 700 a tenth of a small handler's time goes to collections."""
 
@@ -51,15 +55,15 @@ App = Callable[[dict[str, Any], Any, Any], Coroutine[Any, Any, None]]
 class Stream:
     """One attempt inside the child: the `receive` and `send` its ASGI call sees."""
 
-    __slots__ = ("_events", "_link", "_waiter", "id", "is_aborted", "is_ended", "is_request_over", "task")
+    __slots__ = ("_body", "_events", "_link", "_waiter", "id", "is_ended", "is_request_over", "task")
 
     def __init__(self, link: ChildLink, stream_id: int, body: bytes) -> None:
         self.id = stream_id
-        self.is_aborted = False
         self.is_ended = False
         self.is_request_over = False
         self.task: asyncio.Task[None] | None = None
         self._link = link
+        self._body: list[bytes] = []
         self._waiter: asyncio.Future[Event] | None = None
         self._events: deque[Event] = deque()
         if body:
@@ -78,7 +82,8 @@ class Stream:
 
     def abort(self) -> None:
         """Nobody listens any more: tell the app, and stop its task."""
-        self.is_aborted = self.is_request_over = self.is_ended = True
+        self.is_request_over = self.is_ended = True
+        self._body.clear()
         self._put(DISCONNECT)
         if self.task is not None:
             self.task.cancel()
@@ -103,19 +108,20 @@ class Stream:
         return event
 
     async def send(self, event: Event) -> None:
-        """ASGI send: forwarded at once, written with all else of this loop iteration."""
+        """ASGI send: never waits, unless the engine reads more slowly than the handlers write."""
         if self.is_ended:
             return
         link = self._link
         if event["type"] == "http.response.body":
             body = event.get("body", b"")
             if body:
-                link.write_frame(mux.BODY, self.id, body)
+                if not self._body:
+                    link.has_body_to_send(self)
+                self._body.append(body)
                 if ends_the_attempt(body):
                     self.finish_request()
             if not event.get("more_body", False):
-                self.is_ended = True
-                link.write_frame(mux.END, self.id)
+                self._end(mux.END)
         elif event["type"] == "http.response.start":
             link.write_frame(mux.HEAD, self.id, link.head_of(event))
         if link.is_paused:
@@ -127,21 +133,33 @@ class Stream:
         error = None if task.cancelled() else task.exception()
         if self.is_ended:
             return
-        self.is_ended = True
         if error is None:
-            self._link.write_frame(mux.END, self.id)
+            self._end(mux.END)
         else:
-            text = "".join(traceback.format_exception_only(error)).strip()
-            self._link.write_frame(mux.ERROR, self.id, text.encode())
+            self._end(mux.ERROR, "".join(traceback.format_exception_only(error)).strip().encode())
+
+    def _end(self, kind: int, payload: bytes = b"") -> None:
+        self.is_ended = True
+        self.write_body()
+        self._link.write_frame(kind, self.id, payload)
+
+    def write_body(self) -> None:
+        """Put what was sent since the last flush into one frame."""
+        if self._body:
+            body, self._body = self._body, []
+            self._link.write_frame(mux.BODY, self.id, body[0] if len(body) == 1 else b"".join(body))
 
 
 class ChildLink(mux.MuxProtocol):
     """The child's end: starts and feeds the streams."""
 
+    flush_hops = FLUSH_HOPS
+
     def __init__(self, loop: asyncio.AbstractEventLoop, app: App) -> None:
         super().__init__(loop)
         self._app = app
         self._streams: dict[int, Stream] = {}
+        self._with_body: list[Stream] = []
         self._heads: dict[int, tuple[Any, bytes]] = {}
         self.closed = loop.create_future()
 
@@ -182,6 +200,16 @@ class ChildLink(mux.MuxProtocol):
         head = mux.encode_head(status, [(name, value) for name, value in headers])
         self._heads[status] = (headers, head)
         return head
+
+    def has_body_to_send(self, stream: Stream) -> None:
+        """Collect the stream's body at the next flush."""
+        self._with_body.append(stream)
+        self.flush_soon()
+
+    def before_flush(self) -> None:
+        streams, self._with_body = self._with_body, []
+        for stream in streams:
+            stream.write_body()
 
     def forget(self, stream: Stream) -> None:
         self._streams.pop(stream.id, None)

@@ -183,8 +183,8 @@ class WorkerPool:
         text = error.facts.get("traceback", "")
         if text and text != self._last_traceback:
             self._last_traceback = text
-            print(text, end="", file=sys.stderr, flush=True)
-        if self._events.on_start_failed is not None:
+            sys.stderr.write(text)
+        if self._events.on_start_failed is not None and not self._is_closed:
             self._events.on_start_failed(error)
 
     def _on_exit(self, process: WorkerProcess, returncode: int) -> None:
@@ -213,8 +213,8 @@ class _Slot:
     async def replace(self) -> None:
         """Put a new child in the place of whatever is here. Raises RewakeError if it does not become ready."""
         self._cancel_restart()
-        process = self._spawn()
         try:
+            process = self._spawn()
             discovery = await asyncio.shield(process.ready)
         except RewakeError as error:
             self._pool._on_start_failed(error)
@@ -225,7 +225,15 @@ class _Slot:
             old.retire(RELOAD_GRACE_S)
 
     def _spawn(self) -> WorkerProcess:
-        process = WorkerProcess(self._pool._options, self._on_dead)
+        """A new child. Raises RewakeError RW2001 when the system refuses one."""
+        try:
+            process = WorkerProcess(self._pool._options, self._on_dead)
+        except OSError as error:
+            raise RewakeError(
+                ErrorCode.WORKER_START_FAILED,
+                f"No worker process could be started.\n{error}",
+                "Check the limits of processes, memory and open files.",
+            ) from error
         self._living.add(process)
         process.exited.add_done_callback(lambda exited: self._on_exit(process, exited.result()))
         return process

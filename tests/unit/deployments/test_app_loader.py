@@ -34,7 +34,7 @@ def clean_imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def services_of(app: object) -> list[str]:
     """Names of the services an app serves."""
-    cells = {name: cell for name, cell in zip(app.__code__.co_freevars, app.__closure__, strict=True)}  # type: ignore[attr-defined]
+    cells = dict(zip(app.__code__.co_freevars, app.__closure__, strict=True))  # type: ignore[attr-defined]
     return sorted(cells["endpoint"].cell_contents.services)
 
 

@@ -128,15 +128,11 @@ def test_an_end_is_believed_whatever_was_missed() -> None:
     assert peer.log == ["end", ["End"], "finish", "closed"]
 
 
-@pytest.mark.parametrize(
-    ("value", "low_ms", "high_ms"),
-    [
-        (b"3", 3000, 3000),
-        (format_datetime(datetime.now(UTC) + timedelta(seconds=90)).encode(), 80_000, 90_000),
-    ],
-)
-def test_retry_after(value: bytes, low_ms: int, high_ms: int) -> None:
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after(form: str) -> None:
     peer = Peer()
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=90))
+    value, low_ms, high_ms = (b"3", 3000, 3000) if form == "seconds" else (date.encode(), 80_000, 90_000)
     peer.attempt.on_head(503, [(b"retry-after", value)])
     failure = peer.failures[0]
     assert (failure.code, failure.status) == ("RT0023", 503)
