@@ -397,8 +397,10 @@ class Engine:
 
     def _release(self, effects: list[Effect]) -> None:
         """Let out the effects of a committed batch, in order."""
-        attempts, waiters = self._attempts, self._waiters
+        attempts, waiters, loop = self._attempts, self._waiters, self._loop
         for effect in effects:
+            if loop.is_halted:  # carrying one out has just lost the memory the others were computed from
+                return
             kind = type(effect)
             if kind is Forward:
                 attempts.forward(effect)  # type: ignore[arg-type]  # told apart by exact type: the hot path
@@ -464,7 +466,9 @@ class Engine:
             self._loop.halt(problem)
             await asyncio.sleep(PROBE_INTERVAL_S)
         self._store.resume()
-        self._loop.restart(State(self._store.reader, self.settings))
+        state = State(self._store.reader, self.settings)
+        state.last_epoch = self._loop.state.last_epoch  # attempts of before must stay recognizable as stale
+        self._loop.restart(state)
         log.warning("memory_rebuilt", cause=cause.code)
         faulty = getattr(command, "invocation_id", None)
         if isinstance(faulty, bytes):
