@@ -57,7 +57,7 @@ def _read_uint32(number: int) -> int:
 
 
 def _read_time_ms(number: int) -> int:
-    return number if number < TIME_MS_MAX else TIME_MS_MAX
+    return min(number, TIME_MS_MAX)
 
 
 def _read_code(number: int) -> int:

@@ -120,21 +120,9 @@ def skip_field(data: bytes, position: int, tag: int) -> int:
     return position + size
 
 
-def compile_decoder(shape: Shape) -> Reader:
+def compile_decoder(shape: Shape) -> Reader:  # noqa: C901 - one flat loop, because it is hot
     """Function from payload bytes to the value of `shape`. Unknown fields are skipped; the last of a oneof wins."""
-    slot_of = {attribute: slot for slot, attribute in enumerate(shape.attributes)}
-    fields = {
-        row.number << 3 | row.kind.wire_type: (
-            slot_of[row.attribute],
-            row.presence is Presence.REPEATED,
-            row.kind.read,
-        )
-        for row in shape.fields
-    }
-    defaults: list[Any] = [shape.fixed.get(attribute) for attribute in shape.attributes]
-    for row in shape.fields:
-        if row.presence is Presence.IMPLICIT:
-            defaults[slot_of[row.attribute]] = row.kind.empty
+    fields, defaults = _fields_by_tag(shape), _defaults(shape)
     repeated = _slots(shape, Presence.REPEATED)
     required = _slots(shape, Presence.REQUIRED)
     build = shape.build
@@ -177,6 +165,24 @@ def compile_decoder(shape: Shape) -> Reader:
         return build(*values)
 
     return decode
+
+
+def _fields_by_tag(shape: Shape) -> dict[int, tuple[int, bool, Reader]]:
+    """For each tag on the wire: where its value goes, whether there may be several, how it is read."""
+    return {
+        row.number << 3 | row.kind.wire_type: (
+            shape.attributes.index(row.attribute),
+            row.presence is Presence.REPEATED,
+            row.kind.read,
+        )
+        for row in shape.fields
+    }
+
+
+def _defaults(shape: Shape) -> list[Any]:
+    empty = {row.attribute: row.kind.empty for row in shape.fields if row.presence is Presence.IMPLICIT}
+    known = {**empty, **shape.fixed}
+    return [known.get(attribute) for attribute in shape.attributes]
 
 
 def _slots(shape: Shape, presence: Presence) -> tuple[int, ...]:
