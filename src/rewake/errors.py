@@ -29,10 +29,18 @@ class ErrorCode(StrEnum):
     # RW1xxx configuration
     APP_IMPORT_FAILED = "RW1001", "The app file or module could not be imported"
     APP_NOT_FOUND = "RW1002", "No restate app or services were found in the file or module"
+    SETTING_UNKNOWN = "RW1003", "The settings file has a key that is not a setting"
+    SETTING_INVALID = "RW1004", "A setting has a value that cannot be used"
+    PORT_IN_USE = "RW1005", "A port cannot be listened on"
+    EXAMPLE_UNKNOWN = "RW1006", "No example has that name"
+    FOLDER_EXISTS = "RW1007", "The folder to write into is there already"
+    EXTRA_MISSING = "RW1008", "A package that only some features need is not installed"
+    ADMIN_UNREACHABLE = "RW1009", "The admin API could not be reached"
+    ADMIN_REFUSED = "RW1010", "The admin API answered with an error"
+    DEMO_FAILED = "RW1011", "The demo did not go as it should"
 
     # RW2xxx deployments
     WORKER_START_FAILED = "RW2001", "The worker process did not become ready"
-    WORKER_CLOSED = "RW2002", "The worker was used after it was closed"
     DEPLOYMENT_UNREACHABLE = "RW2003", "The deployment could not be reached"
     DISCOVERY_REFUSED = "RW2004", "The deployment answered discovery with an error"
     DISCOVERY_INVALID = "RW2005", "The deployment's discovery answer could not be understood"
