@@ -63,7 +63,7 @@ class CommitLoop:
         self.command_count += 1
         try:
             apply(self.state, command)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # a bug of ours: memory is rebuilt, the invocation paused
             self._lose(error, command)
             return
         self._schedule()

@@ -11,6 +11,7 @@ Several engines may live in one process, each with a directory of its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -46,7 +47,7 @@ from rewake.engine.registration import plan_registration, with_token
 from rewake.engine.results import decode_result, encode_body
 from rewake.engine.waiters import OnAccepted, Waiters
 from rewake.errors import ErrorCode, RewakeError
-from rewake.protocol.messages import CANCEL_SIGNAL, Failure, SignalResult, Success
+from rewake.protocol.messages import CANCEL_SIGNAL, SignalResult
 from rewake.store.store import Store
 
 PROBE_INTERVAL_S = 0.25
@@ -66,9 +67,7 @@ class Engine:
     def __init__(self, path: str | os.PathLike[str], app: Any = None, *, options: EngineOptions | None = None) -> None:
         self.path = Path(path)
         self.options = options or EngineOptions()
-        self.settings = Settings(
-            defaults=self.options.defaults, protocol_version_max=self.options.protocol_version_max
-        )
+        self.settings = Settings(defaults=self.options.defaults, protocol_version_max=self.options.protocol_version_max)
         self.clients: dict[str, DeploymentClient] = {}
         self.is_running = False
         self._app = app
@@ -91,9 +90,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         self._store = Store.open(self.path, now_ms=self.now_ms(), post=loop.call_soon_threadsafe)
         try:
-            self._loop = CommitLoop(
-                self._store, State(self._store.reader, self.settings), self._release, self._on_lost
-            )
+            self._loop = CommitLoop(self._store, State(self._store.reader, self.settings), self._release, self._on_lost)
             self._attempts = LiveAttempts(
                 reader=self._store.reader,
                 clients=self.clients,
@@ -137,7 +134,7 @@ class Engine:
         try:
             if not self._loop.is_halted:
                 await self._loop.flush()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever made it fail, stopping goes on
             log.warning("flush_at_stop_failed", error=str(error))
         self._loop.halt(stopped)
         self._attempts.abort_all()
@@ -148,9 +145,9 @@ class Engine:
 
     async def drain(self, timeout_s: float) -> None:
         """Wait until no handler runs, at most `timeout_s`."""
-        deadline = time.monotonic() + timeout_s
-        while self._attempts.running and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._attempts.idle.wait()
 
     @staticmethod
     def now_ms() -> int:
@@ -297,9 +294,7 @@ class Engine:
         reply = await self._ask(lambda token: kind(now_ms=now_ms, token=token, invocation_id=invocation_id, **fields))
         return reply.status
 
-    async def restart_as_new(
-        self, invocation_id: bytes, *, from_index: int = 0, deployment: str = "latest"
-    ) -> Reply:
+    async def restart_as_new(self, invocation_id: bytes, *, from_index: int = 0, deployment: str = "latest") -> Reply:
         """Run a completed invocation again, keeping journal entries up to `from_index`; the reply has the new id."""
         await self._loop.flush()
         now_ms = self.now_ms()
@@ -337,7 +332,13 @@ class Engine:
     # Embedding
 
     async def call(
-        self, service: str, handler: str, body: Any = None, *, key: str | None = None, idempotency_key: str | None = None
+        self,
+        service: str,
+        handler: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Any:
         """Call a handler and return its decoded result.
 
@@ -507,5 +508,3 @@ class Engine:
             "commands": self._loop.command_count,
             "commits": self._loop.batch_count,
         }
-
-
