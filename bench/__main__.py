@@ -1,8 +1,9 @@
 """`python -m bench`: runs the comparison and prints it; `--help` lists the options.
 
-Rounds alternate between the peers, each peer alone on the machine and on an empty data folder, so that neither drift of the
-machine nor the other peer's background work falls on one of them. Prints a table and a line for each target, and writes all the
-figures to bench/results/. Exit code 0 whether or not the targets are met, 1 when an answer was wrong or missing.
+Rounds alternate between the peers, each peer alone on the machine and on an empty data folder, so that neither drift
+of the machine nor the other peer's background work falls on one of them. Prints a table and a line for each target,
+and writes all the figures to bench/results/. Exit code 0 whether or not the targets are met, 1 when an answer was
+wrong or missing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The callers: a closed loop of HTTP/1.1 requests from one thread, every answer checked.
 
-Each caller has one connection and sends its next request when the answer to the last has come. One epoll loop over plain
-sockets keeps the cost at some 30 us a request, so that the peers, not the callers, use the machine. Runs as its own process,
-`python -m bench.load`: a `Spec` as JSON on stdin, an `Outcome` as JSON on stdout. The same for every peer; what is sent is
-in works.py.
+Each caller has one connection and sends its next request when the answer to the last has come. One epoll loop over
+plain sockets keeps the cost at some 30 us a request, so that the peers, not the callers, use the machine. Runs as its
+own process, `python -m bench.load`: a `Spec` as JSON on stdin, an `Outcome` as JSON on stdout. The same for every peer;
+what is sent is in works.py.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The two engines that are compared, each as a peer that starts, answers and stops.
 
-`Restate` is the real server from npm with the app on hypercorn (h2c, hypercorn's defaults); `Rewake` is `rewake run`. Both get
-free ports, an empty data folder on the same disk and their own default durability: neither is told to skip an fsync.
-See README.md for what those defaults are.
+`Restate` is the real server from npm with the app on hypercorn (h2c, hypercorn's defaults); `Rewake` is `rewake run`.
+Both get free ports, an empty data folder on the same disk and their own default durability: neither is told to skip an
+fsync. See README.md for what those defaults are.
 """
 
 from __future__ import annotations
@@ -99,16 +99,20 @@ class Peer:
 
     def spawn(self, role: str, command: list[str], **environment: str) -> None:
         """Starts a child process in the repository's root, its output in a log file beside the data."""
-        with open(self.data.parent / f"{self.name}-{role}.log", "wb") as log:
+        with self.log_path(role).open("wb") as log:
             self.roles[role] = subprocess.Popen(
                 command, cwd=REPOSITORY, env=os.environ | environment, stdout=log, stderr=subprocess.STDOUT
             )
+
+    def log_path(self, role: str) -> Path:
+        """Where a child process's output goes."""
+        return self.data.parent / f"{self.name}-{role}.log"
 
     def check_alive(self) -> None:
         """Raises when a child process has ended by itself, with the end of what it said."""
         for role, child in self.roles.items():
             if child.poll() is not None:
-                said = (self.data.parent / f"{self.name}-{role}.log").read_text(errors="replace")[-2000:]
+                said = self.log_path(role).read_text(errors="replace")[-2000:]
                 raise PeerError(f"{self.name}: {role} ended with code {child.returncode}\n{said}")
 
     def processes(self, role: str | None = None) -> list[psutil.Process]:

@@ -1,7 +1,7 @@
 """What a peer's processes cost: memory and processor time of a whole process tree.
 
-Memory is the sum of PSS (pages shared by several processes counted once) where the kernel tells it, which needs Linux and the
-right to read `smaps_rollup`, and the sum of RSS elsewhere. Called by peers.py and __main__.py; knows no peer.
+Memory is the sum of PSS (pages shared by several processes counted once) where the kernel tells it, which needs Linux
+and the right to read `smaps_rollup`, and the sum of RSS elsewhere. Called by peers.py and __main__.py; knows no peer.
 """
 
 from __future__ import annotations

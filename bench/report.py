@@ -44,7 +44,7 @@ class Start:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least `percent` of the values do not exceed (nearest rank); nan when there are none."""
+    """The smallest value that at least `percent` of the values do not exceed (nearest rank); nan when there is none."""
     if not values:
         return math.nan
     rank = math.ceil(percent / 100 * len(values))

@@ -1,8 +1,8 @@
 """Ten thousand invocations that wait on an awakeable: what they cost in memory, and whether all of them resume.
 
-They are sent, each waits until its handler's inactivity timeout suspends it, then all are resolved and attached to, and every
-result is checked. The memory figures are of the peer's whole process tree: idle, at its highest while they were being taken
-in, and when all are suspended, at once and after a while of rest.
+They are sent, each waits until its handler's inactivity timeout suspends it, then all are resolved and attached to,
+and every result is checked. The memory figures are of the peer's whole process tree: idle, at its highest while they
+were being taken in, and when all are suspended, at once and after a while of rest.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REST_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """What the waiting invocations of one peer cost. Seconds are of each pass; `suspended` starts with the first send."""
+    """What the waiting invocations of one peer cost. Seconds are of each pass, until suspended from the first send."""
 
     peer: str
     count: int
@@ -45,9 +45,10 @@ class Waiting:
     def line(self) -> str:
         """The figures as one line for the reader."""
         return (
-            f"waiting, {self.peer}: {self.count} invocations suspended after {self.suspended_seconds:.1f} s; memory "
-            f"{self.idle_mib:.0f} MiB idle, {self.highest_mib:.0f} at most while sending, {self.suspended_mib:.0f} suspended, "
-            f"{self.rested_mib:.0f} after {REST_SECONDS:.0f} s of rest ({self.held_bytes_each:.0f} bytes each above idle); "
+            f"waiting, {self.peer}: {self.count} invocations suspended after {self.suspended_seconds:.1f} s; "
+            f"memory {self.idle_mib:.0f} MiB idle, {self.highest_mib:.0f} at most while sending, "
+            f"{self.suspended_mib:.0f} suspended, {self.rested_mib:.0f} after {REST_SECONDS:.0f} s of rest "
+            f"({self.held_bytes_each:.0f} bytes each above idle); "
             f"{self.right_count} resumed and right in {self.resume_seconds:.1f} s, {len(self.errors)} errors"
         )
 

@@ -1,7 +1,7 @@
 """The works: what the callers send, and how they tell a right answer from a wrong one.
 
-`route2`, `steps10` and `keyed` are what is timed; `send_waiting`, `resolve` and `attach` are the three passes of the waiting
-invocations. Used by load.py, in the callers' process; the handlers that answer are in app.py.
+`route2`, `steps10` and `keyed` are what is timed; `send_waiting`, `resolve` and `attach` are the three passes of the
+waiting invocations. Used by load.py, in the callers' process; the handlers that answer are in app.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ BASE62 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 class Spec:
     """What to send: `work` with `callers` at once, until `seconds` are over or `requests_max` were sent.
 
-    seed: draws the keys of `keyed`.   counts: calls each key has answered before.   ids: invocations to resolve or attach to.
+    seed: draws the keys of `keyed`.   counts: calls each key has answered before.
+    ids: invocations to resolve or attach to.
     """
 
     port: int

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from bench import report, works
+from bench import report, store_limit, works
 from bench.load import Loop, parse_response
 from bench.report import Row, Start
 
@@ -141,3 +142,12 @@ def test_callers_time_right_answers_and_count_wrong_ones() -> None:
         outcome = Loop(spec).run()
     assert (len(outcome.latencies_us), outcome.error_count) == (18, 2)
     assert "route2 7: 200 b'\"medical:7\"'" in outcome.errors
+
+
+def test_store_alone_writes_every_row_of_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_limit, "RUNS_PER_CALLER", 1)
+    monkeypatch.setattr(store_limit, "REPLAYS", 1)
+    (limit,) = store_limit.measure(tmp_path / "data", ["keyed"])
+    rows_each = len(["insert", "state"]) + len(["Input", "GetEagerState", "Run", "RunCompletion", "SetState", "Output"])
+    assert limit.runs == store_limit.CALLERS
+    assert limit.row_count >= limit.runs * rows_each
