@@ -16,7 +16,7 @@ from rewake.store.schema import MIGRATIONS, VERSION
 
 DATABASE_FILE: Final = "rewake.db"
 
-SQLITE_VERSION_MIN: Final = 3_051_003
+SQLITE_VERSION_MIN: Final = (3, 51, 3)
 """Before 3.51.3 a reset of the write-ahead log could corrupt the database when two connections checkpoint."""
 
 PAGE_CACHE_KIB: Final = 64 * 1024
@@ -26,11 +26,11 @@ STATEMENT_CACHE_COUNT: Final = 128
 
 def require_safe_sqlite() -> None:
     """Raise RW5007 when the SQLite we would use can corrupt a database."""
-    number = apsw.SQLITE_VERSION_NUMBER
-    if int("".join(part.zfill(3) for part in apsw.sqlite_lib_version().split(".")[:3])) < SQLITE_VERSION_MIN:
+    version = apsw.sqlite_lib_version()
+    if tuple(int(part) for part in version.split(".")[:3]) < SQLITE_VERSION_MIN:
         raise RewakeError(
             ErrorCode.SQLITE_TOO_OLD,
-            f"This Python's apsw brings SQLite {apsw.sqlite_lib_version()} ({number}).\n"
+            f"This Python's apsw brings SQLite {version}.\n"
             "Versions before 3.51.3 can corrupt a database in the mode the store uses.",
             "Upgrade it: pip install --upgrade 'apsw>=3.51.3'",
         )
@@ -118,7 +118,7 @@ def as_rewake_error(error: BaseException, path: Path) -> RewakeError:
         case apsw.ReadOnlyError() | apsw.CantOpenError() | apsw.PermissionsError() | PermissionError():
             code = ErrorCode.STORE_NOT_WRITABLE
             what = f"The database {where} cannot be written.\n{type(error).__name__}: {error}."
-            hint = "Check owner and permissions of the directory and its files, and that its disk is not mounted read-only."
+            hint = "Check the owner and permissions of the directory, and that its disk is not mounted read-only."
         case OSError():
             code = ErrorCode.STORE_NOT_WRITABLE
             what = f"The data directory of {where} cannot be used.\n{error}."

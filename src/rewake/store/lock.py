@@ -49,7 +49,8 @@ def _locked(directory: Path, content: bytes) -> RewakeError:
         pid, who = 0, "another process"
     return RewakeError(
         ErrorCode.STORE_LOCKED,
-        f"The data directory {str(directory)!r} is in use by {who}.\nTwo engines on one database would both run every invocation.",
+        f"The data directory {str(directory)!r} is in use by {who}.\n"
+        "Two engines on one database would both run every invocation.",
         "Stop that engine, or give this one a directory of its own: --data DIR",
         pid=pid,
     )

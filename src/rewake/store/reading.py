@@ -99,7 +99,7 @@ class StoreReader:
         found = self._connection().execute(
             "select name, value from state where service = ? and key = ? order by name", (service, key)
         )
-        return {name: value for name, value in found}
+        return dict(found)
 
     def promise(self, service: str, key: str, name: str) -> Promise | None:
         """A workflow promise with its listeners in order of arrival."""

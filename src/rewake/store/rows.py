@@ -59,7 +59,7 @@ INVOCATION_FIXED: Final = (
 INVOCATION_CHANGING: Final = (
     "status", "modified_at_ms", "inbox_sequence", "inboxed_at_ms", "scheduled_at_ms", "start_at_ms", "running_at_ms",
     "completed_at_ms", "purge_at_ms", "journal_purge_at_ms", "sweep_at_ms", "pinned_deployment_id", "pinned_version",
-    "retry_count", "command_retry_count", "last_start_at_ms", "next_retry_at_ms", "last_deployment_id", "epoch",
+    "retry_count", "command_retry_count", "last_start_at_ms", "next_retry_at_ms", "last_deployment_id", "awaiting_from",
     "awaiting", "last_error", "result_code", "result_message", "result_metadata", "result_value",
 )  # fmt: skip
 
@@ -119,7 +119,7 @@ def invocation_changing(item: Invocation) -> Row:
         item.last_start_at_ms,
         item.next_retry_at_ms,
         item.last_deployment_id,
-        item.epoch,
+        item.awaiting_from,
         None if awaiting is None else _encode(awaiting),
         None if error is None else _encode(error),
         *result_row(item.result),
@@ -138,8 +138,8 @@ def invocation_from(row: Row) -> Invocation:
         invoked_by_target, restarted_from, idempotency_key, traceparent, completion_retention_ms, journal_retention_ms,
         random_seed, status, modified_at_ms, inbox_sequence, inboxed_at_ms, scheduled_at_ms, start_at_ms, running_at_ms,
         completed_at_ms, purge_at_ms, journal_purge_at_ms, _, pinned_deployment_id, pinned_version, retry_count,
-        command_retry_count, last_start_at_ms, next_retry_at_ms, last_deployment_id, epoch, awaiting, last_error,
-        result_code, result_message, result_metadata, result_value,
+        command_retry_count, last_start_at_ms, next_retry_at_ms, last_deployment_id, awaiting_from, awaiting,
+        last_error, result_code, result_message, result_metadata, result_value,
     ) = row  # fmt: skip
     return Invocation(
         id=id_,
@@ -167,6 +167,7 @@ def invocation_from(row: Row) -> Invocation:
         pinned_deployment_id=pinned_deployment_id,
         pinned_version=pinned_version,
         awaiting=None if awaiting is None else _decode_future(awaiting),
+        awaiting_from=awaiting_from,
         retry_count=retry_count,
         command_retry_count=command_retry_count,
         last_start_at_ms=last_start_at_ms,
@@ -174,7 +175,6 @@ def invocation_from(row: Row) -> Invocation:
         last_deployment_id=last_deployment_id,
         last_error=None if last_error is None else _decode_error(last_error),
         result=result_from(result_code, result_message, result_metadata, result_value),
-        epoch=epoch,
         is_stored=True,
     )
 

@@ -14,6 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -126,16 +127,16 @@ class Store:
         """Finish what was submitted, fold the write-ahead log into the database, let the next engine in."""
         if self._is_closed:
             return
+        self.post = None
         self._stop_thread()
         self._finish_commit()
         self._is_closed = True
         self._checkpoint.close()
         self._read_connection.close()
         self._connection.set_wal_hook(None)
-        try:
+        # If it fails, the log stays and is read at the next start: a full disk must not stop us from closing.
+        with suppress(apsw.Error):
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        except apsw.Error:
-            pass  # The log stays and is read at the next start; a full disk must not stop us from closing.
         self._connection.close()
         self._lock.release()
 

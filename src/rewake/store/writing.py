@@ -24,6 +24,11 @@ _UPDATE_INVOCATION: Final = (
 )
 _INSERT_ENTRY: Final = f"insert into journal ({rows.ENTRY_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
+_ABANDON: Final = (
+    "delete from timer where invocation_id = ?",
+    "delete from listener where caller_id = ?",
+    "delete from promise_listener where caller_id = ?",
+)
 _DELETE_INVOCATION: Final = (
     "delete from invocation where id = ?",
     "delete from listener where invocation_id = ?",
@@ -46,8 +51,8 @@ class BatchWriter:
 
     def write(self, batch: Batch) -> None:
         """All rows of a batch."""
-        if batch.deletes or batch.journal_deletes:
-            self._delete_invocations(batch)
+        if batch.abandoned or batch.deletes or batch.journal_deletes:
+            self._forget(batch)
         many = self._many
         if batch.inserts:
             many(_INSERT_INVOCATION, map(rows.invocation_row, batch.inserts))
@@ -66,11 +71,14 @@ class BatchWriter:
         if batch.mutations or batch.deployments or batch.services:
             self._write_rare(batch)
 
-    def _delete_invocations(self, batch: Batch) -> None:
-        for statement in _DELETE_INVOCATION if batch.deletes else ():
-            self._many(statement, [(item,) for item in batch.deletes])
-        for statement in _DELETE_JOURNAL if batch.journal_deletes else ():
-            self._many(statement, [(item,) for item in batch.journal_deletes])
+    def _forget(self, batch: Batch) -> None:
+        for statements, ids in (
+            (_ABANDON, batch.abandoned),
+            (_DELETE_INVOCATION, batch.deletes),
+            (_DELETE_JOURNAL, batch.journal_deletes),
+        ):
+            for statement in statements if ids else ():
+                self._many(statement, [(id_,) for id_ in ids])
 
     def _write_timers(self, batch: Batch) -> None:
         added = [timer for timer, is_set in batch.timers.items() if is_set]

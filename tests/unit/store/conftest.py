@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from store_samples import NOW_MS
 
 from rewake.store.store import Store
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from store_samples import NOW_MS
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def full_invocation(number: int = 1) -> Invocation:
         next_retry_at_ms=NOW_MS + 9,
         last_deployment_id="dp_1def",
         last_error=AttemptError(500, "broken", "RT0007", "Traceback ...", 1, "charge", "Run"),
-        epoch=4,
+        awaiting_from=4,
     )
 
 

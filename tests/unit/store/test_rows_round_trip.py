@@ -96,8 +96,11 @@ def test_a_deleted_invocation_leaves_nothing_and_its_id_can_come_again_in_the_sa
         store,
         Batch(inserts=[invocation()], entries=[entry(1, 0)], events=[event], listeners=[(invocation_id(1), listener)]),
     )
-    submit(store, Batch(deletes=[invocation_id(1)], inserts=[invocation(epoch=7)], entries=[entry(1, 0, payload=b"2")]))
-    assert read(store).epoch == 7
+    again = Batch(
+        deletes=[invocation_id(1)], inserts=[invocation(awaiting_from=7)], entries=[entry(1, 0, payload=b"2")]
+    )
+    submit(store, again)
+    assert read(store).awaiting_from == 7
     assert [row.payload for row in store.reader.journal(invocation_id(1))] == [b"2"]
     assert store.reader.listeners(invocation_id(1)) == []
     submit(store, Batch(deletes=[invocation_id(1)]))
@@ -211,3 +214,22 @@ def test_recovery_finds_what_ran_and_the_sweep_what_expired(store: Store) -> Non
     assert store.reader.expired_invocation_ids(NOW_MS + 10, 10) == [invocation_id(5), invocation_id(4)]
     assert store.reader.expired_invocation_ids(NOW_MS + 10, 1) == [invocation_id(5)]
     assert store.reader.open_counts() == {Status.INVOKED: 2, Status.SUSPENDED: 1}
+
+
+def test_an_abandoned_invocation_waits_for_nothing_any_more(store: Store) -> None:
+    caller, callee, other = invocation_id(1), invocation_id(2), invocation_id(3)
+    gone, stays = (Listener(item, 1, MessageType.CALL_COMPLETION) for item in (caller, other))
+    go = ("Signup", "w1", "go")
+    submit(
+        store,
+        Batch(
+            timers={(NOW_MS, caller, 1): True, (NOW_MS, other, 1): True},
+            listeners=[(callee, gone), (callee, stays)],
+            promises={go: None},
+            promise_listeners=[(go, gone), (go, stays)],
+        ),
+    )
+    submit(store, Batch(abandoned=[caller], timers={(NOW_MS + 1, caller, 0): True}))
+    assert store.reader.due_timers(NOW_MS + 1, 10) == [(NOW_MS, other, 1), (NOW_MS + 1, caller, 0)]
+    assert store.reader.listeners(callee) == [stays]
+    assert store.reader.promise(*go) == Promise(*go, listeners=[stays])

@@ -43,7 +43,10 @@ def test_a_second_engine_is_refused_with_the_holders_pid(store: Store, tmp_path:
 
 
 def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
-    code = "import sys; from rewake.store.store import Store; s = Store.open(sys.argv[1], now_ms=1); print(1, flush=True); input()"
+    code = (
+        "import sys; from rewake.store.store import Store; "
+        "store = Store.open(sys.argv[1], now_ms=1); print(1, flush=True); input()"
+    )
     child = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_ENVIRONMENT
     )
@@ -195,8 +198,8 @@ store = Store.open(sys.argv[1], now_ms=NOW_MS)
 number = 0
 while True:
     number += 1
-    batch = Batch(inserts=[invocation(number)], entries=[entry(number, index, payload=b"x" * 300) for index in range(5)])
-    store.submit(batch, lambda error: print(error or number, flush=True))
+    entries = [entry(number, index, payload=b"x" * 300) for index in range(5)]
+    store.submit(Batch(inserts=[invocation(number)], entries=entries), lambda error: print(error or number, flush=True))
 """
 
 

@@ -1,0 +1,142 @@
+"""Commits on a slow disk leave the calling thread; checkpoints keep the log short; close finishes everything."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from store_samples import NOW_MS, entry, invocation_id, submit
+
+from rewake.core.writes import Batch
+from rewake.errors import ErrorCode, RewakeError
+from rewake.store import store as store_module
+from rewake.store.connection import open_reader
+from rewake.store.store import Store
+
+
+class Loop:
+    """Stands for an event loop: runs what was posted when told to."""
+
+    def __init__(self) -> None:
+        self.posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    def run_one(self) -> None:
+        self.posted.get(timeout=10)()
+
+
+def wait_for_thread(store: Store) -> None:
+    """Return when the thread has done all its jobs."""
+    if store._thread is not None:
+        done = threading.Event()
+        store._run_on_thread(done.set)
+        assert done.wait(10)
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture
+def slow(tmp_path: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store that takes every commit for a slow one."""
+    monkeypatch.setattr(store_module, "COMMIT_INLINE_MAX_S", 0.0)
+    return Store.open(tmp_path, now_ms=NOW_MS, post=loop.posted.put)
+
+
+def test_quick_commits_are_made_in_submit(store: Store) -> None:
+    outcomes: list[BaseException | None] = []
+    store.submit(Batch(entries=[entry(1, 0)]), outcomes.append)
+    assert outcomes == [None]
+    assert store.commit_count == 1
+    assert threading.active_count() == 1 or "rewake-store" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_what_arrives_during_a_slow_commit_is_merged_into_the_next(slow: Store, loop: Loop) -> None:
+    outcomes: list[tuple[int, BaseException | None]] = []
+    for number in range(5):
+
+        def on_done(error: BaseException | None, number: int = number) -> None:
+            outcomes.append((number, error))
+
+        slow.submit(Batch(entries=[entry(number, 0)]), on_done)
+    assert outcomes == []
+    loop.run_one()
+    assert outcomes == [(0, None)]
+    loop.run_one()
+    assert outcomes == [(number, None) for number in range(5)]
+    assert slow.commit_count == 2
+    assert [len(slow.reader.journal(invocation_id(number))) for number in range(5)] == [1] * 5
+    slow.close()
+
+
+def test_batches_behind_a_failed_one_fail_with_it(slow: Store, loop: Loop) -> None:
+    outcomes: list[BaseException | None] = []
+    slow.submit(Batch(entries=[entry(1, 0)]), outcomes.append)
+    slow.submit(Batch(entries=[entry(1, 0)]), outcomes.append)
+    slow.submit(Batch(entries=[entry(2, 0)]), outcomes.append)
+    loop.run_one()
+    assert outcomes[0] is None
+    assert isinstance(outcomes[1], RewakeError) and outcomes[1].code is ErrorCode.STORE_FAILED
+    assert outcomes[2] is outcomes[1]
+    assert slow.failure is outcomes[1]
+    assert slow.reader.journal(invocation_id(2)) == []
+    slow.resume()
+    slow.submit(Batch(entries=[entry(2, 0)]), outcomes.append)
+    loop.run_one()
+    assert outcomes[3] is None
+    slow.close()
+
+
+def test_close_finishes_the_commit_under_way_and_what_waits(slow: Store, loop: Loop, tmp_path: Path) -> None:
+    outcomes: list[BaseException | None] = []
+    for number in range(3):
+        slow.submit(Batch(entries=[entry(number, 0)]), outcomes.append)
+    slow.close()
+    assert outcomes == [None, None, None]
+    loop.run_one()
+    assert outcomes == [None, None, None], "the late call of the loop finds nothing left to do"
+    reopened = Store.open(tmp_path, now_ms=NOW_MS)
+    assert [len(reopened.reader.journal(invocation_id(number))) for number in range(3)] == [1] * 3
+    reopened.close()
+
+
+def test_the_log_starts_again_after_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "CHECKPOINT_PAGES", 50)
+    store = Store.open(tmp_path, now_ms=NOW_MS)
+    highest = 0
+    for number in range(400):
+        submit(store, Batch(entries=[entry(number, 0, payload=b"x" * 2000)]))
+        wait_for_thread(store)
+        highest = max(highest, store.wal_pages)
+    assert highest < 200
+    store.close()
+    assert not (tmp_path / "rewake.db-wal").exists()
+
+
+def test_the_log_grows_while_somebody_reads_an_old_state_and_shrinks_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "CHECKPOINT_PAGES", 50)
+    store = Store.open(tmp_path, now_ms=NOW_MS)
+    reader = open_reader(store.path)
+    submit(store, Batch(entries=[entry(1000, 0)]))
+    reader.execute("begin")
+    assert reader.execute("select count(*) from journal").get == 1
+
+    def write(numbers: range) -> None:
+        for number in numbers:
+            submit(store, Batch(entries=[entry(number, 0, payload=b"x" * 2000)]))
+            wait_for_thread(store)
+
+    write(range(150))
+    assert store.wal_pages > 200
+    assert reader.execute("select count(*) from journal").get == 1, "a long reader keeps its snapshot"
+    reader.execute("commit")
+    write(range(150, 400))
+    assert store.wal_pages < 200
+    reader.close()
+    store.close()
