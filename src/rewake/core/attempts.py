@@ -13,7 +13,7 @@ from rewake.core.effects import CloseAttempt, CloseMode, Forward, StartAttempt
 from rewake.core.errors import CommandRejected
 from rewake.core.model import Attempt, AttemptError, Deployment, Invocation, OnMaxAttempts, Status
 from rewake.core.state import State
-from rewake.protocol.discovery import choose_protocol_version
+from rewake.protocol.discovery import ManifestError, choose_protocol_version
 from rewake.protocol.errors import AWAIT_TREE_TOO_DEEP, ProtocolViolation
 from rewake.protocol.messages import (
     REQUESTED_ACK,
@@ -50,16 +50,11 @@ def begin(
     invocation.last_start_at_ms = now_ms
     if invocation.running_at_ms is None:
         invocation.running_at_ms = now_ms
-    deployment = _deployment_of(state, invocation)
-    if isinstance(deployment, AttemptError):
-        retries.fail(state, invocation, deployment, now_ms=now_ms, jitter=0.0, reached_user_code=False)
+    chosen = _deployment_and_version(state, invocation)
+    if isinstance(chosen, AttemptError):
+        retries.fail(state, invocation, chosen, now_ms=now_ms, jitter=0.0, reached_user_code=False)
         return
-    version = invocation.pinned_version or choose_protocol_version(
-        deployment.min_protocol_version,
-        deployment.max_protocol_version,
-        ours_min=PROTOCOL_VERSION_MIN,
-        ours_max=state.settings.protocol_version_max,
-    )
+    deployment, version = chosen
     invocation.attempt = Attempt(invocation.epoch, deployment.id, version, now_ms)
     invocation.last_deployment_id = deployment.id
     values, is_partial = _eager_state(state, invocation)
@@ -81,6 +76,24 @@ def begin(
             entries=entries,
         )
     )
+
+
+def _deployment_and_version(state: State, invocation: Invocation) -> tuple[Deployment, int] | AttemptError:
+    deployment = _deployment_of(state, invocation)
+    if isinstance(deployment, AttemptError):
+        return deployment
+    if invocation.pinned_version is not None:
+        return deployment, invocation.pinned_version
+    try:
+        version = choose_protocol_version(
+            deployment.min_protocol_version,
+            deployment.max_protocol_version,
+            ours_min=PROTOCOL_VERSION_MIN,
+            ours_max=state.settings.protocol_version_max,
+        )
+    except ManifestError as error:
+        return AttemptError(500, error.message, "RT0013")
+    return deployment, version
 
 
 def _deployment_of(state: State, invocation: Invocation) -> Deployment | AttemptError:
@@ -145,9 +158,7 @@ def on_messages(state: State, command: SdkMessages) -> None:
             error = AttemptError(500, str(rejection.args[0]), rejection.code)
             _abort(state, invocation)
             jitter = context.jitter()
-            retries.fail(
-                state, invocation, error, now_ms=command.now_ms, jitter=jitter, exhausted=_exhausted_by(error)
-            )
+            retries.fail(state, invocation, error, now_ms=command.now_ms, jitter=jitter, exhausted=_exhausted_by(error))
         if invocation.attempt is None or invocation.attempt.epoch != command.epoch:
             return
 

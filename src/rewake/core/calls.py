@@ -213,4 +213,3 @@ def _listen(state: State, caller: Invocation, cid: int, type: MessageType, known
 
 def _tell(state: State, caller: Invocation, cid: int, type: MessageType, result: Result, now_ms: int) -> None:
     journal.append_completion(state, caller, Completion(type, cid, result), now_ms=now_ms)
-

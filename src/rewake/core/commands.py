@@ -57,7 +57,7 @@ class SdkMessages(_Command):
 class AttemptFailed(_Command):
     """An attempt ended without a terminal message, or could not be made. jitter: in [0, 1).
 
-    reached_user_code: false when no handler ran (no deployment, 415, unreachable): then steps lose no attempt of theirs.
+    reached_user_code: false when no handler ran (no deployment, 415, unreachable): then steps lose no attempt.
     """
 
     invocation_id: bytes

@@ -125,6 +125,7 @@ def notify_listeners(state: State, invocation: Invocation, result: Success | Fai
     if not listeners:
         return
     invocation.listeners = []
+    state.batch.listeners = [row for row in state.batch.listeners if row[0] != invocation.id]
     state.batch.listener_deletes.append(invocation.id)
     for listener in listeners:
         caller = state.invocation(listener.caller_id)

@@ -191,5 +191,3 @@ def await_resolved(awaiting: Future, notified: list[Notified]) -> bool:
         return Outcome.FAILURE if failed else Outcome.SUCCESS
 
     return is_resolved(awaiting, lookup)
-
-

@@ -33,7 +33,9 @@ def complete(state: State, service: str, key: str, name: str, result: Success | 
     state.batch.promises[(service, key, name)] = result
     listeners, promise.listeners = promise.listeners, []
     if listeners:
-        state.batch.promise_listener_deletes.append((service, key, name))
+        batch, promise_key = state.batch, (service, key, name)
+        batch.promise_listeners = [row for row in batch.promise_listeners if row[0] != promise_key]
+        batch.promise_listener_deletes.append(promise_key)
     for listener in listeners:
         waiting = state.invocation(listener.caller_id)
         if waiting is not None:

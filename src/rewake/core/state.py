@@ -145,10 +145,10 @@ class State:
         promise_key = (service, key, name)
         found = self.promises.get(promise_key)
         if found is None:
-            stored = None
-            if (service, key) not in self._forgotten_promises:
-                stored = self.reader.promise(service, key, name)
-            self.promises[promise_key] = found = stored or Promise(service, key, name)
+            found = self.reader.promise(service, key, name)
+            if found is None or (found.result is not None and (service, key) in self._forgotten_promises):
+                found = Promise(service, key, name)
+            self.promises[promise_key] = found
         self._held_promises[promise_key] = self.batch.sequence
         self._batch_holds[self.batch.sequence][2].add(promise_key)
         return found
@@ -186,11 +186,9 @@ class State:
         self._dirty.pop(invocation.id, None)
         del self.invocations[invocation.id]
         self._drop_rows(invocation)
-        batch = self.batch
-        batch.listeners = [row for row in batch.listeners if row[0] != invocation.id]
-        batch.listener_deletes = [callee_id for callee_id in batch.listener_deletes if callee_id != invocation.id]
+        self.batch.listeners = [row for row in self.batch.listeners if row[0] != invocation.id]
         if invocation.is_stored:
-            batch.deletes.append(invocation.id)
+            self.batch.deletes.append(invocation.id)
 
     def drop_journal(self, invocation: Invocation) -> None:
         """Forget the journal and the events of a completed invocation."""
@@ -213,18 +211,19 @@ class State:
         batch.timers = {key: is_set for key, is_set in batch.timers.items() if key[1] != ended_id}
         batch.listeners = [row for row in batch.listeners if row[1].caller_id != ended_id]
         batch.promise_listeners = [row for row in batch.promise_listeners if row[1].caller_id != ended_id]
-        for awaited in [*self.invocations.values(), *self.promises.values()]:
-            if awaited.listeners:
-                awaited.listeners = [item for item in awaited.listeners if item.caller_id != ended_id]
+        for callee in self.invocations.values():
+            if callee.listeners:
+                callee.listeners = [item for item in callee.listeners if item.caller_id != ended_id]
+        for promise in self.promises.values():
+            promise.listeners = [item for item in promise.listeners if item.caller_id != ended_id]
 
     def forget_promises(self, service: str, key: str) -> None:
-        """Delete all promises of a workflow key."""
-        for promise_key in [name for name in self.promises if name[:2] == (service, key)]:
-            self.promises[promise_key] = Promise(*promise_key)
+        """Delete the completed promises of a workflow key; whoever waits for another one goes on waiting."""
         batch, name = self.batch, (service, key)
-        batch.promises = {item: result for item, result in batch.promises.items() if item[:2] != name}
-        batch.promise_listeners = [row for row in batch.promise_listeners if row[0][:2] != name]
-        batch.promise_listener_deletes = [item for item in batch.promise_listener_deletes if item[:2] != name]
+        for promise_key, promise in self.promises.items():
+            if promise_key[:2] == name:
+                promise.result = None
+        batch.promises = {item: result for item, result in batch.promises.items() if result is None or item[:2] != name}
         batch.promise_deletes.append(name)
         self._forgotten_promises[name] = batch.sequence
 

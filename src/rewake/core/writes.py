@@ -2,10 +2,10 @@
 
 Each list holds rows of one table in the order they arose. For keyed rows a value of None deletes, and the last write of
 a key wins; `promises` is the exception: None there means "exists, not completed". Invocations appear at most once per
-batch, with their final values. Apply in this order: abandoned (all timers of these invocations, and the places they took
-as `caller_id` among listeners and promise listeners), deletes (the invocation with its journal, events and listeners),
-journal_deletes, promise_deletes (all promises of a workflow key), listener and promise listener rows before their
-deletes, then everything else in any order.
+batch, with their final values. Apply in this order: abandoned (all timers of these invocations, and their places as
+`caller_id` among listeners and promise listeners), deletes (the invocation with its journal, events and listeners),
+journal_deletes, promise_deletes (the completed promises of a workflow key), deletes of listeners and promise listeners
+before new ones, then everything else in any order.
 """
 
 from __future__ import annotations
