@@ -27,7 +27,9 @@ from rewake.store import rows
 
 _INVOCATION: Final = f"select {rows.INVOCATION_COLUMNS} from invocation where id = ?"
 _JOURNAL_FACTS: Final = (
-    "select count(*), count(*) filter (where type < 0x8000), max(appended_at_ms) from journal where invocation_id = ?"
+    # With a single max(), SQLite takes the other columns from the row that has it: the time of the last entry.
+    "select count(*), count(*) filter (where type < 0x8000), appended_at_ms, max(idx) from journal "
+    "where invocation_id = ?"
 )
 _JOURNAL: Final = f"select {rows.ENTRY_COLUMNS} from journal where invocation_id = ? order by idx"
 _JOURNAL_ROWS: Final = _JOURNAL.replace("payload", "x''")
@@ -50,8 +52,8 @@ class StoreReader:
         if row is None:
             return None
         found = rows.invocation_from(row)
-        facts: tuple[int, int, int | None] = execute(_JOURNAL_FACTS, (invocation_id,)).get
-        length, commands, stored_at_ms = facts
+        facts: tuple[int, int, int | None, int | None] = execute(_JOURNAL_FACTS, (invocation_id,)).get
+        length, commands, stored_at_ms, _ = facts
         found.journal_length = length
         found.command_count = commands
         found.stored_at_ms = stored_at_ms or 0

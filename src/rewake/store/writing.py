@@ -1,13 +1,12 @@
 """Writing: a Batch becomes statements on the one connection that writes.
 
-The order of the statements is the one core/writes.py gives: a batch may forget an invocation and start it anew, and may
-add a listener and answer it. Order of arrival of listeners and events is a position that grows for ever.
+The order of the statements is the one core/writes.py gives: a batch may forget an invocation and start it anew, answer
+all listeners and take a new one. Order of arrival of listeners and events is a position that grows for ever.
 Called by store.py inside a transaction; opens and commits nothing itself. Row shapes are in rows.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import apsw
@@ -97,11 +96,11 @@ class BatchWriter:
         )
 
     def _write_events_and_listeners(self, batch: Batch) -> None:
+        self._many("delete from listener where invocation_id = ?", [(item,) for item in batch.listener_deletes])
         self._many(
             "insert into listener (invocation_id, position, caller_id, completion_id, type) values (?, ?, ?, ?, ?)",
             [rows.listener_row(id_, self._next_position(), item) for id_, item in batch.listeners],
         )
-        self._many("delete from listener where invocation_id = ?", [(item,) for item in batch.listener_deletes])
         self._many(
             "insert into event (invocation_id, position, after_index, appended_at_ms, event_type, data) "
             "values (?, ?, ?, ?, ?, ?)",
@@ -110,8 +109,11 @@ class BatchWriter:
 
     def _write_promises(self, batch: Batch) -> None:
         many = self._many
-        many("delete from promise where service = ? and key = ?", batch.promise_deletes)
-        many("delete from promise_listener where service = ? and key = ?", batch.promise_deletes)
+        many(
+            "delete from promise where service = ? and key = ? "
+            "and (result_code is not null or result_value is not null)",
+            batch.promise_deletes,
+        )
         many(
             "insert or replace into promise "
             "(service, key, name, result_code, result_message, result_metadata, result_value) "
@@ -119,14 +121,14 @@ class BatchWriter:
             [rows.promise_row(key, result) for key, result in batch.promises.items() if result is not None],
         )
         # A row exists as soon as someone waits; waiting never takes a result away.
-        waiting: Iterable[tuple[str, str, str]] = [key for key, result in batch.promises.items() if result is None]
+        waiting = [key for key, result in batch.promises.items() if result is None]
         many("insert or ignore into promise (service, key, name) values (?, ?, ?)", waiting)
+        many("delete from promise_listener where service = ? and key = ? and name = ?", batch.promise_listener_deletes)
         many(
             "insert into promise_listener (service, key, name, position, caller_id, completion_id, type) "
             "values (?, ?, ?, ?, ?, ?, ?)",
             [rows.promise_listener_row(key, self._next_position(), item) for key, item in batch.promise_listeners],
         )
-        many("delete from promise_listener where service = ? and key = ? and name = ?", batch.promise_listener_deletes)
 
     def _write_rare(self, batch: Batch) -> None:
         many = self._many

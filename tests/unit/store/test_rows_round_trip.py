@@ -78,7 +78,7 @@ def test_the_journal_tells_its_length_and_its_age(store: Store) -> None:
         entry(1, 1, MessageType.CALL, b"call", name="ask", completion_id=2),
         entry(1, 2, MessageType.CALL_INVOCATION_ID_COMPLETION, completion_id=1, child=invocation_id(5), name=None),
         entry(1, 3, MessageType.SIGNAL, signal=17, is_failure=True, name=None),
-        entry(1, 4, MessageType.SIGNAL, signal="go", name=None),
+        entry(1, 4, MessageType.SIGNAL, signal="go", name=None, appended_at_ms=NOW_MS - 1),
     ]
     submit(store, Batch(inserts=[invocation()], entries=rows + [entry(2, 0)]))
     assert store.reader.journal(invocation_id(1)) == rows
@@ -86,7 +86,7 @@ def test_the_journal_tells_its_length_and_its_age(store: Store) -> None:
         row.payload = b""
     assert store.reader.journal_rows(invocation_id(1)) == rows
     found = read(store)
-    assert (found.journal_length, found.command_count, found.stored_at_ms) == (5, 2, NOW_MS + 4)
+    assert (found.journal_length, found.command_count, found.stored_at_ms) == (5, 2, NOW_MS - 1)
 
 
 def test_a_deleted_invocation_leaves_nothing_and_its_id_can_come_again_in_the_same_batch(store: Store) -> None:
@@ -115,13 +115,13 @@ def test_a_dropped_journal_counts_as_empty(store: Store) -> None:
     assert store.reader.journal(invocation_id(1)) == []
 
 
-def test_listeners_keep_their_order_and_may_be_answered_in_the_batch_that_adds_one(store: Store) -> None:
+def test_listeners_keep_their_order_and_are_answered_before_a_new_one_comes(store: Store) -> None:
     first = Listener(invocation_id(9), 3, MessageType.CALL_COMPLETION)
     second = Listener(invocation_id(3), 1, MessageType.ATTACH_INVOCATION_COMPLETION)
     submit(store, Batch(listeners=[(invocation_id(1), first), (invocation_id(1), second)]))
     assert store.reader.listeners(invocation_id(1)) == [first, second]
     submit(store, Batch(listeners=[(invocation_id(1), first)], listener_deletes=[invocation_id(1)]))
-    assert store.reader.listeners(invocation_id(1)) == []
+    assert store.reader.listeners(invocation_id(1)) == [first]
 
 
 def test_state_is_replaced_and_deleted_by_name(store: Store) -> None:
@@ -142,8 +142,11 @@ def test_promises_wait_complete_and_go(store: Store) -> None:
     submit(store, Batch(promises={go: Failure(409, "no")}, promise_listener_deletes=[go]))
     submit(store, Batch(promises={go: None}))
     assert store.reader.promise(*go) == Promise(*go, result=Failure(409, "no"))
+    waited = ("Signup", "w1", "waited")
+    submit(store, Batch(promises={waited: None}, promise_listeners=[(waited, listener)]))
     submit(store, Batch(promise_deletes=[("Signup", "w1")], promises={("Signup", "w1", "new"): Success(b"1")}))
     assert store.reader.promise(*go) is None
+    assert store.reader.promise(*waited) == Promise(*waited, listeners=[listener]), "somebody waits for it"
     assert store.reader.promise("Signup", "w1", "new") == Promise("Signup", "w1", "new", Success(b"1"))
 
 

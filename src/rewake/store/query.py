@@ -1,0 +1,345 @@
+"""Operators' SQL: one read-only statement over the `sys_*` views, with a deadline, and its values by type.
+
+Each query has connections of its own, which may read the views and nothing else, so it sees one committed state and can
+harm nothing. Runs on any thread; the engine's facts (`attempts`) are gathered by the caller before.
+Called by the admin API and the UI. The views are in views.py, their columns in catalog.py.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from rewake.errors import ErrorCode, RewakeError
+from rewake.store.catalog import TABLES, ColumnType
+from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader
+from rewake.store.rewriting import RAW_ID, Token, adapted, by_raw_id, null_checks, single_statement, text_of, words_of
+from rewake.store.views import (
+    AttemptRow,
+    create_views,
+    fill_attempts,
+    fill_deployments,
+    fill_services,
+    register_functions,
+)
+
+DEADLINE_S: Final = 10.0
+ROWS_MAX: Final = 100_000
+VALUE_BYTES_MAX: Final = 256 * 1024 * 1024
+_STEPS_BETWEEN_LOOKS: Final = 20_000
+"""Virtual machine steps between two looks at the clock: some milliseconds at most."""
+
+_ATTEMPT_VIEWS: Final = frozenset({"sys_invocation", "sys_invocation_state"})
+_U64: Final = 1 << 64
+
+
+class QueryResult(msgspec.Struct, frozen=True):
+    """Columns with their types, and rows as SQLite gave them; `json_rows` renders them."""
+
+    columns: tuple[str, ...]
+    types: tuple[ColumnType, ...]
+    rows: list[tuple[Any, ...]]
+
+    def json_rows(self) -> list[dict[str, Any]]:
+        """Rows by column name: null left out, bytes in lower-case hex, booleans and lists as such (http-api.md 2.6)."""
+        renderers = [_RENDERERS.get(type_, _plain) for type_ in self.types]
+        named = list(zip(self.columns, renderers, strict=True))
+        return [
+            {name: render(value) for (name, render), value in zip(named, row, strict=True) if value is not None}
+            for row in self.rows
+        ]
+
+
+def needs_attempts(sql: str) -> bool:
+    """Whether a query reads what only the engine's memory knows; if not, `attempts` may be empty."""
+    return "sys_invocation" in sql.lower()
+
+
+def run_query(
+    directory: Path | str,
+    sql: str,
+    *,
+    deadline_s: float = DEADLINE_S,
+    rows_max: int = ROWS_MAX,
+    attempts: Iterable[AttemptRow] = (),
+) -> QueryResult:
+    """The rows of one SELECT. Raises RewakeError RW5009 to RW5012; its fact `reason` says which mistake it was."""
+    tokens = adapted(single_statement(sql))
+    words = words_of(tokens)
+    path = Path(directory) / DATABASE_FILE
+    raw = by_raw_id(tokens)
+    with _prepared(path, words, attempts) as (connection, guard):
+        try:
+            try:
+                return _run(connection, guard, raw, words, deadline_s, rows_max)
+            except apsw.SQLError as error:
+                if raw == tokens or RAW_ID not in str(error):
+                    raise
+            # An `id` that comes from a subquery or another table has no raw form beside it.
+            return _run(connection, guard, tokens, words, deadline_s, rows_max)
+        except (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.BusyError) as error:
+            raise as_rewake_error(error, path) from error
+        except (apsw.Error, ValueError, TypeError) as error:  # the last two from functions given strange values
+            raise _query_error(error, guard, words) from None
+
+
+@contextmanager
+def _prepared(
+    path: Path, words: frozenset[str], attempts: Iterable[AttemptRow]
+) -> Iterator[tuple[apsw.Connection, _Guard]]:
+    """A connection with the views a query mentions, guarded and read-only."""
+    try:
+        connection, lookup = open_reader(path), open_reader(path)
+    except apsw.Error as error:
+        raise as_rewake_error(error, path) from error
+    try:
+        connection.execute("pragma query_only = off")
+        register_functions(connection, lookup)
+        _register_dialect(connection)
+        connection.execute("begin")
+        create_views(connection, [name for name in TABLES if name in words])
+        if words & _ATTEMPT_VIEWS:
+            fill_attempts(connection, attempts)
+        if "sys_service" in words:
+            fill_services(connection)
+        if "sys_deployment" in words:
+            fill_deployments(connection)
+        connection.execute("commit")
+        if "information_schema" in words:
+            _attach_information_schema(connection)
+        connection.execute("pragma query_only = on")
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)
+        guard = _Guard()
+        connection.authorizer = guard
+        yield connection, guard
+    finally:
+        connection.close()
+        lookup.close()
+
+
+class _Guard:
+    """Lets a statement read the views, and through them what they are made of. Remembers what it refused."""
+
+    def __init__(self) -> None:
+        self.refused: tuple[int, str | None] | None = None
+
+    def __call__(
+        self, action: int, first: str | None, second: str | None, database: str | None, source: str | None
+    ) -> int:
+        if action in (apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE):
+            return apsw.SQLITE_OK
+        if action == apsw.SQLITE_FUNCTION and second not in _FUNCTIONS_REFUSED:
+            return apsw.SQLITE_OK
+        if action == apsw.SQLITE_READ and _may_read(first, database, source):
+            return apsw.SQLITE_OK
+        self.refused = (action, f"{database}.{first}" if first in TABLES else first)
+        return apsw.SQLITE_DENY
+
+
+_FUNCTIONS_REFUSED: Final = frozenset({"load_extension", "fts3_tokenizer", "writefile", "readfile", "edit"})
+_FUNCTION_TABLES: Final = frozenset({"json_each", "json_tree", "generate_series"})
+
+
+def _may_read(table: str | None, database: str | None, source: str | None) -> bool:
+    if source in TABLES or database == "information_schema":
+        return True
+    # A subquery or a common table expression has no database; one of our tables has `main`.
+    return (database == "temp" and table in TABLES) or table in _FUNCTION_TABLES or not database
+
+
+def _run(
+    connection: apsw.Connection,
+    guard: _Guard,
+    tokens: Sequence[Token],
+    words: frozenset[str],
+    deadline_s: float,
+    rows_max: int,
+) -> QueryResult:
+    ends_at = time.monotonic() + deadline_s
+    guard.refused = None
+    connection.set_progress_handler(lambda: time.monotonic() > ends_at, _STEPS_BETWEEN_LOOKS)
+    cursor = connection.cursor()
+    description: list[tuple[Any, ...]] = []
+
+    def remember(cursor_: apsw.Cursor, _sql: str, _bindings: object) -> bool:
+        description.extend(cursor_.description_full)
+        return True
+
+    cursor.exec_trace = remember
+    found: list[tuple[Any, ...]] = []
+    try:
+        for row in cursor.execute(text_of(list(tokens))):
+            found.append(row)
+            if len(found) > rows_max:
+                raise RewakeError(
+                    ErrorCode.QUERY_TOO_LARGE,
+                    f"The query has more than {rows_max} rows.",
+                    "Add a LIMIT, a WHERE, or count in SQL.",
+                    reason="too_many_rows",
+                )
+    except apsw.InterruptError:
+        raise RewakeError(
+            ErrorCode.QUERY_TIMED_OUT,
+            f"The query was stopped after {deadline_s:g} s.",
+            "Ask for fewer rows, or filter by id, which needs no scan.",
+            reason="timed_out",
+        ) from None
+    return _typed(description, found, words, null_checks(list(tokens)))
+
+
+def _typed(
+    description: Sequence[tuple[Any, ...]],
+    found: list[tuple[Any, ...]],
+    words: frozenset[str],
+    booleans: frozenset[str],
+) -> QueryResult:
+    """Name and type of each column; the raw ids that came along are left out."""
+    known: dict[str, ColumnType] = {}
+    for table in reversed(TABLES):
+        if table in words:
+            known.update(TABLES[table])
+    kept = [at for at, column in enumerate(description) if column[0].split(":")[0] != RAW_ID]
+    if len(kept) < len(description):
+        found = [tuple(row[at] for at in kept) for row in found]
+    names = tuple(_COUNT_ALL.sub("count(*)", description[at][0]) for at in kept)
+    types = tuple(
+        ColumnType.BOOLEAN
+        if names[at] in booleans
+        else _type_of(known.get(names[at]), description[column][1], (row[at] for row in found))
+        for at, column in enumerate(kept)
+    )
+    return QueryResult(names, types, found)
+
+
+_COUNT_ALL: Final = re.compile(r"^count\s*\(\s*\*\s*\)$", re.IGNORECASE)
+
+_PYTHON_TYPES: Final[dict[ColumnType, tuple[type, ...]]] = {
+    ColumnType.UINT32: (int,),
+    ColumnType.UINT64: (int,),
+    ColumnType.BINARY: (bytes,),
+}
+
+
+def _type_of(known: ColumnType | None, declared: str | None, values: Iterator[Any]) -> ColumnType:
+    """A boolean by its declared type, as 0 and 1 look like counts; others by name if values agree, else by value."""
+    if declared is not None and declared.lower() == "boolean":
+        return ColumnType.BOOLEAN
+    kinds = {type(value) for value in values if value is not None}
+    if known is not None and known is not ColumnType.BOOLEAN and kinds <= set(_PYTHON_TYPES.get(known, (str,))):
+        return known
+    if kinds == {int}:
+        return ColumnType.INT64
+    if kinds and kinds <= {int, float}:
+        return ColumnType.FLOAT64
+    return ColumnType.BINARY if kinds == {bytes} else ColumnType.TEXT
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+_RENDERERS: Final[dict[ColumnType, Callable[[Any], Any]]] = {
+    ColumnType.BOOLEAN: bool,
+    ColumnType.UINT64: lambda value: value if value >= 0 else value + _U64,
+    ColumnType.LIST_UINT32: msgspec.json.decode,
+    ColumnType.LIST_TEXT: msgspec.json.decode,
+}
+
+
+def _query_error(error: Exception, guard: _Guard, words: frozenset[str]) -> RewakeError:
+    text = str(error)
+    refused, name = guard.refused or (None, None)
+    if refused == apsw.SQLITE_READ:
+        return _unknown_table(name or "")
+    if refused is not None or text.startswith("cannot modify "):
+        return RewakeError(
+            ErrorCode.QUERY_NOT_READ_ONLY,
+            "The query is not a SELECT, or calls something that is not allowed here.",
+            "Only reading is possible. State, services and invocations are changed by their own commands.",
+            reason="not_read_only",
+        )
+    if text.startswith("no such table: "):
+        return _unknown_table(text.removeprefix("no such table: "))
+    if text.startswith("no such column: "):
+        name = text.removeprefix("no such column: ")
+        columns = sorted({column for table in words & TABLES.keys() for column in TABLES[table]})
+        near = difflib.get_close_matches(name.split(".")[-1].strip('"'), columns, 3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(columns)}"
+        return RewakeError(ErrorCode.QUERY_INVALID, f"There is no column {name!r}.", hint, reason="unknown_column")
+    return RewakeError(ErrorCode.QUERY_INVALID, f"The query could not be run.\n{text}.", reason="syntax")
+
+
+def _unknown_table(name: str) -> RewakeError:
+    near = difflib.get_close_matches(name.rsplit(".", maxsplit=1)[-1], list(TABLES), 1)
+    hint = (f"Did you mean {near[0]}? " if near else "") + "SHOW TABLES lists all of them."
+    return RewakeError(ErrorCode.QUERY_INVALID, f"There is no table {name!r}.", hint, reason="unknown_table")
+
+
+# What the real server's dialect has and SQLite has not
+
+
+class _FirstValue:
+    """first_value(x) as an aggregate: the first one in the order asked for."""
+
+    def __init__(self) -> None:
+        self.values: deque[Any] = deque()
+
+    def step(self, value: Any) -> None:
+        """Take a row."""
+        self.values.append(value)
+
+    def inverse(self, _value: Any) -> None:
+        """A row leaves the window."""
+        self.values.popleft()
+
+    def value(self) -> Any:
+        """The first so far."""
+        return self.values[0] if self.values else None
+
+    final = value
+
+
+def _register_dialect(connection: apsw.Connection) -> None:
+    started_ms = time.time_ns() // 1_000_000
+    now = connection.execute("select strftime('%Y-%m-%dT%H:%M:%fZ', ? / 1000.0, 'unixepoch')", (started_ms,)).get
+    functions: dict[str, tuple[int, Callable[..., Any]]] = {
+        "now": (0, lambda: now),
+        "array_length": (1, lambda text: None if text is None else len(msgspec.json.decode(text))),
+    }
+    for name, (count, function) in functions.items():
+        connection.create_scalar_function(name, function, count, deterministic=True)
+    connection.create_window_function("first_value", _FirstValue, 1)
+
+
+def _attach_information_schema(connection: apsw.Connection) -> None:
+    """The catalog as tables, in the schema where tools look for it."""
+    connection.execute("attach ':memory:' as information_schema")
+    connection.execute(
+        "create table information_schema.tables (table_catalog, table_schema, table_name, table_type);"
+        "create table information_schema.columns "
+        "(table_catalog, table_schema, table_name, column_name, ordinal_position, is_nullable, data_type)"
+    )
+    connection.executemany(
+        "insert into information_schema.tables values ('restate', 'public', ?, ?)",
+        [(name, "VIEW" if name == "sys_invocation" else "BASE TABLE") for name in TABLES],
+    )
+    connection.executemany(
+        "insert into information_schema.columns values ('restate', 'public', ?, ?, ?, ?, ?)",
+        [
+            (table, name, position, "NO" if (table, name) == ("sys_invocation", "status") else "YES", type_.value)
+            for table, columns in TABLES.items()
+            for position, (name, type_) in enumerate(columns.items())
+        ],
+    )
