@@ -33,7 +33,7 @@ from rewake.core.effects import (
     ReplyStatus,
     StartAttempt,
 )
-from rewake.core.model import AttemptError, Deployment, ServiceSchema, Target
+from rewake.core.model import AttemptError, Deployment, ServiceSchema, Status, Target
 from rewake.core.registry import overridden
 from rewake.core.settings import Settings
 from rewake.core.state import State
@@ -48,7 +48,9 @@ from rewake.engine.results import decode_result, encode_body
 from rewake.engine.waiters import OnAccepted, Waiters
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import CANCEL_SIGNAL, SignalResult
+from rewake.store.query import QueryResult, needs_attempts, run_query
 from rewake.store.store import Store
+from rewake.store.views import AttemptRow, attempt_row
 
 PROBE_INTERVAL_S = 0.25
 RECOVERY_BATCH = 1_000
@@ -206,6 +208,11 @@ class Engine:
     def resolve(self, service: str, handler: str, key: str | None) -> Target | None:
         """The target of a call by the latest registration; None when unknown."""
         return calls.resolve(self._loop.state, service, handler, key)
+
+    def target_of(self, invocation_id: bytes) -> Target | None:
+        """What a known invocation called; None when it is unknown."""
+        known = self._loop.state.invocations.get(invocation_id) or self._store.reader.invocation(invocation_id)
+        return known.target if known else None
 
     # Invocations
 
@@ -496,6 +503,31 @@ class Engine:
             log.info("invocations_recovered", invocation_count=len(open_ids))
 
     # For operators
+
+    async def query(self, sql: str) -> QueryResult:
+        """The rows of one read-only SELECT over the sys_* tables, run beside the event loop.
+
+        Raises RewakeError RW5009 to RW5012. Sees what was accepted before the call.
+        """
+        await self._loop.flush()
+        attempts = self._attempt_rows() if needs_attempts(sql) else []
+        return await asyncio.to_thread(
+            run_query,
+            self.path,
+            sql,
+            deadline_s=self.options.query_deadline_ms / 1000,
+            rows_max=self.options.query_rows_max,
+            attempts=attempts,
+        )
+
+    def _attempt_rows(self) -> list[AttemptRow]:
+        deployments = self.deployments
+        rows = []
+        for item in self._loop.state.invocations.values():
+            if item.status is Status.INVOKED:
+                deployment = deployments.get(item.last_deployment_id or "")
+                rows.append(attempt_row(item, deployment.sdk_version if deployment else None))
+        return rows
 
     def stats(self) -> dict[str, int]:
         """Figures of this moment."""

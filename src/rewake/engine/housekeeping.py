@@ -51,12 +51,15 @@ class Housekeeping:
         self._next_at_ms: int | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._firing: asyncio.Task[None] | None = None
+        self._is_stopped = False
 
     def start(self) -> None:
         self.rearm()
         self._tasks = [self._loop.create_task(self._sweep_forever())]
 
     async def stop(self) -> None:
+        """Fire nothing from now on, whatever the last commits arm."""
+        self._is_stopped = True
         self._disarm()
         tasks = [*self._tasks, *([self._firing] if self._firing else [])]
         self._tasks = []
@@ -79,7 +82,7 @@ class Housekeeping:
 
     def _set_handle(self) -> None:
         self._disarm()
-        if self._next_at_ms is not None:
+        if self._next_at_ms is not None and not self._is_stopped:
             delay_s = max(self._next_at_ms - self._now_ms(), 0) / 1000
             self._handle = self._loop.call_later(min(delay_s, CLOCK_CHECK_S), self._on_wake)
 
