@@ -1,0 +1,106 @@
+"""What `rewake run` says once it is up: addresses, processes, and one curl line for each handler.
+
+The example bodies come from the handlers' JSON schemas, so that a line can be pasted and works.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+import click
+
+import rewake
+
+if TYPE_CHECKING:
+    from rewake.core.model import HandlerSchema, ServiceSchema
+
+LINES_MAX: Final = 20
+SCHEMA_DEPTH_MAX: Final = 4
+KEY_EXAMPLE: Final = "my-key"
+
+
+def announce(
+    *,
+    services: Mapping[str, ServiceSchema],
+    host: str,
+    ingress_port: int,
+    admin_port: int,
+    data: Path,
+    app: str | None,
+    worker_pids: Sequence[int],
+    stream: TextIO,
+) -> None:
+    """Print it."""
+    shown_host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    facts = [
+        ("ingress", f"http://{shown_host}:{ingress_port}"),
+        ("admin", f"http://{shown_host}:{admin_port}"),
+        ("data", str(data.resolve())),
+    ]
+    if app is not None:
+        processes = f"process {', '.join(map(str, worker_pids))}" if worker_pids else "in the engine's process"
+        facts.append(("handlers", f"{app}, {processes}"))
+    lines = [
+        f"rewake {rewake.__version__} is ready; Ctrl-C stops it",
+        *(f"  {name:<9} {value}" for name, value in facts),
+    ]
+    calls = list(curl_lines(services, f"{shown_host}:{ingress_port}"))
+    if calls:
+        lines += ["", "Call a handler:", *(f"  {line}" for line in calls[:LINES_MAX])]
+    if len(calls) > LINES_MAX:
+        lines.append(f"  and {len(calls) - LINES_MAX} more: rewake services list")
+    click.echo("\n".join(["", *lines, ""]), file=stream)
+
+
+def curl_lines(services: Mapping[str, ServiceSchema], address: str) -> Iterator[str]:
+    """One command for each public handler, in the order of names."""
+    for name, service in sorted(services.items()):
+        for handler in sorted(service.handlers.values(), key=lambda each: each.name):
+            if handler.options.public:
+                path = "/".join([name, *([KEY_EXAMPLE] if service.is_keyed else []), handler.name])
+                yield f"curl {address}/{path}{_body_flag(handler)}"
+
+
+def _body_flag(handler: HandlerSchema) -> str:
+    given = handler.manifest.get("input") or {}
+    schema = given.get("jsonSchema")
+    if schema is None and not given.get("contentType"):
+        return ""
+    return f" --json {shlex.quote(json.dumps(example_of(schema)))}"
+
+
+def example_of(schema: Any, definitions: dict[str, Any] | None = None, depth: int = 0) -> Any:
+    """A value that fits a JSON schema, near enough to be edited by hand."""
+    if not isinstance(schema, dict) or depth > SCHEMA_DEPTH_MAX:
+        return "text"
+    known = definitions or schema.get("$defs") or {}
+    if reference := schema.get("$ref"):
+        return example_of(known.get(str(reference).rpartition("/")[2]), known, depth + 1)
+    for field in ("default", "const"):
+        if field in schema:
+            return schema[field]
+    for field in ("examples", "enum"):
+        if schema.get(field):
+            return schema[field][0]
+    for field in ("anyOf", "oneOf", "allOf"):
+        if schema.get(field):
+            return example_of(schema[field][0], known, depth + 1)
+    return _example_of_type(schema, known, depth)
+
+
+def _example_of_type(schema: dict[str, Any], known: dict[str, Any], depth: int) -> Any:
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = kind[0]
+    if kind == "object" or "properties" in schema:
+        properties = schema.get("properties", {})
+        names = schema.get("required") or list(properties)
+        return {name: example_of(properties.get(name), known, depth + 1) for name in names}
+    if kind == "array":
+        return [example_of(schema.get("items"), known, depth + 1)]
+    simple: dict[Any, Any] = {"integer": 1, "number": 1.5, "boolean": True, "null": None}
+    return simple.get(kind, "text")

@@ -1,0 +1,89 @@
+"""Exit codes, and how an error ends the command: on stderr, in our form, with the code that fits.
+
+Every subcommand goes through `Group`, which is a click group that turns a RewakeError into its text and exit code.
+Usage errors are click's and end with 2. Data goes to stdout and is never mixed with this.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
+
+import click
+
+from rewake.errors import ErrorCode, RewakeError
+
+FAILED: Final = 1
+USAGE: Final = 2
+NOT_FOUND: Final = 3
+UNREACHABLE: Final = 4
+CONFLICT: Final = 5
+INTERRUPTED: Final = 130
+
+HELP: Final = """\b
+Exit codes:
+  0    done
+  1    failed; the error on stderr says why
+  2    wrong usage, or a setting that cannot be used
+  3    there is no such invocation, service, deployment, state or example
+  4    the admin API could not be reached
+  5    the invocation's status does not allow it
+  130  ended at once by a second Ctrl-C
+"""
+
+_BY_CODE: Final = {
+    ErrorCode.SETTING_UNKNOWN: USAGE,
+    ErrorCode.SETTING_INVALID: USAGE,
+    ErrorCode.EXAMPLE_UNKNOWN: NOT_FOUND,
+    ErrorCode.ADMIN_UNREACHABLE: UNREACHABLE,
+}
+
+_BY_HTTP_STATUS: Final = {404: NOT_FOUND, 409: CONFLICT, 425: CONFLICT}
+
+
+def exit_code_of(error: RewakeError) -> int:
+    """The exit code an error ends the command with."""
+    status = error.facts.get("http_status")
+    return _BY_HTTP_STATUS.get(status, FAILED) if status else _BY_CODE.get(error.code, FAILED)
+
+
+def show_error(error: RewakeError) -> None:
+    """Write an error to stderr, the user's own traceback first where there is one."""
+    traceback_text = getattr(error, "traceback_text", "")
+    if traceback_text:
+        sys.stderr.write(traceback_text)
+    click.echo(f"{error}\n        More: {error.docs}", err=True)
+
+
+def not_found(what: str, name: str, hint: str) -> RewakeError:
+    """The error for a thing the engine does not have; exit code 3."""
+    return RewakeError(ErrorCode.ADMIN_REFUSED, f"There is no {what} {name!r}.", hint, http_status=404)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """'Did you mean a or b?', or what there is when nothing is near."""
+    known = sorted(names)
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    return f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(known) or 'none'}."
+
+
+class Group(click.Group):
+    """A click group that ends with our errors and guesses misspelt subcommands."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; a RewakeError becomes text on stderr and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except RewakeError as error:
+            show_error(error)
+            ctx.exit(exit_code_of(error))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Click's, with a guess for a name that is not there."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command {args[0]!r}. {nearest(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)

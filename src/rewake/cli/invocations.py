@@ -1,0 +1,210 @@
+"""`rewake invocations`: list, show, and what an operator may do to them.
+
+Reading is SQL over the admin API, as the public tables have it; journal_view.py makes a journal readable. Changing is
+one PATCH for each id; the server decides whether the status allows it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+
+from rewake.cli.admin_client import AdminClient, admin_options, segment, sql_text
+from rewake.cli.exits import Group, not_found
+from rewake.cli.tables import print_facts, print_json, print_table, shortened
+from rewake.cli.times import at_ms, now_ms, time_and_age
+from rewake.errors import RewakeError
+
+STATUSES: Final = ("pending", "scheduled", "ready", "running", "backing-off", "suspended", "paused", "completed")
+FAILURE_CHARS_MAX: Final = 60
+ID_CHARS: Final = 38
+
+
+@click.group(cls=Group)
+def invocations() -> None:
+    """List, show, cancel, kill, purge, pause, resume, restart."""
+
+
+@invocations.command("list")
+@click.option("--service", multiple=True, metavar="NAME", help="Of this service; may be repeated.")
+@click.option("--status", multiple=True, type=click.Choice(STATUSES), help="In this status; may be repeated.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many, newest first.")
+@admin_options
+def list_invocations(
+    service: tuple[str, ...], status: tuple[str, ...], limit: int, admin: AdminClient, as_json: bool
+) -> None:
+    """List invocations, newest first."""
+    conditions = [
+        f"{column} in ({', '.join(sql_text(value) for value in values)})"
+        for column, values in (("target_service_name", service), ("status", status))
+        if values
+    ]
+    where = f" where {' and '.join(conditions)}" if conditions else ""
+    rows = admin.query(
+        "select id, target, status, created_at, modified_at, completed_at, completion_result, completion_failure, "
+        f"retry_count, last_failure from sys_invocation{where} order by created_at desc, id limit {limit}"
+    )
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        click.echo("No invocations match." if conditions else "No invocations yet.", err=True)
+    else:
+        print_table(("id", "target", "status", "created", "took", "about"), [_list_row(row) for row in rows])
+
+
+def _list_row(row: dict[str, Any]) -> tuple[Any, ...]:
+    from rewake.cli.durations import spoken_duration
+
+    created_ms, completed_ms = at_ms(row.get("created_at")), at_ms(row.get("completed_at"))
+    took = None if created_ms is None or completed_ms is None else spoken_duration(completed_ms - created_ms)
+    since = None if created_ms is None else f"{spoken_duration(max(now_ms() - created_ms, 0))} ago"
+    return row["id"], row["target"], row["status"], since, took, _about(row)
+
+
+def _about(row: dict[str, Any]) -> str:
+    """What an operator wants to know besides the status."""
+    if row["status"] == "completed":
+        return shortened(row.get("completion_failure", ""), FAILURE_CHARS_MAX) or "ok"
+    if failure := row.get("last_failure"):
+        return shortened(f"attempt {row.get('retry_count', '?')} failed: {failure}", FAILURE_CHARS_MAX)
+    return ""
+
+
+@invocations.command()
+@click.argument("invocation_id", metavar="ID")
+@admin_options
+def show(invocation_id: str, admin: AdminClient, as_json: bool) -> None:
+    """Show one invocation with its journal and its failures."""
+    from rewake.cli.journal_view import journal_lines
+
+    _check_id(invocation_id)
+    wanted = sql_text(invocation_id)
+    rows = admin.query(f"select * from sys_invocation where id = {wanted}")
+    if not rows:
+        raise not_found(
+            "invocation", invocation_id, "See `rewake invocations list`; what is past its retention is gone."
+        )
+    journal = admin.query(
+        f"select index, entry_type, name, entry_json, appended_at from sys_journal where id = {wanted} order by index"
+    )
+    events = admin.query(
+        "select after_journal_entry_index, appended_at, event_type, event_json from sys_journal_events "
+        f"where id = {wanted} order by appended_at"
+    )
+    if as_json:
+        print_json(rows[0] | {"journal": journal, "events": events})
+        return
+    _show_facts(rows[0])
+    click.echo("\n" + "\n".join(journal_lines(journal, events)))
+
+
+def _show_facts(row: dict[str, Any]) -> None:
+    called_by = row.get("invoked_by_target") or row.get("invoked_by")
+    if caller_id := row.get("invoked_by_id"):
+        called_by = f"{called_by} ({caller_id})"
+    last_failure = None if row["status"] == "completed" else row.get("last_failure")
+    click.echo(f"{row['target']}  {row['status']}\n")
+    print_facts(
+        (
+            ("id", row["id"]),
+            ("called by", called_by),
+            ("idempotency key", row.get("idempotency_key")),
+            ("restarted from", row.get("restarted_from")),
+            ("created", time_and_age(row.get("created_at"))),
+            ("due", time_and_age(row.get("scheduled_start_at")) if row["status"] == "scheduled" else None),
+            ("started", time_and_age(row.get("running_at"))),
+            ("completed", time_and_age(row.get("completed_at"))),
+            ("result", row.get("completion_failure") or row.get("completion_result")),
+            ("deployment", row.get("pinned_deployment_id")),
+            ("attempts", row.get("retry_count")),
+            ("next attempt", time_and_age(row.get("next_retry_at"))),
+            ("waits for", row.get("suspended_waiting_future_json")),
+            ("last failure", last_failure),
+        ),
+        indent="  ",
+    )
+
+
+def _operation(name: str, path: str, done: str, text: str) -> Any:
+    """A subcommand that asks for `path` of each id and says what became of it."""
+
+    @invocations.command(name, help=text)
+    @click.argument("ids", metavar="ID...", nargs=-1, required=True)
+    @admin_options
+    def operate(ids: tuple[str, ...], admin: AdminClient, as_json: bool) -> None:
+        _operate(admin, ids, path, done, as_json)
+
+    return operate
+
+
+def _operate(
+    admin: AdminClient, ids: tuple[str, ...], path: str, done: str, as_json: bool, **parameters: str | None
+) -> None:
+    """Ask for every id; say which went through, and fail at the end with the first that did not."""
+    answers: list[dict[str, Any]] = []
+    first_error: RewakeError | None = None
+    for invocation_id in ids:
+        try:
+            _check_id(invocation_id)
+            answer = admin.ask("PATCH", f"/invocations/{segment(invocation_id)}/{path}", **parameters)
+        except RewakeError as error:
+            answers.append({"id": invocation_id, "error": error.message})
+            if first_error is not None:
+                click.echo(str(error), err=True)
+            first_error = first_error or error
+        else:
+            answers.append({"id": invocation_id, "done": done} | (answer or {}))
+    if as_json:
+        print_json(answers)
+    else:
+        for each in answers:
+            if "done" in each:
+                click.echo(each.get("new_invocation_id") or f"{each['id']} {each['done']}")
+    if first_error is not None:
+        raise first_error
+
+
+def _check_id(invocation_id: str) -> None:
+    """Refuse what cannot be an id here, where the likely mistake can be named."""
+    if len(invocation_id) != ID_CHARS or not invocation_id.startswith("inv_1"):
+        hint = f"An id is {ID_CHARS} characters and starts with inv_1; see `rewake invocations list`."
+        raise not_found("invocation", invocation_id, hint)
+
+
+_operation("cancel", "cancel", "is being cancelled", "Ask the handler to stop; it may clean up first.")
+_operation("kill", "kill", "killed", "End it and everything it called, without asking the handlers.")
+_operation("pause", "pause", "is being paused", "Start no more attempts until it is resumed.")
+
+
+@invocations.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--journal", is_flag=True, help="Only the journal; keep the result.")
+@admin_options
+def purge(ids: tuple[str, ...], journal: bool, admin: AdminClient, as_json: bool) -> None:
+    """Forget completed invocations: result, journal, and the state of a workflow."""
+    _operate(admin, ids, "purge-journal" if journal else "purge", "purged", as_json)
+
+
+@invocations.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--deployment", metavar="latest|keep|ID", help="Move it to this deployment.")
+@admin_options
+def resume(ids: tuple[str, ...], deployment: str | None, admin: AdminClient, as_json: bool) -> None:
+    """Go on now, instead of waiting for the next attempt or in a pause."""
+    _operate(admin, ids, "resume", "resumed", as_json, deployment=deployment)
+
+
+@invocations.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option(
+    "--from", "from_index", metavar="INDEX", type=click.IntRange(0), help="Keep journal entries up to this one."
+)
+@click.option("--deployment", metavar="latest|keep|ID", help="Run on this deployment.")
+@admin_options
+def restart(
+    ids: tuple[str, ...], from_index: int | None, deployment: str | None, admin: AdminClient, as_json: bool
+) -> None:
+    """Run completed invocations again with the same input; prints the new ids."""
+    start = None if from_index is None else str(from_index)
+    _operate(admin, ids, "restart-as-new", "restarted", as_json, deployment=deployment, **{"from": start})

@@ -1,0 +1,72 @@
+"""Log lines of `rewake run` and `rewake server`: events as facts, one line each, on stderr.
+
+text: `15:50:01.123 warning worker_exited pid=4711 reason='os_signal SIGKILL'`.   json: one object a line.
+structlog is imported here, so nothing but serving.py may import this module.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import EventDict
+
+from rewake.cli.times import now_ms
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+FORMATS: Final = ("text", "json")
+
+_COLORS: Final = {"warning": "\033[33m", "error": "\033[31m", "critical": "\033[31m"}
+_PLAIN: Final = "\033[0m"
+
+
+def configure_logging(level: str, log_format: str, stream: TextIO | None = None) -> None:
+    """Send all events of at least `level` to stderr."""
+    stream = stream or sys.stderr
+    text = TextLines(is_colored=stream.isatty() and not os.environ.get("NO_COLOR"))
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            json_line if log_format == "json" else text,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+
+
+class TextLines:
+    """Renders an event as a line for people."""
+
+    def __init__(self, *, is_colored: bool) -> None:
+        self._is_colored = is_colored
+
+    def __call__(self, _logger: Any, _method: str, event: EventDict) -> str:
+        """The line of one event."""
+        level, name = str(event.pop("level")), str(event.pop("event"))
+        exception = event.pop("exception", None)
+        facts = " ".join(f"{key}={_fact(value)}" for key, value in event.items() if value is not None)
+        moment_ms = now_ms()
+        moment = datetime.fromtimestamp(moment_ms / 1_000, tz=UTC).astimezone()
+        line = f"{moment:%H:%M:%S}.{moment_ms % 1_000:03d} {level:<7} {name}"
+        if self._is_colored and level in _COLORS:
+            line = f"{_COLORS[level]}{line}{_PLAIN}"
+        return "\n".join(part for part in (f"{line} {facts}".rstrip(), exception) if part)
+
+
+def json_line(_logger: Any, _method: str, event: EventDict) -> str:
+    """One event as one line of JSON, `at_ms`, `level` and `event` first."""
+    import msgspec
+
+    ordered = {"at_ms": now_ms(), "level": event.pop("level"), "event": event.pop("event"), **event}
+    return msgspec.json.encode(ordered, enc_hook=str).decode()
+
+
+def _fact(value: Any) -> str:
+    text = str(value)
+    return repr(text) if not text or any(character in text for character in " \n\t'\"=") else text

@@ -1,0 +1,25 @@
+"""`rewake`: the command with its subcommands."""
+
+from __future__ import annotations
+
+import click
+
+import rewake
+from rewake.cli import exits
+from rewake.cli.demo import demo
+from rewake.cli.example import example
+from rewake.cli.invocations import invocations
+from rewake.cli.registry import deployments, services
+from rewake.cli.run import run, server
+from rewake.cli.sql import sql
+from rewake.cli.state import state
+
+
+@click.group(cls=exits.Group, epilog=exits.HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(rewake.__version__, message="rewake %(version)s")
+def main() -> None:
+    """Run multi-agent systems that survive crashes."""
+
+
+for subcommand in (run, server, demo, example, invocations, services, deployments, state, sql):
+    main.add_command(subcommand)

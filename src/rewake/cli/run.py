@@ -1,0 +1,89 @@
+"""`rewake run` and `rewake server`: their options. What they do is in serving.py, imported when they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rewake.cli.durations import Duration
+from rewake.cli.settings import config_option, setting
+
+DATA_DEFAULT = ".rewake"
+PORT = click.IntRange(0, 65_535)
+
+_ENGINE_SETTINGS = (
+    config_option,
+    setting("host", default="127.0.0.1", help="Address to listen on."),
+    setting("ingress-port", default=8080, type=PORT, help="Port that callers use; 0 picks a free one."),
+    setting("admin-port", default=9070, type=PORT, help="Port of the admin API; 0 picks a free one."),
+    setting("data", default=DATA_DEFAULT, type=click.Path(file_okay=False), help="Folder of the database."),
+    setting("cleanup-interval", default="1h", type=Duration(), help="Time between retention sweeps."),
+    setting("concurrency", default=1_000, type=click.IntRange(1), help="Attempts that run at once."),
+    setting(
+        "inactivity-timeout", default="1m", type=Duration(), help="Default time until a waiting handler is suspended."
+    ),
+    setting(
+        "abort-timeout", default="10m", type=Duration(), help="Default time until one that cannot suspend is cut off."
+    ),
+    setting("idempotency-retention", default="1d", type=Duration(), help="Default time a result is kept."),
+    setting("journal-retention", default="1d", type=Duration(), help="Default time a journal is kept."),
+    setting("workflow-retention", default="1d", type=Duration(), help="Default time a finished workflow is kept."),
+    setting("query-deadline", default="10s", type=Duration(), help="Time a SQL query may take."),
+    setting("stop-grace", default="5s", type=Duration(), help="Time open calls get when stopping."),
+    setting("log-level", default="info", type=click.Choice(("debug", "info", "warning", "error")), help="Least level."),
+    setting("log-format", default="text", type=click.Choice(("text", "json")), help="Form of the log lines."),
+)
+
+_HANDLER_SETTINGS = (
+    setting("workers", default=1, type=click.IntRange(1, 256), help="Processes that run handlers."),
+    setting("reload", is_flag=True, help="Replace the workers when a Python file changes."),
+    setting(
+        "in-process", is_flag=True, help="Run handlers in the engine's process: quick, but one that blocks stops all."
+    ),
+)
+
+_Function = Callable[..., Any]
+
+
+def _with(settings: tuple[Callable[[_Function], _Function], ...]) -> Callable[[_Function], _Function]:
+    def decorate(function: _Function) -> _Function:
+        for decorator in reversed(settings):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+@click.command()
+@click.argument("app", metavar="FILE.py|MODULE:APP")
+@_with(_ENGINE_SETTINGS)
+@_with(_HANDLER_SETTINGS)
+def run(app: str, **options: Any) -> None:
+    """Run the engine and the handlers of an app.
+
+    Handlers run in worker processes, restarted when they die. Each option is also an environment variable and a key of
+    rewake.toml; a flag beats the variable, which beats the file. Ctrl-C stops gracefully, a second one at once.
+    """
+    _serve(app, **options)
+
+
+@click.command()
+@_with(_ENGINE_SETTINGS)
+def server(**options: Any) -> None:
+    """Run the engine alone; services are registered over the admin API.
+
+    Options as those of `rewake run`.
+    """
+    _serve(None, workers=0, reload=False, in_process=False, **options)
+
+
+def _serve(app: str | None, **options: Any) -> None:
+    from rewake.cli.serving import ServeOptions, serve
+
+    options["data"] = Path(options["data"])
+    if options["in_process"] and options["reload"]:
+        raise click.UsageError("--reload needs worker processes; leave out --in-process.")
+    serve(ServeOptions(app=app, **options))

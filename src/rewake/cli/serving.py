@@ -1,0 +1,234 @@
+"""What `rewake run` and `rewake server` do: worker, engine and server up, a word on how to call, and down again.
+
+The workers are spawned before the server is imported, because importing an app takes longest. A crash of a worker is
+worker_pool.py's to mend and does not show here. Called by run.py only; imports everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from rewake.cli.announce import announce
+from rewake.cli.exits import INTERRUPTED
+from rewake.cli.logs import configure_logging
+from rewake.errors import RewakeError
+
+if TYPE_CHECKING:
+    from rewake.deployments.worker_pool import WorkerPool
+    from rewake.engine import Engine, EngineOptions
+
+GITIGNORE: Final = "*\n"
+
+log = structlog.get_logger("rewake.cli")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """The settings of run.py; durations in milliseconds as they come from click, without the unit in the name."""
+
+    app: str | None
+    host: str
+    ingress_port: int
+    admin_port: int
+    data: Path
+    cleanup_interval: int
+    concurrency: int
+    inactivity_timeout: int
+    abort_timeout: int
+    idempotency_retention: int
+    journal_retention: int
+    workflow_retention: int
+    query_deadline: int
+    stop_grace: int
+    log_level: str
+    log_format: str
+    workers: int
+    reload: bool
+    in_process: bool
+
+
+def serve(options: ServeOptions) -> None:
+    """Serve until told to stop. Raises RewakeError when it cannot start."""
+    configure_logging(options.log_level, options.log_format)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(options))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(options: ServeOptions) -> None:
+    with _asked_to_stop() as stop:
+        async with contextlib.AsyncExitStack() as stack:
+            serving = asyncio.ensure_future(_start(options, stack))
+            stopping = asyncio.ensure_future(stop.wait())
+            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                serving.result()
+                await stopping
+                log.info("stopping", grace_ms=options.stop_grace)
+            else:
+                serving.cancel()
+                await asyncio.gather(serving, return_exceptions=True)
+        log.info("stopped")
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[asyncio.Event]:
+    """An event that SIGINT and SIGTERM set. The second one ends the process where it stands."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)
+        stop.set()
+
+    for os_signal in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(os_signal, on_signal)
+    yield stop
+
+
+async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> None:
+    """Bring everything up; `stack` takes it down in reverse order."""
+    from rewake.engine import Engine
+    from rewake.engine.workers import add_workers
+
+    _make_folder(options.data)
+    app = _load(options)
+    engine = Engine(options.data, app, options=_engine_options(options))
+    await engine.start()
+    stack.push_async_callback(engine.stop)
+    pids = _Pids()
+    workers: asyncio.Future[WorkerPool] | None = None
+    if options.app is not None and not options.in_process:
+        starting = add_workers(
+            engine, options.app, workers=options.workers, on_ready=pids.on_ready, on_exit=pids.on_exit
+        )
+        workers = asyncio.ensure_future(starting)
+        stack.push_async_callback(_cancelled, workers)
+        await asyncio.sleep(0)  # The children are spawned now, and import the app while we import the rest.
+
+    from rewake.server import Server
+
+    server = Server(engine, options.host, options.ingress_port, options.admin_port)
+    pool = await workers if workers is not None else None
+    if app is None:  # With an app of its own the engine drives on by itself.
+        engine.drive()
+    await server.start()
+    stack.push_async_callback(_drain, server, engine, options.stop_grace / 1_000)
+    if pool is not None and options.reload:
+        watching = asyncio.ensure_future(_watch(pool, str(options.app)))
+        stack.push_async_callback(_cancelled, watching)
+    log.info(
+        "ready",
+        pid=os.getpid(),
+        ingress_port=server.ingress_port,
+        admin_port=server.admin_port,
+        worker_pids=list(pids.alive),
+    )
+    if options.log_format == "text":
+        announce(
+            services=engine.services,
+            host=options.host,
+            ingress_port=server.ingress_port,
+            admin_port=server.admin_port,
+            data=options.data,
+            app=options.app,
+            worker_pids=list(pids.alive),
+            stream=sys.stderr,
+        )
+
+
+def _make_folder(data: Path) -> None:
+    """The data folder, which keeps itself out of version control. What goes wrong is the store's to report."""
+    if not data.exists():
+        with contextlib.suppress(OSError):
+            data.mkdir(parents=True)
+            (data / ".gitignore").write_text(GITIGNORE)
+
+
+def _load(options: ServeOptions) -> Any:
+    """The app object, when it is to run in this process."""
+    if options.app is None or not options.in_process:
+        return None
+    from rewake.deployments.app_loader import load_app
+
+    return load_app(options.app)
+
+
+def _engine_options(options: ServeOptions) -> EngineOptions:
+    from rewake.core.model import HandlerOptions
+    from rewake.engine import EngineOptions
+
+    return EngineOptions(
+        concurrency_max=options.concurrency,
+        cleanup_interval_ms=options.cleanup_interval,
+        query_deadline_ms=options.query_deadline,
+        defaults=HandlerOptions(
+            inactivity_timeout_ms=options.inactivity_timeout,
+            abort_timeout_ms=options.abort_timeout,
+            journal_retention_ms=options.journal_retention,
+            idempotency_retention_ms=options.idempotency_retention,
+            workflow_retention_ms=options.workflow_retention,
+        ),
+    )
+
+
+async def _drain(server: Any, engine: Engine, grace_s: float) -> None:
+    """Accept nothing more, and give what is open time to end."""
+    await server.stop(grace_s)
+    await engine.drain(grace_s)
+
+
+async def _cancelled(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+class _Pids:
+    """The worker processes that are ready, for the word at the start."""
+
+    def __init__(self) -> None:
+        self.alive: list[int] = []
+
+    def on_ready(self, pid: int, _discovery_changed: bool) -> None:
+        self.alive.append(pid)
+
+    def on_exit(self, pid: int, _returncode: int) -> None:
+        if pid in self.alive:
+            self.alive.remove(pid)
+
+
+async def _watch(pool: WorkerPool, app: str) -> None:
+    """Reload whenever a Python file beside the app changes, until cancelled."""
+    from rewake.deployments.watch import watch_for_changes
+
+    async def reload(changed: set[Path]) -> None:
+        log.info("files_changed", files=",".join(sorted(path.name for path in changed)))
+        try:
+            await pool.reload()
+        except RewakeError as error:
+            log.error("reload_failed", code=error.code.value, reason=error.message, serving="the code from before")
+
+    await watch_for_changes([_watched_folder(app)], reload)
+
+
+def _watched_folder(app: str) -> Path:
+    path, dot, _ = app.partition(".py")
+    return Path(path + dot).resolve().parent if dot else Path.cwd()

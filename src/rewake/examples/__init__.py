@@ -1,0 +1,36 @@
+"""The tour: one small app per agent framework, each a folder with its README, ready to be copied and run.
+
+`rewake example NAME` copies a folder. The files in it import each other by their plain names, as a user's would,
+so they are no modules of this package. Nothing of the engine imports this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = ["EXAMPLES", "Example"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One app of the tour. extra: what to install for it, as in `rewake[extra]`."""
+
+    name: str
+    title: str
+    extra: str
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return Path(__file__).parent / self.name
+
+
+EXAMPLES: Final = (
+    Example("claim_handoffs", "claim router with handoffs (OpenAI Agents SDK)", "openai"),
+    Example("claim_subagents", "claim router with sub-agents (Google ADK)", "adk"),
+    Example("claim_tools", "claim router with agents as tools (Pydantic AI)", "pydantic"),
+    Example("support_router", "support router with the plain SDK", "openai"),
+    Example("remote_specialists", "specialists as services of their own, one trace over all", "openai"),
+)
