@@ -97,7 +97,7 @@ class CommitLoop:
         self._after_commit()
 
     def _after_commit(self) -> None:
-        if self._halted is None and self.state.has_work:
+        if self._halted is None and (self.state.has_work or self._flushing):
             self._schedule()
 
     def _schedule(self) -> None:
@@ -110,6 +110,8 @@ class CommitLoop:
 
         Raises what made the engine lose that work, if it was lost.
         """
+        if self._halted is not None:
+            raise self._halted
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._flushing.append((self.state.batch.sequence, waiter))
         self._schedule()
@@ -125,6 +127,7 @@ class CommitLoop:
     def halt(self, error: RewakeError) -> None:
         """Refuse commands from now on, with this error."""
         self._halted = error
+        self._fail_flushing(error)
 
     @property
     def is_halted(self) -> bool:
@@ -138,8 +141,11 @@ class CommitLoop:
         self._is_scheduled = False
 
     def _lose(self, error: BaseException, command: Command | None) -> None:
-        for _, waiter in self._flushing:
+        self._fail_flushing(error)
+        self._on_lost(error, command)
+
+    def _fail_flushing(self, error: BaseException) -> None:
+        flushing, self._flushing = self._flushing, []
+        for _, waiter in flushing:
             if not waiter.done():
                 waiter.set_exception(error)
-        self._flushing.clear()
-        self._on_lost(error, command)
