@@ -28,7 +28,9 @@ _UNIT_NAMES: Final = {
     Decimal("0.000001"): "ns nsec nsecs nano nanos nanosecond nanoseconds",
 }
 _UNITS: Final = {name: size_ms for size_ms, names in _UNIT_NAMES.items() for name in names.split()}
-_UNFIXED_UNITS: Final = frozenset("y yr yrs year years mo mos month months w wk wks week weeks".split())
+_UNFIXED_UNITS: Final = frozenset(
+    ["y", "yr", "yrs", "year", "years", "mo", "mos", "month", "months", "w", "wk", "wks", "week", "weeks"]
+)
 
 _PART: Final = re.compile(r"\s*(\d+(?:[.,]\d+)?)\s*([^\W\d_]+)\s*,?")
 _CLOCK: Final = re.compile(r"(\d+):([0-5]\d):([0-5]\d)(?:[.,](\d{1,9}))?")

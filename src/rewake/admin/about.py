@@ -1,0 +1,74 @@
+"""What the engine says of itself: health, version, cluster; and the lists that are always empty here.
+
+`version` is that of the public server whose API this is, as clients choose their requests by it; ours is beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from rewake import __version__
+from rewake.admin.refusals import Refused, unsupported
+from rewake.admin.requests import json_response
+from rewake.errors import ErrorCode
+
+PUBLIC_VERSION: Final = "1.7.12"
+API_VERSION_MIN: Final = 2
+API_VERSION_MAX: Final = 4
+FEATURES: Final = ("vqueues", "protocol_v7", "scoped_virtual_objects", "kafka_scope")
+
+_NO_KAFKA: Final = "Kafka subscriptions are not supported."
+
+
+class About:
+    """Endpoints that need no engine."""
+
+    def __init__(self, ingress_url: str) -> None:
+        self._ingress_url = ingress_url
+
+    async def health(self, request: Request) -> Response:
+        """200 while the port is open."""
+        return Response()
+
+    async def version(self, request: Request) -> Response:
+        """Versions of the API and the engine, and where the ingress is."""
+        return json_response(
+            {
+                "version": PUBLIC_VERSION,
+                "min_admin_api_version": API_VERSION_MIN,
+                "max_admin_api_version": API_VERSION_MAX,
+                "ingress_endpoint": self._ingress_url,
+                "features": dict.fromkeys(FEATURES, False),
+                "rewake_version": __version__,
+            }
+        )
+
+    async def cluster_health(self, request: Request) -> Response:
+        """A cluster of one."""
+        return json_response({"cluster_name": "localcluster", "metadata_cluster_health": {"members": [1]}})
+
+    async def subscriptions(self, request: Request) -> Response:
+        """No subscriptions."""
+        return json_response({"subscriptions": []})
+
+    async def subscription(self, request: Request) -> Response:
+        """No subscription has any id."""
+        name = request.path_params["subscription"]
+        message = f"The requested subscription '{name}' does not exist"
+        raise Refused(404, ErrorCode.RESOURCE_NOT_FOUND, message, _NO_KAFKA)
+
+    async def kafka_clusters(self, request: Request) -> Response:
+        """No Kafka clusters."""
+        return json_response({"clusters": []})
+
+    async def kafka_cluster(self, request: Request) -> Response:
+        """No Kafka cluster has any name."""
+        message = f"The requested Kafka cluster '{request.path_params['name']}' does not exist"
+        raise Refused(404, ErrorCode.RESOURCE_NOT_FOUND, message, _NO_KAFKA)
+
+    async def no_kafka(self, request: Request) -> Response:
+        """Nothing can be subscribed to."""
+        raise unsupported(_NO_KAFKA, "Send the messages to the ingress instead.")

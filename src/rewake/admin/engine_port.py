@@ -1,0 +1,49 @@
+"""What the admin API needs of the engine. rewake.engine.Engine has it all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from rewake.core.effects import Reply, ReplyStatus
+from rewake.core.model import Deployment, ServiceSchema
+from rewake.core.settings import Settings
+from rewake.store.query import QueryResult
+
+
+class EnginePort(Protocol):
+    """The operations an operator has."""
+
+    settings: Settings
+
+    @property
+    def services(self) -> Mapping[str, ServiceSchema]: ...
+
+    @property
+    def deployments(self) -> Mapping[str, Deployment]: ...
+
+    async def cancel(self, invocation_id: bytes) -> ReplyStatus: ...
+
+    async def kill(self, invocation_id: bytes) -> ReplyStatus: ...
+
+    async def pause(self, invocation_id: bytes) -> ReplyStatus: ...
+
+    async def purge(self, invocation_id: bytes) -> ReplyStatus: ...
+
+    async def purge_journal(self, invocation_id: bytes) -> ReplyStatus: ...
+
+    async def resume(self, invocation_id: bytes, deployment: str | None = None) -> ReplyStatus: ...
+
+    async def restart_as_new(
+        self, invocation_id: bytes, *, from_index: int = 0, deployment: str = "latest"
+    ) -> Reply: ...
+
+    async def mutate_state(
+        self, service: str, key: str, new_state: dict[bytes, bytes], expected_version: str | None = None
+    ) -> None: ...
+
+    async def update_service(self, name: str, **overrides: Any) -> ServiceSchema: ...
+
+    async def remove_deployment(self, deployment_id: str) -> bool: ...
+
+    async def query(self, sql: str) -> QueryResult: ...

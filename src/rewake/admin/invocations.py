@@ -1,0 +1,266 @@
+"""Operations on invocations: cancel, kill, pause, resume, restart, purge, one by one or many (http-api.md 2.4).
+
+Reading invocations is done by SQL. What an operation answers in which status of the invocation is a table here; the
+statuses themselves are the core's (ReplyStatus).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from rewake.admin.engine_port import EnginePort
+from rewake.admin.refusals import Refused, Undecodable
+from rewake.admin.requests import (
+    deployment_choice,
+    index_parameter,
+    invocation_id_of,
+    json_response,
+    read_json,
+)
+from rewake.core.effects import Reply, ReplyStatus
+from rewake.core.ids import InvalidId, invocation_id_from_str, invocation_id_to_str
+from rewake.errors import ErrorCode
+
+BATCH_SIZE_MAX: Final = 1000
+DELETE_MODES: Final = ("Cancel", "cancel", "Kill", "kill", "Purge", "purge")
+
+_ACCEPTED: Final = {ReplyStatus.ACCEPTED: 202, ReplyStatus.DONE: 200}
+
+Outcome = ReplyStatus | Reply
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """One way an operation is refused. message: with the id; batch: the short text of batch operations."""
+
+    status: int
+    message: str
+    batch: str
+    hint: str = ""
+
+
+_NOT_FOUND: Final = Refusal(
+    404,
+    "The requested invocation '{id}' does not exist",
+    "Invocation '{id}' not found",
+    "It may have been forgotten: completed invocations are kept for the handler's retention.",
+)
+_COMPLETED: Final = Refusal(
+    409, "The invocation '{id}' was already completed.", "Invocation '{id}' was already completed"
+)
+_NOT_COMPLETED: Final = Refusal(
+    409,
+    "The invocation '{id}' is not yet completed.",
+    "Invocation '{id}' is not yet completed",
+    "Cancel or kill it first.",
+)
+_CANNOT_PAUSE: Final = Refusal(
+    409,
+    "The invocation '{id}' is not running, cannot be paused.",
+    "Invocation '{id}' is not running, cannot be paused",
+)
+
+_TERMINATE: Final = {ReplyStatus.NOT_FOUND: _NOT_FOUND, ReplyStatus.ALREADY_COMPLETED: _COMPLETED}
+_PURGE: Final = {ReplyStatus.NOT_FOUND: _NOT_FOUND, ReplyStatus.NOT_COMPLETED: _NOT_COMPLETED}
+_PAUSE: Final = {
+    ReplyStatus.NOT_FOUND: _NOT_FOUND,
+    ReplyStatus.ALREADY_COMPLETED: _CANNOT_PAUSE,
+    ReplyStatus.NOT_RUNNING: _CANNOT_PAUSE,
+}
+_PINNED: Final = Refusal(
+    409,
+    "The invocation '{id}' is still running or the deployment id is not pinned yet, deployment id cannot be changed.",
+    "Invocation '{id}' is still running or its deployment is not pinned yet, deployment id cannot be changed",
+    "Pause it first.",
+)
+_RESUME: Final = {
+    ReplyStatus.NOT_FOUND: _NOT_FOUND,
+    ReplyStatus.ALREADY_COMPLETED: Refusal(
+        409,
+        "The invocation '{id}' is completed, cannot be resumed.",
+        "Invocation '{id}' is completed, cannot be resumed",
+        "Restart it as a new one instead.",
+    ),
+    ReplyStatus.NOT_STARTED: Refusal(
+        425,
+        "The invocation '{id}' is either inboxed or scheduled, cannot be resumed.",
+        "Invocation '{id}' is either inboxed or scheduled, cannot be resumed",
+    ),
+    ReplyStatus.NOT_PINNED: _PINNED,
+    ReplyStatus.DEPLOYMENT_NOT_FOUND: Refusal(
+        400,
+        "The given deployment was not found when trying to resume the invocation '{id}'.",
+        "The deployment to resume invocation '{id}' on was not found",
+        "GET /deployments lists them; it must serve the same handler.",
+    ),
+}
+_RESTART: Final = {
+    ReplyStatus.NOT_FOUND: _NOT_FOUND,
+    ReplyStatus.IN_PROGRESS: Refusal(
+        409, "The invocation '{id}' is still running.", "Invocation '{id}' is still running", "Cancel or kill it first."
+    ),
+    ReplyStatus.NOT_STARTED: Refusal(
+        425,
+        "The invocation '{id}' cannot be restarted because it's not running yet.",
+        "Invocation '{id}' cannot be restarted because it's not running yet",
+    ),
+    ReplyStatus.INPUT_GONE: Refusal(
+        410,
+        "The invocation '{id}' cannot be restarted because the input is not available."
+        " This indicates that the journal was already purged, or not retained at all.",
+        "Invocation '{id}' cannot be restarted because the input is not available",
+        "Keep journals longer: journal_retention of the service.",
+    ),
+    ReplyStatus.UNSUPPORTED: Refusal(
+        422,
+        "Restarting the invocation '{id}' is not supported. Workflow runs happen once for each key.",
+        "Restarting invocation '{id}' is not supported",
+        "Purge the run, then submit the workflow again.",
+    ),
+    ReplyStatus.INCOMPLETE_PREFIX: Refusal(
+        400,
+        "The prefix of the journal '{id}' up to 'from' (included)"
+        " contains some Commands without respective Completions.",
+        "The journal prefix of invocation '{id}' contains commands without completions",
+        "Choose an earlier entry, or 0 to keep only the input.",
+    ),
+    ReplyStatus.DEPLOYMENT_NOT_FOUND: Refusal(
+        400,
+        "The given deployment was not found when trying to restart as new the invocation '{id}'.",
+        "The deployment to restart invocation '{id}' on was not found",
+        "GET /deployments lists them; it must serve the same handler.",
+    ),
+}
+REFUSALS: Final[dict[str, dict[ReplyStatus, Refusal]]] = {
+    "cancel": _TERMINATE,
+    "kill": _TERMINATE,
+    "pause": _PAUSE,
+    "resume": _RESUME,
+    "purge": _PURGE,
+    "purge-journal": _PURGE,
+    "restart-as-new": _RESTART,
+}
+"""Operation -> how each of its unhappy outcomes is answered."""
+
+
+class Batch(msgspec.Struct):
+    """Body of a batch operation. deployment: for resume and restart-as-new."""
+
+    invocation_ids: list[str]
+    deployment: str | None = None
+
+
+class Invocations:
+    """Endpoints under /invocations and /internal/invocations_batch_operations."""
+
+    def __init__(self, engine: EnginePort) -> None:
+        self._engine = engine
+
+    def operation(self, name: str) -> Callable[[Request], Awaitable[Response]]:
+        """The endpoint of one operation on one invocation."""
+
+        async def operate(request: Request) -> Response:
+            invocation_id = invocation_id_of(request)
+            default = "keep" if name == "resume" else "latest"
+            asked = request.query_params.get("deployment")
+            deployment = deployment_choice(asked, default, "query parameter 'deployment'")
+            from_index = index_parameter(request, "from") if name == "restart-as-new" else 0
+            outcome = await self._operate(name, invocation_id, deployment, from_index)
+            return _answer(name, invocation_id, outcome)
+
+        operate.__doc__ = f"{name.capitalize()} an invocation."
+        return operate
+
+    async def delete(self, request: Request) -> Response:
+        """Deprecated: cancel, kill or purge, whether the invocation exists or not."""
+        mode = request.query_params.get("mode", "cancel")
+        if mode not in DELETE_MODES:
+            expected = ", ".join(f"`{each}`" for each in DELETE_MODES)
+            reason = f"unknown variant `{mode}`, expected one of {expected}"
+            raise Undecodable(400, f"Failed to deserialize query string: mode: {reason}")
+        await self._operate(mode.lower(), invocation_id_of(request), "keep", 0)
+        return Response(status_code=202)
+
+    async def batch(self, request: Request) -> Response:
+        """One operation on up to 1000 invocations; each succeeds or fails by itself."""
+        name = request.path_params["operation"]
+        if name not in REFUSALS:
+            return Response(status_code=404)
+        batch = await read_json(request, Batch)
+        invocation_ids = _batch_ids(batch)
+        default = "keep" if name == "resume" else "latest"
+        deployment = deployment_choice(batch.deployment, default, "request field 'deployment'")
+        succeeded: list[Any] = []
+        failed: list[dict[str, str]] = []
+        for text, invocation_id in invocation_ids.items():
+            outcome = await self._operate(name, invocation_id, deployment, 0)
+            refusal = REFUSALS[name].get(_status_of(outcome))
+            if refusal is not None:
+                failed.append({"invocation_id": text, "error": refusal.batch.format(id=text)})
+            elif isinstance(outcome, Reply):
+                succeeded.append({"old_invocation_id": text, "new_invocation_id": _new_id(outcome)})
+            else:
+                succeeded.append(text)
+        return json_response({"succeeded": succeeded, "failed": failed})
+
+    async def _operate(self, name: str, invocation_id: bytes, deployment: str, from_index: int) -> Outcome:
+        engine = self._engine
+        match name:
+            case "cancel":
+                return await engine.cancel(invocation_id)
+            case "kill":
+                return await engine.kill(invocation_id)
+            case "pause":
+                return await engine.pause(invocation_id)
+            case "purge":
+                return await engine.purge(invocation_id)
+            case "purge-journal":
+                return await engine.purge_journal(invocation_id)
+            case "resume":
+                return await engine.resume(invocation_id, None if deployment == "keep" else deployment)
+            case _:
+                return await engine.restart_as_new(invocation_id, from_index=from_index, deployment=deployment)
+
+
+def _answer(name: str, invocation_id: bytes, outcome: Outcome) -> Response:
+    status = _status_of(outcome)
+    refusal = REFUSALS[name].get(status)
+    if refusal is not None:
+        code = ErrorCode.INVOCATION_NOT_FOUND if refusal is _NOT_FOUND else ErrorCode.OPERATION_CONFLICT
+        raise Refused(
+            refusal.status, code, refusal.message.format(id=invocation_id_to_str(invocation_id)), refusal.hint
+        )
+    if isinstance(outcome, Reply):
+        return json_response({"new_invocation_id": _new_id(outcome)})
+    return Response(status_code=_ACCEPTED[status])
+
+
+def _status_of(outcome: Outcome) -> ReplyStatus:
+    return outcome.status if isinstance(outcome, Reply) else outcome
+
+
+def _new_id(reply: Reply) -> str:
+    assert reply.invocation_id is not None
+    return invocation_id_to_str(reply.invocation_id)
+
+
+def _batch_ids(batch: Batch) -> dict[str, bytes]:
+    """The ids, decoded, each once."""
+    size = len(batch.invocation_ids)
+    if size > BATCH_SIZE_MAX:
+        message = f"Batch size {size} exceeds maximum allowed size of {BATCH_SIZE_MAX}"
+        raise Refused(400, ErrorCode.REQUEST_INVALID, message, "Split the ids over several requests.")
+    decoded: dict[str, bytes] = {}
+    for index, text in enumerate(batch.invocation_ids):
+        try:
+            decoded[text] = invocation_id_from_str(text)
+        except InvalidId as error:
+            message = (
+                f"Failed to deserialize the JSON body into the target type: invocation_ids[{index}]: {error.reason}"
+            )
+            raise Undecodable(422, message) from None
+    return decoded

@@ -1,0 +1,97 @@
+"""Ingress: one object that answers every request callers make, whatever transport brought it.
+
+`handle` never raises but for cancellation: what the caller did wrong and what the engine could not do become answers.
+A caller that goes away cancels only the waiting; the invocation goes on.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from rewake.errors import ErrorCode, RewakeError
+from rewake.ingress import calls, results
+from rewake.ingress.message import JSON, Request, Response, preflight, with_cors
+from rewake.ingress.paths import (
+    AwakeableRoute,
+    BodyRoute,
+    CallRoute,
+    HealthRoute,
+    ResultRoute,
+    parse_path,
+)
+from rewake.ingress.refusals import Refused, engine_failed, method_not_allowed
+
+BODY_BYTES_MAX: Final = 32 * 1024 * 1024
+"""As the public server; transports refuse what is longer (http-api.md 1.4)."""
+
+log = structlog.get_logger("rewake.ingress")
+
+
+class Engine(calls.Engine, results.Engine, Protocol):
+    """What the ingress needs of the engine."""
+
+
+class Ingress:
+    """Answers requests on an engine.
+
+    concurrency_max: requests in flight at once, waiting callers included; more are answered 429. None: no limit.
+    """
+
+    def __init__(self, engine: Engine, *, concurrency_max: int | None = None) -> None:
+        self._services = engine
+        self._calls = calls.Calls(engine)
+        self._results = results.Results(engine, self._calls)
+        self._concurrency_max = concurrency_max
+        self._in_flight = 0
+
+    async def handle(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return with_cors(request, preflight(request))
+        self._in_flight += 1
+        try:
+            response = await self._answer(request)
+        except Refused as refused:
+            response = refused.response()
+        except RewakeError as error:
+            log.warning("request_failed", path=request.path, code=error.code.value, error=error.message)
+            response = engine_failed(error)
+        except Exception as error:
+            log.exception("request_failed", path=request.path)
+            response = engine_failed(_bug(error))
+        finally:
+            self._in_flight -= 1
+        return with_cors(request, response)
+
+    async def _answer(self, request: Request) -> Response:
+        if self._concurrency_max is not None and self._in_flight > self._concurrency_max:
+            raise _overloaded()
+        route = parse_path(request.path, self._services.services)
+        match route:
+            case CallRoute():
+                return await self._calls.handle(route, request)
+            case ResultRoute():
+                return await self._results.by_path(route, request)
+            case BodyRoute():
+                return await self._results.by_body(route, request)
+            case AwakeableRoute():
+                return await self._results.complete_awakeable(route, request)
+            case HealthRoute():
+                return self._health(request)
+
+    def _health(self, request: Request) -> Response:
+        if request.method != "GET":
+            raise method_not_allowed()
+        return Response(200, JSON, msgspec.json.encode({"services": list(self._services.services)}))
+
+
+def _overloaded() -> Refused:
+    message = "too many requests, the ingress is overloaded. Retry later."
+    return Refused(429, ErrorCode.OVERLOADED, message, "Retry with growing pauses, or raise the ingress's limit.")
+
+
+def _bug(error: Exception) -> RewakeError:
+    message = f"The request failed inside the engine: {error!r}."
+    return RewakeError(ErrorCode.ENGINE_BUG, message, "Please report this with the log.")

@@ -1,0 +1,102 @@
+"""Refusals: the errors the ingress answers itself, and how results and errors look as HTTP.
+
+The body keeps the public shape, `code`, `message`, `source`; ours are on top: `error_code` (RW4xxx), `hint`, `docs`.
+Header `x-restate-error-source` says `ingress` here and `invocation` where a handler chose the outcome, so that clients
+know which errors they may retry.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from rewake.errors import DOCS_BASE, ErrorCode, RewakeError
+from rewake.ingress.message import JSON, Response
+from rewake.protocol.messages import Failure
+
+FROM_INGRESS: Final = JSON + b"x-restate-error-source: ingress\r\n"
+FROM_INVOCATION: Final = JSON + b"x-restate-error-source: invocation\r\n"
+RETRY_AFTER: Final = b"retry-after: 1\r\n"
+
+UNAVAILABLE: Final = frozenset({ErrorCode.ENGINE_STOPPED})
+"""Beside RW5xxx, the errors that pass by themselves: 503, ask again."""
+
+_STATUS_MIN, _STATUS_MAX = 200, 999
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Refused(Exception):
+    """A request the ingress answers with an error of its own. message: as public clients know it."""
+
+    def __init__(self, status: int, code: ErrorCode, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+    def response(self) -> Response:
+        body = error_body(self.status, self.code, self.message, self.hint)
+        return Response(self.status, FROM_INGRESS, body)
+
+
+def error_body(status: int, code: ErrorCode, message: str, hint: str) -> bytes:
+    return _encode(
+        {
+            "code": status,
+            "message": message,
+            "source": "ingress",
+            "error_code": code.value,
+            "hint": hint,
+            "docs": DOCS_BASE + code.value,
+        }
+    )
+
+
+def engine_failed(error: RewakeError) -> Response:
+    """The answer when the engine could not take the request: 503 and try again, or 500 for a bug of ours."""
+    is_passing = error.code.value.startswith("RW5") or error.code in UNAVAILABLE
+    status = 503 if is_passing else 500
+    head = FROM_INGRESS + RETRY_AFTER if is_passing else FROM_INGRESS
+    return Response(status, head, error_body(status, error.code, error.message, error.hint))
+
+
+def failure_response(failure: Failure, head: bytes = b"") -> Response:
+    """A handler's terminal error: its code is the status. head: more header lines.
+
+    Codes that are no status of a final answer become 500, the body keeps them. (The public server sends 1xx codes
+    as they are, which no client can read.)
+    """
+    status = failure.code if _STATUS_MIN <= failure.code <= _STATUS_MAX else 500
+    body: dict[str, object] = {"code": failure.code, "message": failure.message}
+    if failure.metadata:
+        body["metadata"] = dict(failure.metadata)
+    body["source"] = "invocation"
+    return Response(status, head + FROM_INVOCATION, _encode(body))
+
+
+def method_not_allowed() -> Refused:
+    return Refused(
+        405, ErrorCode.METHOD_NOT_ALLOWED, "method not allowed", "Use the method the path is documented with."
+    )
+
+
+def not_found() -> Refused:
+    return Refused(404, ErrorCode.PATH_INVALID, "not found", "See the list of ingress paths in the HTTP reference.")
+
+
+def bad_path(message: str) -> Refused:
+    return Refused(400, ErrorCode.PATH_INVALID, message, "See the list of ingress paths in the HTTP reference.")
+
+
+def body_too_large() -> Refused:
+    """A body without a content-length turned out too long."""
+    message = "cannot read body: LengthLimitError"
+    return Refused(413, ErrorCode.BODY_TOO_LARGE, message, "Store large data elsewhere and send a reference to it.")
+
+
+def length_limit_exceeded() -> Response:
+    """A content-length over the limit, refused before anything is read: plain text, without CORS headers."""
+    return Response(413, b"content-type: text/plain; charset=utf-8\r\n", b"length limit exceeded")
