@@ -1,7 +1,7 @@
 """What `rewake run` and `rewake server` do: worker, engine and server up, a word on how to call, and down again.
 
-The workers are spawned before the server is imported, because importing an app takes longest. A crash of a worker is
-worker_pool.py's to mend and does not show here. Called by run.py only; imports everything.
+The ports are taken first, and the workers spawned before all is imported, because importing an app takes longest. A
+crash of a worker is worker_pool.py's to mend and does not show here. Called by run.py only; imports everything.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +25,7 @@ from rewake.errors import RewakeError
 
 if TYPE_CHECKING:
     from rewake.deployments.worker_pool import WorkerPool
-    from rewake.engine import Engine, EngineOptions
+    from rewake.engine import EngineOptions
 
 GITIGNORE: Final = "*\n"
 
@@ -60,16 +60,10 @@ class ServeOptions:
 def serve(options: ServeOptions) -> None:
     """Serve until told to stop. Raises RewakeError when it cannot start."""
     configure_logging(options.log_level, options.log_format)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    from rewake.server import new_event_loop
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(options))
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 async def _serve(options: ServeOptions) -> None:
@@ -108,14 +102,18 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
     """Bring everything up; `stack` takes it down in reverse order."""
     from rewake.engine import Engine
     from rewake.engine.workers import add_workers
+    from rewake.server import Server
 
-    _make_folder(options.data)
     app = _load(options)
+    _make_folder(options.data)
     engine = Engine(options.data, app, options=_engine_options(options))
+    server = Server(engine, options.host, options.ingress_port, options.admin_port, drain_s=options.stop_grace / 1_000)
+    server.bind()
+    stack.push_async_callback(server.stop)
     await engine.start()
     stack.push_async_callback(engine.stop)
     pids = _Pids()
-    workers: asyncio.Future[WorkerPool] | None = None
+    pool: WorkerPool | None = None
     if options.app is not None and not options.in_process:
         starting = add_workers(
             engine, options.app, workers=options.workers, on_ready=pids.on_ready, on_exit=pids.on_exit
@@ -123,15 +121,12 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
         workers = asyncio.ensure_future(starting)
         stack.push_async_callback(_cancelled, workers)
         await asyncio.sleep(0)  # The children are spawned now, and import the app while we import the rest.
-
-    from rewake.server import Server
-
-    server = Server(engine, options.host, options.ingress_port, options.admin_port)
-    pool = await workers if workers is not None else None
+        _import_the_rest()
+        pool = await workers
     if app is None:  # With an app of its own the engine drives on by itself.
         engine.drive()
     await server.start()
-    stack.push_async_callback(_drain, server, engine, options.stop_grace / 1_000)
+    stack.push_async_callback(server.stop)  # Before the engine: answers are let out while it runs.
     if pool is not None and options.reload:
         watching = asyncio.ensure_future(_watch(pool, str(options.app)))
         stack.push_async_callback(_cancelled, watching)
@@ -190,10 +185,11 @@ def _engine_options(options: ServeOptions) -> EngineOptions:
     )
 
 
-async def _drain(server: Any, engine: Engine, grace_s: float) -> None:
-    """Accept nothing more, and give what is open time to end."""
-    await server.stop(grace_s)
-    await engine.drain(grace_s)
+def _import_the_rest() -> None:
+    """What Server.start would import, a fifth of a second of it."""
+    import uvicorn  # noqa: F401
+
+    import rewake.admin.app  # noqa: F401
 
 
 async def _cancelled(task: asyncio.Future[Any]) -> None:

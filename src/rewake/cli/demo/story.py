@@ -53,7 +53,7 @@ def tell_story(*, keep: bool) -> None:
         cleanup.callback(provider.stop)
         engine = DemoEngine(app / "app.py", data, environment, preferred_ports(keep=keep))
         cleanup.callback(engine.stop)
-        _Story(engine, provider, data).tell()
+        _Story(engine, provider).tell(keep=keep)
         if keep:
             _keep_running(engine)
 
@@ -106,15 +106,14 @@ class _Request:
 
 
 class _Story:
-    def __init__(self, engine: DemoEngine, provider: Provider, data: Path) -> None:
+    def __init__(self, engine: DemoEngine, provider: Provider) -> None:
         self._engine = engine
         self._provider = provider
-        self._data = data
         self._narrator = Narrator()
         self._told: set[int] = set()
         self._decision = ""
 
-    def tell(self) -> None:
+    def tell(self, *, keep: bool) -> None:
         narrator = self._narrator
         narrator.say(
             f"A claim router with handoffs (OpenAI Agents SDK) on Rewake, with {self._provider.description}.\n"
@@ -126,7 +125,7 @@ class _Story:
         self._resume(worker_pid, finished_before)
         self._wait_for_answer(request, invocation_id)
         self._show_counts()
-        self._where_to_look(invocation_id)
+        self._where_to_look(invocation_id, keep=keep)
 
     def _start(self) -> int:
         pids = self._engine.wait_until_ready(START_TIMEOUT_S)
@@ -163,8 +162,9 @@ class _Story:
         event = self._engine.wait_for("worker_exited", self._provider.timeout_s)
         if event.get("pid") != worker_pid:
             raise self._engine.failed(f"Process {event.get('pid')} ended instead of {worker_pid}.")
+        reason = str(event["reason"]).removeprefix("os_signal ")
         self._narrator.tell(
-            "crash", f"{event['reason']}; the journal holds {finished} finished steps, the request is still open"
+            "crash", f"it ended with {reason}; the journal holds {finished} finished steps, the request is still open"
         )
         self._provider.release()
         return finished
@@ -200,14 +200,18 @@ class _Story:
                 ErrorCode.DEMO_FAILED, "A model call that had finished was made again, or one was never answered."
             )
 
-    def _where_to_look(self, invocation_id: str) -> None:
+    def _where_to_look(self, invocation_id: str, *, keep: bool) -> None:
         say = self._narrator.say
         say("\nNo finished call was repeated. Where to look next:\n")
-        say(f"  rewake invocations show {invocation_id} --admin {self._engine.admin_url}")
-        say(f"  curl {self._engine.ingress_url}{PATH} --json '\"When is the money paid?\"'")
-        say("  (while it runs: `rewake demo --keep`, or `make demo KEEP=1`)")
-        say("  rewake example claim_handoffs     the app of this demo in a folder of yours, with its README")
-        say("  rewake example                    the other apps of the tour\n")
+        if keep:
+            say("  Everything keeps running; Ctrl-C stops it. From another terminal:\n")
+            say(f"  rewake invocations show {invocation_id} --admin {self._engine.admin_url}")
+            say(f"  curl {self._engine.ingress_url}{PATH} --json '\"When is the money paid?\"'")
+            say(f"  curl {self._engine.ingress_url}/ClaimDesk/{CUSTOMER}/agent")
+        else:
+            say("  make demo KEEP=1                the same, and everything stays up to play with")
+        say("  rewake example claim_handoffs   the app of this demo in a folder of your own, with its README")
+        say("  rewake example                  the other apps of the tour\n")
 
     def _is_answered(self, request: _Request, invocation_id: str) -> bool:
         """Whether the request has ended; the steps before that are told first."""
