@@ -1,0 +1,43 @@
+"""Whole histories of the core by seed: ten thousand fixed ones, and fresh ones each time.
+
+A failure names its seed; `python -m tests.simulation SEED` (with src on the path) plays it again exactly.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from tests.simulation.history import run
+
+CHUNK = 200
+FIXED_CHUNKS = 50
+FRESH_CHUNKS = 2
+
+
+@pytest.mark.parametrize("chunk", range(FIXED_CHUNKS))
+def test_fixed_seeds(chunk: int) -> None:
+    for seed in range(chunk * CHUNK, (chunk + 1) * CHUNK):
+        run(seed)
+
+
+@pytest.mark.parametrize("chunk", range(FRESH_CHUNKS))
+def test_fresh_seeds(chunk: int) -> None:
+    fresh = random.SystemRandom()
+    for _ in range(CHUNK):
+        run(fresh.randrange(10_000, 1 << 40))
+
+
+def test_a_seed_gives_the_same_history_again() -> None:
+    first, second = run(7), run(7)
+    assert first.store.invocations == second.store.invocations
+    assert first.store.entries == second.store.entries
+    assert (first.commit_count, first.command_count) == (second.commit_count, second.command_count)
+
+
+def test_a_failure_says_how_to_play_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.simulation.history.History.run", lambda history: history.state.invocations["no"])
+    with pytest.raises(KeyError) as caught:
+        run(7)
+    assert "seed=7 commit=0" in caught.value.__notes__[0]
+    assert "python -m tests.simulation 7" in caught.value.__notes__[0]
