@@ -1,0 +1,251 @@
+"""Writes what the documentation has from the code: `python docs/generate.py`; `--check` only names stale pages.
+
+A page marks such a part with `<!-- generated: NAME -->` and `<!-- end -->`; the text around it is written by hand.
+tests/unit/test_docs.py fails when a part is stale. Meanings of columns and limits are in the
+columns.toml and limits.toml beside this file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+
+DOCS = Path(__file__).parent
+NOT_RUN = "<!-- run: no, it is generated -->"
+PART = re.compile(r"<!-- generated: (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
+
+PUBLISHED = DOCS.parent / "bench" / "results" / "published.json"
+NOT_MEASURED = (
+    'Not measured yet: `make bench ARGS="--output bench/results/published.json"`, then `python docs/generate.py`.'
+)
+STARTS = (("seconds", "start to first answer", "s"), ("idle_mib", "memory of all processes, idle", "MiB"))
+
+
+def cli() -> str:
+    """Every command with its help and its options."""
+    from rewake.cli.main import main
+
+    return "\n\n".join(_command(names, command) for names, command in _commands(main, ("rewake",)))
+
+
+def _commands(command: click.Command, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield names, command
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            yield from _commands(child, (*names, name))
+
+
+def _command(names: tuple[str, ...], command: click.Command) -> str:
+    context = click.Context(command, info_name=" ".join(names))
+    parts = [
+        f"## {' '.join(names)}",
+        f"{NOT_RUN}\n```text\n" + command.get_usage(context).removeprefix("Usage: ") + "\n```",
+    ]
+    if command.help:
+        parts.append(_unwrapped(command.help))
+    if isinstance(command, click.Group):
+        parts.append("\n".join(_child(names, name, child) for name, child in command.commands.items()))
+    options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+    if options:
+        rows = [
+            f"| {_flags(option)} | {_cell(option.help or '')} | {_default(option, context)} |" for option in options
+        ]
+        parts.append("\n".join(["| option | meaning | default |", "| --- | --- | --- |", *rows]))
+    if command.epilog:
+        title, _, lines = command.epilog.removeprefix("\b\n").partition("\n")
+        parts.append(f"{title}\n\n{NOT_RUN}\n```text\n{lines.rstrip()}\n```")
+    return "\n\n".join(parts)
+
+
+def _child(names: tuple[str, ...], name: str, child: click.Command) -> str:
+    title = "-".join([*names, name])
+    return f"- [`{' '.join([*names, name])}`](#{title}): {child.get_short_help_str(200)}"
+
+
+def _unwrapped(text: str) -> str:
+    """Paragraphs on one line each."""
+    paragraphs = [paragraph.replace("\b\n", "") for paragraph in text.strip().split("\n\n")]
+    return "\n\n".join(_cell(" ".join(paragraph.split())) for paragraph in paragraphs)
+
+
+def _flags(option: click.Option) -> str:
+    value = "" if option.is_flag else f" {_kind(option)}"
+    return ", ".join(f"`{flag}{value}`" for flag in [*option.opts, *option.secondary_opts])
+
+
+def _kind(option: click.Option) -> str:
+    if isinstance(option.type, click.Choice):
+        return "\\|".join(str(choice) for choice in option.type.choices)
+    return option.metavar or option.type.name.upper().removesuffix(" RANGE")
+
+
+def _default(option: click.Option, context: click.Context) -> str:
+    if isinstance(option.show_default, str):
+        return _cell(option.show_default)
+    value = option.get_default(context, call=False)
+    if option.is_flag or option.required or value is None or callable(value) or type(value).__name__ == "Sentinel":
+        return ""
+    return f"`{value}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def settings() -> str:
+    """The settings of `rewake run` and `rewake server` in all their forms."""
+    from rewake.cli.run import run, server
+    from rewake.cli.settings import _settings_of
+
+    context = click.Context(run, info_name="rewake run")
+    of_server = {option.name for option in _settings_of(server)}
+    lines = ["| setting | kind | default | variable | meaning |", "| --- | --- | --- | --- | --- |"]
+    for option in _settings_of(run):
+        name = option.opts[0].removeprefix("--")
+        where = "" if option.name in of_server else " Only `rewake run`."
+        kind = "true or false" if option.is_flag else _kind_in_words(option)
+        default = "`false`" if option.is_flag else _default(option, context)
+        lines.append(f"| `{name}` | {kind} | {default} | `{option.envvar}` | {_cell(option.help or '')}{where} |")
+    return "\n".join(lines)
+
+
+def _kind_in_words(option: click.Option) -> str:
+    match option.type:
+        case click.Choice() as choice:
+            return " or ".join(f"`{each}`" for each in choice.choices)
+        case click.IntRange() as bounds:
+            return f"number, {bounds.min} to {bounds.max:,}" if bounds.max else f"number, at least {bounds.min}"
+        case click.Path():
+            return "path"
+        case other:
+            return "text" if other.name == "text" else other.name
+
+
+def limits() -> str:
+    """The named limits with their values."""
+    lines = ["| limit | value | unit | bounds |", "| --- | --- | --- | --- |"]
+    for limit in tomllib.loads((DOCS / "limits.toml").read_text(encoding="utf-8"))["limit"]:
+        value = getattr(import_module(limit["module"]), limit["name"])
+        shown = f"{value:,g}" if isinstance(value, float) else f"{value:,}"
+        lines.append(f"| `{limit['name']}` | {shown} | {limit['unit']} | {limit['bounds']} |")
+    return "\n".join(lines)
+
+
+def error_codes() -> str:
+    """All codes, by their first digit."""
+    from rewake.errors import ErrorCode
+
+    titles = ("configuration", "deployments", "execution", "ingress and admin API", "store")
+    parts = []
+    for digit, title in enumerate(titles, start=1):
+        rows = [
+            f"| [{code.value}]({code.value}.md) | {code.meaning} |" for code in ErrorCode if code.value[2] == str(digit)
+        ]
+        parts.append("\n".join([f"## RW{digit}: {title}\n", "| code | meaning |", "| --- | --- |", *rows]))
+    return "\n\n".join(parts)
+
+
+def bench() -> str:
+    """The figures of the published run of `make bench`, or that there is none yet."""
+    if not PUBLISHED.is_file():
+        return NOT_MEASURED
+    results = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    rows = {(row["work"], row["callers"], row["peer"]): row for row in results["medians"]}
+    lines = ["| work | callers | Rewake | restate-server | ratio |", "| --- | --- | --- | --- | --- |"]
+    for (work, callers, peer), ours in rows.items():
+        theirs = rows.get((work, callers, "restate"))
+        if peer == "rewake" and theirs is not None:
+            lines.append(_bench_row(ours, theirs))
+    lines += [_over_starts(results["starts"], field, text, unit) for field, text, unit in STARTS]
+    return "\n".join([*lines, "", f"Medians. {results['machine'][0]}; {results['machine'][1]}."])
+
+
+def _bench_row(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    field, unit, digits = ("median_ms", "ms", 2) if ours["callers"] == 1 else ("runs_per_second", "runs/s", 0)
+    values = (
+        f"{ours[field]:,.{digits}f} {unit} | {theirs[field]:,.{digits}f} {unit} | {ours[field] / theirs[field]:.2f}"
+    )
+    return f"| `{ours['work']}` | {ours['callers']} | {values} |"
+
+
+def _over_starts(starts: list[dict[str, Any]], field: str, text: str, unit: str) -> str:
+    ours, theirs = (median(start[field] for start in starts if start["peer"] == peer) for peer in ("rewake", "restate"))
+    digits = 2 if unit == "s" else 0
+    return f"| {text} | | {ours:.{digits}f} {unit} | {theirs:.{digits}f} {unit} | {ours / theirs:.2f} |"
+
+
+def sys_tables() -> str:
+    """Every table of features we have, with the columns and types of the catalog."""
+    from rewake.store.catalog import TABLES
+
+    described = tomllib.loads((DOCS / "columns.toml").read_text(encoding="utf-8"))
+    parts = []
+    for table, columns in TABLES.items():
+        if table in described["empty"]["tables"]:
+            continue
+        lines = [
+            f"## {table}\n",
+            described["tables"][table] + "\n",
+            "| column | type | meaning |",
+            "| --- | --- | --- |",
+        ]
+        own = described.get(table, {})
+        for name, kind in columns.items():
+            lines.append(f"| `{name}` | {kind.value} | {own.get(name) or described['columns'][name]} |")
+        parts.append("\n".join(lines))
+    empty = ", ".join(f"`{name}`" for name in TABLES if name in described["empty"]["tables"])
+    return "\n\n".join([*parts, f"## Tables that are always empty\n\n{described['empty']['why']}\n\n{empty}."])
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "bench": bench,
+    "cli": cli,
+    "settings": settings,
+    "limits": limits,
+    "error-codes": error_codes,
+    "sys-tables": sys_tables,
+}
+
+
+def generated(text: str) -> str:
+    """The page with its generated parts as they should be."""
+
+    def part(found: re.Match[str]) -> str:
+        name = found["name"]
+        return f"<!-- generated: {name} -->\n{PARTS[name]()}\n<!-- end -->"
+
+    return PART.sub(part, text)
+
+
+def stale_pages() -> list[tuple[Path, str]]:
+    """Pages whose generated parts are not what the code says, with what they should be."""
+    pages = []
+    for path in [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))]:
+        text = path.read_text(encoding="utf-8")
+        if (wanted := generated(text)) != text:
+            pages.append((path, wanted))
+    return pages
+
+
+def main() -> None:
+    """Rewrite the stale pages, or with --check name them and fail."""
+    stale = stale_pages()
+    for path, wanted in stale:
+        click.echo(path.relative_to(DOCS.parent))
+        if "--check" not in sys.argv:
+            path.write_text(wanted, encoding="utf-8")
+    if stale and "--check" in sys.argv:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
