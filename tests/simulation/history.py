@@ -37,10 +37,10 @@ WAITING = (ReplyStatus.ACCEPTED, ReplyStatus.PENDING)
 class History:
     """State of one run."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, store: MemoryStore | None = None) -> None:
         self.rng = Random(seed)
         self.world = make_world(self.rng)
-        self.store = MemoryStore()
+        self.store = store or MemoryStore()
         self.model = Model(self.store)
         self.outside = Outside(self.world, self.rng)
         self.outside.on_step = self._check_step
@@ -110,7 +110,7 @@ class History:
         for item in self.state.invocations.values():
             stored = self.store.invocation(item.id)
             assert stored is not None, item
-            for field in ("attempt", "journal", "listeners", "notified"):
+            for field in ("epoch", "attempt", "journal", "listeners", "notified"):
                 setattr(stored, field, getattr(item, field))
             if item != stored:
                 raise Violation(f"memory has {item}, the store has {stored}")
@@ -153,7 +153,11 @@ class History:
         known = self.state.invocations.get(effect.invocation_id)
         is_live = known is not None and known.attempt is not None and known.attempt.epoch == effect.epoch
         is_comparable = effect.target.is_exclusive and not effect.partial_state and not self.written
-        if is_live and is_comparable and dict(effect.state) != self.store.state(effect.target.service, effect.target.key or ""):
+        if (
+            is_live
+            and is_comparable
+            and dict(effect.state) != self.store.state(effect.target.service, effect.target.key or "")
+        ):
             raise Violation(f"attempt starts with a state that is not stored: {effect}")
         entries = effect.entries
         if entries is None:
@@ -550,9 +554,9 @@ class History:
                 raise Violation(f"left at the end: {what} {left}")
 
 
-def run(seed: int) -> History:
+def run(seed: int, store: MemoryStore | None = None) -> History:
     """Play the history of a seed. Raises AssertionError with a note that says how to play it again."""
-    history = History(seed)
+    history = History(seed, store)
     try:
         history.run()
     except Exception as error:

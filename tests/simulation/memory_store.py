@@ -77,7 +77,7 @@ class MemoryStore:
     def _put(self, invocation: Invocation) -> None:
         row = copy(invocation)
         row.attempt = row.journal = row.listeners = row.notified = None
-        row.journal_length = row.command_count = row.stored_at_ms = 0
+        row.journal_length = row.command_count = row.stored_at_ms = row.epoch = 0
         self.invocations[row.id] = row
 
     def _abandon(self, ended_id: bytes) -> None:

@@ -46,7 +46,7 @@ def begin(
     invocation.status = Status.INVOKED
     invocation.awaiting = None
     invocation.notified = []
-    invocation.epoch = state.next_epoch(invocation)
+    invocation.epoch = state.next_epoch()
     invocation.last_start_at_ms = now_ms
     if invocation.running_at_ms is None:
         invocation.running_at_ms = now_ms

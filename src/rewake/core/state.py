@@ -175,9 +175,12 @@ class State:
         self.invocations[invocation.id] = invocation
         self.touch(invocation)
 
-    def next_epoch(self, invocation: Invocation) -> int:
-        """A number no attempt has had: of this invocation, or of one that had its id before (a workflow run again)."""
-        self.last_epoch = max(self.last_epoch, invocation.epoch) + 1
+    def next_epoch(self) -> int:
+        """A number no attempt has had in this process, not even one of an invocation that had the same id before.
+
+        Whoever rebuilds the state while old streams may still speak hands `last_epoch` on.
+        """
+        self.last_epoch += 1
         return self.last_epoch
 
     def delete(self, invocation: Invocation) -> None:
