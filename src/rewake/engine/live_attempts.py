@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import msgspec
+import structlog
 
 from rewake.core.commands import AttemptFailed, Command, SdkMessages
 from rewake.core.effects import CloseAttempt, CloseMode, Forward, StartAttempt
@@ -32,6 +33,8 @@ from rewake.protocol.framing import encode_frame
 from rewake.protocol.messages import MessageType, Start
 
 NOT_REACHED_USER_CODE = frozenset({"RT0011", "RT0013", "RT0014", "RT0015", "RT0019"})
+log = structlog.get_logger("rewake.engine")
+
 CLIENT_MISSING = "the deployment '{}' is registered but not connected to this engine"
 
 
@@ -190,6 +193,7 @@ class LiveAttempts:
 
     def start(self, effect: StartAttempt) -> None:
         if len(self.running) >= self._concurrency_max:
+            effect.entries = None  # by the time it starts more may be in the journal than the input
             self._queued[effect.invocation_id] = effect
         else:
             self._start(effect)
@@ -204,10 +208,15 @@ class LiveAttempts:
             message = CLIENT_MISSING.format(effect.deployment_id)
             self.loop.call_soon(self.fail, effect, AttemptError(500, message, "RT0011"), None)
             return
-        entries = effect.entries
-        if entries is None:
-            entries = tuple((row.type_id, row.payload) for row in self._reader.journal(effect.invocation_id))
-        attempt.begin(client, self._opening(effect, entries), len(entries))
+        try:
+            entries = effect.entries
+            if entries is None:
+                entries = tuple((row.type_id, row.payload) for row in self._reader.journal(effect.invocation_id))
+            attempt.begin(client, self._opening(effect, entries), len(entries))
+        except Exception as error:  # the effects behind this one must be let out all the same
+            log.exception("attempt_not_started", invocation_id=invocation_id_to_str(effect.invocation_id))
+            message = f"the attempt could not be started: {error!r}"
+            self.loop.call_soon(self.fail, effect, AttemptError(500, message, "RT0006"), None)
 
     def _opening(self, effect: StartAttempt, entries: tuple[tuple[int, bytes], ...]) -> bytes:
         """Start and the replayed journal as wire frames."""
