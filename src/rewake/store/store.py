@@ -34,10 +34,20 @@ Post: TypeAlias = Callable[[Callable[[], None]], object]
 COMMIT_INLINE_MAX_S: Final = 0.002
 """Above this mean, commits leave the calling thread; two hops cost about 0.1 ms and are then worth it."""
 
+COMMITS_PER_MEASUREMENT: Final = 16
+"""Of slow commits, one in so many is made in `submit`: on the thread, waiting for the interpreter lock looks slow too."""
+
 CHECKPOINT_PAGES: Final = 4_000
 """Length of the write-ahead log, in pages of 4 KiB, that starts a checkpoint."""
 
-WAL_BYTES_KEPT_MAX: Final = 64 * 1024 * 1024
+CHECKPOINT_RETRIES: Final = 8
+"""Tries in the time the log takes to grow by CHECKPOINT_PAGES, while readers keep it from starting again."""
+
+CHECKPOINT_FORCED_PAGES: Final = 64_000
+"""Length at which commits are held up, CHECKPOINT_WAIT_MS at most at a time, to let the log start again."""
+
+CHECKPOINT_WAIT_MS: Final = 200
+
 PROBE_BYTES: Final = 256 * 1024
 
 
@@ -148,19 +158,21 @@ class Store:
         except Exception as error:  # noqa: BLE001  whatever it was, the transaction must not stay open
             self._fail(items, error)
             return
-        if self.post is None or self.commit_mean_s < COMMIT_INLINE_MAX_S:
-            self._settle(items, self._commit())
+        is_measurement = self.commit_count % COMMITS_PER_MEASUREMENT == COMMITS_PER_MEASUREMENT - 1
+        if self.post is None or self.commit_mean_s < COMMIT_INLINE_MAX_S or is_measurement:
+            started = time.perf_counter()
+            outcome = self._commit()
+            self.commit_mean_s += (time.perf_counter() - started - self.commit_mean_s) / 8
+            self._settle(items, outcome)
         else:
             self._in_flight = items
             self._run_on_thread(partial(self._commit_elsewhere, self.post))
 
     def _commit(self) -> BaseException | None:
-        started = time.perf_counter()
         try:
             self._connection.execute("commit")
         except apsw.Error as error:
             return error
-        self.commit_mean_s += (time.perf_counter() - started - self.commit_mean_s) / 8
         self.commit_count += 1
         return None
 
@@ -199,6 +211,8 @@ class Store:
     # Checkpoints
 
     def _on_wal(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        if pages < self.wal_pages:
+            self._checkpoint.due_at_pages = CHECKPOINT_PAGES
         self.wal_pages = pages
         return apsw.SQLITE_OK
 
@@ -241,6 +255,8 @@ class _Checkpoint:
 
     A passive checkpoint runs beside commits, so it never reaches the end of the log of a busy store, and the log
     starts again at its beginning only from there. The few pages left are folded in between two commits.
+    Whoever reads an old state keeps the log from starting again; then both steps are repeated every few pages, and
+    if somebody always reads, commits wait once until those who read now have ended.
     """
 
     def __init__(self, path: Path) -> None:
@@ -256,20 +272,21 @@ class _Checkpoint:
             if self._connection is None:
                 self._connection = apsw.Connection(str(self._path))
                 self._connection.execute("pragma synchronous = full")
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                self._connection.set_busy_timeout(CHECKPOINT_WAIT_MS)
+            is_forced = self.due_at_pages >= CHECKPOINT_FORCED_PAGES
+            mode = apsw.SQLITE_CHECKPOINT_RESTART if is_forced else apsw.SQLITE_CHECKPOINT_PASSIVE
+            self._connection.wal_checkpoint(mode=mode)
             self.is_tail_left = True
         except apsw.Error:
             self.due_at_pages += CHECKPOINT_PAGES  # Tried again later; the log is as durable as the database.
         self.is_running = False
 
     def finish(self, connection: apsw.Connection) -> None:
-        """The tail, between two commits. A reader that still needs the log puts the next try off."""
+        """The tail, between two commits."""
         self.is_tail_left = False
-        try:
-            length, folded = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        except apsw.Error:
-            length, folded = 1, 0
-        self.due_at_pages = CHECKPOINT_PAGES if folded == length else self.due_at_pages + CHECKPOINT_PAGES
+        self.due_at_pages += CHECKPOINT_PAGES // CHECKPOINT_RETRIES
+        with suppress(apsw.Error):  # Tried again at the next step.
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def close(self) -> None:
         if self._connection is not None:

@@ -108,6 +108,8 @@ def test_a_table_has_the_columns_of_the_catalog_in_order(ask: Queries, name: str
     found = ask.result(f"select * from {name}")
     assert list(found.columns) == list(TABLES[name])
     assert found.rows == []
+    assert ask(f"select count(*) from {name}") == [{"count(*)": 0}]
+    assert ask(f"select count(1) as n from (select * from {name} t limit 10)") == [{"n": 0}]
     described = ask(f"describe {name}")
     assert [(row["column_name"], row["data_type"]) for row in described] == [
         (column, type_.value) for column, type_ in TABLES[name].items()

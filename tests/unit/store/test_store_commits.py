@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections.abc import Callable
@@ -73,6 +74,23 @@ def test_what_arrives_during_a_slow_commit_is_merged_into_the_next(slow: Store, 
     slow.close()
 
 
+def test_slow_commits_come_back_when_the_disk_is_quick_again(
+    slow: Store, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "COMMIT_INLINE_MAX_S", 10.0)
+    slow.commit_mean_s = 60.0
+    on_thread = 0
+    for number in range(1000):
+        outcomes: list[BaseException | None] = []
+        slow.submit(Batch(entries=[entry(number, 0)]), outcomes.append)
+        if not outcomes:
+            on_thread += 1
+            loop.run_one()
+        assert outcomes == [None]
+    assert 100 < on_thread < 500
+    slow.close()
+
+
 def test_batches_behind_a_failed_one_fail_with_it(slow: Store, loop: Loop) -> None:
     outcomes: list[BaseException | None] = []
     slow.submit(Batch(entries=[entry(1, 0)]), outcomes.append)
@@ -139,4 +157,43 @@ def test_the_log_grows_while_somebody_reads_an_old_state_and_shrinks_after(
     write(range(150, 400))
     assert store.wal_pages < 200
     reader.close()
+    store.close()
+
+
+def test_a_log_that_somebody_always_reads_is_forced_to_start_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two readers take turns, so that at every moment one of them holds an older state."""
+    monkeypatch.setattr(store_module, "CHECKPOINT_PAGES", 50)
+    monkeypatch.setattr(store_module, "CHECKPOINT_FORCED_PAGES", 300)
+    store = Store.open(tmp_path, now_ms=NOW_MS)
+    readers = [open_reader(store.path), open_reader(store.path)]
+    stopped = threading.Event()
+
+    def take_turns() -> None:
+        for number in itertools.count():
+            reader, other = readers[number % 2], readers[1 - number % 2]
+            reader.execute("begin")
+            reader.execute("select count(*) from journal").fetchall()
+            if other.in_transaction:
+                other.execute("commit")
+            if stopped.wait(0.001):
+                reader.execute("commit")
+                return
+
+    thread = threading.Thread(target=take_turns)
+    thread.start()
+    restarts, before = 0, 0
+    for number in range(1500):
+        submit(store, Batch(entries=[entry(number, 0, payload=b"x" * 2000)]))
+        restarts += store.wal_pages < before
+        before = store.wal_pages
+        if restarts:
+            break
+        wait_for_thread(store)
+    stopped.set()
+    thread.join()
+    assert restarts
+    for reader in readers:
+        reader.close()
     store.close()
