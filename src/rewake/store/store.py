@@ -35,7 +35,7 @@ COMMIT_INLINE_MAX_S: Final = 0.002
 """Above this mean, commits leave the calling thread; two hops cost about 0.1 ms and are then worth it."""
 
 COMMITS_PER_MEASUREMENT: Final = 16
-"""Of slow commits, one in so many is made in `submit`: on the thread, waiting for the interpreter lock looks slow too."""
+"""Of slow commits, one in so many is made in `submit`: on the thread, waiting for the interpreter lock counts too."""
 
 CHECKPOINT_PAGES: Final = 4_000
 """Length of the write-ahead log, in pages of 4 KiB, that starts a checkpoint."""
