@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import apsw
@@ -113,13 +114,36 @@ def test_damage_met_later_stops_writing(tmp_path: Path) -> None:
     store.close()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_directory(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    try:
-        assert open_error(tmp_path).code is ErrorCode.STORE_NOT_WRITABLE
-    finally:
-        tmp_path.chmod(0o700)
+_AS_NOBODY = """
+import os, sys
+from rewake.errors import RewakeError
+from rewake.store.store import Store
+if os.geteuid() == 0:
+    os.seteuid(65534)
+try:
+    Store.open(sys.argv[1], now_ms=1)
+except RewakeError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("has_database", [False, True])
+def test_a_read_only_directory(has_database: bool) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        if has_database:
+            Store.open(directory, now_ms=NOW_MS).close()
+            (directory / "rewake.db").chmod(0o444)
+            (directory / "rewake.lock").chmod(0o666)  # so that the lock is not what fails
+        directory.chmod(0o555)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", _AS_NOBODY, name], capture_output=True, text=True, env=_ENVIRONMENT, check=True
+            )
+        finally:
+            directory.chmod(0o755)
+    assert done.stdout.startswith("RW5004"), done.stdout
+    assert "permissions" in done.stdout
 
 
 def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
