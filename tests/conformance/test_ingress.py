@@ -1,0 +1,264 @@
+"""Calls and sends through the ingress: a real server, a real engine, the SDK's handlers.
+
+What is expected was measured on restate-server; where this engine answers otherwise on purpose, a test says so.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import http_app
+import pytest
+from raw_http import Answer, Wire, fetch, request
+from serving import Served, served
+
+from rewake.core.ids import (
+    idempotent_invocation_id,
+    invocation_id_to_str,
+)
+from rewake.errors import ErrorCode
+
+JSON = {"content-type": "application/json"}
+INVOCATION_ID = re.compile(r"inv_1[0-9A-Za-z]{33}")
+CORS_VARY = "origin, access-control-request-method, access-control-request-headers"
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("engine"), http_app.app) as here:
+        yield here
+
+
+@pytest.fixture
+def port(engine: Served) -> int:
+    return engine.ingress_port
+
+
+# Calls that succeed
+
+RESULTS: list[tuple[str, str, dict[str, str], bytes | None, bytes, str | None]] = [
+    ("POST", "/Greeter/greet", JSON, b'"bob"', b'"hi bob"', "application/json"),
+    ("POST", "/Greeter/greet/", JSON, b'"bob"', b'"hi bob"', "application/json"),
+    ("POST", "/restate/call/Greeter/greet", JSON, b'"bob"', b'"hi bob"', "application/json"),
+    ("POST", "/Greeter/greet?unknown=1", JSON, b'"bob"', b'"hi bob"', "application/json"),
+    (
+        "POST",
+        "/Greeter/greet",
+        {"content-type": "application/json; charset=utf-8"},
+        b'"x"',
+        b'"hi x"',
+        "application/json",
+    ),
+    ("GET", "/Greeter/greet", {}, None, b'"hi None"', "application/json"),
+    ("POST", "/Greeter/greet", {}, b"", b'"hi None"', "application/json"),
+    ("GET", "/Greeter/nothing", {}, None, b"", None),
+    ("POST", "/Greeter/nothing", {}, b"", b"", None),
+    ("POST", "/Greeter/text", {"content-type": "text/html"}, b"<p>", b"<p>", "text/plain"),
+    ("POST", "/Greeter/raw", {"content-type": "a/b"}, b"\x00\xff", b"\x00\xff", "application/x"),
+    ("GET", "/Counter//key", {}, None, b'""', "application/json"),
+    ("GET", "/Counter/a%20b+c%2Fd/key", {}, None, b'"a b+c/d"', "application/json"),
+    ("GET", "/Counter/%zz/key", {}, None, b'"%zz"', "application/json"),
+    ("GET", "/Counter/%C3%A9/key", {}, None, b'"\\u00e9"', "application/json"),
+    ("GET", "/restate/call/Counter/k1/key", {}, None, b'"k1"', "application/json"),
+    ("POST", "/Greeter/greet", {**JSON, "x-restate-limit-key": ""}, b'"x"', b'"hi x"', "application/json"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "headers", "body", "result", "content_type"), RESULTS)
+def test_a_call_answers_with_the_result(
+    port: int,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    body: bytes | None,
+    result: bytes,
+    content_type: str | None,
+) -> None:
+    answer = fetch(port, method, path, headers, body)
+    assert (answer.status, answer.reason, answer.body) == (200, "OK", result)
+    assert answer.headers.get("content-type") == content_type
+    assert INVOCATION_ID.fullmatch(answer.headers["x-restate-id"])
+    assert answer.headers["vary"] == CORS_VARY
+    assert answer.headers["access-control-allow-credentials"] == "true"
+    assert answer.headers["content-length"] == str(len(result))
+    assert "idempotency-expires" not in answer.headers
+    assert "access-control-allow-origin" not in answer.headers
+    assert "date" in answer.headers
+
+
+# What the handler sees
+
+
+def test_the_handler_sees_the_callers_headers_and_the_path_but_not_the_connections(port: int) -> None:
+    headers = [
+        ("X-One", "1"),
+        ("x-one", "2"),
+        ("X-Tab", "a\tb"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("idempotency-expires", "x"),
+        ("idempotency-key", "headers"),
+        ("connection", "keep-alive"),
+    ]
+    seen = fetch(port, "GET", "/Greeter/headers?a=b%20c", headers).json
+    assert seen == {
+        "x-restate-ingress-path": "/Greeter/headers?a=b%20c",
+        "x-one": "1",
+        "x-tab": "a\tb",
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    }
+
+
+# What the handler decides
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "reason"),
+    [
+        (418, 418, "I'm a Teapot"),
+        (200, 200, "OK"),
+        (409, 409, "Conflict"),
+        (999, 999, ""),
+        (42, 500, "Internal Server Error"),
+        (1000, 500, "Internal Server Error"),
+        # The public server sends 101, which no client can read.
+        (101, 500, "Internal Server Error"),
+    ],
+)
+def test_a_terminal_error_chooses_the_status(port: int, code: int, status: int, reason: str) -> None:
+    answer = fetch(port, "POST", "/Greeter/fail", JSON, str(code).encode())
+    assert (answer.status, answer.reason) == (status, reason)
+    assert answer.body == b'{"code":%d,"message":"nope","source":"invocation"}' % code
+    assert answer.headers["x-restate-error-source"] == "invocation"
+    assert answer.headers["content-type"] == "application/json"
+    assert INVOCATION_ID.fullmatch(answer.headers["x-restate-id"])
+
+
+@pytest.mark.parametrize("code", [204, 304])
+def test_a_status_without_a_body_keeps_the_connection_in_order(port: int, code: int) -> None:
+    with Wire(port) as wire:
+        answer = wire.exchange(request("POST", "/Greeter/fail", JSON, str(code).encode()))
+        assert (answer.status, answer.headers.get("content-length")) == (code, None)
+        assert wire.exchange(request("GET", "/Greeter/nothing")).status == 200
+
+
+def test_metadata_of_a_terminal_error_is_in_the_body(port: int) -> None:
+    answer = fetch(port, "GET", "/Greeter/fail_with_metadata")
+    assert answer.body == b'{"code":418,"message":"nope","metadata":{"a":"1"},"source":"invocation"}'
+
+
+def test_malformed_json_is_the_handlers_error(port: int) -> None:
+    answer = fetch(port, "POST", "/Greeter/greet", JSON, b"{")
+    assert (answer.status, answer.json["source"]) == (500, "invocation")
+    assert answer.json["message"].startswith("Unable to parse an input argument.")
+
+
+# Sends
+
+
+@pytest.mark.parametrize("path", ["/Greeter/nothing/send", "/restate/send/Greeter/nothing"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_send_is_accepted(port: int, method: str, path: str) -> None:
+    answer = fetch(port, method, path)
+    assert answer.status == 202
+    assert answer.json == {"invocationId": answer.headers["x-restate-id"], "status": "Accepted"}
+    assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("delay", "delay_ms"),
+    [("1h", 3_600_000), ("PT1H", 3_600_000), ("1h+2m", 3_720_000), ("1%20ms", 1), ("01:00:00", 3_600_000), ("0s", 0)],
+)
+@pytest.mark.parametrize("name", ["delay", "Delay"])
+def test_a_delayed_send_says_when_it_runs(port: int, name: str, delay: str, delay_ms: int) -> None:
+    before_ms = time.time_ns() // 1_000_000
+    answer = fetch(port, "POST", f"/Greeter/greet/send?other=1&{name}={delay}", JSON, b'"x"')
+    assert answer.status == 202
+    assert list(answer.json) == ["invocationId", "executionTime", "status"]
+    assert answer.json["status"] == "Accepted"
+    shown = answer.json["executionTime"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}000000Z", shown)
+    at_ms = datetime.strptime(shown[:23], "%Y-%m-%dT%H:%M:%S.%f").replace(tzinfo=UTC).timestamp() * 1000
+    assert before_ms + delay_ms <= round(at_ms) <= before_ms + delay_ms + 5_000
+
+
+def test_a_delay_without_a_unit_is_milliseconds_as_the_python_client_means_it(port: int) -> None:
+    answer = fetch(port, "POST", "/Greeter/greet/send?delay=3600000", JSON, b'"x"')
+    assert (answer.status, answer.json["status"]) == (202, "Accepted")
+    assert "executionTime" in answer.json
+
+
+# Idempotency keys
+
+
+def test_an_idempotency_key_names_one_invocation(port: int) -> None:
+    headers = {**JSON, "idempotency-key": "once"}
+    first = fetch(port, "POST", "/Greeter/greet", headers, b'"ada"')
+    again = fetch(port, "POST", "/Greeter/greet", headers, b'"bob"')
+    sent = fetch(port, "POST", "/Greeter/greet/send", headers, b'"eve"')
+    assert first.body == again.body == b'"hi ada"'
+    assert first.headers["x-restate-id"] == again.headers["x-restate-id"] == sent.headers["x-restate-id"]
+    assert first.headers["x-restate-id"] == invocation_id_to_str(
+        idempotent_invocation_id("Greeter", None, "greet", "once")
+    )
+    assert sent.json == {"invocationId": first.headers["x-restate-id"], "status": "PreviouslyAccepted"}
+    assert "idempotency-expires" not in first.headers
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", again.headers["idempotency-expires"])
+
+
+def test_an_empty_idempotency_key_is_a_key_and_of_two_the_first_counts(port: int) -> None:
+    empty = [*JSON.items(), ("idempotency-key", "")]
+    assert fetch(port, "POST", "/Greeter/greet", empty, b'"ada"').body == b'"hi ada"'
+    assert fetch(port, "POST", "/Greeter/greet", empty, b'"bob"').body == b'"hi ada"'
+    double = [*JSON.items(), ("idempotency-key", "two-1"), ("Idempotency-Key", "two-2")]
+    named = invocation_id_to_str(idempotent_invocation_id("Greeter", None, "greet", "two-1"))
+    assert fetch(port, "POST", "/Greeter/greet", double, b'"x"').headers["x-restate-id"] == named
+
+
+def test_an_idempotency_key_that_is_too_long_is_refused(port: int) -> None:
+    answer = fetch(port, "POST", "/Greeter/greet", {**JSON, "idempotency-key": "k" * 4097}, b'"x"')
+    assert (answer.status, answer.json["error_code"]) == (400, ErrorCode.IDEMPOTENCY_KEY_INVALID.value)
+
+
+def test_callers_that_race_with_one_key_get_one_execution(port: int) -> None:
+    def call(number: int) -> Answer:
+        headers = {**JSON, "idempotency-key": "race"}
+        return fetch(port, "POST", "/Counter/race/add", headers, str(number).encode())
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(call, range(1, 5)))
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.headers["x-restate-id"] for answer in answers}) == 1
+    assert len({answer.body for answer in answers}) == 1
+
+
+# Health and CORS
+
+
+def test_health_names_all_services(port: int) -> None:
+    for path in ("/restate/health", "/restate/health/x"):
+        answer = fetch(port, "GET", path)
+        assert answer.status == 200
+        assert sorted(answer.json["services"]) == ["Counter", "Flow", "Greeter", "Hidden"]
+
+
+def test_cors_allows_whatever_is_asked(port: int) -> None:
+    asked = {
+        "origin": "http://a",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "a,b",
+    }
+    answer = fetch(port, "OPTIONS", "/Greeter/greet", asked)
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["access-control-allow-origin"] == "http://a"
+    assert answer.headers["access-control-allow-methods"] == "POST"
+    assert answer.headers["access-control-allow-headers"] == "a,b"
+    assert answer.headers["access-control-allow-credentials"] == "true"
+    plain = fetch(port, "OPTIONS", "/whatever")
+    assert plain.status == 200
+    assert "access-control-allow-methods" not in plain.headers
+    for path in ("/Greeter/nothing", "/Nope/x"):
+        assert fetch(port, "GET", path, {"origin": "http://b"}).headers["access-control-allow-origin"] == "http://b"

@@ -1,0 +1,388 @@
+"""What the ingress refuses: each row one request; status and message as measured on restate-server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import http_app
+import pytest
+from raw_http import Wire, fetch, request
+from serving import Served, served
+
+from rewake.errors import DOCS_BASE, ErrorCode
+
+JSON = {"content-type": "application/json"}
+UNKNOWN_ID = "inv_1aDcgkwRzurf63EjxyzWlE7fxLFXQM1sVg"
+
+BAD_CALL = "bad path, expected either /:service-name/:handler or /:object-name/:object-key/:handler"
+BAD_RESTATE = (
+    "bad path, expected /restate/call/:service/:handler, /restate/send/:service/:handler, "
+    "/restate/scope/:scope/call/:service/:handler, /restate/attach/:invocation_id, /restate/output/:invocation_id, "
+    "or /restate/lookup"
+)
+BAD_AWAKEABLE = "bad path, expected either /restate/awakeables/:id/resolve or /restate/awakeables/:id/reject"
+BAD_INVOCATION = (
+    "bad path, expected either /restate/invocation/:invocation_id/output or /restate/invocation/:invocation_id/attach "
+    "or /restate/invocation/:invocation_target/:idempotency_key/output "
+    "or /restate/invocation/:invocation_target/:idempotency_key/attach"
+)
+BAD_WORKFLOW = (
+    "bad path, expected either /restate/workflow/:workflow_name/:workflow_key/output "
+    "or /restate/workflow/:workflow_name/:workflow_key/attach"
+)
+NO_NOPE = "service 'Nope' not found, make sure to register the service before calling it."
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("engine"), http_app.app) as here:
+        yield here
+
+
+@pytest.fixture
+def port(engine: Served) -> int:
+    return engine.ingress_port
+
+
+def no_handler(service: str, handler: str) -> str:
+    return (
+        f"the service '{service}' exists, but the handler '{handler}' was not found, "
+        "check that the handler exists in the latest registered service version."
+    )
+
+
+# Requests that are refused
+
+REFUSALS: list[tuple[str, str, dict[str, str], bytes | None, int, str, ErrorCode]] = [
+    # paths
+    ("GET", "/", {}, None, 400, "bad path: /", ErrorCode.PATH_INVALID),
+    ("GET", "//", {}, None, 400, "bad path: /", ErrorCode.PATH_INVALID),
+    ("GET", "/foo", {}, None, 400, "bad path: /foo", ErrorCode.PATH_INVALID),
+    ("GET", "/foo/", {}, None, 400, "bad path: /foo", ErrorCode.PATH_INVALID),
+    ("GET", "/foo?x=1", {}, None, 400, "bad path: /foo", ErrorCode.PATH_INVALID),
+    ("GET", "/a/b/c/d/e/f/g/h", {}, None, 400, "bad path: /a/b/c/d/e/f/g/h", ErrorCode.PATH_INVALID),
+    ("GET", "/Greeter/b/c/d/e/f/g", {}, None, 400, BAD_CALL, ErrorCode.PATH_INVALID),
+    ("POST", "/Greeter/greet/extra", JSON, b'"x"', 400, BAD_CALL, ErrorCode.PATH_INVALID),
+    ("POST", "/Greeter/greet/send/x", JSON, b'"x"', 400, BAD_CALL, ErrorCode.PATH_INVALID),
+    ("POST", "/Counter/k", JSON, b"1", 400, BAD_CALL, ErrorCode.PATH_INVALID),
+    ("POST", "/Counter/k/add/zz", JSON, b"1", 400, BAD_CALL, ErrorCode.PATH_INVALID),
+    ("GET", "/openapi", {}, None, 400, "bad path: /openapi", ErrorCode.PATH_INVALID),
+    ("GET", "/openapi/x", {}, None, 404, "not found", ErrorCode.PATH_INVALID),
+    ("POST", "/restate/zzz", {}, b"", 404, "not found", ErrorCode.PATH_INVALID),
+    ("POST", "/restate/zzz/a/b", {}, b"", 404, "not found", ErrorCode.PATH_INVALID),
+    ("POST", "/restate/call", JSON, b'"x"', 400, BAD_RESTATE, ErrorCode.PATH_INVALID),
+    ("POST", "/restate/call/Greeter", JSON, b'"x"', 400, BAD_RESTATE, ErrorCode.PATH_INVALID),
+    ("POST", "/restate/call/Greeter/greet/x", JSON, b'"x"', 400, BAD_RESTATE, ErrorCode.PATH_INVALID),
+    ("POST", "/restate/send/Greeter/greet/send", JSON, b'"x"', 400, BAD_RESTATE, ErrorCode.PATH_INVALID),
+    ("POST", "/restate/call/Counter/k1", JSON, b"1", 400, BAD_RESTATE, ErrorCode.PATH_INVALID),
+    # services and handlers
+    ("POST", "/Nope/greet", JSON, b'"x"', 404, NO_NOPE, ErrorCode.SERVICE_NOT_FOUND),
+    ("GET", "/Nope/a/b/c/d", {}, None, 404, NO_NOPE, ErrorCode.SERVICE_NOT_FOUND),
+    ("POST", "/restate/call/Nope/x", JSON, b'"x"', 404, NO_NOPE, ErrorCode.SERVICE_NOT_FOUND),
+    ("POST", "/restate/call/Nope", JSON, b'"x"', 404, NO_NOPE, ErrorCode.SERVICE_NOT_FOUND),
+    (
+        "POST",
+        "/Greet%65r/greet",
+        JSON,
+        b'"x"',
+        404,
+        "service 'Greet%65r' not found, make sure to register the service before calling it.",
+        ErrorCode.SERVICE_NOT_FOUND,
+    ),
+    ("POST", "/Greeter/nope", JSON, b'"x"', 404, no_handler("Greeter", "nope"), ErrorCode.HANDLER_NOT_FOUND),
+    ("POST", "/Counter/add/send", JSON, b"1", 404, no_handler("Counter", "send"), ErrorCode.HANDLER_NOT_FOUND),
+    ("POST", "/Hidden/nope", {}, None, 404, no_handler("Hidden", "nope"), ErrorCode.HANDLER_NOT_FOUND),
+    ("POST", "/Greeter/secret", {}, None, 400, "the invoked service is not public", ErrorCode.HANDLER_PRIVATE),
+    ("POST", "/Hidden/peek", {}, None, 400, "the invoked service is not public", ErrorCode.HANDLER_PRIVATE),
+    ("PUT", "/Hidden/peek", {}, None, 400, "the invoked service is not public", ErrorCode.HANDLER_PRIVATE),
+    # methods
+    ("PUT", "/Greeter/greet", JSON, b'"x"', 405, "method not allowed", ErrorCode.METHOD_NOT_ALLOWED),
+    ("DELETE", "/Greeter/nothing/send", {}, None, 405, "method not allowed", ErrorCode.METHOD_NOT_ALLOWED),
+    ("POST", "/restate/health", {}, b"", 405, "method not allowed", ErrorCode.METHOD_NOT_ALLOWED),
+    ("POST", f"/restate/output/{UNKNOWN_ID}", {}, b"", 405, "method not allowed", ErrorCode.METHOD_NOT_ALLOWED),
+    ("GET", "/restate/output", {}, None, 405, "method not allowed", ErrorCode.METHOD_NOT_ALLOWED),
+    ("GET", "/restate/lookup", {}, None, 405, "method not allowed", ErrorCode.METHOD_NOT_ALLOWED),
+    ("GET", "/restate/awakeables/foo/resolve", {}, None, 405, "method not allowed", ErrorCode.METHOD_NOT_ALLOWED),
+    ("POST", "/restate/workflow/Flow/w/output", {}, b"", 405, "method not allowed", ErrorCode.METHOD_NOT_ALLOWED),
+    # input
+    (
+        "POST",
+        "/Greeter/nothing",
+        JSON,
+        b"",
+        400,
+        "input validation error: Expected body and content-type to be empty, but wasn't with content-type "
+        "'Some(\"application/json\")'",
+        ErrorCode.INPUT_INVALID,
+    ),
+    (
+        "POST",
+        "/Greeter/nothing",
+        {},
+        b"x",
+        400,
+        "input validation error: Expected body and content-type to be empty, but wasn't with content-type 'None'",
+        ErrorCode.INPUT_INVALID,
+    ),
+    ("POST", "/Greeter/greet", {}, b'"x"', 400, "input validation error: Empty content-type", ErrorCode.INPUT_INVALID),
+    (
+        "POST",
+        "/Greeter/greet",
+        JSON,
+        b"",
+        400,
+        "input validation error: Empty body not allowed",
+        ErrorCode.INPUT_INVALID,
+    ),
+    ("POST", "/Greeter/raw", {}, b"abc", 400, "input validation error: Empty content-type", ErrorCode.INPUT_INVALID),
+    (
+        "POST",
+        "/Greeter/greet",
+        {"content-type": "application/x-www-form-urlencoded"},
+        b'"x"',
+        400,
+        "input validation error: Content-type 'application/x-www-form-urlencoded' does not match 'application/json'",
+        ErrorCode.INPUT_INVALID,
+    ),
+    (
+        "POST",
+        "/Greeter/greet",
+        {"content-type": "APPLICATION/JSON"},
+        b'"x"',
+        400,
+        "input validation error: Content-type 'APPLICATION/JSON' does not match 'application/json'",
+        ErrorCode.INPUT_INVALID,
+    ),
+    (
+        "POST",
+        "/Greeter/text",
+        JSON,
+        b'"x"',
+        400,
+        "input validation error: Content-type 'application/json' does not match 'text/*'",
+        ErrorCode.INPUT_INVALID,
+    ),
+    # delay
+    (
+        "POST",
+        "/Greeter/greet?delay=1s",
+        JSON,
+        b'"x"',
+        400,
+        "cannot use the delay query parameter with calls. The delay is supported only with sends",
+        ErrorCode.DELAY_INVALID,
+    ),
+    # idempotency keys, limit keys, scopes
+    (
+        "POST",
+        "/Flow/w0/run",
+        {**JSON, "idempotency-key": "k"},
+        b'"x"',
+        400,
+        "cannot use the idempotency key with workflow handlers. "
+        "The handler invocation will already be idempotent by the workflow key itself.",
+        ErrorCode.IDEMPOTENCY_KEY_INVALID,
+    ),
+    (
+        "POST",
+        "/Greeter/greet",
+        {**JSON, "x-restate-limit-key": "k"},
+        b'"x"',
+        400,
+        "limit-key requires a scope to be set",
+        ErrorCode.SCOPE_UNSUPPORTED,
+    ),
+    (
+        "POST",
+        "/Greeter/greet?limit-key=k",
+        JSON,
+        b'"x"',
+        400,
+        "limit-key requires a scope to be set",
+        ErrorCode.SCOPE_UNSUPPORTED,
+    ),
+    (
+        "POST",
+        "/restate/scope/s/call/Greeter/greet",
+        JSON,
+        b'"x"',
+        400,
+        "scoped invocations require vqueues to be enabled",
+        ErrorCode.SCOPE_UNSUPPORTED,
+    ),
+    ("POST", "/restate/scope/s", JSON, b'"x"', 400, BAD_RESTATE, ErrorCode.PATH_INVALID),
+    ("POST", "/restate/scope/s/zzz/Greeter/greet", JSON, b'"x"', 400, BAD_RESTATE, ErrorCode.PATH_INVALID),
+    # results by id
+    ("GET", "/restate/attach/foo", {}, None, 400, "bad invocation id 'foo': bad format", ErrorCode.ID_INVALID),
+    ("GET", "/restate/output/foo", {}, None, 400, "bad invocation id 'foo': bad format", ErrorCode.ID_INVALID),
+    (
+        "GET",
+        "/restate/invocation/foo/output",
+        {},
+        None,
+        400,
+        "bad invocation id 'foo': bad format",
+        ErrorCode.ID_INVALID,
+    ),
+    ("GET", f"/restate/output/{UNKNOWN_ID}", {}, None, 404, "invocation not found", ErrorCode.INVOCATION_NOT_FOUND),
+    ("GET", f"/restate/output/{UNKNOWN_ID}/x", {}, None, 400, BAD_RESTATE, ErrorCode.PATH_INVALID),
+    ("GET", "/restate/invocation/foo", {}, None, 400, BAD_INVOCATION, ErrorCode.PATH_INVALID),
+    ("GET", "/restate/invocation", {}, None, 400, BAD_INVOCATION, ErrorCode.PATH_INVALID),
+    ("GET", "/restate/invocation/foo/zzz", {}, None, 404, "not found", ErrorCode.PATH_INVALID),
+    # results by idempotency key
+    ("GET", "/restate/invocation/Nope/h/k/output", {}, None, 404, NO_NOPE, ErrorCode.SERVICE_NOT_FOUND),
+    (
+        "GET",
+        "/restate/invocation/Greeter/h/k/output",
+        {},
+        None,
+        404,
+        "invocation not found",
+        ErrorCode.INVOCATION_NOT_FOUND,
+    ),
+    (
+        "GET",
+        "/restate/invocation/Flow/w/run/k/output",
+        {},
+        None,
+        404,
+        "invocation not found",
+        ErrorCode.INVOCATION_NOT_FOUND,
+    ),
+    ("GET", "/restate/invocation/Counter/add/k/output", {}, None, 400, BAD_INVOCATION, ErrorCode.PATH_INVALID),
+    ("GET", "/restate/invocation/Greeter/k/add/k/output", {}, None, 404, "not found", ErrorCode.PATH_INVALID),
+    # results of workflows
+    ("GET", "/restate/workflow/Flow/w", {}, None, 400, BAD_WORKFLOW, ErrorCode.PATH_INVALID),
+    ("GET", "/restate/workflow/Flow/w/zzz", {}, None, 404, "not found", ErrorCode.PATH_INVALID),
+    (
+        "GET",
+        "/restate/workflow/Flow/unknown/output",
+        {},
+        None,
+        404,
+        "invocation not found",
+        ErrorCode.INVOCATION_NOT_FOUND,
+    ),
+    (
+        "GET",
+        "/restate/workflow/Nope/unknown/output",
+        {},
+        None,
+        404,
+        "invocation not found",
+        ErrorCode.INVOCATION_NOT_FOUND,
+    ),
+    # results by body
+    ("POST", "/restate/lookup/x", {}, b"", 400, BAD_RESTATE, ErrorCode.PATH_INVALID),
+    (
+        "POST",
+        "/restate/lookup",
+        {},
+        b'{"target":"invocation","invocationId":"foo"}',
+        400,
+        "bad invocation id 'foo': bad format",
+        ErrorCode.ID_INVALID,
+    ),
+    # awakeables
+    ("POST", "/restate/awakeables", {}, b"1", 400, BAD_AWAKEABLE, ErrorCode.PATH_INVALID),
+    ("POST", "/restate/awakeables/foo", {}, b"1", 400, BAD_AWAKEABLE, ErrorCode.PATH_INVALID),
+    ("POST", "/restate/awakeables/sign_1/zzz", {}, b"1", 404, "not found", ErrorCode.PATH_INVALID),
+    (
+        "POST",
+        "/restate/awakeables/foo/resolve",
+        {},
+        b"1",
+        400,
+        "bad awakeable id 'foo': bad format",
+        ErrorCode.ID_INVALID,
+    ),
+    ("POST", "/restate/a/foo/reject", {}, b"1", 400, "bad awakeable id 'foo': bad format", ErrorCode.ID_INVALID),
+    (
+        "POST",
+        f"/restate/a/{UNKNOWN_ID}/reject",
+        {},
+        b"1",
+        400,
+        f"bad awakeable id '{UNKNOWN_ID}': id doesn't match the expected type",
+        ErrorCode.ID_INVALID,
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "headers", "body", "status", "message", "code"), REFUSALS)
+def test_a_refusal_has_status_message_and_what_to_do(
+    port: int,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    body: bytes | None,
+    status: int,
+    message: str,
+    code: ErrorCode,
+) -> None:
+    answer = fetch(port, method, path, headers, body)
+    told = answer.json
+    assert (answer.status, told["message"]) == (status, message)
+    assert list(told) == ["code", "message", "source", "error_code", "hint", "docs"]
+    assert (told["code"], told["source"], told["error_code"]) == (status, "ingress", code.value)
+    assert told["hint"]
+    assert told["docs"] == DOCS_BASE + code.value
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-restate-error-source"] == "ingress"
+    assert answer.headers["access-control-allow-credentials"] == "true"
+    assert "x-restate-id" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("/Greeter/greet/send?delay=abc", b'"x"', "bad delay query parameter, must be a ISO8601 duration: expected a"),
+        (
+            "/Greeter/greet/send?delay=",
+            b'"x"',
+            "bad delay query parameter, must be a ISO8601 duration: an empty string",
+        ),
+        ("/Greeter/greet/send?delay=-1s", b'"x"', "bad delay query parameter, must be a ISO8601 duration: negative"),
+        (
+            "/Greeter/greet/send?delay=PT",
+            b'"x"',
+            "bad delay query parameter, must be a ISO8601 duration: it has a time",
+        ),
+        ("/Greeter/greet/send?delay=1mo", b'"x"', "bad delay query parameter, must be a ISO8601 duration: please use"),
+        ("/Counter/%ff/get", None, "bad path, cannot decode key: "),
+        (f"/Counter/{'k' * 5000}/get", None, "bad path, the key has more than 4096 bytes"),
+    ],
+)
+def test_refusals_whose_free_text_is_ours(port: int, path: str, body: bytes | None, message: str) -> None:
+    answer = fetch(port, "POST" if body else "GET", path, JSON if body else {}, body)
+    assert answer.status == 400
+    assert answer.json["message"].startswith(message)
+
+
+@pytest.mark.parametrize("body", [b"{", b"", b'{"target":"zzz"}', b'{"target":"workflow"}', b"\xff"])
+def test_a_body_that_names_nothing_is_a_500_as_on_the_public_server(port: int, body: bytes) -> None:
+    answer = fetch(port, "POST", "/restate/output", JSON, body)
+    assert answer.status == 500
+    assert answer.json["message"].startswith("cannot read body: invalid lookup body: ")
+    assert answer.json["error_code"] == ErrorCode.BODY_INVALID.value
+
+
+@pytest.mark.parametrize("name", ["x-anything", "content-type", "idempotency-key"])
+def test_header_values_must_be_visible_ascii(port: int, name: str) -> None:
+    headers = [(each, value) for each, value in JSON.items() if each != name]
+    answer = fetch(port, "POST", "/Greeter/greet", [*headers, (name, "\u00e9")], b'"x"')
+    assert answer.status == 400
+    assert answer.json["message"].startswith(f"bad header {name}: ")
+
+
+def test_a_hint_guesses_the_name_that_was_meant(port: int) -> None:
+    assert fetch(port, "GET", "/Greter/greet").json["hint"] == "Did you mean 'Greeter'?"
+    assert fetch(port, "GET", "/Greeter/gret").json["hint"] == "Did you mean 'greet'?"
+    assert "/Counter/KEY/HANDLER" in fetch(port, "GET", "/Counter/add/send").json["hint"]
+
+
+def test_head_is_refused_without_a_body(port: int) -> None:
+    with Wire(port) as wire:
+        answer = wire.exchange(request("HEAD", "/Greeter/greet"))
+        assert (answer.status, answer.body) == (405, b"")
+        assert wire.exchange(request("GET", "/Greeter/nothing")).status == 200
