@@ -60,6 +60,12 @@ def schema_of(service: ServiceManifest, deployment_id: str, revision: int, defau
     )
 
 
+def under_defaults(service: ServiceSchema, defaults: HandlerOptions) -> ServiceSchema:
+    """A stored service with the engine's defaults of now, which may differ from those it was registered under."""
+    manifest = msgspec.convert(service.manifest, ServiceManifest)
+    return overridden(schema_of(manifest, service.deployment_id, service.revision, defaults), service.overrides)
+
+
 def merge_options(
     base: HandlerOptions, own: ServiceManifest | HandlerManifest, *, service_public: bool = True
 ) -> HandlerOptions:

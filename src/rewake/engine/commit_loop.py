@@ -51,6 +51,7 @@ class CommitLoop:
         self._loop = asyncio.get_running_loop()
         self._in_flight: tuple[Batch, list[Effect]] | None = None
         self._is_scheduled = False
+        self._settled = asyncio.Event()
         self._halted: RewakeError | None = None
         self._flushing: list[tuple[int, asyncio.Future[None]]] = []
         self.batch_count = 0
@@ -84,9 +85,11 @@ class CommitLoop:
         self._store.submit(batch, lambda error: self._on_done(finished, error))
 
     def _on_done(self, finished: tuple[Batch, list[Effect]], error: BaseException | None) -> None:
-        if finished is not self._in_flight:
-            return  # memory was thrown away while this commit was under way
+        assert finished is self._in_flight
         self._in_flight = None
+        if self._halted is not None:  # memory was thrown away meanwhile; what was stored shows when it is rebuilt
+            self._settled.set()
+            return
         if error is not None:
             self._lose(error, None)
             return
@@ -133,10 +136,16 @@ class CommitLoop:
     def is_halted(self) -> bool:
         return self._halted is not None
 
+    async def settled(self) -> None:
+        """Wait for the commit under way when the loop was halted, if there is one. Nothing may be read before."""
+        while self._in_flight is not None:
+            self._settled.clear()
+            await self._settled.wait()
+
     def restart(self, state: State) -> None:
         """Go on with rebuilt memory."""
+        assert self._in_flight is None
         self.state = state
-        self._in_flight = None
         self._halted = None
         self._is_scheduled = False
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import apsw
 import structlog
 
 from rewake.core import calls, commands, ids
@@ -34,7 +35,7 @@ from rewake.core.effects import (
     StartAttempt,
 )
 from rewake.core.model import AttemptError, Deployment, ServiceSchema, Status, Target
-from rewake.core.registry import overridden
+from rewake.core.registry import overridden, under_defaults
 from rewake.core.settings import Settings
 from rewake.core.state import State
 from rewake.deployments.base import DeploymentClient
@@ -48,6 +49,7 @@ from rewake.engine.results import decode_result, encode_body
 from rewake.engine.waiters import OnAccepted, Waiters
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import CANCEL_SIGNAL, SignalResult
+from rewake.store.connection import as_rewake_error
 from rewake.store.query import QueryResult, needs_attempts, run_query
 from rewake.store.store import Store
 from rewake.store.views import AttemptRow, attempt_row
@@ -92,7 +94,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         self._store = Store.open(self.path, now_ms=self.now_ms(), post=loop.call_soon_threadsafe)
         try:
-            self._loop = CommitLoop(self._store, State(self._store.reader, self.settings), self._release, self._on_lost)
+            self._loop = CommitLoop(self._store, self._stored_state(), self._release, self._on_lost)
             self._attempts = LiveAttempts(
                 reader=self._store.reader,
                 clients=self.clients,
@@ -470,12 +472,9 @@ class Engine:
 
     async def _rebuild(self, command: commands.Command | None, cause: RewakeError) -> None:
         await asyncio.sleep(0)
-        while (problem := self._store.probe()) is not None:
-            self._loop.halt(problem)
+        await self._loop.settled()
+        while (state := self._state_of_disk()) is None:  # noqa: ASYNC110  # a full disk sends no event
             await asyncio.sleep(PROBE_INTERVAL_S)
-        self._store.resume()
-        state = State(self._store.reader, self.settings)
-        state.last_epoch = self._loop.state.last_epoch  # attempts of before must stay recognizable as stale
         self._loop.restart(state)
         log.warning("memory_rebuilt", cause=cause.code)
         faulty = getattr(command, "invocation_id", None)
@@ -487,6 +486,29 @@ class Engine:
                 self._wait_again(invocation_id, future)
         self._recover()
         self._housekeeping.rearm()
+
+    def _stored_state(self) -> State:
+        """The state as the store has it, its services under the defaults this engine was given."""
+        state = State(self._store.reader, self.settings)
+        state.services = {
+            name: under_defaults(service, self.settings.defaults) for name, service in state.services.items()
+        }
+        return state
+
+    def _state_of_disk(self) -> State | None:
+        """Fresh memory, if the disk takes writes again and can be read; else the loop is halted with the reason."""
+        problem = self._store.probe()
+        if problem is None:
+            try:
+                self._store.resume()
+                state = self._stored_state()
+            except apsw.Error as error:
+                problem = as_rewake_error(error, self.path)
+            else:
+                state.last_epoch = self._loop.state.last_epoch  # attempts of before must stay recognizable as stale
+                return state
+        self._loop.halt(problem)
+        return None
 
     def _wait_again(self, invocation_id: bytes, future: asyncio.Future[Reply]) -> None:
         token = self._waiters.adopt(future)
