@@ -45,6 +45,10 @@ _HANDLER_SETTINGS = (
     ),
 )
 
+_EXIT_WITH_STDIN = click.option(
+    "--exit-with-stdin", is_flag=True, hidden=True, help="Stop when stdin ends: for a program that is our parent."
+)
+
 _Function = Callable[..., Any]
 
 
@@ -61,6 +65,7 @@ def _with(settings: tuple[Callable[[_Function], _Function], ...]) -> Callable[[_
 @click.argument("app", metavar="FILE.py|MODULE:APP")
 @_with(_ENGINE_SETTINGS)
 @_with(_HANDLER_SETTINGS)
+@_EXIT_WITH_STDIN
 def run(app: str, **options: Any) -> None:
     """Run the engine and the handlers of an app.
 
@@ -72,6 +77,7 @@ def run(app: str, **options: Any) -> None:
 
 @click.command()
 @_with(_ENGINE_SETTINGS)
+@_EXIT_WITH_STDIN
 def server(**options: Any) -> None:
     """Run the engine alone; services are registered over the admin API.
 

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,7 @@ class ServeOptions:
     workers: int
     reload: bool
     in_process: bool
+    exit_with_stdin: bool
 
 
 def serve(options: ServeOptions) -> None:
@@ -67,7 +69,7 @@ def serve(options: ServeOptions) -> None:
 
 
 async def _serve(options: ServeOptions) -> None:
-    with _asked_to_stop() as stop:
+    with _asked_to_stop(options) as stop:
         async with contextlib.AsyncExitStack() as stack:
             serving = asyncio.ensure_future(_start(options, stack))
             stopping = asyncio.ensure_future(stop.wait())
@@ -83,7 +85,7 @@ async def _serve(options: ServeOptions) -> None:
 
 
 @contextlib.contextmanager
-def _asked_to_stop() -> Iterator[asyncio.Event]:
+def _asked_to_stop(options: ServeOptions) -> Iterator[asyncio.Event]:
     """An event that SIGINT and SIGTERM set. The second one ends the process where it stands."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -95,7 +97,16 @@ def _asked_to_stop() -> Iterator[asyncio.Event]:
 
     for os_signal in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(os_signal, on_signal)
+    if options.exit_with_stdin:
+        threading.Thread(target=_wait_for_end_of_stdin, args=(loop, stop), daemon=True).start()
     yield stop
+
+
+def _wait_for_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    with contextlib.suppress(RuntimeError):  # The loop is closed: it stopped for another reason.
+        loop.call_soon_threadsafe(stop.set)
 
 
 async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> None:
@@ -113,7 +124,6 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
     await engine.start()
     stack.push_async_callback(engine.stop)
     pids = _Pids()
-    pool: WorkerPool | None = None
     if options.app is not None and not options.in_process:
         starting = add_workers(
             engine, options.app, workers=options.workers, on_ready=pids.on_ready, on_exit=pids.on_exit
@@ -121,15 +131,15 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
         workers = asyncio.ensure_future(starting)
         stack.push_async_callback(_cancelled, workers)
         await asyncio.sleep(0)  # The children are spawned now, and import the app while we import the rest.
+        if options.reload:
+            watching = asyncio.ensure_future(_watch(workers, options.app))
+            stack.push_async_callback(_cancelled, watching)
         _import_the_rest()
-        pool = await workers
+        await workers
     if app is None:  # With an app of its own the engine drives on by itself.
         engine.drive()
     await server.start()
     stack.push_async_callback(server.stop)  # Before the engine: answers are let out while it runs.
-    if pool is not None and options.reload:
-        watching = asyncio.ensure_future(_watch(pool, str(options.app)))
-        stack.push_async_callback(_cancelled, watching)
     log.info(
         "ready",
         pid=os.getpid(),
@@ -211,12 +221,16 @@ class _Pids:
             self.alive.remove(pid)
 
 
-async def _watch(pool: WorkerPool, app: str) -> None:
-    """Reload whenever a Python file beside the app changes, until cancelled."""
+async def _watch(workers: asyncio.Future[WorkerPool], app: str) -> None:
+    """Reload whenever a Python file beside the app changes, until cancelled.
+
+    Begins while the app is still being imported, so that no change is missed.
+    """
     from rewake.deployments.watch import watch_for_changes
 
     async def reload(changed: set[Path]) -> None:
         log.info("files_changed", files=",".join(sorted(path.name for path in changed)))
+        pool = await asyncio.shield(workers)
         try:
             await pool.reload()
         except RewakeError as error:

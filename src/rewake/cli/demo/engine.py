@@ -22,6 +22,10 @@ from rewake.errors import ErrorCode, RewakeError
 TAIL_LINES: Final = 30
 STOP_TIMEOUT_S: Final = 15.0
 
+WORKER_DIED: Final = "RT0010"
+FAILURES_MAX: Final = 2
+"""Failed attempts the engine may have to retry, crashes aside, before the demo gives up."""
+
 Event = dict[str, Any]
 
 
@@ -30,12 +34,13 @@ class DemoEngine:
 
     def __init__(self, app: Path, data: Path, environment: Mapping[str, str], ports: tuple[int, int]) -> None:
         command = [sys.executable, "-m", "rewake", "run", str(app), "--data", str(data), "--log-format", "json"]
+        command += ["--exit-with-stdin"]  # However the demo ends, the engine and its workers end with it.
         command += ["--ingress-port", str(ports[0]), "--admin-port", str(ports[1]), "--stop-grace", "1s"]
         # A session of its own: Ctrl-C is ours to pass on, once the story has been cleaned up.
         self._process = subprocess.Popen(
             command,
             env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -45,6 +50,7 @@ class DemoEngine:
         self.ingress_port = self.admin_port = 0
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._failures: list[Event] = []
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -55,6 +61,8 @@ class DemoEngine:
                 event = json.loads(line)
                 if isinstance(event, dict):
                     self._events.put(event)
+                    if event.get("event") == "attempt_failed" and event.get("code") != WORKER_DIED:
+                        self._failures.append(event)
         self._events.put(None)
 
     def wait_for(self, name: str, timeout_s: float) -> Event:
@@ -76,6 +84,15 @@ class DemoEngine:
         self.ingress_port, self.admin_port = event["ingress_port"], event["admin_port"]
         pids: list[int] = event["worker_pids"]
         return pids
+
+    def check(self) -> None:
+        """Raise RewakeError when attempts keep failing, with what the last one said."""
+        if len(self._failures) > FAILURES_MAX:
+            raise RewakeError(
+                ErrorCode.DEMO_FAILED,
+                f"The agents keep failing.\n{self._failures[-1].get('message')}",
+                "Check OPENAI_API_KEY and OPENAI_BASE_URL, or unset OPENAI_API_KEY to use the scripted model server.",
+            )
 
     @property
     def ingress_url(self) -> str:
@@ -113,9 +130,10 @@ class DemoEngine:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        if self._process.stderr is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._process.stderr.close()
+        for stream in (self._process.stdin, self._process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    stream.close()
 
 
 def preferred_ports(*, keep: bool) -> tuple[int, int]:

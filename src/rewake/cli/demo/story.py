@@ -242,6 +242,7 @@ class _Story:
         """The first true value of `condition`. Raises RewakeError when time is up or the request ends before."""
         deadline_s = time.monotonic() + self._provider.timeout_s
         while not (value := condition()):
+            self._engine.check()
             if request is not None and not request.is_open:
                 answer = request.error or request.body.decode(errors="replace")
                 raise self._engine.failed(f"The request ended without {what}: {answer}")

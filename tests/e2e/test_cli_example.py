@@ -1,0 +1,77 @@
+"""`rewake`, `rewake example` and what needs no engine."""
+
+from __future__ import annotations
+
+import ast
+import time
+from pathlib import Path
+
+import pytest
+from cli_process import rewake
+
+import rewake as package
+from rewake.examples import EXAMPLES
+
+
+def test_help_and_version(tmp_path: Path) -> None:
+    text = rewake("--help", cwd=tmp_path).stdout
+    for name in ("run", "server", "demo", "example", "invocations", "services", "deployments", "state", "sql"):
+        assert f"\n  {name} " in text
+    assert "Exit codes:" in text
+    assert rewake("--version", cwd=tmp_path).stdout == f"rewake {package.__version__}\n"
+
+
+def test_help_is_quick(tmp_path: Path) -> None:
+    def seconds() -> float:
+        started_s = time.perf_counter()
+        assert rewake("--help", cwd=tmp_path).returncode == 0
+        return time.perf_counter() - started_s
+
+    assert min(seconds() for _ in range(5)) < 0.25
+
+
+def test_an_unknown_command_is_guessed(tmp_path: Path) -> None:
+    result = rewake("invocation", "list", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "Did you mean invocations" in result.stderr
+
+
+def test_examples_are_listed(tmp_path: Path) -> None:
+    assert [line.split()[0] for line in rewake("example", cwd=tmp_path).stdout.splitlines()] == [
+        example.name for example in EXAMPLES
+    ]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_an_example_is_written_whole(tmp_path: Path, example: object) -> None:
+    name = example.name  # type: ignore[attr-defined]  # pytest's ids need an untyped parameter
+    result = rewake("example", name.replace("_", "-"), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / name
+    assert {"README.md", "app.py", "models.py"} <= {path.name for path in folder.iterdir()}
+    assert not list(folder.rglob("__pycache__"))
+    for path in folder.glob("*.py"):
+        ast.parse(path.read_text())
+    assert f"cd {name}" in result.stderr
+
+
+def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "app.py").write_text("precious")
+    result = rewake("example", "claim_handoffs", "mine", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "RW1007" in result.stderr
+    assert [path.read_text() for path in (tmp_path / "mine").iterdir()] == ["precious"]
+
+
+def test_an_empty_folder_may_be_named(tmp_path: Path) -> None:
+    assert rewake("example", "support_router", ".", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "app.py").is_file()
+
+
+def test_an_unknown_example(tmp_path: Path) -> None:
+    result = rewake("example", "claim_handof", cwd=tmp_path)
+    assert result.returncode == 3
+    assert "RW1006  There is no example 'claim_handof'." in result.stderr
+    assert "Did you mean claim_handoffs" in result.stderr
+    assert list(tmp_path.iterdir()) == []
