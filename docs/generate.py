@@ -206,7 +206,20 @@ def sys_tables() -> str:
     return "\n\n".join([*parts, f"## Tables that are always empty\n\n{described['empty']['why']}\n\n{empty}."])
 
 
+def admin_routes() -> str:
+    """Every path of the admin API, with what its operations say of themselves."""
+    from rewake.admin.app import _table
+
+    engine: Any = None  # The endpoints are described, not called.
+    lines = ["| path | method | does |", "| --- | --- | --- |"]
+    for path, methods in _table(engine, "").items():
+        for method, endpoint in methods.items():
+            lines.append(f"| `{path}` | {method} | {(endpoint.__doc__ or '').partition('.')[0]} |")
+    return "\n".join(lines)
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "admin-routes": admin_routes,
     "bench": bench,
     "cli": cli,
     "settings": settings,

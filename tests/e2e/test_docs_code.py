@@ -6,7 +6,9 @@ Ports are swapped for free ones. What a reader copies from another terminal is c
 `rewake run` told of last, `sign_1...` the awakeable printed last. Directives, in a comment above the block:
 
     run: background until "TEXT"   start it and go on once it has printed TEXT; it is ended with the page
-    run: background as NAME        start it and go on; `run: output of NAME` over a text block waits for its end
+    run: background as NAME        start it and go on; both may stand together
+    run: output of NAME            over a text block: what NAME printed until its end, which is waited for
+    run: printed by NAME           over a text block: what NAME, which goes on, prints sooner or later
     run: fails                     it must end with another code than 0
     run: no, REASON                not run: it needs what a test has not
     run: model says TEXT           not run; from here on OpenAI clients reach a scripted model that says this
@@ -25,7 +27,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,10 +64,15 @@ class Background:
             self.is_over = True
             self.changed.notify_all()
 
-    def wait_for(self, wanted: str) -> None:
+    def wait_until(self, is_there: Callable[[str], bool]) -> str:
+        """The output, once it is as wanted; what there is when it ends or takes too long."""
         with self.changed:
-            self.changed.wait_for(lambda: self.is_over or wanted in "".join(self.output), BLOCK_TIMEOUT_S)
-            assert wanted in "".join(self.output), f"{wanted!r} was not printed:\n{''.join(self.output)}"
+            self.changed.wait_for(lambda: self.is_over or is_there("".join(self.output)), BLOCK_TIMEOUT_S)
+            return "".join(self.output)
+
+    def wait_for(self, wanted: str) -> None:
+        printed = self.wait_until(lambda text: wanted in text)
+        assert wanted in printed, f"{wanted!r} was not printed:\n{printed}"
 
     def wait_end(self) -> str:
         with self.changed:
@@ -128,6 +135,10 @@ class Reader:
         match block.language:
             case "text" | "json" if directive.startswith("output of "):
                 self._expect(block, self.background[directive.removeprefix("output of ")].wait_end())
+            case "text" if directive.startswith("printed by "):
+                name = directive.removeprefix("printed by ")
+                shown = self.background[name].wait_until(lambda printed: matches(block.text, printed))
+                self._expect(block, shown)
             case "text" | "json" if not block.title:
                 assert self.output is not None, f"{block.where}: nothing above it has an output"
                 self._expect(block, self.output)
@@ -217,13 +228,12 @@ class Reader:
         )
         started = Background(process)
         threading.Thread(target=started.follow, daemon=True).start()
-        named = re.fullmatch(r"background as (\w+)", block.directive)
-        self.background[named[1] if named else block.where] = started
-        if until := re.fullmatch(r'background until "(.*)"', block.directive):
-            started.wait_for(until[1])
+        found = re.fullmatch(r'background(?: as (?P<name>\w+))?(?: until "(?P<text>.*)")?', block.directive)
+        assert found, f"{block.where}: unknown directive {block.directive!r}"
+        self.background[found["name"] or block.where] = started
+        if found["text"]:
+            started.wait_for(found["text"])
             self.output = "".join(started.output)
-        else:
-            assert named, f"{block.where}: unknown directive {block.directive!r}"
 
     def _expect(self, block: Block, actual: str) -> None:
         assert matches(block.text, actual), f"{block.where}: expected\n{block.text}\nbut it was\n{actual}"

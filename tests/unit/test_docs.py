@@ -12,8 +12,11 @@ from types import ModuleType
 
 import pytest
 
-from rewake.core.model import Status
+from rewake.core.model import HandlerOptions, Status
+from rewake.core.registry import schema_of
 from rewake.errors import DOCS_BASE, ErrorCode
+from rewake.ingress.paths import parse_path
+from rewake.protocol.discovery import ServiceManifest, ServiceType
 from rewake.store import views
 from rewake.store.catalog import TABLES
 
@@ -115,6 +118,22 @@ def test_an_error_code_is_raised_somewhere(code: ErrorCode) -> None:
     elsewhere = {SOURCE / "errors.py", SOURCE / "cli" / "exits.py"}  # definition, and exit codes
     sources = (path.read_text() for path in SOURCE.rglob("*.py") if path not in elsewhere)
     assert any(re.search(rf"ErrorCode\.{code.name}\b", text) for text in sources)
+
+
+def test_the_ingress_paths_are_those_it_knows() -> None:
+    service = ServiceManifest(name="plain", ty=ServiceType.SERVICE, handlers=())
+    desk = ServiceManifest(name="keyed", ty=ServiceType.VIRTUAL_OBJECT, handlers=())
+    services = {each.name: schema_of(each, "dp", 1, HandlerOptions()) for each in (service, desk)}
+    text = (DOCS / "reference" / "http.md").read_text(encoding="utf-8").partition("## Admin API")[0]
+    paths = [
+        path for row in re.findall(r"^\| (`/.*?) \|", text, re.MULTILINE) for path in re.findall(r"`(/[^`]*)`", row)
+    ]
+    assert len(paths) >= 15
+    for path in paths:
+        keyed = "{object}" in path or "[/{key}]" in path
+        filled = path.replace("[/{key}]", "/k").replace("{service}", "keyed" if keyed else "plain")
+        filled = filled.replace("{object}", "keyed")
+        parse_path(re.sub(r"\{[^}]*\}", "x", filled), services)  # raises Refused for a path it does not know
 
 
 def test_docs_live_where_errors_point() -> None:
