@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SOURCE = ROOT / "src" / "rewake"
 PAGES = sorted(DOCS.rglob("*.md"))
+ALL_PAGES = [*(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")), *PAGES]
 ERROR_PAGES = {page.stem: page for page in (DOCS / "reference" / "errors").glob("RW*.md")}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
@@ -62,7 +63,7 @@ def local_links(page: Path) -> list[tuple[Path, str]]:
     return found
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target, anchor in local_links(page):
         assert target.exists(), f"{page}: {target}"
@@ -177,7 +178,7 @@ def test_the_glossary_has_the_field_terms() -> None:
     assert terms <= {term.lower() for term in re.findall(r"^\*\*(.+?)\*\*", text, re.MULTILINE)}
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_page_names_a_path_of_the_machine_it_was_written_on(page: Path) -> None:
     assert not MACHINE_PATH.search(page.read_text(encoding="utf-8"))
 
