@@ -418,7 +418,7 @@ class History:
         due = self.store.due_timers(self.outside.now_ms)
         if self.is_faulty:
             if self.rng.random() < 0.2:
-                due += self.old_timers
+                due += [timer for timer in self.old_timers if timer[0] <= self.outside.now_ms]
             self.old_timers = due[:3]
         if due:
             command = commands.TimersDue(now_ms=self.outside.now_ms, due=due)

@@ -1,0 +1,348 @@
+"""Attempts: epochs, the four ways one ends, and the race between suspending and being told."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.core.play import (
+    ABORT,
+    FINISHED,
+    Ack,
+    Answer,
+    Asked,
+    Close,
+    Done,
+    Logged,
+    Play,
+    Start,
+    Tell,
+    Timer,
+    call_command,
+    deployment,
+    run_done,
+    success,
+)
+
+from rewake.core import commands
+from rewake.core.effects import ReplyStatus
+from rewake.core.model import Status
+from rewake.core.settings import Settings
+from rewake.protocol import messages as m
+
+SIGNALLED = m.Signal(17, m.Success(b"yes"))
+
+
+@pytest.fixture
+def first(play: Play) -> bytes:
+    """A running invocation."""
+    invocation_id = play.call("greeter/greet")
+    play.skip()
+    return invocation_id
+
+
+def complete(play: Play, invocation_id: bytes, signal: int = 17, value: bytes = b"yes") -> None:
+    play.ask(commands.CompleteSignal, invocation_id, signal=signal, result=m.Success(value))
+
+
+# Messages
+
+
+def test_a_step_is_acknowledged_with_its_stored_result(play: Play, first: bytes) -> None:
+    play.run_step(first, 1)
+    play.expect(Tell(first, run_done(1)))
+    assert play.journal(first) == [m.RunCommand(1), run_done(1)]
+
+
+def test_version_7_asks_for_a_short_ack_of_a_proposal() -> None:
+    play = Play(Settings(protocol_version_max=7))
+    first = play.call("greeter/greet")
+    play.skip()
+    play.sdk(first, m.RunCommand(1), Asked(m.ProposeRunCompletion(1, success(b"v"))))
+    play.expect(Ack(first, m.ProposeRunCompletionAck(1)))
+    assert play.delivered[first] == 3  # the ack stands for the entry
+    assert play.journal(first) == [m.RunCommand(1), run_done(1)]
+
+
+def test_a_command_is_acknowledged_when_asked(play: Play, first: bytes) -> None:
+    play.sdk(first, m.RunCommand(1), Asked(m.RunCommand(2)))
+    play.expect(Ack(first, m.CommandAck(2)))
+    assert play.delivered[first] == 3
+    complete(play, first)
+    play.expect(Tell(first, SIGNALLED), Answer(ReplyStatus.ACCEPTED))
+    assert play.delivered[first] == 4
+
+
+def test_the_first_command_pins_deployment_and_version(play: Play, first: bytes) -> None:
+    assert play.row(first).pinned_deployment_id is None
+    play.sdk(first, m.RunCommand(1))
+    row = play.row(first)
+    assert (row.pinned_deployment_id, row.pinned_version) == ("dp1", 6)
+    play.register(deployment("dp2", version_max=5))
+    play.skip()
+    play.fails(first, "RT0010")
+    play.time(0)
+    play.commit()
+    assert (play.started[first].deployment_id, play.started[first].version) == ("dp1", 6)
+    second = play.call("greeter/greet")
+    play.commit()
+    assert (play.started[second].deployment_id, play.started[second].version) == ("dp2", 5)
+
+
+def test_messages_of_an_older_attempt_are_dropped(play: Play, first: bytes) -> None:
+    stale = play.started[first].epoch
+    play.fails(first, "RT0010")
+    play.time(0)
+    play.skip()
+    play.sdk(first, m.RunCommand(1), epoch=stale)
+    play.sdk(first, m.OutputCommand(success()), m.End(), epoch=stale)
+    play.fails(first, epoch=stale)
+    play.expect()
+    assert play.journal(first) == []
+    play.sdk_ends(first)
+    assert play.status(first) is Status.COMPLETED
+    play.skip()
+    play.sdk(first, m.End())
+    play.expect()
+
+
+def test_messages_for_nobody_are_dropped(play: Play, first: bytes) -> None:
+    play.sdk_ends(first)
+    play.ask(commands.Purge, first)
+    play.skip()
+    play.sdk(first, m.RunCommand(1))
+    play.expect()
+
+
+def test_epochs_grow_over_a_crash_and_over_reuse_of_an_id() -> None:
+    play = Play()
+    first = play.call("signup/w/run")
+    play.commit()
+    before = play.started[first].epoch
+    play.crash()
+    play.commit()
+    assert play.started[first].epoch > before
+    before = play.started[first].epoch
+    play.ask(commands.Kill, first)
+    play.ask(commands.Purge, first)
+    assert play.call("signup/w/run") == first
+    play.commit()
+    assert play.started[first].epoch > before
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (m.Start(b"i", "i", 1, (), True, "", 0, 0, 0), "not allowed from the SDK"),
+        (m.InputCommand((), b""), "not allowed from the SDK"),
+        (m.ProposeRunCompletion(9, success()), "not waiting: 9"),
+        (m.End(), "without a result"),
+        (m.Suspension(m.Future()), "without naming"),
+    ],
+)
+def test_what_the_protocol_forbids_fails_the_attempt(play: Play, first: bytes, message: m.Message, text: str) -> None:
+    play.sdk(first, m.RunCommand(1), message, m.RunCommand(2))
+    play.expect(Close(first, ABORT), Logged("attempt_failed"), Timer(play.row(first).next_retry_at_ms or 0))
+    error = play.row(first).last_error
+    assert error is not None
+    assert error.restate_code == "RT0012"
+    assert text in error.message
+    assert play.journal(first) == [m.RunCommand(1)]  # what came before it stays, what came after is dropped
+
+
+def test_a_hint_about_what_is_awaited_changes_nothing() -> None:
+    play = Play(Settings(protocol_version_max=7))
+    first = play.call("greeter/greet")
+    play.skip()
+    play.sdk(first, m.AwaitingOn(m.Future((1,))))
+    play.expect()
+    assert play.status(first) is Status.INVOKED
+
+
+def test_a_run_is_proposed_once(play: Play, first: bytes) -> None:
+    play.run_step(first, 1)
+    play.sdk(first, m.ProposeRunCompletion(1, success(b"other")))
+    assert play.row(first).last_error is not None
+    assert play.journal(first) == [m.RunCommand(1), run_done(1)]
+
+
+def test_the_journal_has_a_limit() -> None:
+    play = Play(Settings(journal_entries_max=2))
+    first = play.call("greeter/greet")
+    play.sdk(first, m.RunCommand(1), m.RunCommand(2))
+    error = play.row(first).last_error
+    assert error is not None
+    assert (error.restate_code, error.message) == ("RT0017", "the journal has reached its limit of 2 entries")
+
+
+# End
+
+
+def test_an_output_without_its_end_is_replayed_and_ended(play: Play, first: bytes) -> None:
+    play.sdk(first, m.OutputCommand(success(b"kept")))
+    play.crash()
+    play.expect(Start(first))
+    play.sdk(first, m.End())
+    play.expect(Close(first, FINISHED), Done(first, success(b"kept")))
+
+
+def test_the_last_of_two_outputs_is_the_result(play: Play, first: bytes) -> None:
+    play.sdk(first, m.OutputCommand(success(b"1")), m.OutputCommand(success(b"2")), m.End())
+    assert play.row(first).result == success(b"2")
+
+
+def test_the_last_of_two_stored_outputs_is_the_result(play: Play, first: bytes) -> None:
+    play.sdk(first, m.OutputCommand(success(b"1")), m.OutputCommand(m.Failure(1, "2")), m.RunCommand(1))
+    play.crash()
+    play.sdk(first, m.End())
+    assert play.row(first).result == m.Failure(1, "2")
+
+
+# Suspension
+
+
+def test_a_suspended_invocation_holds_no_memory_and_wakes_on_what_it_awaits(play: Play, first: bytes) -> None:
+    play.suspend(first, signals=(1, 17))
+    play.expect(Close(first, FINISHED))
+    assert play.status(first) is Status.SUSPENDED
+    assert play.state.invocations == {}
+    complete(play, first, 18)
+    play.expect(Answer(ReplyStatus.ACCEPTED))
+    complete(play, first, 17)
+    play.expect(Start(first), Answer(ReplyStatus.ACCEPTED))
+    assert play.row(first).awaiting is None
+
+
+def test_what_came_between_half_close_and_suspension_wakes_it_at_once(play: Play, first: bytes) -> None:
+    play.commit()
+    delivered = play.delivered[first]
+    complete(play, first)
+    play.skip()
+    play.suspend(first, signals=(17,), delivered=delivered)
+    play.expect(Close(first, FINISHED), Start(first))
+
+
+def test_what_the_attempt_was_told_does_not_wake_it_again(play: Play, first: bytes) -> None:
+    """A caught cancel, and an awaited set that always contains it: no loop of resumptions."""
+    play.ask(commands.Cancel, first)
+    play.expect(Tell(first, m.Signal(1, m.VOID)), Answer(ReplyStatus.ACCEPTED))
+    play.suspend(first, signals=(1, 17))
+    play.expect(Close(first, FINISHED))
+    complete(play, first, 18)
+    play.expect(Answer(ReplyStatus.ACCEPTED))
+    assert play.status(first) is Status.SUSPENDED
+
+
+def test_what_was_missed_counts_for_a_later_wake_up_even_over_a_crash() -> None:
+    play = Play(Settings(protocol_version_max=7))
+    first = play.call("greeter/greet")
+    play.commit()
+    delivered = play.delivered[first]
+    complete(play, first, 17)
+    play.suspend(first, signals=(17, 18), combinator=m.Combinator.ALL_COMPLETED, delivered=delivered)
+    assert play.status(first) is Status.SUSPENDED
+    play.crash()
+    play.skip()
+    complete(play, first, 18)
+    play.expect(Start(first), Answer(ReplyStatus.ACCEPTED))
+
+
+def test_a_proposal_after_half_close_is_stored_and_wakes_the_suspended(play: Play, first: bytes) -> None:
+    play.sdk(first, m.RunCommand(1), m.ProposeRunCompletion(1, success()), m.Suspension(m.Future((1,))))
+    play.expect(Tell(first, run_done(1, b"1")), Close(first, FINISHED), Start(first))
+
+
+def test_an_await_too_deep_pauses(first: bytes, play: Play) -> None:
+    tree = m.Future((1,))
+    for _ in range(1001):
+        tree = m.Future(nested=(tree,))
+    play.state.invocations[first].attempt.version = 7  # type: ignore[union-attr]
+    play.submit(
+        commands.SdkMessages(
+            now_ms=play.now_ms,
+            invocation_id=first,
+            epoch=play.started[first].epoch,
+            delivered=1,
+            messages=[(m.Suspension(tree), 1, b"", 0)],
+            seed=b"s" * 16,
+        )
+    )
+    play.expect(Close(first, ABORT), Logged("attempt_failed"), Logged("invocation_paused"))
+    assert play.status(first) is Status.PAUSED
+
+
+def test_an_await_too_deep_found_while_decoding_pauses_too(first: bytes, play: Play) -> None:
+    play.fails(first, "RT0025")
+    assert play.status(first) is Status.PAUSED
+
+
+# Where an attempt runs
+
+
+def test_without_a_deployment_the_attempt_fails_without_reaching_the_handler(play: Play) -> None:
+    play.remove_deployment()
+    play.skip()
+    first = play.state.invocations  # nobody yet
+    assert first == {}
+    play.register()
+    invocation_id = play.call("greeter/greet")
+    play.fails(invocation_id, "RT0010")
+    play.remove_deployment()
+    play.time(0)
+    row = play.row(invocation_id)
+    assert row.last_error is not None
+    assert (row.last_error.restate_code, row.last_error.message) == (
+        "RT0011",
+        "no deployment was found to process the invocation",
+    )
+    assert (row.retry_count, row.command_retry_count) == (2, 1)
+
+
+def test_a_pinned_deployment_that_is_gone_is_named(play: Play, first: bytes) -> None:
+    play.sdk(first, m.RunCommand(1))
+    play.remove_deployment()
+    play.fails(first, "RT0010")
+    play.time(0)
+    error = play.row(first).last_error
+    assert error is not None
+    assert "has a deployment id associated" in error.message
+
+
+def test_a_deployment_of_another_protocol_fails_the_attempt(play: Play) -> None:
+    play.register(deployment("dp2", version_min=7, version_max=7))
+    first = play.call("greeter/greet")
+    error = play.row(first).last_error
+    assert error is not None
+    assert error.restate_code == "RT0013"
+    assert play.status(first) is Status.INVOKED
+
+
+def test_eager_state_stops_at_its_limit() -> None:
+    play = Play(Settings(eager_state_bytes_max=4))
+    first = play.call("cart/a/add")
+    play.sdk(first, m.SetStateCommand(b"b", b"1"), m.SetStateCommand(b"a", b"2"), m.SetStateCommand(b"c", b"3"))
+    play.fails(first, "RT0010")
+    play.time(0)
+    play.commit()
+    assert (play.started[first].state, play.started[first].partial_state) == (((b"a", b"2"), (b"b", b"1")), True)
+
+
+def test_lazy_state_sends_nothing_ahead() -> None:
+    play = Play(enable_lazy_state=True)
+    first = play.call("cart/a/add")
+    play.commit()
+    assert (play.started[first].state, play.started[first].partial_state) == ((), True)
+
+
+def test_a_complete_state_is_said_to_be_complete(play: Play) -> None:
+    keyed, plain = play.call("cart/a/add"), play.call("greeter/greet")
+    play.commit()
+    assert (play.started[keyed].state, play.started[keyed].partial_state) == ((), False)
+    assert (play.started[plain].state, play.started[plain].partial_state) == ((), True)
+
+
+def test_a_reply_while_the_caller_is_gone_is_no_problem(play: Play, first: bytes) -> None:
+    play.sdk(first, call_command("greeter/greet", 1))
+    (callee,) = play.children(first)
+    play.sdk_ends(first)
+    play.sdk_ends(callee)
+    assert play.status(callee) is Status.COMPLETED
+    assert not any(play.store.listener_rows.values())

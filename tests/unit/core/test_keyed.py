@@ -1,0 +1,194 @@
+"""Virtual objects: one at a time per key, in arrival order; state; changes asked for by operators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.unit.core.play import FINISHED, NOW_MS, Answer, Close, Done, Logged, Play, Start, Timer, success
+
+from rewake.core import commands
+from rewake.core.effects import ReplyStatus
+from rewake.core.keyed import state_version
+from rewake.core.model import Status
+from rewake.protocol import messages as m
+
+
+def mutate(play: Play, new_state: dict[bytes, bytes], version: str | None = None, **fields: Any) -> None:
+    play.token += 1
+    play.submit(
+        commands.MutateState(
+            now_ms=play.now_ms,
+            token=play.token,
+            service="cart",
+            key="a",
+            new_state=new_state,
+            expected_version=version,
+            **fields,
+        )
+    )
+
+
+def test_exclusive_handlers_of_a_key_run_one_at_a_time_in_arrival_order(play: Play) -> None:
+    first, second, third = play.call("cart/a/add"), play.call("cart/a/pay"), play.call("cart/a/add")
+    other = play.call("cart/b/add")
+    accepted = Answer(ReplyStatus.ACCEPTED)
+    play.expect(accepted, Start(first), accepted, accepted, accepted, Start(other))
+    assert play.status(second) is Status.INBOXED
+    play.sdk_ends(first)
+    play.expect(Close(first, FINISHED), Done(first, success()), Start(second))
+    play.sdk_ends(second)
+    play.expect(Close(second, FINISHED), Done(second, success()), Start(third))
+
+
+def test_the_queue_survives_a_crash(play: Play) -> None:
+    first, second, third = (play.call("cart/a/add") for _ in range(3))
+    play.skip()
+    play.crash()
+    play.expect(Start(first))
+    fourth = play.call("cart/a/add")
+    for current, following in ((first, second), (second, third), (third, fourth)):
+        play.skip()
+        play.sdk_ends(current)
+        play.expect(Close(current, FINISHED), Done(current, success()), Start(following))
+
+
+def test_the_key_stays_taken_while_its_holder_stands_still(play: Play) -> None:
+    first, second = play.call("cart/a/add"), play.call("cart/a/add")
+    play.suspend(first, signals=(1, 17))
+    assert play.status(second) is Status.INBOXED
+    play.ask(commands.Pause, first)
+    assert play.status(second) is Status.INBOXED
+    play.ask(commands.Resume, first)
+    play.fails(first)
+    assert play.status(second) is Status.INBOXED
+    play.skip()
+    play.ask(commands.Kill, first)
+    assert play.status(second) is Status.INVOKED
+
+
+def test_shared_handlers_run_beside_the_exclusive_one(play: Play) -> None:
+    holder = play.call("cart/a/add")
+    shared = [play.call("cart/a/view") for _ in range(2)]
+    accepted = Answer(ReplyStatus.ACCEPTED)
+    play.expect(accepted, Start(holder), accepted, Start(shared[0]), accepted, Start(shared[1]))
+
+
+def test_one_that_left_the_queue_is_passed_over(play: Play) -> None:
+    first, second, third = (play.call("cart/a/add") for _ in range(3))
+    play.ask(commands.Cancel, second)
+    play.skip()
+    play.sdk_ends(first)
+    play.expect(Close(first, FINISHED), Done(first, success()), Start(third))
+
+
+def test_a_delayed_call_queues_when_it_is_due(play: Play) -> None:
+    late = play.call("cart/a/add", at_ms=NOW_MS + 10)
+    first = play.call("cart/a/add")
+    play.expect(Answer(ReplyStatus.ACCEPTED), Timer(NOW_MS + 10), Answer(ReplyStatus.ACCEPTED), Start(first))
+    play.time(10)
+    second = play.call("cart/a/add")
+    assert [play.status(item) for item in (late, second)] == [Status.INBOXED] * 2
+    assert play.row(late).inboxed_at_ms == NOW_MS + 10
+    play.skip()
+    play.sdk_ends(first)
+    play.expect(Close(first, FINISHED), Done(first, success()), Start(late))
+
+
+def test_an_empty_key_is_a_key(play: Play) -> None:
+    first, second = play.call("cart//add"), play.call("cart//add")
+    assert [play.status(item) for item in (first, second)] == [Status.INVOKED, Status.INBOXED]
+
+
+# State
+
+
+def test_state_is_written_when_its_command_is_taken_and_survives_a_kill(play: Play) -> None:
+    first = play.call("cart/a/add")
+    play.sdk(first, m.SetStateCommand(b"x", b"1"), m.SetStateCommand(b"y", b""), m.ClearStateCommand(b"z"))
+    play.ask(commands.Kill, first)
+    play.commit()
+    assert play.store.state("cart", "a") == {b"x": b"1", b"y": b""}
+    second = play.call("cart/a/add")
+    play.commit()
+    assert play.started[second].state == ((b"x", b"1"), (b"y", b""))
+    play.sdk(second, m.SetStateCommand(b"w", b"0"), m.ClearAllStateCommand())
+    play.commit()
+    assert play.store.state("cart", "a") == {}
+
+
+def test_lazy_reads_are_answered_in_command_order(play: Play) -> None:
+    first = play.call("cart/a/add")
+    play.sdk(
+        first,
+        m.GetLazyStateCommand(b"x", 1),
+        m.SetStateCommand(b"x", b"1"),
+        m.SetStateCommand(b"a", b""),
+        m.GetLazyStateCommand(b"x", 2),
+        m.GetLazyStateCommand(b"a", 3),
+        m.GetLazyStateKeysCommand(4),
+    )
+    lazy, keys = m.MessageType.GET_LAZY_STATE_COMPLETION, m.MessageType.GET_LAZY_STATE_KEYS_COMPLETION
+    assert [item for item in play.journal(first) if isinstance(item, m.Completion)] == [
+        m.Completion(lazy, 1, m.VOID),
+        m.Completion(lazy, 2, m.Success(b"1")),
+        m.Completion(lazy, 3, m.Success(b"")),
+        m.Completion(keys, 4, m.StateKeys((b"a", b"x"))),
+    ]
+
+
+def test_eager_reads_are_only_recorded(play: Play) -> None:
+    first = play.call("cart/a/add")
+    play.skip()
+    play.sdk(first, m.GetEagerStateCommand(b"x", m.VOID), m.GetEagerStateKeysCommand((b"x",)))
+    play.expect()
+    assert len(play.journal(first)) == 2
+
+
+def test_a_shared_handler_reads_beside_the_writer(play: Play) -> None:
+    writer, reader = play.call("cart/a/add"), play.call("cart/a/view")
+    play.sdk(writer, m.SetStateCommand(b"x", b"1"))
+    play.sdk(reader, m.GetLazyStateCommand(b"x", 1))
+    assert play.journal(reader)[-1] == m.Completion(m.MessageType.GET_LAZY_STATE_COMPLETION, 1, m.Success(b"1"))
+
+
+# Changes asked for by operators
+
+
+def test_the_state_of_a_free_key_is_replaced_at_once(play: Play) -> None:
+    mutate(play, {b"x": b"1", b"y": b"2"})
+    play.expect(Answer(ReplyStatus.ACCEPTED))
+    mutate(play, {b"y": b"3"}, state_version({b"x": b"1", b"y": b"2"}))
+    play.expect(Answer(ReplyStatus.ACCEPTED))
+    assert play.store.state("cart", "a") == {b"y": b"3"}
+
+
+def test_a_change_of_another_version_is_dropped(play: Play) -> None:
+    mutate(play, {b"x": b"1"})
+    play.skip()
+    mutate(play, {b"x": b"2"}, state_version({}))
+    play.expect(Logged("state_change_dropped_version_differs"), Answer(ReplyStatus.ACCEPTED))
+    assert play.store.state("cart", "a") == {b"x": b"1"}
+
+
+def test_a_change_waits_in_line_with_the_calls_even_over_a_crash(play: Play) -> None:
+    first = play.call("cart/a/add")
+    mutate(play, {b"x": b"1"})
+    second = play.call("cart/a/add")
+    mutate(play, {b"x": b"2"})
+    mutate(play, {b"x": b"3"})
+    play.skip()
+    assert play.store.state("cart", "a") == {}
+    play.crash()
+    play.sdk_ends(first)
+    play.commit()
+    assert play.started[second].state == ((b"x", b"1"),)
+    play.sdk_ends(second)
+    play.commit()
+    assert play.store.state("cart", "a") == {b"x": b"3"}
+    assert play.store.mutations == {}
+
+
+def test_the_version_depends_on_names_and_values() -> None:
+    versions = {state_version(values) for values in ({}, {b"a": b"1"}, {b"a": b"2"}, {b"b": b"1"})}
+    assert len(versions) == 4
+    assert state_version({b"a": b"1", b"b": b"2"}) == state_version({b"b": b"2", b"a": b"1"})

@@ -1,0 +1,183 @@
+"""Retries: delays, the two counters, exhaustion, and what the handler may ask for."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.unit.core.play import FINISHED, NOW_MS, Close, Done, Logged, Play, Start, Timer, retry
+
+from rewake.core import commands, retries
+from rewake.core.model import OnMaxAttempts, RetryPolicy, Status
+from rewake.core.settings import MESSAGE_CHARS_MAX, STACKTRACE_CHARS_MAX, Settings
+from rewake.protocol import messages as m
+
+
+def test_default_delays_double_up_to_a_minute() -> None:
+    delays = [retries.next_delay_ms(RetryPolicy(), failures, 0.0) for failures in range(1, 71)]
+    assert delays[:9] == [500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]
+    assert delays[68:] == [60000, None]
+
+
+def test_jitter_adds_up_to_three_tenths() -> None:
+    assert retries.next_delay_ms(RetryPolicy(), 1, 0.5) == 575
+    assert retries.next_delay_ms(RetryPolicy(), 1, 0.999999) == 649
+
+
+def test_a_delay_too_large_for_a_float_is_the_longest() -> None:
+    policy = RetryPolicy(exponentiation_factor=1e300, max_attempts=None)
+    assert retries.next_delay_ms(policy, 5, 0.0) == 60000
+
+
+@pytest.mark.parametrize("max_attempts", [0, 1])
+def test_one_attempt_means_no_retry(max_attempts: int) -> None:
+    assert retries.next_delay_ms(RetryPolicy(max_attempts=max_attempts), 1, 0.0) is None
+
+
+@pytest.fixture
+def play() -> Play:
+    stage = Play(retry=retry(max_attempts=3))
+    stage.skip()
+    return stage
+
+
+def test_a_failed_attempt_is_followed_by_another_after_the_delay(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.skip()
+    play.fails(first)
+    play.expect(Close(first, FINISHED), Logged("attempt_failed"), Timer(NOW_MS + 100))
+    row = play.row(first)
+    assert (row.retry_count, row.command_retry_count, row.next_retry_at_ms) == (1, 1, NOW_MS + 100)
+    play.time(99)
+    play.expect()
+    play.time(1)
+    play.expect(Start(first))
+    assert play.row(first).next_retry_at_ms is None
+    assert play.started[first].retry_count == 1
+    assert play.store.timers == set()
+
+
+def test_exhaustion_pauses(play: Play) -> None:
+    first = play.call("greeter/greet")
+    for _ in range(3):
+        play.fails(first)
+        play.skip()
+        play.time(1000)
+    row = play.row(first)
+    assert (row.status, row.retry_count) == (Status.PAUSED, 0)
+    assert [event.event_type for event in play.store.events] == ["TransientError"] * 3 + ["Paused"]
+    paused = json.loads(play.store.events[-1].data)
+    assert paused["last_failure"]["error_message"] == "broke"
+
+
+def test_exhaustion_kills_when_the_policy_says_so() -> None:
+    play = Play(retry=retry(max_attempts=1, on_max_attempts=OnMaxAttempts.KILL))
+    first = play.call("greeter/greet")
+    play.skip()
+    play.fails(first)
+    play.expect(Close(first, FINISHED), Logged("attempt_failed"), Done(first, m.Failure(500, "broke")))
+
+
+def test_a_delay_the_handler_asks_for_counts_as_an_attempt(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.skip()
+    for _ in range(2):
+        play.sdk(first, m.Error(500, "later", next_retry_delay=7))
+        play.expect(Close(first, FINISHED), Logged("attempt_failed"), Timer(play.now_ms + 7))
+        play.time(7)
+        play.expect(Start(first))
+    play.sdk(first, m.Error(500, "later", next_retry_delay=7))
+    assert play.status(first) is Status.PAUSED
+
+
+def test_a_delay_the_deployment_asks_for(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.skip()
+    play.fails(first, "RT0023", retry_after_ms=9, jitter=0.9)
+    play.expect(Close(first, FINISHED), Logged("attempt_failed"), Timer(NOW_MS + 9))
+
+
+def test_the_first_loss_of_a_connection_is_retried_at_once(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.skip()
+    play.fails(first, "RT0010")
+    play.expect(Close(first, FINISHED), Logged("attempt_failed"), Timer(NOW_MS))
+    play.time(0)
+    play.fails(first, "RT0010")
+    assert play.row(first).next_retry_at_ms == NOW_MS + 200
+
+
+def test_progress_resets_both_counters_and_that_survives_a_crash(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.fails(first)
+    play.time(1000)
+    play.sdk(first, m.RunCommand(1))
+    row = play.row(first)
+    assert (row.retry_count, row.command_retry_count) == (0, 0)
+    play.fails(first)
+    play.crash()
+    row = play.row(first)
+    assert (row.retry_count, row.command_retry_count) == (1, 1)
+    play.time(1000)
+    play.commit()
+    assert play.started[first].retry_count == 1
+
+
+def test_errors_that_never_reached_the_handler_do_not_count_for_steps(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.fails(first, "RT0015", reached_user_code=False)
+    row = play.row(first)
+    assert (row.retry_count, row.command_retry_count) == (1, 0)
+
+
+def test_a_restart_of_the_engine_does_not_skip_the_back_off(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.fails(first)
+    play.skip()
+    play.crash()
+    play.expect()
+    play.time(100)
+    play.expect(Start(first))
+
+
+def test_a_timer_of_an_earlier_back_off_wakes_nobody(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.fails(first)
+    play.time(100)
+    play.fails(first)
+    play.skip()
+    play.submit(commands.TimersDue(now_ms=play.now_ms, due=[(NOW_MS + 100, first, 0)]))
+    play.expect()
+
+
+def test_version_7_lets_the_handler_choose_what_follows() -> None:
+    play = Play(Settings(protocol_version_max=7))
+    paused, failed = play.call("greeter/greet"), play.call("greeter/greet")
+    play.skip()
+    play.sdk(paused, m.Error(500, "wait", behavior=m.ErrorBehavior.PAUSE))
+    play.expect(Close(paused, FINISHED), Logged("attempt_failed"), Logged("invocation_paused"))
+    play.sdk(failed, m.Error(418, "no", behavior=m.ErrorBehavior.FAIL))
+    play.expect(Close(failed, FINISHED), Done(failed, m.Failure(418, "no")))
+
+
+@pytest.mark.parametrize(
+    ("code", "kept", "restate_code"),
+    [(500, 500, "RT0007"), (570, 570, "RT0016"), (571, 571, "RT0012"), (70_000, 500, "RT0007")],
+)
+def test_what_is_kept_of_an_error(code: int, kept: int, restate_code: str) -> None:
+    error = retries.error_of(
+        m.Error(code, "x" * 9000, "y" * 40_000, related_command_index=3, related_command_name="n",
+                related_command_type=0x0411)
+    )  # fmt: skip
+    assert (error.code, error.restate_code) == (kept, restate_code)
+    assert (len(error.message), len(error.stacktrace)) == (MESSAGE_CHARS_MAX, STACKTRACE_CHARS_MAX)
+    assert error.related_command_type == "Run"
+    facts = retries.facts_of(error)
+    assert facts["related_command_index"] == 3
+    assert "error_stacktrace" in facts
+
+
+def test_an_unknown_related_type_is_left_out() -> None:
+    error = retries.error_of(m.Error(500, "x", related_command_type=0x7777))
+    assert "related_command_type" not in retries.facts_of(error)
+    assert retries.error_of(m.Error(500, "x")).related_command_type is None
