@@ -7,7 +7,7 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 SOURCES := src tests bench
 ARGS :=
 
@@ -40,7 +40,7 @@ types: $(VENV)/.installed-dev
 
 .PHONY: imports
 imports: $(VENV)/.installed-dev
-	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 .PHONY: format
 format: $(VENV)/.installed-dev ## Format the code and fix what lint can fix
