@@ -12,19 +12,19 @@ _PRINTABLE_MS_MAX: Final = 253_402_300_799_999
 
 def rfc3339_nanos(at_ms: int) -> str:
     """`2026-11-22T13:14:50.978000000Z`, as the admin API and the ingress body print."""
-    return f"{_seconds(at_ms)}.{at_ms % 1000:03d}000000Z"
+    return _millis(at_ms) + "000000Z"
 
 
 def rfc3339_millis(at_ms: int) -> str:
     """`2026-11-22T13:14:50.978Z`, as SQL results print."""
-    return f"{_seconds(at_ms)}.{at_ms % 1000:03d}Z"
+    return _millis(at_ms) + "Z"
 
 
 def rfc3339_offset(at_ms: int) -> str:
     """`2026-11-22T13:14:50.978+00:00`, as the header `idempotency-expires` prints."""
-    return f"{_seconds(at_ms)}.{at_ms % 1000:03d}+00:00"
+    return _millis(at_ms) + "+00:00"
 
 
-def _seconds(at_ms: int) -> str:
+def _millis(at_ms: int) -> str:
     moment = _EPOCH + timedelta(milliseconds=min(at_ms, _PRINTABLE_MS_MAX))
-    return moment.strftime("%Y-%m-%dT%H:%M:%S")
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds")

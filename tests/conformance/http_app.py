@@ -59,8 +59,9 @@ async def wait(ctx: restate.Context) -> str:
     """Waits for an awakeable, whose id the test takes from the queue."""
     name, value = ctx.awakeable(type_hint=str)
 
-    def tell() -> None:
+    def tell() -> str:
         awakeables.put(name)
+        return name
 
     await ctx.run_typed("tell", tell)
     return await value
@@ -78,14 +79,14 @@ async def peek(ctx: restate.Context) -> str:
 
 @counter.handler()
 async def add(ctx: restate.ObjectContext, amount: int) -> int:
-    total: int = (await ctx.get("n") or 0) + amount
+    total: int = (await ctx.get("n", type_hint=int) or 0) + amount
     ctx.set("n", total)
     return total
 
 
 @counter.handler(kind="shared")
 async def get(ctx: restate.ObjectSharedContext) -> int:
-    return await ctx.get("n") or 0
+    return await ctx.get("n", type_hint=int) or 0
 
 
 @counter.handler(kind="shared")

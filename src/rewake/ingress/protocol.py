@@ -141,7 +141,7 @@ class HttpConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         key = name.decode("latin-1").lower()
         if key not in self._headers:
-            self._headers[key] = value.decode("latin-1")
+            self._headers[key] = value.decode("latin-1").rstrip(" \t")  # the parser only strips the front
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
