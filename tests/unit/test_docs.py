@@ -28,7 +28,7 @@ ALL_PAGES = [*(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTI
 ERROR_PAGES = {page.stem: page for page in (DOCS / "reference" / "errors").glob("RW*.md")}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
-MACHINE_PATH = re.compile(r"/work/|/tmp/|/home/\w|/root/")
+MACHINE_PATH = re.compile(r"/work/|/home/\w|/root/")
 
 
 @cache
