@@ -34,7 +34,7 @@ def test_list_and_its_filters(engine: Running) -> None:
     assert any(re.search(r"Steps/two +completed .* ok$", line) for line in lines)
     assert any(re.search(r"Steps/refuse +completed .*\[418\] we do not do that", line) for line in lines)
     only = json.loads(engine.cli("invocations", "list", "--service", "Counter", "--json").stdout)
-    assert {row["target"] for row in only} == {"Counter/k/add"}
+    assert {row["target"].partition("/")[0] for row in only} == {"Counter"}
     assert engine.cli("invocations", "list", "--status", "paused").stdout == ""
     assert len(json.loads(engine.cli("invocations", "list", "--limit", "1", "--json").stdout)) == 1
     assert engine.cli("invocations", "list", "--status", "asleep").returncode == 2

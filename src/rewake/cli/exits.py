@@ -57,9 +57,9 @@ def show_error(error: RewakeError) -> None:
     click.echo(f"{error}\n        More: {error.docs}", err=True)
 
 
-def not_found(what: str, name: str, hint: str) -> RewakeError:
+def not_found(what: str, name: str, hint: str, code: ErrorCode = ErrorCode.ADMIN_REFUSED) -> RewakeError:
     """The error for a thing the engine does not have; exit code 3."""
-    return RewakeError(ErrorCode.ADMIN_REFUSED, f"There is no {what} {name!r}.", hint, http_status=404)
+    return RewakeError(code, f"There is no {what} {name!r}.", hint, http_status=404)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

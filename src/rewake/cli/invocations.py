@@ -14,7 +14,7 @@ from rewake.cli.admin_client import AdminClient, admin_options, segment, sql_tex
 from rewake.cli.exits import Group, not_found
 from rewake.cli.tables import print_facts, print_json, print_table, shortened
 from rewake.cli.times import at_ms, now_ms, time_and_age
-from rewake.errors import RewakeError
+from rewake.errors import ErrorCode, RewakeError
 
 STATUSES: Final = ("pending", "scheduled", "ready", "running", "backing-off", "suspended", "paused", "completed")
 FAILURE_CHARS_MAX: Final = 60
@@ -82,9 +82,8 @@ def show(invocation_id: str, admin: AdminClient, as_json: bool) -> None:
     wanted = sql_text(invocation_id)
     rows = admin.query(f"select * from sys_invocation where id = {wanted}")
     if not rows:
-        raise not_found(
-            "invocation", invocation_id, "See `rewake invocations list`; what is past its retention is gone."
-        )
+        hint = "See `rewake invocations list`; what is past its retention is gone."
+        raise not_found("invocation", invocation_id, hint, ErrorCode.INVOCATION_NOT_FOUND)
     journal = admin.query(
         f"select index, entry_type, name, entry_json, appended_at from sys_journal where id = {wanted} order by index"
     )
@@ -169,7 +168,7 @@ def _check_id(invocation_id: str) -> None:
     """Refuse what cannot be an id here, where the likely mistake can be named."""
     if len(invocation_id) != ID_CHARS or not invocation_id.startswith("inv_1"):
         hint = f"An id is {ID_CHARS} characters and starts with inv_1; see `rewake invocations list`."
-        raise not_found("invocation", invocation_id, hint)
+        raise not_found("invocation", invocation_id, hint, ErrorCode.ID_INVALID)
 
 
 _operation("cancel", "cancel", "is being cancelled", "Ask the handler to stop; it may clean up first.")

@@ -121,6 +121,10 @@ class DemoEngine:
         tail = "\n".join(self._tail)
         return RewakeError(ErrorCode.DEMO_FAILED, f"{message}\nIts last lines:\n{tail}" if tail else message)
 
+    def wait_for_end(self) -> None:
+        """Return never, unless interrupted: an engine that ends by itself is an error."""
+        raise self.failed(f"The engine ended with exit code {self._process.wait()}.")
+
     def stop(self) -> None:
         """End it gracefully, or by force when that takes too long. Idempotent."""
         if self._process.poll() is None:

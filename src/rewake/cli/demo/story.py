@@ -55,7 +55,8 @@ def tell_story(*, keep: bool) -> None:
         cleanup.callback(engine.stop)
         _Story(engine, provider).tell(keep=keep)
         if keep:
-            _keep_running(engine)
+            with contextlib.suppress(KeyboardInterrupt):
+                engine.wait_for_end()
 
 
 @contextlib.contextmanager
@@ -66,11 +67,6 @@ def _termination_as_interrupt() -> Any:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _keep_running(engine: DemoEngine) -> None:
-    with contextlib.suppress(KeyboardInterrupt):
-        engine.wait_for("never", timeout_s=threading.TIMEOUT_MAX)
 
 
 @dataclass
