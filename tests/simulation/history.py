@@ -29,7 +29,7 @@ from rewake.protocol.awaiting import waiting_signals
 from rewake.protocol.discovery import HandlerKind, ServiceType
 
 ACTIONS_MIN, ACTIONS_MAX = 50, 190
-FINISHING_ROUNDS_MAX = 400
+FINISHING_ROUNDS_MAX = 3000
 INVOCATIONS_MAX = 40
 WAITING = (ReplyStatus.ACCEPTED, ReplyStatus.PENDING)
 
@@ -545,7 +545,11 @@ class History:
             "listeners": {key: item for key, item in self.store.listener_rows.items() if item},
             "promise listeners": {key: item for key, item in self.store.promise_listeners.items() if item},
             "invocations in memory": self.state.invocations,
-            "keys in memory": self.state.instances,
+            "keys in memory": {
+                name: item
+                for name, item in self.state.instances.items()
+                if item.holder or item.queue or item.state not in (None, self.store.state(*name))
+            },
             "promises in memory": self.state.promises,
             "state changes": self.store.mutations,
         }

@@ -121,7 +121,13 @@ def services_of(options: dict[str, HandlerOptions], deployment_id: str, revision
 
 
 def _settings(rng: Random) -> Settings:
-    return Settings(protocol_version_max=rng.choice((6, 7, 7)), eager_state_bytes_max=rng.choice((1000, 1000, 6)))
+    version_max, eager_bytes_max = rng.choice((6, 7, 7)), rng.choice((1000, 1000, 6))
+    return Settings(
+        protocol_version_max=version_max,
+        eager_state_bytes_max=eager_bytes_max,
+        idle_instances_max={(6, 1000): 2, (7, 1000): 100}.get((version_max, eager_bytes_max), 0),
+        idle_state_bytes_max=eager_bytes_max,
+    )
 
 
 def _options(rng: Random) -> HandlerOptions:

@@ -10,6 +10,10 @@ JOURNAL_ENTRIES_MAX = 100_000
 EAGER_STATE_BYTES_MAX = 16 * 1024 * 1024
 KEY_BYTES_MAX = 1024 * 4
 IDEMPOTENCY_KEY_BYTES_MAX = 1024 * 4
+IDLE_INSTANCES_MAX = 1_024
+IDLE_STATE_BYTES_MAX = 16 * 1024
+"""Keys that are free but were used lately stay in memory: so many, with state up to this size each."""
+
 STACKTRACE_CHARS_MAX = 32_768
 MESSAGE_CHARS_MAX = 8_192
 RETRY_JITTER = 0.3
@@ -23,3 +27,5 @@ class Settings(msgspec.Struct, frozen=True):
     protocol_version_max: int = 6
     journal_entries_max: int = JOURNAL_ENTRIES_MAX
     eager_state_bytes_max: int = EAGER_STATE_BYTES_MAX
+    idle_instances_max: int = IDLE_INSTANCES_MAX
+    idle_state_bytes_max: int = IDLE_STATE_BYTES_MAX

@@ -65,6 +65,7 @@ class State:
         self._dirty: dict[bytes, Invocation] = {}
         self._held: dict[bytes, int] = {}
         self._held_instances: dict[InstanceKey, int] = {}
+        self._idle_instances: dict[InstanceKey, None] = {}  # by last use, the oldest first
         self._held_promises: dict[PromiseKey, int] = {}
         self._batch_holds: dict[int, tuple[set[bytes], set[InstanceKey], set[PromiseKey]]] = defaultdict(
             lambda: (set(), set(), set())
@@ -91,7 +92,8 @@ class State:
         """What must be known of the journal's content, rebuilt from its rows on a miss."""
         if invocation.journal is None:
             self.hold(invocation)
-            invocation.journal = summarize(self.reader.journal_rows(invocation.id))
+            is_just_input = invocation.journal_length == 1
+            invocation.journal = Journal() if is_just_input else summarize(self.reader.journal_rows(invocation.id))
         return invocation.journal
 
     def output_of(self, invocation: Invocation) -> Success | Failure | None:
@@ -129,6 +131,8 @@ class State:
         if found is None:
             found = self.reader.keyed_instance(service, key)
             self.instances[name] = found
+        else:
+            self._idle_instances.pop(name, None)
         self._held_instances[name] = self.batch.sequence
         self._batch_holds[self.batch.sequence][1].add(name)
         return found
@@ -283,14 +287,27 @@ class State:
         for name in instances:
             if self._held_instances[name] == sequence:
                 del self._held_instances[name]
-                if self.instances[name].holder not in self.invocations:
-                    del self.instances[name]
+                self._release_instance(name)
+
+    def _release_instance(self, name: InstanceKey) -> None:
+        """Let go of a key: stay while its holder runs, a while longer when it is free, else not at all."""
+        instance = self.instances[name]
+        if instance.holder in self.invocations:
+            return
+        size = sum(map(len, (instance.state or {}).values()))
+        if instance.holder is not None or size > self.settings.idle_state_bytes_max:
+            del self.instances[name]
+            return
+        self._idle_instances[name] = None
+        if len(self._idle_instances) > self.settings.idle_instances_max:
+            oldest = next(iter(self._idle_instances))
+            del self._idle_instances[oldest], self.instances[oldest]
 
     def _evict(self, invocation: Invocation) -> None:
         del self.invocations[invocation.id]
         if invocation.target.key is not None:
             name = (invocation.target.service, invocation.target.key)
-            if name not in self._held_instances:
+            if name not in self._held_instances and name not in self._idle_instances:
                 self.instances.pop(name, None)
 
     def check(self) -> None:
