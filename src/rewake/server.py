@@ -29,6 +29,7 @@ ADMIN_PORT: Final = 9070
 DRAIN_S: Final = 5.0
 """How long answers under way may take when the server stops, as the public server."""
 
+_PORT_MAX: Final = 65_535
 _ANY_HOST: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 
@@ -181,18 +182,20 @@ def _admin_server(engine: Engine, ingress_url: str, routes: Sequence[BaseRoute],
 def _listen(host: str, port: int, option: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        if port > _PORT_MAX:
+            raise OSError(None, f"Ports end at {_PORT_MAX}")
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise _cannot_listen(host, port, option, error) from error
     listener.setblocking(False)
     return listener
 
 
-def _cannot_listen(host: str, port: int, option: str, error: Exception) -> RewakeError:
+def _cannot_listen(host: str, port: int, option: str, error: OSError) -> RewakeError:
     variable = "REWAKE_" + option.removeprefix("--").replace("-", "_").upper()
     other_port = f"choose another port: {option} PORT (or {variable})"
-    reason = getattr(error, "strerror", None) or str(error)
-    match getattr(error, "errno", None):
+    reason = error.strerror or str(error)
+    match error.errno:
         case errno.EADDRINUSE:
             message = f"Port {port} on {host} is already in use."
             hint = f"Stop the program that uses it, or {other_port}"
