@@ -418,7 +418,9 @@ class History:
         due = self.store.due_timers(self.outside.now_ms)
         if self.is_faulty:
             if self.rng.random() < 0.2:
-                due += [timer for timer in self.old_timers if timer[0] <= self.outside.now_ms]
+                # No engine keeps a due timer so long that its invocation was forgotten and made anew.
+                late = [timer for timer in self.old_timers if timer[1] not in self.model.forgotten]
+                due += [timer for timer in late if timer[0] <= self.outside.now_ms]
             self.old_timers = due[:3]
         if due:
             command = commands.TimersDue(now_ms=self.outside.now_ms, due=due)

@@ -31,6 +31,7 @@ class Model:
         self.values: dict[InstanceName, dict[bytes, bytes]] = {}
         self.admitted: dict[InstanceName, int] = {}
         self.changed_by_operators: set[InstanceName] = set()
+        self.forgotten: set[bytes] = set()
 
     def commit(self, batch: Batch, effects: list[Effect]) -> None:
         """Apply the batch to the store and check what it did."""
@@ -53,6 +54,7 @@ class Model:
 
     def _forget(self, gone: list[Invocation]) -> None:
         for item in gone:
+            self.forgotten.add(item.id)
             self.results.pop(item.id, None)
             self.completions = {key: value for key, value in self.completions.items() if key[0] != item.id}
             self.awakeables = {awakeable for awakeable in self.awakeables if awakeable[0] != item.id}

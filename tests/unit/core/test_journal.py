@@ -1,0 +1,142 @@
+"""The journal: what it holds, and when a suspended invocation goes on - every combinator."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.core.play import FINISHED, NOW_MS, Answer, Close, Play, Start, call_command, deployment, success
+
+from rewake.core import commands, journal
+from rewake.core.effects import ReplyStatus
+from rewake.core.model import Notified, Status
+from rewake.core.settings import Settings
+from rewake.protocol import messages as m
+
+UNKNOWN, FIRST, ALL = m.Combinator.UNKNOWN, m.Combinator.FIRST_COMPLETED, m.Combinator.ALL_COMPLETED
+ANY_OK, ALL_OK = m.Combinator.FIRST_SUCCEEDED_OR_ALL_FAILED, m.Combinator.ALL_SUCCEEDED_OR_FIRST_FAILED
+
+YES, NO = m.Success(b"yes"), m.Failure(400, "no")
+
+
+@pytest.mark.parametrize(
+    ("combinator", "results", "wakes_at"),
+    [
+        (UNKNOWN, (NO, YES), 1),
+        (FIRST, (NO, YES), 1),
+        (ALL, (NO, YES), 2),
+        (ANY_OK, (YES, YES), 1),
+        (ANY_OK, (NO, YES), 2),
+        (ANY_OK, (NO, NO), 2),
+        (ALL_OK, (NO, YES), 1),
+        (ALL_OK, (YES, NO), 2),
+        (ALL_OK, (YES, YES), 2),
+    ],
+)
+@pytest.mark.parametrize("is_evicted", [False, True])
+def test_a_suspended_invocation_wakes_when_its_await_is_decided(
+    combinator: m.Combinator, results: tuple[m.Outcome, ...], wakes_at: int, is_evicted: bool
+) -> None:
+    play = Play(Settings(protocol_version_max=7))
+    first = play.call("greeter/greet")
+    tree = m.Future(signals=(1,), nested=(m.Future(signals=(17, 18), combinator=combinator),), combinator=FIRST)
+    play.sdk(first, m.Suspension(tree))
+    for count, result in enumerate(results, 1):
+        if is_evicted:
+            play.crash()
+        play.skip()
+        play.ask(commands.CompleteSignal, first, signal=16 + count, result=result)
+        woken = [Start(first)] if count == wakes_at else []
+        play.expect(*woken, Answer(ReplyStatus.ACCEPTED))
+        if woken:
+            break
+
+
+def test_completions_signals_and_names_are_told_apart() -> None:
+    notified = [Notified(1, 17, False, False), Notified(2, "17", True, False)]
+    assert not journal.await_resolved(m.Future(signals=(17,)), notified)
+    assert journal.await_resolved(m.Future(completions=(17,)), notified)
+    assert journal.await_resolved(m.Future(named_signals=("17",)), notified)
+
+
+def test_a_named_signal_may_come_twice_and_wakes_each_time(play: Play) -> None:
+    first, sender = play.call("greeter/greet"), play.call("greeter/route")
+    from rewake.core.ids import invocation_id_to_str
+
+    signal = m.SendSignalCommand(invocation_id_to_str(first), "", success())
+    for _ in range(2):
+        play.suspend(first, named_signals=("",), signals=(1,))
+        assert play.status(first) is Status.SUSPENDED
+        play.crash()
+        play.skip()
+        play.sdk(sender, signal)
+        play.expect(Start(first))
+    assert play.journal(first) == [m.Signal("", success())] * 2
+
+
+def test_a_completion_wakes_after_memory_is_gone(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.sdk(first, m.SleepCommand(NOW_MS + 10, 1), m.SleepCommand(NOW_MS + 20, 2))
+    play.suspend(first, 2, signals=(1,))
+    play.crash()
+    play.skip()
+    play.time(10)
+    play.expect()
+    assert play.status(first) is Status.SUSPENDED
+    play.time(10)
+    play.expect(Start(first))
+
+
+def test_commands_are_stored_verbatim_with_their_facts(play: Play) -> None:
+    first = play.call("greeter/route")
+    play.sdk(first, m.RunCommand(1, "pick"), call_command("greeter/greet", 2, name="ask"))
+    rows = play.store.entries[first]
+    play.commit()
+    facts = [(row.index, row.name, row.completion_id, row.child is not None) for row in rows]
+    assert facts == [(0, "", None, False), (1, "pick", 1, False), (2, "ask", 3, False), (3, None, 2, True)]
+    row = play.row(first)
+    assert (row.journal_length, row.command_count, row.stored_at_ms) == (4, 3, NOW_MS)
+
+
+def test_failures_are_marked(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.sdk(first, m.RunCommand(1), m.ProposeRunCompletion(1, NO), m.RunCommand(2), m.ProposeRunCompletion(2, YES))
+    play.commit()
+    assert [row.is_failure for row in play.store.entries[first]] == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize(("version", "metadata"), [(5, ()), (6, (("why", "x"),)), (7, (("why", "x"),))])
+def test_failure_metadata_needs_version_6(version: int, metadata: tuple[tuple[str, str], ...]) -> None:
+    play = Play(Settings(protocol_version_max=7))
+    play.register(deployment("dp1", version_max=version))
+    first = play.call("greeter/greet")
+    play.sdk(first, m.RunCommand(1), m.ProposeRunCompletion(1, m.Failure(400, "no", (("why", "x"),))))
+    assert play.journal(first)[-1] == m.Completion(m.MessageType.RUN_COMPLETION, 1, m.Failure(400, "no", metadata))
+
+
+def test_nothing_is_added_to_what_is_over(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.sdk(first, m.SleepCommand(NOW_MS + 10, 1))
+    play.sdk_ends(first)
+    length = play.row(first).journal_length
+    play.skip()
+    play.submit(commands.TimersDue(now_ms=NOW_MS + 10, due=[(NOW_MS + 10, first, 1)]))
+    play.ask(commands.CompleteSignal, first, signal=17, result=success())
+    play.expect(Answer(ReplyStatus.DONE))
+    assert play.row(first).journal_length == length
+    item = play.state.invocation(first)
+    assert item is not None
+    completion = m.Completion(m.MessageType.SLEEP_COMPLETION, 1, m.VOID)
+    assert not journal.append_completion(play.state, item, completion, now_ms=NOW_MS)
+
+
+def test_a_paused_invocation_is_only_written_to(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.sdk(first, m.SleepCommand(NOW_MS + 10, 1))
+    play.ask(commands.Pause, first)
+    play.suspend(first, 1)
+    play.skip()
+    play.time(10)
+    play.expect()
+    play.ask(commands.Resume, first)
+    play.expect(Start(first), Answer(ReplyStatus.DONE))
+    play.suspend(first, 1, delivered=play.delivered[first])
+    play.expect(Close(first, FINISHED))

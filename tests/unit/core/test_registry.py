@@ -1,0 +1,119 @@
+"""The registry: revisions, effective settings, removal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.core.play import Answer, Play, deployment
+
+from rewake.core import commands, registry
+from rewake.core.effects import ReplyStatus
+from rewake.core.model import HandlerOptions, OnMaxAttempts, RetryPolicy
+from rewake.protocol.discovery import EndpointManifest, HandlerManifest, ProtocolMode, ServiceManifest, ServiceType
+
+DEFAULTS = HandlerOptions()
+
+
+def manifest(*services: ServiceManifest) -> EndpointManifest:
+    return EndpointManifest(
+        protocol_mode=ProtocolMode.BIDI_STREAM, min_protocol_version=5, max_protocol_version=7, services=services
+    )
+
+
+def service(*handlers: HandlerManifest, name: str = "shop", **fields: Any) -> ServiceManifest:
+    return ServiceManifest(name=name, ty=ServiceType.VIRTUAL_OBJECT, handlers=handlers, **fields)
+
+
+def test_handler_beats_service_beats_engine() -> None:
+    schema = registry.schema_of(
+        service(
+            HandlerManifest(
+                name="own",
+                inactivity_timeout_ms=0,
+                retry_policy_max_attempts=7,
+                retry_policy_on_max_attempts="KILL",
+                workflow_completion_retention_ms=5,
+                enable_lazy_state=True,
+            ),
+            HandlerManifest(name="plain"),
+            inactivity_timeout_ms=2,
+            abort_timeout_ms=3,
+            journal_retention_ms=4,
+            idempotency_retention_ms=6,
+            retry_policy_initial_interval_ms=8,
+            retry_policy_max_interval_ms=9,
+            retry_policy_exponentiation_factor=1.5,
+        ),
+        "dp1",
+        1,
+        DEFAULTS,
+    )
+    inherited = HandlerOptions(
+        inactivity_timeout_ms=2,
+        abort_timeout_ms=3,
+        journal_retention_ms=4,
+        idempotency_retention_ms=6,
+        retry=RetryPolicy(initial_interval_ms=8, exponentiation_factor=1.5, max_interval_ms=9),
+    )
+    assert schema.options == inherited
+    assert schema.handlers["plain"].options == inherited
+    own = schema.handlers["own"].options
+    assert (own.inactivity_timeout_ms, own.workflow_retention_ms, own.enable_lazy_state) == (0, 5, True)
+    assert (own.retry.max_attempts, own.retry.on_max_attempts) == (7, OnMaxAttempts.KILL)
+    assert own.retry.initial_interval_ms == 8
+
+
+@pytest.mark.parametrize(
+    ("of_service", "of_handler", "is_public"),
+    [(None, None, True), (True, None, False), (None, True, False), (False, True, False), (True, False, False)],
+)
+def test_a_private_service_has_no_public_handler(
+    of_service: bool | None, of_handler: bool | None, is_public: bool
+) -> None:
+    found = registry.schema_of(
+        service(HandlerManifest(name="h", ingress_private=of_handler), ingress_private=of_service), "dp1", 1, DEFAULTS
+    )
+    assert found.handlers["h"].options.public is is_public
+
+
+def test_a_revision_counts_up_unless_nothing_changed() -> None:
+    shop = service(HandlerManifest(name="h"))
+    known: dict[str, Any] = {}
+
+    def register(item: ServiceManifest, deployment_id: str, **fields: Any) -> int:
+        (schema,) = registry.schemas_of(manifest(item), deployment_id, known, DEFAULTS, **fields)
+        known[schema.name] = schema
+        return schema.revision
+
+    assert register(shop, "dp1") == 1
+    assert register(shop, "dp1") == 1
+    assert register(shop, "dp1", force_revision=True) == 2
+    assert register(shop, "dp2") == 3
+    assert register(service(HandlerManifest(name="h"), HandlerManifest(name="i")), "dp2") == 4
+
+
+def test_a_removed_deployment_takes_its_services_along(play: Play) -> None:
+    play.register(deployment("dp2"))
+    play.expect(Answer(ReplyStatus.DONE))
+    play.remove_deployment("dp1")
+    play.expect(Answer(ReplyStatus.DONE))
+    assert set(play.state.services) == {"greeter", "cart", "signup"}
+    play.remove_deployment("dp2")
+    play.remove_deployment("dp2")
+    play.expect(Answer(ReplyStatus.DONE), Answer(ReplyStatus.NOT_FOUND))
+    assert play.state.services == {}
+    assert (play.store.service_rows, play.store.deployment_rows) == ({}, {})
+
+
+def test_an_operator_replaces_a_schema(play: Play) -> None:
+    import msgspec
+
+    changed = msgspec.structs.replace(play.state.services["greeter"], overrides={"public": False})
+    play.submit(commands.UpdateService(now_ms=play.now_ms, token=1, service=changed))
+    unknown = msgspec.structs.replace(changed, name="unknown")
+    play.submit(commands.UpdateService(now_ms=play.now_ms, token=2, service=unknown))
+    play.expect(Answer(ReplyStatus.DONE), Answer(ReplyStatus.NOT_FOUND))
+    play.crash()
+    assert play.state.services["greeter"] == changed
+    assert "unknown" not in play.state.services

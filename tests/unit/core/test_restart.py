@@ -1,0 +1,182 @@
+"""Restart as new: from the input, or from a prefix whose commands are all answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.core.play import NOW_MS, Answer, Play, call_command, deployment, run_done, success
+from tests.unit.core.test_invocations import bring_to
+
+from rewake.core import commands, ids
+from rewake.core.effects import ReplyStatus
+from rewake.core.model import InvokedBy, Status
+from rewake.protocol import messages as m
+
+NEW_RANDOM = b"restarted."
+
+
+def restart(play: Play, invocation_id: bytes, **fields: Any) -> bytes:
+    """The new invocation's id."""
+    play.ask(commands.RestartAsNew, invocation_id, random=NEW_RANDOM, **fields)
+    play.commit()
+    reply = play.replies[-1]
+    assert reply.status is ReplyStatus.ACCEPTED
+    assert reply.invocation_id is not None
+    return reply.invocation_id
+
+
+@pytest.fixture
+def ended(play: Play) -> bytes:
+    """A run with two steps and a call in between."""
+    first = play.call("greeter/route")
+    play.run_step(first, 1, b"one")
+    play.sdk(first, call_command("greeter/greet", 2))
+    (callee,) = play.children(first)
+    play.sdk(first, m.RunCommand(4))
+    play.sdk_ends(callee)
+    play.sdk(first, m.ProposeRunCompletion(4, success(b"two")))
+    play.ask(commands.CompleteSignal, first, signal=17, result=success())
+    play.sdk_ends(first)
+    play.skip()
+    return first
+
+
+def test_from_the_input(play: Play, ended: bytes) -> None:
+    play.register(deployment("dp2"))
+    play.skip()
+    again = restart(play, ended)
+    row = play.row(again)
+    assert again != ended
+    assert again[:8] == ended[:8]
+    assert (row.invoked_by, row.restarted_from, row.status) == (InvokedBy.RESTART_AS_NEW, ended, Status.INVOKED)
+    assert row.random_seed == ids.random_seed_of(again)
+    assert row.pinned_deployment_id is None
+    assert play.started[again].deployment_id == "dp2"
+    assert play.store.entries[again][0].payload == play.store.entries[ended][0].payload
+    assert play.journal(again) == []
+
+
+def test_from_a_prefix_with_the_answers_of_its_commands(play: Play, ended: bytes) -> None:
+    """Index 3 is the Call: its id follows it, its result came later."""
+    again = restart(play, ended, from_index=3)
+    callee = next(row.child for row in play.store.entries[ended] if row.child)
+    assert play.journal(again) == [
+        m.RunCommand(1),
+        run_done(1, b"one"),
+        call_command("greeter/greet", 2),
+        m.Completion(
+            m.MessageType.CALL_INVOCATION_ID_COMPLETION,
+            2,
+            m.InvocationIdResult(ids.invocation_id_to_str(callee or b"")),
+        ),
+        m.Completion(m.MessageType.CALL_COMPLETION, 3, success()),
+    ]
+    row = play.row(again)
+    assert (row.random_seed, row.pinned_deployment_id) == (ids.random_seed_of(ended), "dp1")
+    assert row.command_count == 3
+    play.run_step(again, 4)
+    play.sdk_ends(again)
+    assert play.status(again) is Status.COMPLETED
+
+
+def test_a_restarted_one_can_be_restarted_from_the_same_call(play: Play, ended: bytes) -> None:
+    again = restart(play, ended, from_index=4)
+    play.sdk_ends(again)
+    play.now_ms += 1
+    third = restart(play, again, from_index=3)
+    assert play.journal(third) == play.journal(again)[:5]
+
+
+def test_a_copied_signal_is_complete(play: Play, ended: bytes) -> None:
+    last = len(play.journal(ended))
+    again = restart(play, ended, from_index=last)
+    play.skip()
+    play.ask(commands.CompleteSignal, again, signal=17, result=success(b"other"))
+    play.expect(Answer(ReplyStatus.DONE))
+    play.sdk(again, m.End())
+    assert play.row(again).result == success()
+
+
+def test_killing_a_restarted_one_leaves_the_old_children_alone(play: Play) -> None:
+    first = play.call("greeter/route")
+    play.sdk(first, call_command("greeter/greet", 1))
+    (callee,) = play.children(first)
+    play.sdk(first, m.OutputCommand(success()), m.End())
+    again = restart(play, first)
+    play.ask(commands.Kill, again)
+    assert play.status(callee) is Status.INVOKED
+
+
+def test_a_prefix_that_waits_for_an_answer_cannot_be_kept(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.sdk(first, m.RunCommand(1), m.OutputCommand(success()), m.End())
+    play.skip()
+    play.ask(commands.RestartAsNew, first, random=NEW_RANDOM, from_index=1)
+    play.ask(commands.RestartAsNew, first, random=NEW_RANDOM, from_index=9)
+    play.expect(Answer(ReplyStatus.INCOMPLETE_PREFIX), Answer(ReplyStatus.INCOMPLETE_PREFIX))
+
+
+def test_before_the_end_is_committed(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.run_step(first, 1)
+    play.sdk_ends(first)
+    sealed = [play.state.seal()[0]]
+    play.ask(commands.RestartAsNew, first, random=NEW_RANDOM, from_index=2)
+    sealed.append(play.state.seal()[0])
+    for batch in sealed:
+        play.store.apply(batch)
+        play.state.committed(batch.sequence)
+    (again,) = [item.id for item in play.store.invocations.values() if item.restarted_from]
+    assert play.journal(again) == [m.RunCommand(1), run_done(1)]
+
+
+def test_a_journal_dropped_in_this_batch_is_gone(play: Play, ended: bytes) -> None:
+    play.ask(commands.Purge, ended, journal_only=True)
+    play.ask(commands.RestartAsNew, ended, random=NEW_RANDOM)
+    play.expect(Answer(ReplyStatus.DONE), Answer(ReplyStatus.INPUT_GONE))
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (Status.SCHEDULED, ReplyStatus.NOT_STARTED),
+        (Status.INBOXED, ReplyStatus.NOT_STARTED),
+        (Status.INVOKED, ReplyStatus.IN_PROGRESS),
+        (Status.SUSPENDED, ReplyStatus.IN_PROGRESS),
+        (Status.PAUSED, ReplyStatus.IN_PROGRESS),
+    ],
+)
+def test_only_what_is_over_can_be_restarted(play: Play, status: Status, answer: ReplyStatus) -> None:
+    first = bring_to(play, status)
+    play.ask(commands.RestartAsNew, first, random=NEW_RANDOM)
+    play.ask(commands.RestartAsNew, b"n" * 24, random=NEW_RANDOM)
+    play.expect(Answer(answer), Answer(ReplyStatus.NOT_FOUND))
+
+
+def test_a_workflow_run_cannot_be_restarted(play: Play) -> None:
+    run = play.call("signup/w/run")
+    play.sdk_ends(run)
+    play.skip()
+    play.ask(commands.RestartAsNew, run, random=NEW_RANDOM)
+    play.expect(Answer(ReplyStatus.UNSUPPORTED))
+
+
+def test_the_deployment_may_be_kept_or_named(play: Play, ended: bytes) -> None:
+    play.register(deployment("dp2"))
+    play.skip()
+    kept = restart(play, ended, deployment="keep")
+    assert play.started[kept].deployment_id == "dp1"
+    play.ask(commands.RestartAsNew, ended, random=NEW_RANDOM, deployment="dp9")
+    play.commit()
+    assert play.replies[-1].status is ReplyStatus.DEPLOYMENT_NOT_FOUND
+
+
+def test_a_restarted_exclusive_one_queues_for_its_key(play: Play) -> None:
+    first = bring_to(play, Status.COMPLETED)
+    holder = play.call("cart/a/add")
+    again = restart(play, first)
+    assert play.status(again) is Status.INBOXED
+    play.now_ms = NOW_MS + 5
+    play.sdk_ends(holder)
+    assert play.status(again) is Status.INVOKED

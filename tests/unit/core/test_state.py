@@ -1,0 +1,143 @@
+"""The live state: a cache of committed rows plus the batches on their way."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.core.play import NOW_MS, Play, call_command, success
+
+from rewake.core import commands
+from rewake.core.effects import CloseMode
+from rewake.core.model import Status
+from rewake.core.settings import Settings
+from rewake.core.state import State
+from rewake.protocol import messages as m
+
+
+def test_memory_holds_what_runs_and_nothing_else(play: Play) -> None:
+    running = play.call("cart/a/add")
+    play.call("cart/a/add")
+    play.call("greeter/greet", at_ms=NOW_MS + 10)
+    suspended = play.call("greeter/greet")
+    play.suspend(suspended, signals=(17,))
+    play.sdk_ends(play.call("greeter/greet"))
+    play.sdk_ends(play.call("cart/b/add"))
+    play.commit()
+    assert list(play.state.invocations) == [running]
+    assert list(play.state.instances) == [("cart", "a"), ("cart", "b")]  # b is free, but was used lately
+    play.sdk_ends(running)
+    play.commit()
+    assert len(play.state.invocations) == 1
+    assert not play.state.has_work
+
+
+def test_reads_do_not_see_a_batch_that_is_under_way(play: Play) -> None:
+    """Two batches sealed, none committed: what the first did must be in memory still."""
+    first = play.call("greeter/route")
+    play.commit()
+    sealed = []
+    play.state.invocations[first].attempt  # noqa: B018
+    play.ask(commands.Cancel, first)
+    sealed.append(play.state.seal()[0])
+    play.ask(commands.Kill, first)
+    play.ask(commands.Purge, first)
+    sealed.append(play.state.seal()[0])
+    assert play.state.invocation(first) is None
+    play.ask(commands.Attach, first, wait=True)
+    sealed.append(play.state.seal()[0])
+    for batch in sealed:
+        play.store.apply(batch)
+        play.state.committed(batch.sequence)
+    assert not play.exists(first)
+    assert play.state.invocations == {}
+
+
+def test_committing_one_batch_keeps_what_the_next_still_writes(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.commit()
+    play.sdk(first, m.Suspension(m.Future((), (17,))))
+    before, _ = play.state.seal()
+    play.ask(commands.CompleteSignal, first, signal=18, result=success())
+    play.store.apply(before)
+    play.state.committed(before.sequence)
+    assert first in play.state.invocations
+    play.commit()
+    assert first not in play.state.invocations
+
+
+def test_a_batch_of_reads_alone_is_empty_and_still_lets_go(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.sdk_ends(first)
+    play.skip()
+    play.ask(commands.Attach, first, wait=False)
+    assert play.state.has_work
+    batch, effects = play.state.seal()
+    assert batch.is_empty
+    assert len(effects) == 1
+    play.state.committed(batch.sequence)
+    assert play.state.invocations == {}
+
+
+def test_each_invocation_is_written_once_per_batch_as_it_is_at_its_end(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.ask(commands.Cancel, first)
+    play.ask(commands.Kill, first)
+    batch, _ = play.state.seal()
+    assert [item.status for item in batch.inserts] == [Status.COMPLETED]
+    assert batch.updates == []
+    assert batch.inserts[0] is not play.state.invocations[first]
+
+
+def test_the_next_sequence_follows_the_stored_ones(play: Play) -> None:
+    for _ in range(3):
+        play.call("cart/a/add")
+    play.skip()
+    assert State(play.store).next_inbox_sequence() == 3
+
+
+def test_a_journal_is_summed_up_from_its_rows(play: Play) -> None:
+    first = play.call("greeter/route")
+    play.sdk(first, call_command("greeter/greet", 1), m.RunCommand(3), m.SleepCommand(NOW_MS + 5, 4))
+    play.sdk(first, m.ProposeRunCompletion(3, success()))
+    play.ask(commands.CompleteSignal, first, signal=17, result=success())
+    play.ask(commands.Cancel, first)
+    play.commit()
+    known = play.state.invocations[first].journal
+    play.crash()
+    item = play.state.invocation(first)
+    assert item is not None
+    assert play.state.journal_of(item) == known
+    assert known is not None
+    assert known.pending == {2: m.MessageType.CALL_COMPLETION, 4: m.MessageType.SLEEP_COMPLETION}
+    assert known.signals == {17}
+
+
+def test_what_must_hold_is_checked(play: Play) -> None:
+    first = play.call("cart/a/add")
+    play.commit()
+    play.state.invocations[first].status = Status.SUSPENDED
+    with pytest.raises(AssertionError):
+        play.state.check()
+
+
+def test_settings_without_any_are_the_defaults() -> None:
+    assert State(Play().store).settings == Settings()
+    assert CloseMode.ABORT.value == "abort"
+
+
+def test_keys_that_are_free_stay_in_memory_while_there_is_room() -> None:
+    play = Play(Settings(idle_instances_max=2, idle_state_bytes_max=4))
+    for key, value in (("a", b"1"), ("b", b"1"), ("big", b"12345"), ("c", b"1")):
+        holder = play.call(f"cart/{key}/add")
+        play.sdk(holder, m.SetStateCommand(b"x", value))
+        play.sdk_ends(holder)
+        play.commit()
+    assert list(play.state.instances) == [("cart", "b"), ("cart", "c")]
+    again = play.call("cart/b/add")
+    play.commit()
+    assert play.started[again].state == ((b"x", b"1"),)
+    play.suspend(again, signals=(17,))
+    play.commit()
+    assert list(play.state.instances) == [("cart", "c")]
+    play.call("cart/c/view")
+    play.commit()
+    assert list(play.state.instances) == [("cart", "c")]
