@@ -1,6 +1,6 @@
 """IngressApp: the ingress as an ASGI app, to be mounted in a program's own web server.
 
-The engine's own server does not use it: bytes go through protocol.py, which costs a fifth of it.
+The engine's own server does not use it: bytes go through protocol.py, which costs a third of it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """HTTP/1.1 on a socket: bytes to Request, Response to bytes. One HttpConnection per connection, on httptools' parser.
 
 Keep-alive; pipelined requests are answered one after the other, in order. Everything is bounded: heads, bodies,
-pipelined requests, time. Costs a fifth of uvicorn's way through ASGI per request, which is why it exists. Knows nothing
+pipelined requests, time. A call costs a third of what it does on uvicorn (16 against 46 us), which is why it exists. Knows nothing
 of the ingress but its refusals of a body that is too long. server.py owns the connections.
 """
 
