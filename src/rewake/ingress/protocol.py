@@ -1,8 +1,8 @@
 """HTTP/1.1 on a socket: bytes to Request, Response to bytes. One HttpConnection per connection, on httptools' parser.
 
 Keep-alive; pipelined requests are answered one after the other, in order. Everything is bounded: heads, bodies,
-pipelined requests, time. A call costs a third of what it does on uvicorn (16 against 46 us), which is why it exists. Knows nothing
-of the ingress but its refusals of a body that is too long. server.py owns the connections.
+pipelined requests, time. A call costs a third of what it does on uvicorn (16 against 46 us), which is why it exists.
+Knows nothing of the ingress but its refusals of a body that is too long. server.py owns the connections.
 """
 
 from __future__ import annotations
