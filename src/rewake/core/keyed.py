@@ -34,6 +34,15 @@ def release(state: State, invocation: Invocation, now_ms: int) -> None:
     instance = _instance_of(state, invocation)
     assert instance.holder == invocation.id, (instance.holder, invocation.id)
     instance.holder = None
+    name = (instance.service, instance.key)
+    if name in state.releasing:
+        return  # the next in line ended before it began, and the loop that started it is still at work
+    state.releasing.add(name)
+    _admit_next(state, instance, now_ms)
+    state.releasing.discard(name)
+
+
+def _admit_next(state: State, instance: KeyedInstance, now_ms: int) -> None:
     while instance.queue and instance.holder is None:
         following = instance.queue.pop(0)
         if isinstance(following, StateMutation):
@@ -41,16 +50,14 @@ def release(state: State, invocation: Invocation, now_ms: int) -> None:
             _replace(state, following)
             continue
         waiting = state.invocation(following)
-        if waiting is not None and waiting.status is Status.INBOXED:
-            instance.holder = waiting.id
-            waiting.modified_at_ms = now_ms
-            attempts.begin(state, waiting, now_ms)
+        assert waiting is not None and waiting.status is Status.INBOXED, following.hex()
+        instance.holder = waiting.id
+        waiting.modified_at_ms = now_ms
+        attempts.begin(state, waiting, now_ms)
 
 
 def leave_queue(state: State, invocation: Invocation) -> None:
-    queue = _instance_of(state, invocation).queue
-    if invocation.id in queue:
-        queue.remove(invocation.id)
+    _instance_of(state, invocation).queue.remove(invocation.id)
 
 
 def _instance_of(state: State, invocation: Invocation) -> KeyedInstance:

@@ -71,6 +71,7 @@ class State:
             lambda: (set(), set(), set())
         )
         self._sealed: dict[int, Batch] = {}
+        self.releasing: set[InstanceKey] = set()
         self._forgotten_promises: dict[InstanceKey, int] = {}
 
     # Looking up, loading on a miss
@@ -341,7 +342,5 @@ def summarize(rows: list[EntryRow]) -> Journal:
             if row.child is not None:
                 journal.children.append(row.child)
         elif row.completion_id is not None:
-            completion = COMPLETION_OF.get(MessageType(row.type_id))
-            if completion is not None:
-                journal.pending[row.completion_id] = completion
+            journal.pending[row.completion_id] = COMPLETION_OF[MessageType(row.type_id)]
     return journal

@@ -292,7 +292,8 @@ def test_pause_of_a_suspended_or_backing_off_one_is_done_at_once(play: Play) -> 
 def test_pause_where_there_is_nothing_to_pause(play: Play, status: Status, answer: ReplyStatus) -> None:
     first = bring_to(play, status)
     play.ask(commands.Pause, first)
-    play.expect(Answer(answer))
+    play.ask(commands.Pause, NOBODY)
+    play.expect(Answer(answer), Answer(ReplyStatus.NOT_FOUND))
     assert play.status(first) is status
 
 

@@ -9,7 +9,7 @@ from tests.unit.core.play import FINISHED, NOW_MS, Answer, Close, Done, Logged, 
 from rewake.core import commands
 from rewake.core.effects import ReplyStatus
 from rewake.core.keyed import state_version
-from rewake.core.model import Status
+from rewake.core.model import OnMaxAttempts, RetryPolicy, Status
 from rewake.protocol import messages as m
 
 
@@ -92,6 +92,19 @@ def test_a_delayed_call_queues_when_it_is_due(play: Play) -> None:
     play.skip()
     play.sdk_ends(first)
     play.expect(Close(first, FINISHED), Done(first, success()), Start(late))
+
+
+def test_a_long_line_of_calls_that_cannot_start_is_worked_off(play: Play) -> None:
+    """Each ends within its own start and admits the next: a loop, not a recursion."""
+    play.set_options(retry=RetryPolicy(max_attempts=1, on_max_attempts=OnMaxAttempts.KILL))
+    first = play.call("cart/a/add")
+    queued = [play.call("cart/a/add") for _ in range(2000)]
+    play.skip()
+    # As if the deployment had gone, which here would take the handler's policy along.
+    play.state.deployments.clear()
+    play.sdk_ends(first)
+    play.commit()
+    assert {play.store.invocations[item].status for item in queued} == {Status.COMPLETED}
 
 
 def test_an_empty_key_is_a_key(play: Play) -> None:

@@ -117,3 +117,23 @@ def test_an_operator_replaces_a_schema(play: Play) -> None:
     play.crash()
     assert play.state.services["greeter"] == changed
     assert "unknown" not in play.state.services
+
+
+def test_an_operators_settings_lie_over_those_of_the_manifest() -> None:
+    schema = registry.schema_of(service(HandlerManifest(name="h", inactivity_timeout_ms=1)), "dp1", 1, DEFAULTS)
+    changed = registry.overridden(schema, {"inactivity_timeout_ms": 5, "abort_timeout_ms": None, "public": False})
+    for options in (changed.options, changed.handlers["h"].options):
+        assert (options.inactivity_timeout_ms, options.public) == (5, False)
+        assert options.abort_timeout_ms == DEFAULTS.abort_timeout_ms
+    assert changed.overrides == {"inactivity_timeout_ms": 5, "public": False}
+    again = registry.overridden(changed, {"abort_timeout_ms": 6})
+    assert again.overrides == {"inactivity_timeout_ms": 5, "public": False, "abort_timeout_ms": 6}
+
+
+def test_a_stored_service_follows_the_defaults_of_now() -> None:
+    schema = registry.schema_of(service(HandlerManifest(name="h", inactivity_timeout_ms=1)), "dp1", 3, DEFAULTS)
+    schema = registry.overridden(schema, {"journal_retention_ms": 7})
+    moved = registry.under_defaults(schema, HandlerOptions(abort_timeout_ms=9, inactivity_timeout_ms=8))
+    assert (moved.revision, moved.overrides) == (3, {"journal_retention_ms": 7})
+    options = moved.handlers["h"].options
+    assert (options.abort_timeout_ms, options.inactivity_timeout_ms, options.journal_retention_ms) == (9, 1, 7)

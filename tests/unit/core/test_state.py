@@ -141,3 +141,49 @@ def test_keys_that_are_free_stay_in_memory_while_there_is_room() -> None:
     play.call("cart/c/view")
     play.commit()
     assert list(play.state.instances) == [("cart", "c")]
+
+
+def test_one_that_ends_waiting_leaves_the_others_in_line(play: Play) -> None:
+    first, second = play.call("greeter/route"), play.call("greeter/route")
+    for caller in (first, second):
+        play.sdk(caller, call_command("greeter/greet", 1, key="k"))
+    callee = play.children(first)[0]
+    runs = [play.call(f"signup/{key}/run") for key in ("a", "b")]
+    for run in runs:
+        play.sdk(run, m.GetPromiseCommand("p", 1))
+    looks = [play.call(f"signup/{key}/look") for key in ("a", "b")]
+    for look in looks:
+        play.sdk(look, m.GetPromiseCommand("p", 1))
+    play.state.promise("signup", "b", "p")
+    play.sdk_ends(first)
+    play.state.promise("signup", "a", "p")
+    play.sdk_ends(runs[0])
+    play.sdk_ends(callee)
+    assert play.journal(second)[-1] == m.Completion(m.MessageType.CALL_COMPLETION, 2, success())
+    play.sdk(looks[0], m.CompletePromiseCommand("p", success(), 2))
+    assert [len(play.journal(look)) for look in looks] == [4, 1]
+
+
+def test_one_that_starts_to_wait_and_ends_in_one_batch_leaves_no_place(play: Play) -> None:
+    run = play.call("signup/a/run")
+    play.sdk(run, m.GetPromiseCommand("p", 1), m.OutputCommand(success()), m.End())
+    play.commit()
+    assert not any(play.store.promise_listeners.values())
+
+
+def test_what_two_batches_use_stays_until_the_second_is_committed(play: Play) -> None:
+    play.call("signup/a/run")
+    sealed = []
+    for key in ("a", "b"):
+        play.state.promise("signup", key, "p")
+        play.state.promise("signup", "a", "p")
+        play.state.instance("cart", "a")
+        sealed.append(play.state.seal()[0])
+    play.store.apply(sealed[0])
+    play.state.committed(sealed[0].sequence)
+    assert set(play.state.promises) == {("signup", "a", "p"), ("signup", "b", "p")}
+    assert ("cart", "a") in play.state.instances
+    play.state.forget_promises("signup", "b")
+    play.store.apply(sealed[1])
+    play.state.committed(sealed[1].sequence)
+    assert play.state.promises == {}
