@@ -38,12 +38,22 @@ class ErrorCode(StrEnum):
     ADMIN_UNREACHABLE = "RW1009", "The admin API could not be reached"
     ADMIN_REFUSED = "RW1010", "The admin API answered with an error"
     DEMO_FAILED = "RW1011", "The demo did not go as it should"
+    IDENTITY_KEY_INVALID = "RW1012", "The identity key cannot be used"
 
     # RW2xxx deployments
     WORKER_START_FAILED = "RW2001", "The worker process did not become ready"
     DEPLOYMENT_UNREACHABLE = "RW2003", "The deployment could not be reached"
     DISCOVERY_REFUSED = "RW2004", "The deployment answered discovery with an error"
     DISCOVERY_INVALID = "RW2005", "The deployment's discovery answer could not be understood"
+    DEPLOYMENT_ADDRESS_INVALID = "RW2006", "The address is not that of a deployment"
+    DEPLOYMENT_HEADER_INVALID = "RW2007", "An additional header of the deployment cannot be sent"
+    DEPLOYMENT_NOT_HTTP2 = "RW2008", "The deployment does not speak HTTP/2"
+    DEPLOYMENT_TLS_FAILED = "RW2009", "No secure connection to the deployment could be made"
+    PROTOCOL_VERSION_UNSUPPORTED = "RW2010", "The deployment speaks no service protocol this engine knows"
+    SERVICE_TYPE_CHANGED = "RW2011", "The deployment changes the type of a service that is registered"
+    SERVICE_NAME_RESERVED = "RW2012", "A service has a name that is reserved"
+    DEPLOYMENT_IN_USE = "RW2013", "The deployment is still in use"
+    DEPLOYMENT_LOCAL = "RW2014", "The deployment is this engine's own and has no address to change"
 
     # RW3xxx execution
     ENGINE_STOPPED = "RW3001", "The engine is not running"

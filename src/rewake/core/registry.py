@@ -95,8 +95,15 @@ def _first(own: Any, inherited: Any) -> Any:
 
 
 def on_register(state: State, command: RegisterDeployment) -> None:
-    state.deployments[command.deployment.id] = command.deployment
-    state.batch.deployments[command.deployment.id] = command.deployment
+    """Make a deployment's services the latest ones. Those it was the latest of and no longer serves are gone."""
+    deployment_id = command.deployment.id
+    state.deployments[deployment_id] = command.deployment
+    state.batch.deployments[deployment_id] = command.deployment
+    served = {service.name for service in command.services}
+    for name in [name for name, item in state.services.items() if item.deployment_id == deployment_id]:
+        if name not in served:
+            del state.services[name]
+            state.batch.services[name] = None
     for service in command.services:
         state.services[service.name] = service
         state.batch.services[service.name] = service

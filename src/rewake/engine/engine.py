@@ -44,7 +44,8 @@ from rewake.engine.commit_loop import CommitLoop
 from rewake.engine.housekeeping import Housekeeping
 from rewake.engine.live_attempts import LiveAttempts
 from rewake.engine.options import EngineOptions
-from rewake.engine.registration import plan_registration, with_token
+from rewake.engine.registration import RegistrationResult, plan_registration, with_token
+from rewake.engine.remote import RemoteDeployments, in_use
 from rewake.engine.results import decode_result, encode_body
 from rewake.engine.waiters import OnAccepted, Waiters
 from rewake.errors import ErrorCode, RewakeError
@@ -105,6 +106,16 @@ class Engine:
             self._housekeeping = Housekeeping(
                 self._store.reader, self._loop.submit, self._loop.flush, self.now_ms, self.options.cleanup_interval_ms
             )
+            self._remote = RemoteDeployments(
+                clients=self.clients,
+                state=lambda: self._loop.state,
+                commit=lambda command: self._ask(lambda token: with_token(command, token)),
+                settings=self.settings,
+                now_ms=self.now_ms,
+                identity_key_file=self.options.identity_key_file,
+                options=self.options.http,
+            )
+            self._remote.connect_stored()
             self.is_running = True
             if self._app is not None:
                 await self.add_deployment(InProcessDeployment(self._app), uri="in-process:app", kind="in_process")
@@ -145,6 +156,7 @@ class Engine:
         self._waiters.fail_all(stopped)
         for client in self.clients.values():
             await client.close()
+        await self._remote.close()
         self._store.close()
 
     async def drain(self, timeout_s: float) -> None:
@@ -189,15 +201,75 @@ class Engine:
         self.clients[deployment_id] = client
         return self.deployments[deployment_id]
 
-    async def remove_deployment(self, deployment_id: str) -> bool:
-        """Forget a deployment; False when unknown. Its client is closed."""
+    async def register_http(
+        self,
+        uri: str,
+        *,
+        use_http_11: bool = False,
+        additional_headers: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        force: bool = False,
+        breaking: bool = False,
+        dry_run: bool = False,
+    ) -> RegistrationResult:
+        """Register what the endpoint at `uri` serves as the latest revision of its services.
+
+        An address that is registered already is "unchanged" and not even asked, unless with `force`; then it keeps its
+        id and all its services get a new revision.   breaking: a service may change its type; force implies it.
+        dry_run: do all but store it.   additional_headers: sent with every request.
+        Raises RewakeError RW2003 to RW2012; nothing is registered then.
+        """
+        return await self._remote.register(
+            uri,
+            use_http_11=use_http_11,
+            additional_headers=additional_headers,
+            metadata=metadata,
+            force=force,
+            breaking=breaking,
+            dry_run=dry_run,
+        )
+
+    async def update_deployment(
+        self,
+        deployment_id: str,
+        *,
+        uri: str | None = None,
+        additional_headers: Mapping[str, str] | None = None,
+        use_http_11: bool | None = None,
+        overwrite: bool = False,
+        dry_run: bool = False,
+    ) -> RegistrationResult | None:
+        """Change where and how a deployment is reached; None when unknown. The endpoint is asked in any case.
+
+        What is None stays; headers are replaced as a whole.   overwrite: take its services as the endpoint now has
+        them, else they stay as registered.   Raises RewakeError RW2003 to RW2014; nothing is changed then.
+        """
+        return await self._remote.update(
+            deployment_id,
+            uri=uri,
+            additional_headers=additional_headers,
+            use_http_11=use_http_11,
+            overwrite=overwrite,
+            dry_run=dry_run,
+        )
+
+    async def remove_deployment(self, deployment_id: str, *, force: bool = True) -> bool:
+        """Forget a deployment; False when unknown. Attempts running on one reached by URL may still finish.
+
+        Raises RewakeError RW2013, without `force`, while a service or an open invocation needs it.
+        """
+        deployment = self.deployments.get(deployment_id)
+        if deployment is not None and not force:
+            await self._loop.flush()
+            latest_of = [service.name for service in self.services.values() if service.deployment_id == deployment_id]
+            open_count = self._store.reader.pinned_count(deployment_id)
+            if latest_of or open_count:
+                raise in_use(deployment, latest_of, open_count)
         now_ms = self.now_ms()
         reply = await self._ask(
             lambda token: commands.RemoveDeployment(now_ms=now_ms, token=token, deployment_id=deployment_id)
         )
-        client = self.clients.pop(deployment_id, None)
-        if client is not None:
-            await client.close()
+        await self._remote.release(self.clients.pop(deployment_id, None))
         return reply.status is ReplyStatus.DONE
 
     async def update_service(self, name: str, **overrides: Any) -> ServiceSchema:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from rewake.core.model import HandlerOptions
+from rewake.deployments.http.exchange import HttpOptions
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,6 +13,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     concurrency_max: attempts that run at once; more wait their turn (1,000, as the real server).
     cleanup_interval_ms: time between retention sweeps.   protocol_version_max: 5, 6 or 7.
+    identity_key_file: Ed25519 key in PKCS#8 PEM; requests to deployments reached by URL are then signed.
     """
 
     concurrency_max: int = 1_000
@@ -20,3 +22,5 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     defaults: HandlerOptions = HandlerOptions()
     query_deadline_ms: int = 10_000
     query_rows_max: int = 100_000
+    identity_key_file: str | None = None
+    http: HttpOptions = HttpOptions()

@@ -20,6 +20,7 @@ ACCEPT: Final = ", ".join(f"application/vnd.restate.endpointmanifest.v{version}+
 
 BAD_MANIFEST: Final = "META0013"
 UNSUPPORTED_PROTOCOL: Final = "META0012"
+RESERVED_NAME: Final = "META0005"
 
 DURATION_MS_MAX: Final = 2**62
 """Longest duration accepted: now plus this still fits a database column."""
@@ -36,7 +37,7 @@ _Factor = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class ManifestError(Exception):
-    """The deployment cannot be registered as it describes itself. `code` is META0013, or META0012 for versions."""
+    """The deployment cannot be registered as it describes itself. `code` is META0013, META0012 for versions, META0005 for a name."""
 
     def __init__(self, message: str, code: str = BAD_MANIFEST) -> None:
         super().__init__(message)
@@ -220,7 +221,7 @@ def _checked_service(service: ServiceManifest) -> ServiceManifest:
     if not _SERVICE_NAME.fullmatch(name):
         raise ManifestError(f"{name!r} is not a valid service name")
     if name.lower().startswith("restate") or name.lower() == "openapi":
-        raise ManifestError(f"The service name {name!r} is reserved")
+        raise ManifestError(f"The service name {name!r} is reserved", RESERVED_NAME)
     _check_unique(f"service {name!r}: handler", [handler.name for handler in service.handlers])
     handlers = tuple(_checked_handler(service, handler) for handler in service.handlers)
     return msgspec.structs.replace(service, handlers=handlers, **_at_least_one_attempt(service))

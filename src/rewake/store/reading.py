@@ -158,6 +158,13 @@ class StoreReader:
         )
         return [id_ for (id_,) in found]
 
+    def pinned_count(self, deployment_id: str) -> int:
+        """How many open invocations have to run on a deployment. Reads all that are open."""
+        return self._number(
+            "select count(*) from invocation indexed by invocation_open where status < 5 and pinned_deployment_id = ?",
+            (deployment_id,),
+        )
+
     def expired_invocation_ids(self, now_ms: int, limit: int) -> list[bytes]:
         """Completed invocations whose result or journal is past its retention, oldest first."""
         found = self._connection().execute(
@@ -174,6 +181,6 @@ class StoreReader:
         )
         return {Status(status): count for status, count in found}
 
-    def _number(self, statement: str) -> int:
-        found: int | None = self._connection().execute(statement).get
+    def _number(self, statement: str, bindings: tuple[str, ...] = ()) -> int:
+        found: int | None = self._connection().execute(statement, bindings).get
         return found or 0

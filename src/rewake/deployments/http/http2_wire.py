@@ -1,0 +1,91 @@
+"""Two small things the h2 package does not give: GOAWAY without the end of everything, and cheap request headers.
+
+h2 closes its state on GOAWAY, though streams the peer has accepted go on; so GoawayFilter takes those frames out before
+h2 sees them. LiteralEncoder writes header blocks without tables or Huffman coding: 5 us a request instead of 35, for
+some 200 bytes more on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+_HEADER_BYTES: Final = 9
+_GOAWAY: Final = 7
+_GOAWAY_BYTES_MAX: Final = 65_536
+
+
+class Goaway(NamedTuple):
+    """The peer takes no stream above `last_stream_id` any more."""
+
+    last_stream_id: int
+    error_code: int
+
+
+class GoawayFilter:
+    """Follows the frames of one direction; passes everything on but GOAWAY."""
+
+    def __init__(self) -> None:
+        self._skip = 0  # payload bytes of the current frame that are still to come
+        self._pending = b""  # a frame header, or a GOAWAY frame, that is not complete yet
+
+    def feed(self, data: bytes) -> tuple[bytes, Goaway | None]:
+        """What h2 shall see of `data`, and the GOAWAY that was in it."""
+        if self._pending:
+            data = self._pending + data
+            self._pending = b""
+        goaway = None
+        kept: list[bytes] = []
+        start = 0  # of what is kept next
+        position, end = self._skip, len(data)
+        while end - position >= _HEADER_BYTES:
+            frame_end = position + _HEADER_BYTES + int.from_bytes(data[position : position + 3], "big")
+            if data[position + 3] == _GOAWAY and frame_end - position <= _GOAWAY_BYTES_MAX:
+                if frame_end > end:
+                    break
+                kept.append(data[start:position])
+                goaway = _goaway_of(data[position + _HEADER_BYTES : frame_end])
+                start = frame_end
+            position = frame_end
+        if position >= end:
+            self._skip = position - end
+        else:
+            self._skip = 0
+            self._pending = data[position:]
+            end = position
+        if not kept:
+            return (data if end == len(data) else data[:end]), goaway
+        kept.append(data[start:end])
+        return b"".join(kept), goaway
+
+
+def _goaway_of(payload: bytes) -> Goaway:
+    return Goaway(int.from_bytes(payload[:4], "big") & 0x7FFF_FFFF, int.from_bytes(payload[4:8], "big"))
+
+
+class LiteralEncoder:
+    """In the place of hpack's Encoder: every header as a literal that enters no table (RFC 7541, 6.2.2)."""
+
+    header_table_size = 0  # h2 sets it when the peer's settings come; without a table it means nothing
+
+    def encode(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        return b"".join([_literal(name, value) for name, value in headers])
+
+
+@lru_cache(maxsize=1024)
+def _literal(name: bytes, value: bytes) -> bytes:
+    return b"\x00" + _length(len(name)) + name + _length(len(value)) + value
+
+
+def _length(size: int) -> bytes:
+    """An integer with a 7-bit prefix (RFC 7541, 5.1)."""
+    if size < 0x7F:
+        return bytes((size,))
+    out = bytearray(b"\x7f")
+    size -= 0x7F
+    while size >= 0x80:
+        out.append(size & 0x7F | 0x80)
+        size >>= 7
+    out.append(size)
+    return bytes(out)
