@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -222,3 +224,14 @@ def test_a_body_that_is_not_a_json_object_is_refused(path: str) -> None:
         assert http.post(path, content=b"{").status_code == 400
         assert "not a JSON object" in http.post(path, content=b"[]").json()["error"]["message"]
         assert http.post("/v1beta/models/m:countTokens", json={}).status_code == 404
+
+
+def test_a_client_that_dies_while_it_asks_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    with ModelServer(RULES) as server:
+        with socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0)) as client:
+            client.sendall(
+                b"POST /v1/responses HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n"
+            )
+            assert client.recv(100).startswith(b"HTTP/1.1 100")  # The server is reading the body now.
+        assert not server.requests
+    assert not caplog.records

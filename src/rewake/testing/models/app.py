@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -45,7 +45,13 @@ def make_app(script: Script) -> Starlette:
         for path, handler in (("/responses", openai_responses), ("/chat/completions", openai_chat))
     ]
     gemini_route = Route("/{version}/models/{call}", gemini_content, methods=["POST"])
-    return Starlette(routes=[*_control_routes(script), *provider_routes, gemini_route])
+    routes = [*_control_routes(script), *provider_routes, gemini_route]
+    return Starlette(routes=routes, exception_handlers={ClientDisconnect: _nobody_listens})
+
+
+async def _nobody_listens(_: Request, __: Exception) -> Response:
+    """A client that was killed while it sent its request never asked: nothing is recorded, nobody reads this."""
+    return Response(status_code=499)
 
 
 async def _openai(http: Request, script: Script, module: ModuleType) -> Response:
@@ -119,7 +125,7 @@ async def _json_body(http: Request) -> JsonObject:
     except ValueError as problem:
         raise ValueError(f"The body is not JSON: {problem}") from problem
     if not isinstance(body, dict):
-        raise ValueError("The body is not a JSON object.")  # noqa: TRY004 - the client's mistake, not a wrong type here
+        raise ValueError("The body is not a JSON object.")
     return body
 
 
