@@ -1,0 +1,171 @@
+"""Many customers at once while processes are killed at random moments: all are answered, no finished call is repeated.
+
+The moments come from a seed: a kill falls when the models have been asked so many times. What a model said just before
+a kill may be lost before the engine hears it; such a call is repeated, and only such a one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from http.client import HTTPException
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from cli_process import WAIT_S
+from tour import HANDOFFS, Reply, TourEngine, asked, is_running, journals, needs, plain, titles, until
+
+from rewake.testing.models import Exchange, ModelServer
+
+CUSTOMERS = tuple(f"customer-{number}" for number in range(8))
+MODEL_DELAY_S = 0.05
+CONVERSATION = {
+    "I broke my leg and was in hospital for two nights": ("route-to-medical", "medical-file", "medical-answer"),
+    "When is the money paid?": ("medical-chat",),
+    "And somebody hit my car": ("route-to-car", "car-file", "car-answer"),
+}
+ANSWERS = [
+    {"agent": "Medical specialist", "text": "Your claim M-# is filed. We answer within two days."},
+    {"agent": "Medical specialist", "text": "The money arrives five days after we accept the claim."},
+    {"agent": "Car specialist", "text": "Your claim C-# is filed. We answer within two days."},
+]
+DECISIONS = len(CUSTOMERS) * sum(len(rules) for rules in CONVERSATION.values())
+HANDOFFS_ONLY = pytest.mark.parametrize("tour", [needs(HANDOFFS)])
+
+
+class Desk:
+    """The engine that is up at the moment, and the kills so far."""
+
+    def __init__(self, seed: int, folder: Path, models: ModelServer) -> None:
+        self.random = random.Random(seed)
+        self.folder, self.models = folder, models
+        self.kills_at_ms: list[int] = []
+        self.engine = self._started()
+
+    def _started(self) -> TourEngine:
+        engine = TourEngine(HANDOFFS.app, self.folder, self.models, "--workers", "2")
+        engine.__enter__()
+        self.workers = {engine.wait_for_worker(), engine.wait_for_worker()}
+        return engine
+
+    def moments(self, count: int) -> list[int]:
+        """How often the models are to have been asked at each kill."""
+        return sorted(self.random.sample(range(2, DECISIONS - 4), count))
+
+    def wait_for(self, moment: int) -> None:
+        """Return when the models have been asked so often."""
+        until(lambda: sum(asked(self.models).values()) >= moment, f"call {moment} of a model")
+
+    def kill_a_worker(self) -> None:
+        """And wait for its successor."""
+        victim = self.random.choice(sorted(self.workers))
+        self._kill(victim)
+        self.workers = self.workers - {victim} | {self.engine.wait_for_worker()}
+
+    def kill_the_engine(self) -> None:
+        """And start it again on the same data."""
+        self._kill(self.engine.process.pid)
+        self.engine.close()
+        until(lambda: not any(map(is_running, self.workers)), "the end of the workers")
+        self.engine = self._started()
+
+    def _kill(self, pid: int) -> None:
+        self.kills_at_ms.append(time.time_ns() // 1_000_000)
+        os.kill(pid, signal.SIGKILL)
+
+    def ask(self, customer: str, message: str) -> Reply:
+        """One answer. Whoever loses the connection asks the next engine, with the same idempotency key."""
+        path = HANDOFFS.path.format(key=customer)
+        key = message.replace(" ", "-")
+        while True:
+            engine = self.engine
+            try:
+                return engine.post(path, f"{message} ({customer})", idempotency_key=key)
+            except (HTTPException, OSError):
+                self._wait_for_the_engine_after(engine)
+
+    def _wait_for_the_engine_after(self, dead: TourEngine) -> None:
+        until(lambda: self.engine is not dead, "the engine that follows a dead one")
+
+    def converse(self, customer: str) -> list[Reply]:
+        """A whole conversation, one message after the other."""
+        return [self.ask(customer, message) for message in CONVERSATION]
+
+
+@contextmanager
+def desk_of(seed: int, folder: Path) -> Iterator[Desk]:
+    rules = [replace(rule, delay_s=MODEL_DELAY_S) for rule in HANDOFFS.rules()]
+    with ModelServer(rules) as models:
+        desk = Desk(seed, folder, models)
+        try:
+            yield desk
+        finally:
+            desk.engine.close()
+
+
+def check(desk: Desk, replies: dict[str, list[Reply]]) -> None:
+    """Everybody got every answer, each message was handled once, and whose turn is next is remembered."""
+    answers = {customer: [plain(reply.body) for reply in conversation] for customer, conversation in replies.items()}
+    assert answers == dict.fromkeys(CUSTOMERS, ANSWERS)
+    assert {reply.status for conversation in replies.values() for reply in conversation} == {200}
+    invocations = desk.engine.query("select id from sys_invocation where target_handler_name = 'message'")
+    assert len(invocations) == len(CUSTOMERS) * len(CONVERSATION)
+    check_that_only_kills_repeat_calls(desk, replies)
+    for customer in CUSTOMERS:
+        assert desk.engine.get(f"/ClaimDesk/{customer}/agent").body == "Car specialist"
+
+
+def check_that_only_kills_repeat_calls(desk: Desk, replies: dict[str, list[Reply]]) -> None:
+    """No model was asked for what a journal held, and none twice without a kill in between."""
+    written = journals(desk.engine.query('select * from sys_journal order by id, "index"'))
+    calls = calls_by_decision(desk.models)
+    for customer, conversation in replies.items():
+        for reply, rules in zip(conversation, CONVERSATION.values(), strict=True):
+            steps = [step for step in written[reply.invocation_id] if step.title == "Run call LLM"]
+            assert len(steps) == len(rules), titles(written[reply.invocation_id])
+            for step, rule in zip(steps, rules, strict=True):
+                made = calls.pop((customer, rule))
+                assert step.finished_at_ms is not None
+                assert made[-1].at_ms <= step.finished_at_ms, f"{rule} of {customer} was asked again when journaled"
+                for one, again in pairwise(made):
+                    assert any(one.at_ms <= at_ms <= again.at_ms for at_ms in desk.kills_at_ms), f"{rule} asked twice"
+    assert not calls, "nobody else was asked"
+
+
+def calls_by_decision(models: ModelServer) -> dict[tuple[str, str], list[Exchange]]:
+    """The calls made for each customer and rule, oldest first."""
+    found: dict[tuple[str, str], list[Exchange]] = {}
+    for exchange in models.exchanges:
+        customer = exchange.request.last_user_text.rpartition("(")[2].rstrip(")")
+        found.setdefault((customer, exchange.rule or ""), []).append(exchange)
+    return found
+
+
+def run_through(desk: Desk, kills: int, kill: Callable[[], None]) -> None:
+    """All conversations at once, with so many kills in them."""
+    with ThreadPoolExecutor(len(CUSTOMERS)) as threads:
+        conversations = {customer: threads.submit(desk.converse, customer) for customer in CUSTOMERS}
+        for moment in desk.moments(kills):
+            desk.wait_for(moment)
+            kill()
+        check(desk, {customer: conversation.result(WAIT_S) for customer, conversation in conversations.items()})
+
+
+@HANDOFFS_ONLY
+@pytest.mark.parametrize("seed", [1, 2])
+def test_workers_are_killed_again_and_again(tour: object, seed: int, tmp_path: Path) -> None:
+    with desk_of(seed, tmp_path) as desk:
+        run_through(desk, 5, desk.kill_a_worker)
+
+
+@HANDOFFS_ONLY
+def test_the_engine_is_killed_again_and_again(tour: object, tmp_path: Path) -> None:
+    with desk_of(3, tmp_path) as desk:
+        run_through(desk, 3, desk.kill_the_engine)
