@@ -90,6 +90,12 @@ def merge_options(
     )
 
 
+def _own_options(handler: HandlerSchema, service_options: HandlerOptions) -> HandlerOptions:
+    """What the handler's manifest sets itself, over its service's settings. Private stays private."""
+    manifest = msgspec.convert(handler.manifest, HandlerManifest)
+    return merge_options(service_options, manifest, service_public=service_options.public)
+
+
 def _first(own: Any, inherited: Any) -> Any:
     return inherited if own is None else own
 
@@ -139,7 +145,7 @@ def overridden(service: ServiceSchema, overrides: dict[str, Any]) -> ServiceSche
     chosen = {name: value for name, value in overrides.items() if value is not None}
     options = msgspec.structs.replace(service.options, **chosen)
     handlers = {
-        name: msgspec.structs.replace(handler, options=msgspec.structs.replace(handler.options, **chosen))
+        name: msgspec.structs.replace(handler, options=_own_options(handler, options))
         for name, handler in service.handlers.items()
     }
     return msgspec.structs.replace(

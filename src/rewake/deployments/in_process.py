@@ -27,8 +27,12 @@ class InProcessDeployment:
         self._context = contextvars.copy_context()
 
     async def discover(self) -> DiscoveryResponse:
-        """Call the app's discovery as over HTTP/2, so that it offers full duplex."""
-        status, headers, body = await call_discovery(self._app)
+        """Call the app's discovery as over HTTP/2, so that it offers full duplex.
+
+        On another thread: the SDK takes over SIGTERM at the first request it sees on the main one, for good, and the
+        handler of the program that embeds the engine would be gone.
+        """
+        status, headers, body = await asyncio.to_thread(lambda: asyncio.run(call_discovery(self._app)))
         response = discovery_response(status, headers, body, where="The app")
         self.protocol_type = protocol_type_of(response)
         return response

@@ -101,6 +101,10 @@ class EngineLink(mux.MuxProtocol):
         super().__init__(loop)
         self._process = process
 
+    def data_received(self, data: bytes) -> None:
+        self._process.heard_at_s = self.loop.time()
+        super().data_received(data)
+
     def frame_received(self, kind: int, stream_id: int, payload: bytes) -> None:
         process = self._process
         if stream_id == mux.LINK:
@@ -143,6 +147,7 @@ class WorkerProcess:
         self.is_dead = False
         self.is_retired = False
         self.is_ping_open = False
+        self.heard_at_s = 0.0
         self.restart_delay_ms = 0
         self._options = options
         self._on_dead = on_dead

@@ -294,5 +294,6 @@ class _Slot:
         await asyncio.gather(*(process.close() for process in list(self._living)))
 
 
-def _load(process: WorkerProcess) -> tuple[bool, int]:
-    return (process.is_busy, len(process.streams))
+def _load(process: WorkerProcess) -> tuple[bool, int, float]:
+    """Order of choice. Of two with as many streams, the one that spoke last is the less likely to be blocked."""
+    return (process.is_busy, len(process.streams), -process.heard_at_s)

@@ -119,12 +119,24 @@ def test_an_operator_replaces_a_schema(play: Play) -> None:
     assert "unknown" not in play.state.services
 
 
-def test_an_operators_settings_lie_over_those_of_the_manifest() -> None:
-    schema = registry.schema_of(service(HandlerManifest(name="h", inactivity_timeout_ms=1)), "dp1", 1, DEFAULTS)
+def test_an_operators_settings_are_those_of_the_service_and_a_handlers_own_win() -> None:
+    plain, own, private = (
+        HandlerManifest(name="plain"),
+        HandlerManifest(name="own", inactivity_timeout_ms=1),
+        HandlerManifest(name="private", ingress_private=True),
+    )
+    schema = registry.schema_of(service(plain, own, private), "dp1", 1, DEFAULTS)
     changed = registry.overridden(schema, {"inactivity_timeout_ms": 5, "abort_timeout_ms": None, "public": False})
-    for options in (changed.options, changed.handlers["h"].options):
-        assert (options.inactivity_timeout_ms, options.public) == (5, False)
-        assert options.abort_timeout_ms == DEFAULTS.abort_timeout_ms
+    timeouts = {name: handler.options.inactivity_timeout_ms for name, handler in changed.handlers.items()}
+    assert (changed.options.inactivity_timeout_ms, timeouts) == (5, {"plain": 5, "own": 1, "private": 5})
+    assert changed.options.abort_timeout_ms == DEFAULTS.abort_timeout_ms
+    assert not any(handler.options.public for handler in changed.handlers.values())
+    public = registry.overridden(changed, {"public": True})
+    assert {name: handler.options.public for name, handler in public.handlers.items()} == {
+        "plain": True,
+        "own": True,
+        "private": False,
+    }
     assert changed.overrides == {"inactivity_timeout_ms": 5, "public": False}
     again = registry.overridden(changed, {"abort_timeout_ms": 6})
     assert again.overrides == {"inactivity_timeout_ms": 5, "public": False, "abort_timeout_ms": 6}
