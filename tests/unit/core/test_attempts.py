@@ -22,9 +22,9 @@ from tests.unit.core.play import (
     success,
 )
 
-from rewake.core import commands
+from rewake.core import attempts, commands
 from rewake.core.effects import ReplyStatus
-from rewake.core.model import Status
+from rewake.core.model import HandlerOptions, OnMaxAttempts, RetryPolicy, Status
 from rewake.core.settings import Settings
 from rewake.protocol import messages as m
 
@@ -294,6 +294,23 @@ def test_without_a_deployment_the_attempt_fails_without_reaching_the_handler(pla
         "no deployment was found to process the invocation",
     )
     assert (row.retry_count, row.command_retry_count) == (2, 1)
+
+
+def test_one_that_is_forgotten_within_its_own_wake_up_stays_forgotten() -> None:
+    """No deployment, one attempt, then kill, and nothing to keep: the wake-up ends it."""
+    policy = RetryPolicy(max_attempts=1, on_max_attempts=OnMaxAttempts.KILL)
+    play = Play(Settings(defaults=HandlerOptions(retry=policy)), journal_retention_ms=0)
+    first = play.call("greeter/greet")
+    play.suspend(first, signals=(17,))
+    play.remove_deployment()
+    play.skip()
+    complete(play, first)
+    play.expect(
+        Logged("attempt_failed"),
+        Done(first, m.Failure(500, attempts.DEPLOYMENT_GONE)),
+        Answer(ReplyStatus.ACCEPTED),
+    )
+    assert not play.exists(first)
 
 
 def test_a_pinned_deployment_that_is_gone_is_named(play: Play, first: bytes) -> None:

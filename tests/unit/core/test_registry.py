@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.core.play import Answer, Play, deployment
+from tests.unit.core.play import Answer, Play, deployment, services
 
 from rewake.core import commands, registry
 from rewake.core.effects import ReplyStatus
@@ -104,6 +104,13 @@ def test_a_removed_deployment_takes_its_services_along(play: Play) -> None:
     play.expect(Answer(ReplyStatus.DONE), Answer(ReplyStatus.NOT_FOUND))
     assert play.state.services == {}
     assert (play.store.service_rows, play.store.deployment_rows) == ({}, {})
+
+
+def test_a_service_that_is_no_longer_served_is_gone(play: Play) -> None:
+    kept = [item for item in services(play.options) if item.name == "cart"]
+    play.submit(commands.RegisterDeployment(now_ms=play.now_ms, token=1, deployment=deployment(), services=kept))
+    play.expect(Answer(ReplyStatus.DONE))
+    assert set(play.state.services) == set(play.store.service_rows) == {"cart"}
 
 
 def test_an_operator_replaces_a_schema(play: Play) -> None:

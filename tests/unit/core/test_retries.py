@@ -109,9 +109,10 @@ def test_the_first_loss_of_a_connection_is_retried_at_once(play: Play) -> None:
 
 def test_progress_resets_both_counters_and_that_survives_a_crash(play: Play) -> None:
     first = play.call("greeter/greet")
+    play.sdk(first, m.RunCommand(1))
     play.fails(first)
     play.time(1000)
-    play.sdk(first, m.RunCommand(1))
+    play.sdk(first, m.RunCommand(2))
     row = play.row(first)
     assert (row.retry_count, row.command_retry_count) == (0, 0)
     play.fails(first)
