@@ -263,9 +263,9 @@ class CutAttempt:
             self.sink.on_failure(failure)
 
     def on_closed(self) -> None:
-        if self.is_mute:
+        if self.is_mute and self._cut.action is kill_worker:
             self.on_failure(BROKEN)  # the terminal message was on its way and did not arrive
-        elif not self._cut.is_mute:
+        elif not (self.is_mute or self._cut.is_mute):
             self.sink.on_closed()
 
 

@@ -32,7 +32,7 @@ class BatchStore(Protocol):
 
 
 class CommitLoop:
-    """Owns the State. `release` gets the effects of each committed batch, in order.
+    """Owns the State. `release` gets the effects of each committed batch, in order; also while the loop is halted.
 
     `on_lost` is called when memory had to be thrown away: with the cause, and the command if one raised.
     """
@@ -73,12 +73,13 @@ class CommitLoop:
         self._is_scheduled = False
         if self._in_flight is not None or self._halted is not None:
             return
-        batch, effects = self.state.seal()
+        try:
+            batch, effects = self.state.seal()
+        except Exception as error:  # noqa: BLE001  # a bug of ours, as in submit
+            self._lose(error, None)
+            return
         if batch.is_empty:
-            self.state.committed(batch.sequence)
-            self._release(effects)
-            self._settle(batch.sequence)
-            self._after_commit()
+            self._let_out(batch, effects)
             return
         self.batch_count += 1
         self._in_flight = finished = (batch, effects)
@@ -88,18 +89,22 @@ class CommitLoop:
         assert finished is self._in_flight
         self._in_flight = None
         if self._halted is not None:  # memory was thrown away meanwhile; what was stored shows when it is rebuilt
+            if error is None:
+                self._release(finished[1])
             self._settled.set()
-            return
-        if error is not None:
+        elif error is not None:
+            self._lose(error, None)
+        else:
+            self._let_out(*finished)
+
+    def _let_out(self, batch: Batch, effects: list[Effect]) -> None:
+        try:
+            self.state.committed(batch.sequence)
+            self._release(effects)
+        except Exception as error:  # noqa: BLE001  # a bug of ours; the effects behind it come again by rebuilding
             self._lose(error, None)
             return
-        batch, effects = finished
-        self.state.committed(batch.sequence)
-        self._release(effects)
         self._settle(batch.sequence)
-        self._after_commit()
-
-    def _after_commit(self) -> None:
         if self._halted is None and (self.state.has_work or self._flushing):
             self._schedule()
 

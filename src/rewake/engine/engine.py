@@ -11,7 +11,6 @@ Several engines may live in one process, each with a directory of its own.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -56,6 +55,7 @@ from rewake.store.store import Store
 from rewake.store.views import AttemptRow, attempt_row
 
 PROBE_INTERVAL_S = 0.25
+REBUILD_PAUSE_S = 0.25
 RECOVERY_BATCH = 1_000
 JSON_HEADERS = (("content-type", "application/json"),)
 
@@ -78,6 +78,9 @@ class Engine:
         self._app = app
         self._waiters = Waiters()
         self._rebuilding: asyncio.Task[None] | None = None
+        self._rebuilt_at_s = 0.0
+        self._recovery_batch = RECOVERY_BATCH
+        self._left_alone: set[bytes] = set()
 
     # Start and stop
 
@@ -158,12 +161,6 @@ class Engine:
             await client.close()
         await self._remote.close()
         self._store.close()
-
-    async def drain(self, timeout_s: float) -> None:
-        """Wait until no handler runs, at most `timeout_s`."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._attempts.idle.wait()
 
     @staticmethod
     def now_ms() -> int:
@@ -481,11 +478,12 @@ class Engine:
         """Let out the effects of a committed batch, in order."""
         attempts, waiters, loop = self._attempts, self._waiters, self._loop
         for effect in effects:
-            if loop.is_halted:  # carrying one out has just lost the memory the others were computed from
-                return
             kind = type(effect)
-            if kind is Forward:
-                attempts.forward(effect)  # type: ignore[arg-type]  # told apart by exact type: the hot path
+            if loop.is_halted:  # the memory they were computed from is lost; what has happened is still true
+                if kind is Completed:
+                    waiters.on_completed(effect)  # type: ignore[arg-type]  # told apart by exact type: the hot path
+            elif kind is Forward:
+                attempts.forward(effect)  # type: ignore[arg-type]
             elif kind is StartAttempt:
                 attempts.start(effect)  # type: ignore[arg-type]
             elif kind is CloseAttempt:
@@ -525,15 +523,15 @@ class Engine:
     # Losing and rebuilding memory
 
     def _on_lost(self, error: BaseException, command: commands.Command | None) -> None:
-        """Memory ran ahead of the disk and the disk refused, or a transition raised: start over from what is stored."""
-        if command is None:
+        """Memory ran ahead of a disk that refused, or we met a bug of ours: start over from what is stored."""
+        if isinstance(error, RewakeError):
             log.error("commit_failed", error=str(error))
-            refused = error if isinstance(error, RewakeError) else RewakeError(ErrorCode.STORE_FAILED, str(error))
+            refused = error
         else:
             log.error("engine_bug", command=repr(command)[:2000], exc_info=error)
             refused = RewakeError(
                 ErrorCode.ENGINE_BUG,
-                f"{type(command).__name__} failed inside the engine: {error!r}.",
+                f"{type(command).__name__ if command else 'A commit'} failed inside the engine: {error!r}.",
                 "The invocation it touched is paused; please report this with the log.",
             )
         self._loop.halt(refused)
@@ -544,20 +542,55 @@ class Engine:
 
     async def _rebuild(self, command: commands.Command | None, cause: RewakeError) -> None:
         await asyncio.sleep(0)
+        while True:
+            try:
+                return await self._rebuild_once(command, cause)
+            except Exception:
+                log.exception("rebuilding_failed")
+                self._loop.halt(cause)
+                self._attempts.abort_all()
+                await asyncio.sleep(PROBE_INTERVAL_S)
+
+    async def _rebuild_once(self, command: commands.Command | None, cause: RewakeError) -> None:
         await self._loop.settled()
+        if time.monotonic() - self._rebuilt_at_s < REBUILD_PAUSE_S:
+            await asyncio.sleep(REBUILD_PAUSE_S)  # whatever goes wrong again and again must not take the whole machine
+        self._rebuilt_at_s = time.monotonic()
         while (state := self._state_of_disk()) is None:  # noqa: ASYNC110  # a full disk sends no event
             await asyncio.sleep(PROBE_INTERVAL_S)
         self._loop.restart(state)
         log.warning("memory_rebuilt", cause=cause.code)
-        faulty = getattr(command, "invocation_id", None)
-        if isinstance(faulty, bytes):
-            error = AttemptError(500, cause.message, "RT0006")
-            self._submit(commands.PauseFaulty(now_ms=self.now_ms(), invocation_id=faulty, error=error))
+        if command is not None:
+            self._isolate(command, AttemptError(500, cause.message, "RT0006"))
+            try:
+                await self._loop.flush()
+            except Exception:  # noqa: BLE001  # lost once more: the rebuilding that follows goes on from here
+                return
         for invocation_id, futures in self._waiters.take_waiting().items():
             for future in futures:
                 self._wait_again(invocation_id, future)
         self._recover()
         self._housekeeping.rearm()
+
+    def _isolate(self, command: commands.Command, error: AttemptError) -> None:
+        """Keep the invocation whose command met a bug of ours from meeting it again.
+
+        Of a command about many we only know that one of them did; they are tried one by one.
+        """
+        match command:
+            case commands.TimersDue(due=due):
+                self._housekeeping.suspect(due)
+                faulty = due[0][1] if len(due) == 1 else None
+            case commands.Recover(invocation_ids=invocation_ids):
+                self._recovery_batch = 1
+                faulty = invocation_ids[0] if len(invocation_ids) == 1 else None
+            case commands.PauseFaulty(invocation_id=invocation_id):
+                self._left_alone.add(invocation_id)
+                faulty = None
+            case _:
+                faulty = getattr(command, "invocation_id", None)
+        if faulty is not None:
+            self._submit(commands.PauseFaulty(now_ms=self.now_ms(), invocation_id=faulty, error=error))
 
     def _stored_state(self) -> State:
         """The state as the store has it, its services under the defaults this engine was given."""
@@ -583,16 +616,20 @@ class Engine:
         return None
 
     def _wait_again(self, invocation_id: bytes, future: asyncio.Future[Reply]) -> None:
-        token = self._waiters.adopt(future)
+        token = self._waiters.adopt(invocation_id, future)
         self._submit_asking(
             commands.Attach(now_ms=self.now_ms(), token=token, invocation_id=invocation_id, wait=True), token
         )
 
     def _recover(self) -> None:
-        open_ids = self._store.reader.open_invocation_ids()
-        for start in range(0, len(open_ids), RECOVERY_BATCH):
-            batch = open_ids[start : start + RECOVERY_BATCH]
+        found = self._store.reader.open_invocation_ids()
+        open_ids = [invocation_id for invocation_id in found if invocation_id not in self._left_alone]
+        for start in range(0, len(open_ids), self._recovery_batch):
+            batch = open_ids[start : start + self._recovery_batch]
             self._submit(commands.Recover(now_ms=self.now_ms(), invocation_ids=batch))
+        if self._loop.is_halted:
+            return
+        self._recovery_batch = RECOVERY_BATCH
         if open_ids:
             log.info("invocations_recovered", invocation_count=len(open_ids))
 

@@ -18,6 +18,10 @@ from rewake.errors import RewakeError
 CLOCK_CHECK_S = 10.0
 TIMERS_PER_BATCH = 1_000
 SWEEP_PER_BATCH = 500
+FOREVER_MS = 2**62
+
+Timer = tuple[int, bytes, int]
+"""(fire_at_ms, invocation id, completion id)."""
 
 log = structlog.get_logger("rewake.engine")
 
@@ -25,7 +29,7 @@ log = structlog.get_logger("rewake.engine")
 class TimerReader(Protocol):
     """What housekeeping reads from the store."""
 
-    def due_timers(self, now_ms: int, limit: int) -> list[tuple[int, bytes, int]]: ...
+    def due_timers(self, now_ms: int, limit: int) -> list[Timer]: ...
     def next_timer_at(self) -> int | None: ...
     def expired_invocation_ids(self, now_ms: int, limit: int) -> list[bytes]: ...
 
@@ -51,6 +55,8 @@ class Housekeeping:
         self._next_at_ms: int | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._firing: asyncio.Task[None] | None = None
+        self._timers_per_batch = TIMERS_PER_BATCH
+        self._faulty: set[Timer] = set()
         self._is_stopped = False
 
     def start(self) -> None:
@@ -77,8 +83,19 @@ class Housekeeping:
 
     def rearm(self) -> None:
         """Look up the earliest timer in the database."""
-        self._next_at_ms = self._reader.next_timer_at()
+        if self._faulty:
+            earliest = self._reader.due_timers(FOREVER_MS, 1 + len(self._faulty))
+            self._next_at_ms = next((timer[0] for timer in earliest if timer not in self._faulty), None)
+        else:
+            self._next_at_ms = self._reader.next_timer_at()
         self._set_handle()
+
+    def suspect(self, due: list[Timer]) -> None:
+        """Firing these met a bug of ours: fire one at a time to find which, and that one no more until a restart."""
+        if len(due) == 1:
+            self._faulty.update(due)
+        else:
+            self._timers_per_batch = 1
 
     def _set_handle(self) -> None:
         self._disarm()
@@ -101,7 +118,7 @@ class Housekeeping:
     async def _fire(self) -> None:
         """Fire what is due, batch by batch: the rows of one must be gone before the next is read."""
         try:
-            while due := self._reader.due_timers(self._now_ms(), TIMERS_PER_BATCH):
+            while due := self._due():
                 self._submit(TimersDue(now_ms=self._now_ms(), due=due))
                 await self._flush()
         except RewakeError:
@@ -109,7 +126,12 @@ class Housekeeping:
         except Exception:
             log.exception("timers_failed")
             return
+        self._timers_per_batch = TIMERS_PER_BATCH
         self.rearm()
+
+    def _due(self) -> list[Timer]:
+        found = self._reader.due_timers(self._now_ms(), self._timers_per_batch + len(self._faulty))
+        return [timer for timer in found if timer not in self._faulty][: self._timers_per_batch]
 
     # Retention
 

@@ -20,6 +20,7 @@ class Waiters:
     def __init__(self) -> None:
         self._tokens = count(1)
         self._asking: dict[int, tuple[asyncio.Future[Reply], OnAccepted | None]] = {}
+        self._adopted: dict[int, bytes] = {}
         self._waiting: dict[bytes, list[asyncio.Future[Reply]]] = {}
 
     def ask(self, on_accepted: OnAccepted | None = None) -> tuple[int, asyncio.Future[Reply]]:
@@ -29,15 +30,17 @@ class Waiters:
         self._asking[token] = (future, on_accepted)
         return token, future
 
-    def adopt(self, future: asyncio.Future[Reply]) -> int:
+    def adopt(self, invocation_id: bytes, future: asyncio.Future[Reply]) -> int:
         """A new token for a future that is already being awaited."""
         token = next(self._tokens)
         self._asking[token] = (future, None)
+        self._adopted[token] = invocation_id
         return token
 
     def on_reply(self, reply: Reply) -> None:
         """Answer the asker; one that wants the result itself waits on for the invocation."""
         future, on_accepted = self._asking.pop(reply.token, (None, None))
+        self._adopted.pop(reply.token, None)
         if future is None or future.done():
             return
         if on_accepted is not None and reply.invocation_id is not None:
@@ -53,8 +56,13 @@ class Waiters:
                 future.set_result(Reply(0, ReplyStatus.COMPLETED, completed.invocation_id, completed.result))
 
     def fail_token(self, token: int, error: BaseException) -> None:
+        """Answer an asker with an error; one that was waiting before goes back to waiting."""
         future, _ = self._asking.pop(token, (None, None))
-        if future is not None and not future.done():
+        if future is None or future.done():
+            return
+        if token in self._adopted:
+            self._waiting.setdefault(self._adopted.pop(token), []).append(future)
+        else:
             future.set_exception(error)
 
     def fail_asking(self, error: BaseException) -> None:
