@@ -15,6 +15,22 @@ FIXED_CHUNKS = 50
 FRESH_CHUNKS = 2
 
 
+KNOWN_SEEDS = {
+    705: "a restarted invocation awaits an awakeable whose id only the first one told",
+    5430: "an attempt begins and is cut off in one batch, and its key's state is changed behind it",
+    23517: "a timer fires, the batch is lost, and the clock steps back before it fires again",
+    25282: "a workflow run ends, is purged, runs again and is killed in one batch",
+    51148: "seven handlers race for one key, with seventy retries before the end",
+    74054: "a sleep of an idempotent call that was forgotten and made anew with the same sleep",
+}
+"""Histories that failed once, in the engine or in the model of it."""
+
+
+@pytest.mark.parametrize("seed", KNOWN_SEEDS, ids=KNOWN_SEEDS.get)
+def test_known_seeds(seed: int) -> None:
+    run(seed)
+
+
 @pytest.mark.parametrize("chunk", range(FIXED_CHUNKS))
 def test_fixed_seeds(chunk: int) -> None:
     for seed in range(chunk * CHUNK, (chunk + 1) * CHUNK):

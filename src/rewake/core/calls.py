@@ -24,7 +24,6 @@ from rewake.protocol.messages import (
     MessageType,
     OneWayCallCommand,
     Result,
-    WorkflowTarget,
 )
 
 ALREADY_INVOKED = Failure(409, "the workflow method was already invoked")
@@ -183,8 +182,8 @@ def attach_target_id(target: AttachTarget) -> bytes:
                 raise CommandRejected("RT0017", f"bad invocation id '{invocation_id}': {error}") from error
         case IdempotentRequestTarget(service, key, handler, idempotency_key):
             return ids.idempotent_invocation_id(service, key, handler, idempotency_key)
-        case WorkflowTarget(workflow, key):
-            return ids.workflow_invocation_id(workflow, key)
+        case _:
+            return ids.workflow_invocation_id(target.workflow_name, target.workflow_key)
 
 
 def attach(state: State, caller: Invocation, invocation_id: bytes, cid: int, now_ms: int) -> None:

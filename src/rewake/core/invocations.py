@@ -219,12 +219,11 @@ def _pause(state: State, invocation: Invocation | None, now_ms: int) -> ReplySta
         case Status.SUSPENDED:
             set_paused(state, invocation, now_ms)
             return ReplyStatus.DONE
-        case Status.INVOKED:
-            if invocation.attempt is None:
-                set_paused(state, invocation, now_ms)
-            else:
-                invocation.attempt.pause_requested = True
-                state.emit(CloseAttempt(invocation.id, invocation.epoch, CloseMode.HALF_CLOSE))
+    if invocation.attempt is None:
+        set_paused(state, invocation, now_ms)
+    else:
+        invocation.attempt.pause_requested = True
+        state.emit(CloseAttempt(invocation.id, invocation.epoch, CloseMode.HALF_CLOSE))
     return ReplyStatus.ACCEPTED
 
 

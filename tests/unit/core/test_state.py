@@ -7,7 +7,7 @@ from tests.unit.core.play import NOW_MS, Play, call_command, success
 
 from rewake.core import commands
 from rewake.core.effects import CloseMode
-from rewake.core.model import Status
+from rewake.core.model import Listener, Promise, Status
 from rewake.core.settings import Settings
 from rewake.core.state import State
 from rewake.protocol import messages as m
@@ -187,3 +187,18 @@ def test_what_two_batches_use_stays_until_the_second_is_committed(play: Play) ->
     play.store.apply(sealed[1])
     play.state.committed(sealed[1].sequence)
     assert play.state.promises == {}
+
+
+def test_a_place_of_somebody_unknown_is_passed_over(play: Play) -> None:
+    """No batch of ours leaves one behind; a database that has one must still work."""
+    callee, look = play.call("greeter/greet"), play.call("signup/w/look")
+    play.suspend(callee, signals=(17,))
+    play.commit()
+    nobody = Listener(b"n" * 24, 1, m.MessageType.CALL_COMPLETION)
+    play.store.listener_rows[callee] = [nobody]
+    play.store.promises["signup", "w", "p"] = Promise("signup", "w", "p")
+    play.store.promise_listeners["signup", "w", "p"] = [nobody]
+    play.ask(commands.Kill, callee)
+    play.sdk(look, m.CompletePromiseCommand("p", success(), 1))
+    assert play.status(callee) is Status.COMPLETED
+    assert play.row(look).last_error is None
