@@ -126,17 +126,12 @@ def test_deployments_are_listed_in_short_and_shown_in_full(port: int) -> None:
     assert by_name["Counter"]["handlers"] == fetch(port, "GET", "/services/Counter").json["handlers"]
 
 
-def test_a_deployment_is_not_removed_without_force(port: int) -> None:
+def test_a_deployment_in_use_is_not_removed_without_force(port: int) -> None:
     (item,) = fetch(port, "GET", "/deployments").json["deployments"]
     for suffix in ("", "?force=false"):
         answer = fetch(port, "DELETE", f"/deployments/{item['id']}{suffix}")
-        assert (answer.status, answer.body) == (501, b"")
-
-
-def test_registration_by_url_says_that_it_is_not_offered(port: int) -> None:
-    answer = put(port, "POST", "/deployments", {"uri": "http://localhost:9080"})
-    assert (answer.status, answer.json["code"]) == (501, ErrorCode.OPERATION_UNSUPPORTED.value)
-    assert "rewake run" in answer.json["hint"]
+        assert (answer.status, answer.json["code"]) == (409, ErrorCode.DEPLOYMENT_IN_USE.value)
+        assert "latest revision of Counter, Flow, Greeter, Hidden" in answer.json["message"]
 
 
 def test_a_removed_deployment_takes_its_services_along(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -84,7 +84,7 @@ class Versioned:
                 await _unsupported_version()(scope, receive, send)
                 return
             if first[:1] == "v" and first[1:].isdecimal() and int(first[1:]) in _VERSIONS:
-                scope = {**scope, "path": slash + rest}
+                scope = {**scope, "path": slash + rest, "admin_version": int(first[1:])}
         await self._app(scope, receive, send)
 
 

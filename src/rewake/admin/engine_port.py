@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import Deployment, ServiceSchema
 from rewake.core.settings import Settings
+from rewake.engine.registration import RegistrationResult
 from rewake.store.query import QueryResult
 
 
@@ -44,6 +45,29 @@ class EnginePort(Protocol):
 
     async def update_service(self, name: str, **overrides: Any) -> ServiceSchema: ...
 
-    async def remove_deployment(self, deployment_id: str) -> bool: ...
+    async def register_http(
+        self,
+        uri: str,
+        *,
+        use_http_11: bool = False,
+        additional_headers: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        force: bool = False,
+        breaking: bool = False,
+        dry_run: bool = False,
+    ) -> RegistrationResult: ...
+
+    async def update_deployment(
+        self,
+        deployment_id: str,
+        *,
+        uri: str | None = None,
+        additional_headers: Mapping[str, str] | None = None,
+        use_http_11: bool | None = None,
+        overwrite: bool = False,
+        dry_run: bool = False,
+    ) -> RegistrationResult | None: ...
+
+    async def remove_deployment(self, deployment_id: str, *, force: bool = True) -> bool: ...
 
     async def query(self, sql: str) -> QueryResult: ...

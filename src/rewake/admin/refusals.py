@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from starlette.responses import Response
 
+from rewake.engine.registration import META_CODES
 from rewake.errors import DOCS_BASE, ErrorCode, RewakeError
 from rewake.protocol.discovery import ManifestError
 
@@ -61,11 +62,22 @@ def engine_failed(error: RewakeError) -> Response:
     if error.code in _QUERY_CODES:
         status = _QUERY_STATUSES.get(error.facts.get("reason", ""), 400)
         return error_response(status, error.code, error.message, error.hint)
+    if error.code in META_CODES:
+        return _registration_refused(error)
     if error.code.value.startswith("RW2"):
         return error_response(400, error.code, error.message, error.hint)
     if error.code.value.startswith("RW5") or error.code is ErrorCode.ENGINE_STOPPED:
         return error_response(503, error.code, error.message, error.hint, _RETRY_AFTER)
     return error_response(500, error.code, error.message, error.hint)
+
+
+def _registration_refused(error: RewakeError) -> Response:
+    """With the documented code before the text, twice when discovery failed, as public clients know it."""
+    status, meta = META_CODES[error.code]
+    message = error.message
+    if meta is not None:
+        message = f"[{meta}] " * (2 if status >= 500 else 1) + message
+    return error_response(status, error.code, message, error.hint, restate_code=meta)
 
 
 def manifest_refused(error: ManifestError) -> Response:

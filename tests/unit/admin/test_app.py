@@ -68,7 +68,7 @@ def app(outcome: BaseException | ReplyStatus = ReplyStatus.DONE, **options: Any)
         (RewakeError(ErrorCode.ENGINE_BUG, "Bug."), 500, None),
         (RewakeError(ErrorCode.QUERY_TIMED_OUT, "Slow.", reason="timed_out"), 504, None),
         (RewakeError(ErrorCode.QUERY_TOO_LARGE, "Large.", reason="too_many_rows"), 400, None),
-        (RewakeError(ErrorCode.DEPLOYMENT_UNREACHABLE, "Gone."), 400, None),
+        (RewakeError(ErrorCode.DEPLOYMENT_UNREACHABLE, "Gone."), 500, None),
         (ManifestError("no"), 400, None),
     ],
 )
