@@ -97,7 +97,7 @@ async def many(ctx: restate.Context, count: int) -> int:
     for index in range(count):
         total += await ctx.run_typed(f"step {index}", lambda: 1)
     mark(f"attempt many {total}")
-    await ctx.sleep(delta(20))
+    await ctx.signal("go", type_hint=str)
     return total
 
 

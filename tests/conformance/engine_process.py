@@ -1,6 +1,6 @@
 """A process that runs an engine until it kills itself; started by test_engine_crashes.py.
 
-Its argument is JSON {"key", "at", "is_committed", "previous", "transport", "version"}. It asks for the answer of
+Its argument is JSON {"key", "at", "is_committed", "previous", "version"}. It asks for the answer of
 `previous`, the key of the process before it, then calls Steps/route with its own `key`, and dies by SIGKILL after the
 `at`-th message of a handler, before or after its commit.
 """
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stage import Cut, CutAttempt, Stage, Transport
+from stage import Cut, CutAttempt, Stage
 
 from rewake.engine import Engine
 
@@ -32,10 +32,9 @@ async def main(request: dict[str, Any]) -> None:
         await engines[0]._loop.flush()
         os.kill(os.getpid(), 9)
 
-    transport: Transport = request["transport"]
     stage = Stage(Path(os.environ["REWAKE_TEST_STAGE"]))
     cut = Cut(0, die)
-    async with stage.engine(transport, version=request["version"], cut=cut) as engine:
+    async with stage.engine(version=request["version"], cut=cut) as engine:
         engines.append(engine)
         if request["previous"] is not None:
             await tell(engine, request["previous"])
