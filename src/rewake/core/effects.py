@@ -9,7 +9,7 @@ from enum import Enum
 
 import msgspec
 
-from rewake.core.model import HandlerOptions, Target
+from rewake.core.model import HandlerOptions, Invocation, Target
 from rewake.protocol.messages import Failure, Success
 
 
@@ -68,10 +68,14 @@ class CloseAttempt(msgspec.Struct):
 
 
 class Completed(msgspec.Struct):
-    """An invocation has its result; tell everyone outside who waits."""
+    """An invocation has its result; tell everyone outside who waits.
+
+    invocation: as it stands in memory, for observers; it may be forgotten already.
+    """
 
     invocation_id: bytes
     result: Success | Failure
+    invocation: Invocation | None = None
 
 
 class ArmTimer(msgspec.Struct):

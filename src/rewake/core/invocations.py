@@ -113,7 +113,7 @@ def complete(state: State, invocation: Invocation, result: Success | Failure, no
     if not WAITS_ELSEWHERE.isdisjoint(state.journal_of(invocation).pending.values()):
         state.abandon(invocation)
     notify_listeners(state, invocation, result, now_ms)
-    state.emit(Completed(invocation.id, result))
+    state.emit(Completed(invocation.id, result, invocation))
     if was_holder:
         keyed.release(state, invocation, now_ms)
     retention.begin(state, invocation, now_ms)
@@ -138,7 +138,7 @@ def forget_unstarted(state: State, invocation: Invocation, result: Failure, now_
     """Remove a scheduled or queued invocation; its callers get `result`, nothing reaches a handler."""
     timers.disarm_wake(state, invocation)
     notify_listeners(state, invocation, result, now_ms)
-    state.emit(Completed(invocation.id, result))
+    state.emit(Completed(invocation.id, result, invocation))
     if invocation.status is Status.INBOXED:
         keyed.leave_queue(state, invocation)
     state.delete(invocation)

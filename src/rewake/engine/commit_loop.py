@@ -9,6 +9,7 @@ Called by everything in the engine; only this file calls core.apply and Store.su
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from rewake.core.commands import Command
 from rewake.core.effects import Effect
 from rewake.core.state import State
 from rewake.core.writes import Batch
+from rewake.engine.observer import Observer
 from rewake.errors import RewakeError
 
 log = structlog.get_logger("rewake.engine")
@@ -43,8 +45,11 @@ class CommitLoop:
         state: State,
         release: Callable[[list[Effect]], None],
         on_lost: Callable[[BaseException, Command | None], None],
+        observer: Observer | None = None,
     ) -> None:
         self.state = state
+        self._observer = observer
+        self._submitted_at_s = 0.0
         self._store = store
         self._release = release
         self._on_lost = on_lost
@@ -83,11 +88,14 @@ class CommitLoop:
             return
         self.batch_count += 1
         self._in_flight = finished = (batch, effects)
+        self._submitted_at_s = time.perf_counter()
         self._store.submit(batch, lambda error: self._on_done(finished, error))
 
     def _on_done(self, finished: tuple[Batch, list[Effect]], error: BaseException | None) -> None:
         assert finished is self._in_flight
         self._in_flight = None
+        if self._observer is not None and error is None:
+            self._observer.on_commit(finished[0], time.perf_counter() - self._submitted_at_s)
         if self._halted is not None:  # memory was thrown away meanwhile; what was stored shows when it is rebuilt
             if error is None:
                 self._release(finished[1])

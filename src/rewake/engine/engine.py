@@ -42,6 +42,7 @@ from rewake.deployments.in_process import InProcessDeployment
 from rewake.engine.commit_loop import CommitLoop
 from rewake.engine.housekeeping import Housekeeping
 from rewake.engine.live_attempts import LiveAttempts
+from rewake.engine.observer import Observer
 from rewake.engine.options import EngineOptions
 from rewake.engine.registration import RegistrationResult, plan_registration, with_token
 from rewake.engine.remote import RemoteDeployments, in_use
@@ -66,11 +67,20 @@ class Engine:
     """A durable engine on the directory `path`.
 
     app: a `restate.app(...)` object to run in this process, or None when deployments are added later.
+    observer: hears of what happens; see rewake.telemetry.
     Raises RewakeError RW5xxx from start() when the directory cannot be used.
     """
 
-    def __init__(self, path: str | os.PathLike[str], app: Any = None, *, options: EngineOptions | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        app: Any = None,
+        *,
+        options: EngineOptions | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         self.path = Path(path)
+        self._observer = observer
         self.options = options or EngineOptions()
         self.settings = Settings(defaults=self.options.defaults, protocol_version_max=self.options.protocol_version_max)
         self.clients: dict[str, DeploymentClient] = {}
@@ -98,13 +108,14 @@ class Engine:
         loop = asyncio.get_running_loop()
         self._store = Store.open(self.path, now_ms=self.now_ms(), post=loop.call_soon_threadsafe)
         try:
-            self._loop = CommitLoop(self._store, self._stored_state(), self._release, self._on_lost)
+            self._loop = CommitLoop(self._store, self._stored_state(), self._release, self._on_lost, self._observer)
             self._attempts = LiveAttempts(
                 reader=self._store.reader,
                 clients=self.clients,
                 submit=self._submit,
                 now_ms=self.now_ms,
                 concurrency_max=self.options.concurrency_max,
+                observer=self._observer,
             )
             self._housekeeping = Housekeeping(
                 self._store.reader, self._loop.submit, self._loop.flush, self.now_ms, self.options.cleanup_interval_ms
@@ -304,6 +315,8 @@ class Engine:
         `expires_at_ms` is set when the result was there already. `on_accepted` hears the id once it is durable.
         """
         token, future = self._waiters.ask(on_accepted)
+        if self._observer is not None:
+            traceparent = self._observer.traceparent(traceparent)
         self._submit_asking(
             commands.Invoke(
                 now_ms=self.now_ms(),
@@ -481,7 +494,7 @@ class Engine:
             kind = type(effect)
             if loop.is_halted:  # the memory they were computed from is lost; what has happened is still true
                 if kind is Completed:
-                    waiters.on_completed(effect)  # type: ignore[arg-type]  # told apart by exact type: the hot path
+                    self._on_completed(effect)  # type: ignore[arg-type]  # told apart by exact type: the hot path
             elif kind is Forward:
                 attempts.forward(effect)  # type: ignore[arg-type]
             elif kind is StartAttempt:
@@ -491,14 +504,21 @@ class Engine:
             elif kind is Reply:
                 waiters.on_reply(effect)  # type: ignore[arg-type]
             elif kind is Completed:
-                waiters.on_completed(effect)  # type: ignore[arg-type]
+                self._on_completed(effect)  # type: ignore[arg-type]
             elif kind is ArmTimer:
                 self._housekeeping.arm(effect.fire_at_ms)  # type: ignore[union-attr]
             else:
                 self._on_note(effect)  # type: ignore[arg-type]
         attempts.flush()
 
+    def _on_completed(self, completed: Completed) -> None:
+        self._waiters.on_completed(completed)
+        if self._observer is not None:
+            self._observer.on_completed(completed)
+
     def _on_note(self, note: Note) -> None:
+        if self._observer is not None:
+            self._observer.on_note(note)
         invocation_id = ids.invocation_id_to_str(note.invocation_id) if note.invocation_id else None
         (log.warning if note.is_warning else log.info)(note.event, invocation_id=invocation_id, **note.facts)
 
@@ -670,4 +690,5 @@ class Engine:
             "callers_waiting": self._waiters.waiting_count,
             "commands": self._loop.command_count,
             "commits": self._loop.batch_count,
+            "wal_pages": self._store.wal_pages,
         }

@@ -28,6 +28,7 @@ from rewake.deployments.base import (
     DeploymentClient,
     ReceivedMessage,
 )
+from rewake.engine.observer import Observer
 from rewake.protocol.codec import encode_message
 from rewake.protocol.framing import encode_frame
 from rewake.protocol.messages import MessageType, Start
@@ -95,7 +96,9 @@ class LiveAttempt:
     def begin(self, client: DeploymentClient, frames: bytes, delivered: int) -> None:
         effect = self.effect
         self.delivered = delivered
-        headers = (("traceparent", effect.traceparent),) if effect.traceparent else ()
+        observer = self._attempts.observer
+        traceparent = effect.traceparent if observer is None else observer.attempt_traceparent(effect)
+        headers = (("traceparent", traceparent),) if traceparent else ()
         start = AttemptStart(
             service=effect.target.service,
             handler=effect.target.handler,
@@ -177,8 +180,10 @@ class LiveAttempts:
         submit: Callable[[Command], None],
         now_ms: Callable[[], int],
         concurrency_max: int,
+        observer: Observer | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
+        self.observer = observer
         self.now_ms = now_ms
         self.submit = submit
         self._reader = reader
@@ -266,6 +271,8 @@ class LiveAttempts:
             attempt.abort()
         attempt.stop_timer()
         del self.running[effect.invocation_id]
+        if self.observer is not None:
+            self.observer.on_attempt_ended(attempt.effect, attempt.started_at_ms)
         while self._queued and len(self.running) < self._concurrency_max:
             self._start(self._queued.popitem(last=False)[1])
         if not self.running:
