@@ -19,7 +19,7 @@ from stub_engine import StubAttempt, attempt_start, frames
 
 from rewake.deployments import worker_pool
 from rewake.deployments.watch import watch_for_changes
-from rewake.deployments.worker import WorkerOptions
+from rewake.deployments.worker import WorkerOptions, WorkerProcess
 from rewake.deployments.worker_pool import WorkerEvents, WorkerPool
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import (
@@ -251,17 +251,24 @@ def test_reload_moves_new_attempts_to_the_new_code(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_suspension_that_missed_a_notification_is_not_believed(tmp_path: Path) -> None:
+def test_a_suspension_that_missed_a_notification_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """During a reload the engine may send to a request that is closed already; the attempt is run again instead."""
 
     async def main() -> None:
         async with running(APPS) as (pool, heard):
             attempt = StubAttempt(pool, attempt_start("Steps/wait"))
             await attempt.seen(SleepCommand)
-            reloading = asyncio.ensure_future(pool.reload())
-            await heard.until(lambda: len(heard.ready) == 2)
-            attempt.handle.send(frames(Completion(MessageType.SLEEP_COMPLETION, 1, Void())))
-            await asyncio.gather(attempt.done, reloading)
+            retire = WorkerProcess.retire
+
+            def retire_and_send(process: WorkerProcess, grace_s: float) -> None:
+                """The request is closed, and before the handler can have suspended the notification is sent."""
+                retire(process, grace_s)
+                attempt.handle.send(frames(Completion(MessageType.SLEEP_COMPLETION, 1, Void())))
+
+            monkeypatch.setattr(WorkerProcess, "retire", retire_and_send)
+            await asyncio.gather(attempt.done, pool.reload())
             assert attempt.failure is not None
             assert (attempt.failure.code, attempt.failure.retry_after_ms) == ("RT0010", 0)
             assert not any(isinstance(message, Suspension) for message in attempt.messages)
