@@ -38,7 +38,7 @@ from rewake.protocol.messages import Message, MessageType, ProposeRunCompletion,
 Transport = Literal["in_process", "worker"]
 TRANSPORTS: tuple[Transport, ...] = ("in_process", "worker")
 VERSIONS = (5, 6, 7)
-DEADLINE_S = 20.0
+DEADLINE_S = 50.0
 POLL_S = 0.003
 FAST_RETRY = RetryPolicy(initial_interval_ms=2, exponentiation_factor=1.0, max_interval_ms=2, max_attempts=70)
 DEFAULTS = HandlerOptions(retry=FAST_RETRY)

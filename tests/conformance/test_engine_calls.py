@@ -172,7 +172,7 @@ def test_an_idempotency_key_names_one_invocation(stage: Stage) -> None:
 
 def test_after_its_retention_a_key_is_free_again(stage: Stage) -> None:
     """Whether or not a sweep has come by; and the sweep forgets what nobody asks for."""
-    brief = restate.Service("Brief", idempotency_retention=timedelta(milliseconds=30))
+    brief = restate.Service("Brief", idempotency_retention=timedelta(milliseconds=400))
     ran = []
 
     @brief.handler()
@@ -223,15 +223,16 @@ def test_calls_between_handlers_share_an_idempotency_key(stage: Stage, version: 
 def test_a_delayed_send_waits_its_time_and_survives_a_restart(stage: Stage) -> None:
     async def main() -> None:
         async with stage.engine() as engine:
-            later = await engine.send("Steps", "leave_mark", "later", delay_ms=150)
-            by_handler = await engine.call("Steps", "sender", {"mark": "by handler", "delay_ms": 150})
+            sent_at_ms = engine.now_ms()
+            later = await engine.send("Steps", "leave_mark", "later", delay_ms=700)
+            by_handler = await engine.call("Steps", "sender", {"mark": "by handler", "delay_ms": 700})
             at_once = await engine.call("Steps", "sender", {"mark": "at once"})
             assert await engine.result(at_once) == "at once"
             for scheduled in (later, by_handler):
                 found = row(engine, scheduled)
                 assert found is not None and found.status is Status.SCHEDULED
             await settles_in_memory(engine)
-            due_at_ms = engine.now_ms() + 100
+            due_at_ms = sent_at_ms + 700
         async with stage.engine() as engine:
             assert [await engine.result(later), await engine.result(by_handler)] == ["later", "by handler"]
             assert engine.now_ms() >= due_at_ms

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import engine_process
 import pytest
-from stage import VERSIONS, Cut, Stage, fail_attempt, journal, kill_worker, nothing, run, settles_in_memory
+from stage import DEADLINE_S, VERSIONS, Cut, Stage, fail_attempt, journal, kill_worker, nothing, run, settles_in_memory
 from test_engine_calls import ROUTE_JOURNAL
 
 from rewake.deployments import worker_pool
@@ -157,7 +157,7 @@ def start(request: dict[str, object]) -> tuple[list[str], int]:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         stdout=subprocess.PIPE,
         text=True,
-        timeout=20,
+        timeout=DEADLINE_S,
         check=False,
     )
     lines = [line.removeprefix("answer ") for line in done.stdout.splitlines() if line.startswith("answer ")]

@@ -37,7 +37,7 @@ async def nothing(ctx: restate.Context, text: str) -> str:
     return await ctx.run_typed("one", lambda: text)
 
 
-@keeps.handler(journal_retention=timedelta(milliseconds=20))
+@keeps.handler(journal_retention=timedelta(milliseconds=400))
 async def briefly(ctx: restate.Context, text: str) -> str:
     return await ctx.run_typed("one", lambda: text)
 
@@ -45,7 +45,7 @@ async def briefly(ctx: restate.Context, text: str) -> str:
 forgetful = restate.Workflow("Forgetful")
 
 
-@forgetful.main(workflow_retention=timedelta(milliseconds=20))
+@forgetful.main(workflow_retention=timedelta(milliseconds=400))
 async def once(ctx: restate.WorkflowContext, text: str) -> str:
     mark("once")
     ctx.set("text", text)

@@ -73,7 +73,7 @@ async def bounded(ctx: restate.Context, _: Any = None) -> str:
 @tries.handler()
 async def slow_to_retry(ctx: restate.Context, _: Any = None) -> str:
     """Long enough between its attempts for a new engine."""
-    options: RunOptions[str] = RunOptions(max_attempts=3, initial_retry_interval=delta(60), type_hint=str)
+    options: RunOptions[str] = RunOptions(max_attempts=3, initial_retry_interval=delta(500), type_hint=str)
     try:
         return await ctx.run_typed("bounded", broken("bounded"), options)
     except TerminalError as error:

@@ -342,7 +342,7 @@ def test_signals_to_what_has_not_started_are_kept(stage: Stage, version: int) ->
 
     async def main() -> None:
         async with stage.engine(version=version) as engine:
-            scheduled = await engine.send("Waits", "named", ["go"], delay_ms=80)
+            scheduled = await engine.send("Waits", "named", ["go"], delay_ms=400)
             await engine.call("Waits", "signaller", {"resolve": "go", "to": scheduled, "value": "kept"})
             assert status(engine, scheduled) is Status.SCHEDULED
             assert await engine.result(scheduled) == ["kept"]
