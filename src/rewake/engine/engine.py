@@ -60,7 +60,15 @@ REBUILD_PAUSE_S = 0.25
 RECOVERY_BATCH = 1_000
 JSON_HEADERS = (("content-type", "application/json"),)
 
+InvocationRef = str | bytes
+"""An invocation id as `send` returns it, or its 24 bytes."""
+
 log = structlog.get_logger("rewake.engine")
+
+
+def raw_id_of(invocation_id: InvocationRef) -> bytes:
+    """The 24 bytes of an id. Raises ids.InvalidId, a ValueError, for a string that is none."""
+    return ids.invocation_id_from_str(invocation_id) if isinstance(invocation_id, str) else invocation_id
 
 
 class Engine:
@@ -334,18 +342,18 @@ class Engine:
         )
         return await future
 
-    async def attach(self, invocation_id: bytes) -> Reply:
+    async def attach(self, invocation_id: InvocationRef) -> Reply:
         """The invocation's result, waiting for it: COMPLETED, or NOT_FOUND."""
         return await self._look(invocation_id, wait=True)
 
-    async def output(self, invocation_id: bytes) -> Reply:
+    async def output(self, invocation_id: InvocationRef) -> Reply:
         """The invocation's result as of now: COMPLETED, PENDING or NOT_FOUND."""
         return await self._look(invocation_id, wait=False)
 
-    async def _look(self, invocation_id: bytes, *, wait: bool) -> Reply:
-        now_ms = self.now_ms()
+    async def _look(self, invocation_id: InvocationRef, *, wait: bool) -> Reply:
+        now_ms, raw_id = self.now_ms(), raw_id_of(invocation_id)
         return await self._ask(
-            lambda token: commands.Attach(now_ms=now_ms, token=token, invocation_id=invocation_id, wait=wait)
+            lambda token: commands.Attach(now_ms=now_ms, token=token, invocation_id=raw_id, wait=wait)
         )
 
     async def complete_awakeable(self, invocation_id: bytes, signal: int, result: SignalResult) -> Reply:
@@ -359,41 +367,43 @@ class Engine:
             )
         )
 
-    async def cancel(self, invocation_id: bytes) -> ReplyStatus:
+    async def cancel(self, invocation_id: InvocationRef) -> ReplyStatus:
         """Ask the handler to stop; it sees a terminal error 409 at its next await and may clean up."""
         return await self._operate(commands.Cancel, invocation_id)
 
-    async def kill(self, invocation_id: bytes) -> ReplyStatus:
+    async def kill(self, invocation_id: InvocationRef) -> ReplyStatus:
         """End the invocation and everything it called, now, without asking the handlers."""
         return await self._operate(commands.Kill, invocation_id)
 
-    async def pause(self, invocation_id: bytes) -> ReplyStatus:
+    async def pause(self, invocation_id: InvocationRef) -> ReplyStatus:
         return await self._operate(commands.Pause, invocation_id)
 
-    async def purge(self, invocation_id: bytes) -> ReplyStatus:
+    async def purge(self, invocation_id: InvocationRef) -> ReplyStatus:
         return await self._operate(commands.Purge, invocation_id)
 
-    async def purge_journal(self, invocation_id: bytes) -> ReplyStatus:
+    async def purge_journal(self, invocation_id: InvocationRef) -> ReplyStatus:
         return await self._operate(commands.Purge, invocation_id, journal_only=True)
 
-    async def resume(self, invocation_id: bytes, deployment: str | None = None) -> ReplyStatus:
+    async def resume(self, invocation_id: InvocationRef, deployment: str | None = None) -> ReplyStatus:
         """Go on at once: a paused, suspended or backing-off invocation. deployment: "latest" or an id, to move it."""
         return await self._operate(commands.Resume, invocation_id, deployment=deployment)
 
-    async def _operate(self, kind: type[Any], invocation_id: bytes, **fields: Any) -> ReplyStatus:
-        now_ms = self.now_ms()
-        reply = await self._ask(lambda token: kind(now_ms=now_ms, token=token, invocation_id=invocation_id, **fields))
+    async def _operate(self, kind: type[Any], invocation_id: InvocationRef, **fields: Any) -> ReplyStatus:
+        now_ms, raw_id = self.now_ms(), raw_id_of(invocation_id)
+        reply = await self._ask(lambda token: kind(now_ms=now_ms, token=token, invocation_id=raw_id, **fields))
         return reply.status
 
-    async def restart_as_new(self, invocation_id: bytes, *, from_index: int = 0, deployment: str = "latest") -> Reply:
+    async def restart_as_new(
+        self, invocation_id: InvocationRef, *, from_index: int = 0, deployment: str = "latest"
+    ) -> Reply:
         """Run a completed invocation again, keeping journal entries up to `from_index`; the reply has the new id."""
         await self._loop.flush()
-        now_ms = self.now_ms()
+        now_ms, raw_id = self.now_ms(), raw_id_of(invocation_id)
         return await self._ask(
             lambda token: commands.RestartAsNew(
                 now_ms=now_ms,
                 token=token,
-                invocation_id=invocation_id,
+                invocation_id=raw_id,
                 random=os.urandom(10),
                 from_index=from_index,
                 deployment=deployment,
@@ -466,7 +476,7 @@ class Engine:
 
     async def result(self, invocation_id: str) -> Any:
         """Wait for an invocation by its id string and return its decoded result. KeyError when unknown."""
-        reply = await self.attach(ids.invocation_id_from_str(invocation_id))
+        reply = await self.attach(invocation_id)
         if reply.invocation_id is None or reply.result is None:
             raise KeyError(invocation_id)
         return decode_result(reply.invocation_id, reply.result)

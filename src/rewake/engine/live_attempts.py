@@ -193,8 +193,6 @@ class LiveAttempts:
         self._queued: OrderedDict[bytes, StartAttempt] = OrderedDict()
         self._to_flush: list[LiveAttempt] = []
         self.started_count = 0
-        self.idle = asyncio.Event()
-        self.idle.set()
 
     def start(self, effect: StartAttempt) -> None:
         if len(self.running) >= self._concurrency_max:
@@ -207,7 +205,6 @@ class LiveAttempts:
         self.started_count += 1
         attempt = LiveAttempt(self, effect)
         self.running[effect.invocation_id] = attempt
-        self.idle.clear()
         client = self._clients.get(effect.deployment_id)
         if client is None:
             message = CLIENT_MISSING.format(effect.deployment_id)
@@ -275,8 +272,6 @@ class LiveAttempts:
             self.observer.on_attempt_ended(attempt.effect, attempt.started_at_ms)
         while self._queued and len(self.running) < self._concurrency_max:
             self._start(self._queued.popitem(last=False)[1])
-        if not self.running:
-            self.idle.set()
 
     def fail(self, effect: StartAttempt, error: AttemptError, retry_after_ms: int | None) -> None:
         self.submit(
@@ -294,7 +289,6 @@ class LiveAttempts:
     def abort_all(self) -> None:
         """Cut off everything; used when memory is rebuilt and at the end."""
         running, self.running = self.running, {}
-        self.idle.set()
         self._queued.clear()
         self._to_flush.clear()
         for attempt in running.values():
