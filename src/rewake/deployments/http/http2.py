@@ -11,7 +11,7 @@ import asyncio
 import random
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from rewake.deployments.http.address import Address
 from rewake.deployments.http.connect_errors import ConnectionBroken, describe_error
@@ -50,8 +50,7 @@ class Http2Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its class.
         self._state.begin()
         self._flush()
         interval_s = self._options.ping_interval_s * (1 + PING_JITTER * random.random())
