@@ -39,6 +39,8 @@ class ErrorCode(StrEnum):
     ADMIN_REFUSED = "RW1010", "The admin API answered with an error"
     DEMO_FAILED = "RW1011", "The demo did not go as it should"
     IDENTITY_KEY_INVALID = "RW1012", "The identity key cannot be used"
+    STATE_FILE_INVALID = "RW1013", "The state file cannot be imported"
+    STATE_NOT_TRANSFERRED = "RW1014", "The state was not exported or imported completely"
 
     # RW2xxx deployments
     WORKER_START_FAILED = "RW2001", "The worker process did not become ready"

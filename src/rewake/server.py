@@ -85,9 +85,9 @@ class Server:
         """
         if self._listeners:
             return
-        ingress = _listen(self.host, self.ingress_port, "--ingress-port")
+        ingress = listen(self.host, self.ingress_port, "--ingress-port")
         try:
-            admin = _listen(self.host, self.admin_port, "--admin-port")
+            admin = listen(self.host, self.admin_port, "--admin-port")
         except BaseException:
             ingress.close()
             raise
@@ -179,7 +179,8 @@ def _admin_server(engine: Engine, ingress_url: str, routes: Sequence[BaseRoute],
     return AdminServer(config)
 
 
-def _listen(host: str, port: int, option: str) -> socket.socket:
+def listen(host: str, port: int, option: str) -> socket.socket:
+    """A bound socket that callers may connect to. option: what set the port. Raises RewakeError RW1005."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         if port > _PORT_MAX:

@@ -102,12 +102,13 @@ def rewake(*args: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProc
 
 
 class Running:
-    """`rewake run` or `rewake server` on free ports, until the `with` ends. Its log is read as events."""
+    """`rewake run`, `server` or `serve` on free ports, until the `with` ends. Its log is read as events."""
 
     def __init__(self, *args: str | Path, cwd: Path, log_format: str = "json", **env: str) -> None:
-        ports = ["--ingress-port", "0", "--admin-port", "0", "--log-format", log_format]
+        ports = ("--port",) if args[0] == "serve" else ("--ingress-port", "--admin-port")
+        free = [word for port in ports if port not in args for word in (port, "0")]
         self.process = subprocess.Popen(
-            command(*args, *ports),
+            command(*args, *free, "--log-format", log_format),
             cwd=cwd,
             env=environment(**env),
             stdin=subprocess.DEVNULL,
@@ -117,7 +118,7 @@ class Running:
         )
         self.cwd = cwd
         self.lines: list[str] = []
-        self.ingress_port = self.admin_port = 0
+        self.ingress_port = self.admin_port = self.port = 0
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._unmatched: list[dict[str, Any]] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -129,8 +130,9 @@ class Running:
         except BaseException:
             self.close()
             raise
-        self.ingress_port, self.admin_port = ready["ingress_port"], ready["admin_port"]
-        self.worker_pids: list[int] = ready["worker_pids"]
+        self.ingress_port, self.admin_port = ready.get("ingress_port", 0), ready.get("admin_port", 0)
+        self.port = ready.get("port", 0)
+        self.worker_pids: list[int] = ready.get("worker_pids", [])
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,9 +8,11 @@ import rewake
 from rewake.cli import exits
 from rewake.cli.demo import demo
 from rewake.cli.example import example
+from rewake.cli.identity import identity
 from rewake.cli.invocations import invocations
 from rewake.cli.registry import deployments, services
 from rewake.cli.run import run, server
+from rewake.cli.serve import serve
 from rewake.cli.sql import sql
 from rewake.cli.state import state
 
@@ -21,5 +23,5 @@ def main() -> None:
     """Run multi-agent systems that survive crashes."""
 
 
-for subcommand in (run, server, demo, example, invocations, services, deployments, state, sql):
+for subcommand in (run, server, serve, demo, example, invocations, services, deployments, identity, state, sql):
     main.add_command(subcommand)

@@ -31,6 +31,11 @@ _ENGINE_SETTINGS = (
     setting("idempotency-retention", default="1d", type=Duration(), help="Default time a result is kept."),
     setting("journal-retention", default="1d", type=Duration(), help="Default time a journal is kept."),
     setting("workflow-retention", default="1d", type=Duration(), help="Default time a finished workflow is kept."),
+    setting(
+        "identity-key",
+        type=click.Path(dir_okay=False),
+        help="Key in PKCS#8 PEM that requests to deployments reached by URL are signed with.",
+    ),
     setting("query-deadline", default="10s", type=Duration(), help="Time a SQL query may take."),
     setting("stop-grace", default="5s", type=Duration(), help="Time open calls get when stopping."),
     setting("log-level", default="info", type=click.Choice(("debug", "info", "warning", "error")), help="Least level."),

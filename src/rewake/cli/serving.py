@@ -49,6 +49,7 @@ class ServeOptions:
     idempotency_retention: int
     journal_retention: int
     workflow_retention: int
+    identity_key: str | None
     query_deadline: int
     stop_grace: int
     log_level: str
@@ -69,7 +70,7 @@ def serve(options: ServeOptions) -> None:
 
 
 async def _serve(options: ServeOptions) -> None:
-    with _asked_to_stop(options) as stop:
+    with asked_to_stop(exit_with_stdin=options.exit_with_stdin) as stop:
         async with contextlib.AsyncExitStack() as stack:
             serving = asyncio.ensure_future(_start(options, stack))
             stopping = asyncio.ensure_future(stop.wait())
@@ -85,7 +86,7 @@ async def _serve(options: ServeOptions) -> None:
 
 
 @contextlib.contextmanager
-def _asked_to_stop(options: ServeOptions) -> Iterator[asyncio.Event]:
+def asked_to_stop(*, exit_with_stdin: bool) -> Iterator[asyncio.Event]:
     """An event that SIGINT and SIGTERM set. The second one ends the process where it stands."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -97,7 +98,7 @@ def _asked_to_stop(options: ServeOptions) -> Iterator[asyncio.Event]:
 
     for os_signal in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(os_signal, on_signal)
-    if options.exit_with_stdin:
+    if exit_with_stdin:
         threading.Thread(target=_wait_for_end_of_stdin, args=(loop, stop), daemon=True).start()
     yield stop
 
@@ -185,6 +186,7 @@ def _engine_options(options: ServeOptions) -> EngineOptions:
         concurrency_max=options.concurrency,
         cleanup_interval_ms=options.cleanup_interval,
         query_deadline_ms=options.query_deadline,
+        identity_key_file=options.identity_key,
         defaults=HandlerOptions(
             inactivity_timeout_ms=options.inactivity_timeout,
             abort_timeout_ms=options.abort_timeout,

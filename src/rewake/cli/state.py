@@ -15,11 +15,16 @@ import click
 from rewake.cli.admin_client import AdminClient, admin_options, segment, sql_text
 from rewake.cli.exits import Group, nearest, not_found
 from rewake.cli.tables import print_json, print_table
+from rewake.cli.transfer import export_state, import_state
 
 
 @click.group(cls=Group)
 def state() -> None:
     """Read and change the state of virtual objects and workflows."""
+
+
+state.add_command(export_state)
+state.add_command(import_state)
 
 
 @state.command()

@@ -1,0 +1,124 @@
+"""`rewake serve`: the handlers of a file as an HTTP deployment, for any Restate server to call.
+
+No engine and no data here, so a stop loses nothing: what is cut is retried by the server that asked. One process
+without children, so a kill leaves nothing behind. Identity is checked by the app itself: `restate.app(identity_keys=)`.
+The server is deployments/serving's, chosen by measurement: see docs/how-to/graduate.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+
+import rewake
+from rewake.cli.durations import Duration
+from rewake.cli.settings import setting
+from rewake.errors import ErrorCode, RewakeError
+
+GC_THRESHOLD: Final = (20_000, 10, 10)
+"""As in a worker: attempts are short and many, and collections would cost a tenth of a small one."""
+
+_UNAUTHORIZED: Final = 401
+_ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+
+
+@click.command()
+@click.argument("app", metavar="FILE.py|MODULE:APP")
+@setting("host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for servers on other machines.")
+@setting("port", default=9080, type=click.IntRange(0, 65_535), help="Port to listen on; 0 picks a free one.")
+@setting("stop-grace", default="5s", type=Duration(), help="Time attempts get to finish when stopping.")
+@setting("log-level", default="info", type=click.Choice(("debug", "info", "warning", "error")), help="Least level.")
+@setting("log-format", default="text", type=click.Choice(("text", "json")), help="Form of the log lines.")
+@click.option(
+    "--exit-with-stdin", is_flag=True, hidden=True, help="Stop when stdin ends: for a program that is our parent."
+)
+def serve(app: str, **options: Any) -> None:
+    """Serve an app as an HTTP deployment, without an engine.
+
+    Any Restate server can register it and call its handlers, over HTTP/2 in full duplex: `rewake deployments register
+    URL --admin URL`. SIGTERM and Ctrl-C let attempts finish for a moment, a second one ends at once.
+    """
+    from rewake.cli.logs import configure_logging
+    from rewake.server import new_event_loop
+
+    configure_logging(options["log_level"], options["log_format"])
+    gc.set_threshold(*GC_THRESHOLD)  # Before the import, so that the app may choose otherwise.
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_serve(_Options(app=app, **options)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    app: str
+    host: str
+    port: int
+    stop_grace: int
+    log_level: str
+    log_format: str
+    exit_with_stdin: bool
+
+
+async def _serve(options: _Options) -> None:
+    import structlog
+
+    from rewake.cli.serving import asked_to_stop
+    from rewake.deployments.app_loader import load_app
+    from rewake.deployments.serving.server import AppServer
+    from rewake.server import listen
+
+    log = structlog.get_logger("rewake.cli")
+    listener = listen(options.host, options.port, "--port")
+    port = listener.getsockname()[1]
+    app = load_app(options.app)
+    gc.freeze()  # What import made stays: collections need not look at it again.
+    # The SDK takes SIGTERM over when it is first asked something; it is asked here, so that ours comes after.
+    services = await _services_of(app, options.app)
+    server = AppServer(app)
+    with asked_to_stop(exit_with_stdin=options.exit_with_stdin) as stop:
+        await server.start(listener)
+        log.info("ready", pid=os.getpid(), port=port, services=services)
+        if options.log_format == "text":
+            _announce(options, port, services)
+        await stop.wait()
+        log.info("stopping", grace_ms=options.stop_grace, attempts=server.attempt_count)
+        await server.stop(options.stop_grace / 1_000)
+    log.info("stopped")
+
+
+async def _services_of(app: Any, ref: str) -> list[str] | None:
+    """Names of what the app serves; None when it answers signed requests only. Raises RewakeError RW2004."""
+    import msgspec
+
+    from rewake.deployments.asgi import call_discovery
+
+    status, _, body = await call_discovery(app)
+    if status == _UNAUTHORIZED:
+        return None
+    if status != 200:
+        raise RewakeError(
+            ErrorCode.DISCOVERY_REFUSED,
+            f"{ref!r} answered discovery with status {status}.\n{body.decode(errors='replace').strip()}",
+            "Correct the service definitions, or the middleware around the app.",
+        )
+    return sorted(service["name"] for service in msgspec.json.decode(body)["services"])
+
+
+def _announce(options: _Options, port: int, services: list[str] | None) -> None:
+    host = _ANY_HOST.get(options.host, f"[{options.host}]" if ":" in options.host else options.host)
+    url = f"http://{host}:{port}"
+    told = "to signed requests only" if services is None else ", ".join(services)
+    lines = (
+        f"rewake {rewake.__version__} serves {options.app}; Ctrl-C stops it",
+        f"  address   {url}, HTTP/2",
+        f"  services  {told}",
+        "",
+        "Register it with a Restate server:",
+        f"  rewake deployments register {url} --admin http://127.0.0.1:9070",
+    )
+    click.echo("\n".join(["", *lines, ""]), file=sys.stderr)

@@ -1,0 +1,266 @@
+"""`rewake state export` and `rewake state import`: the state of objects and workflows, from one engine to another.
+
+Both talk to a public admin API, Rewake's or a Restate server's, so state goes in either direction. An export that was
+cut off goes on after its last line; an import passes over what is there already, so both are simply run again. What was
+written is read back and compared, by count and hash. The file is state_file.py's; joined to `rewake state` by state.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from rewake.cli.admin_client import AdminClient, admin_options, segment, sql_text
+from rewake.cli.durations import Duration
+from rewake.cli.exits import nearest, not_found
+from rewake.cli.state_file import Record, StateFile, Sum, checked_file, record_line, resumable_part, sum_line
+from rewake.cli.tables import print_json
+from rewake.errors import ErrorCode, RewakeError
+
+PAGE_KEYS: Final = 500
+BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Values in one answer; a single key may be larger."""
+
+CHECK_KEYS: Final = 200
+"""Keys that are looked up with one query."""
+
+CHANGES_AT_ONCE: Final = 8
+POLL_S: Final = 0.1
+KEYED: Final = ("VirtualObject", "Workflow")
+
+
+@click.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--service", "services", multiple=True, metavar="NAME", help="Only this service; may be repeated.")
+@admin_options
+def export_state(file: Path, services: tuple[str, ...], admin: AdminClient, as_json: bool) -> None:
+    """Write the state of all objects and workflows to FILE.
+
+    Let nothing run meanwhile: what changes while it is read is noticed, and the export fails. One that was cut off goes
+    on where it was when it is run again.
+    """
+    wanted = _keyed_services(admin, services)
+    part = file.with_name(file.name + ".part")
+    total, last = resumable_part(part, wanted)
+    resumed = total.keys
+    with part.open("a", encoding="utf-8") as out:
+        for record in _records(admin, wanted, last):
+            out.write(record_line(record))
+            total.add(record)
+        out.write(sum_line(total))
+    found = Sum()
+    for record in _records(admin, wanted, None):
+        found.add(record)
+    if found.shown() != total.shown():
+        part.unlink()
+        raise RewakeError(
+            ErrorCode.STATE_NOT_TRANSFERRED,
+            f"The state changed while it was exported.\nRead first: {total.shown()}; read again: {found.shown()}.",
+            "Stop what calls these services, wait until nothing runs, and export again.",
+        )
+    part.replace(file)
+    _tell(as_json, f"Exported to {file}", total.shown(), resumed=resumed)
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--force", is_flag=True, help="Replace state that keys have already.")
+@click.option(
+    "--wait", "wait_ms", default="30s", type=Duration(), show_default=True, help="Time to wait for busy keys."
+)
+@admin_options
+def import_state(file: Path, force: bool, wait_ms: int, admin: AdminClient, as_json: bool) -> None:
+    """Give keys the state that FILE has for them.
+
+    The services must be registered. Keys that have this state already are passed over; nothing is changed when one has
+    another, unless with --force. A key that is busy gets its state when it is free.
+    """
+    source = checked_file(file)
+    _check_services(admin, source)
+    pending = list(_pending(admin, source.records()))
+    taken = [record for record, version in pending if version != _EMPTY_VERSION]
+    if taken and not force:
+        raise _taken(taken)
+    with ThreadPoolExecutor(CHANGES_AT_ONCE) as senders:
+        for _ in senders.map(lambda change: _send(admin, *change), pending):
+            pass
+    _wait_until_there(admin, [record for record, _ in pending], wait_ms)
+    found = Sum()
+    for record in _as_there(admin, source.records()):
+        found.add(record)
+    if found.shown() != source.sum:
+        raise RewakeError(
+            ErrorCode.STATE_NOT_TRANSFERRED,
+            f"What is there now is not what was imported.\nImported: {source.sum}; there: {found.shown()}.",
+            "Stop what calls these services, and import again.",
+        )
+    _tell(as_json, f"Imported from {file}", found.shown(), unchanged=found.keys - len(pending))
+
+
+# Reading an engine
+
+
+def _keyed_services(admin: AdminClient, wanted: Iterable[str]) -> dict[str, str]:
+    """Type by name, of those wanted or of all that have state. Raises RewakeError for a name without state."""
+    known = {service["name"]: service["ty"] for service in admin.get("/services")["services"]}
+    keyed = {name: kind for name, kind in known.items() if kind in KEYED}
+    for name in wanted:
+        if name not in keyed:
+            raise not_found("virtual object or workflow", name, nearest(name, keyed), ErrorCode.SERVICE_NOT_FOUND)
+    names = sorted(set(wanted) or keyed)
+    return {name: keyed[name] for name in names}
+
+
+def _records(admin: AdminClient, services: Iterable[str], after: Record | None) -> Iterator[Record]:
+    """The state of all keys by service and key, from behind `after` on."""
+    for service in sorted(services):
+        if after is None or service > after.service:
+            yield from _records_of(admin, service, None)
+        elif service == after.service:
+            yield from _records_of(admin, service, after.key)
+
+
+def _records_of(admin: AdminClient, service: str, after: str | None) -> Iterator[Record]:
+    of_service = f"service_name = {sql_text(service)}"
+    while True:
+        later = "" if after is None else f" and service_key > {sql_text(after)}"
+        page = admin.query(
+            f"select service_key, sum(value_length) as bytes from state where {of_service}{later} "
+            f"group by service_key order by service_key limit {PAGE_KEYS}"
+        )
+        for keys in _batches(page):
+            yield from _read(admin, service, keys)
+        if len(page) < PAGE_KEYS:
+            return
+        after = page[-1]["service_key"]
+
+
+def _batches(page: list[dict[str, Any]]) -> Iterator[list[str]]:
+    """Keys that are read together, by the size of their values."""
+    keys: list[str] = []
+    size = 0
+    for row in page:
+        if keys and (size + row["bytes"] > BATCH_BYTES or len(keys) == CHECK_KEYS):
+            yield keys
+            keys, size = [], 0
+        keys.append(row["service_key"])
+        size += row["bytes"]
+    if keys:
+        yield keys
+
+
+def _read(admin: AdminClient, service: str, keys: Iterable[str]) -> list[Record]:
+    """The state of these keys, in their order; of one without state, an empty one."""
+    states: dict[str, dict[str, bytes]] = {key: {} for key in keys}
+    listed = ", ".join(sql_text(key) for key in states)
+    rows = admin.query(
+        f"select service_key, key, value from state where service_name = {sql_text(service)} "
+        f"and service_key in ({listed}) order by service_key, key"
+    )
+    for row in rows:
+        states[row["service_key"]][row["key"]] = bytes.fromhex(row.get("value", ""))
+    return [Record(service, key, state) for key, state in states.items()]
+
+
+def _as_there(admin: AdminClient, records: Iterable[Record]) -> Iterator[Record]:
+    """For each record, what its key has in this engine."""
+    for chunk in _chunks(records):
+        by_service: dict[str, list[str]] = {}
+        for record in chunk:
+            by_service.setdefault(record.service, []).append(record.key)
+        for service, keys in by_service.items():  # A file is ordered by service, so this keeps its order.
+            yield from _read(admin, service, keys)
+
+
+def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
+    remaining = iter(records)
+    while chunk := list(islice(remaining, CHECK_KEYS)):
+        yield chunk
+
+
+# Writing to an engine
+
+_EMPTY_VERSION: Final = Record("", "", {}).version
+
+
+def _pending(admin: AdminClient, records: Iterable[Record]) -> Iterator[tuple[Record, str]]:
+    """The records that are not there yet, each with the version of what is."""
+    for chunk in _chunks(records):
+        for record, there in zip(chunk, _as_there(admin, chunk), strict=True):
+            if record.version != there.version:
+                yield record, there.version
+
+
+def _send(admin: AdminClient, record: Record, version: str) -> None:
+    """Have the state of a key replaced, if it is still that version when the key is free."""
+    body = {
+        "object_key": record.key,
+        "new_state": {name: _as_json(value) for name, value in record.state.items()},
+        "version": version,
+    }
+    admin.ask("POST", f"/services/{segment(record.service)}/state", body)
+
+
+def _as_json(value: bytes) -> str | list[int]:
+    """A value as the admin API takes it: text where it is text, which is a quarter of the size, else numbers."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return list(value)
+
+
+def _wait_until_there(admin: AdminClient, records: list[Record], wait_ms: int) -> None:
+    """Return when all keys have their state. Raises RewakeError RW1014 when some do not in time."""
+    give_up_at_s = time.monotonic() + wait_ms / 1_000
+    while missing := [record for record, _ in _pending(admin, records)]:
+        if time.monotonic() > give_up_at_s:
+            raise RewakeError(
+                ErrorCode.STATE_NOT_TRANSFERRED,
+                f"{len(missing)} of the keys do not have their state yet: {_named(missing)}.\n"
+                "Something runs on them, or changed them meanwhile.",
+                "Wait until they are free, and import again: what is there already is passed over.",
+            )
+        records = missing
+        time.sleep(POLL_S)
+
+
+def _check_services(admin: AdminClient, source: StateFile) -> None:
+    known = {service["name"]: service["ty"] for service in admin.get("/services")["services"]}
+    for name, kind in source.services.items():
+        if name not in known:
+            hint = "Register its deployment first: rewake deployments register URL"
+            raise not_found("service", name, hint, ErrorCode.SERVICE_NOT_FOUND)
+        if known[name] != kind:
+            raise RewakeError(
+                ErrorCode.STATE_FILE_INVALID,
+                f"{str(source.path)!r} cannot be imported.\n{name!r} is a {kind} there and a {known[name]} here.",
+                "Register the service the file was exported from.",
+            )
+
+
+def _taken(records: list[Record]) -> RewakeError:
+    return RewakeError(
+        ErrorCode.STATE_NOT_TRANSFERRED,
+        f"{len(records)} of the keys have other state already: {_named(records)}.\nNothing was changed.",
+        "Replace it with --force, or clear it first.",
+    )
+
+
+def _named(records: list[Record]) -> str:
+    shown = ", ".join(f"{record.service}/{record.key}" for record in records[:3])
+    return shown + (f" and {len(records) - 3} more" if len(records) > 3 else "")
+
+
+def _tell(as_json: bool, text: str, total: dict[str, Any], **more: int) -> None:
+    if as_json:
+        print_json(total | more)
+        return
+    counts = f"{total['keys']} keys, {total['entries']} entries"
+    told = "".join(f", {count} {name}" for name, count in more.items() if count)
+    click.echo(f"{text}: {counts}{told}. sha256 {total['sha256']}")

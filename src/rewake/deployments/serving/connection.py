@@ -1,0 +1,362 @@
+"""One HTTP/2 connection of a Restate server: its requests go to the ASGI app, each in a task of its own.
+
+Full duplex with prior knowledge, no TLS. All that handlers say within a few turns of the event loop leaves in one
+write, of each stream as one DATA frame; no empty frame is sent but the last. The window of the connection opens as
+bytes arrive, that of a stream as its app takes them, so a handler that does not read stops nobody but itself.
+Called by server.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, cast
+from urllib.parse import unquote
+
+import structlog
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset, WindowUpdated
+from h2.exceptions import ProtocolError, StreamClosedError
+from h2.settings import SettingCodes, Settings
+from hyperframe.frame import GoAwayFrame
+
+from rewake.deployments.asgi import REQUEST_SCOPE
+from rewake.deployments.http.http2_wire import GoawayFilter, LiteralEncoder
+from rewake.deployments.serving.stream import Stream
+
+STREAMS_MAX: Final = 10_000
+"""Attempts at once on one connection. Waiting ones cost little, and a Restate server queues what is over the limit."""
+
+STREAM_WINDOW_BYTES: Final = 1024 * 1024
+CONNECTION_WINDOW_BYTES: Final = 16 * 1024 * 1024
+WINDOW_DEFAULT_BYTES: Final = 65_535
+FRAME_BYTES_MAX: Final = 65_536
+HEADER_LIST_BYTES_MAX: Final = 65_536
+TURN_BYTES: Final = 65_536
+"""What a stream may send before it is another one's turn."""
+
+FLUSH_HOPS: Final = 5
+"""Loop iterations that what a handler says waits for what it says next: a Run command and its result go together."""
+
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_NOT_HTTP2: Final = b"This deployment speaks HTTP/2 with prior knowledge only; register it without --use-http1.1.\n"
+_REFUSAL: Final = (
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-type: text/plain\r\n"
+    b"content-length: %d\r\n\r\n%s" % (len(_NOT_HTTP2), _NOT_HTTP2)
+)
+_STREAM_HEADERS: Final = frozenset(
+    {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"proxy-connection"}
+)
+
+App = Callable[[dict[str, Any], Any, Any], Coroutine[Any, Any, None]]
+
+log = structlog.get_logger("rewake.deployments")
+
+
+class Connection(asyncio.Protocol):
+    """The connection. on_made: called when it opens.   on_empty: when its last stream is over, and when it is lost."""
+
+    def __init__(self, app: App, on_made: Callable[[Connection], None], on_empty: Callable[[Connection], None]) -> None:
+        self.streams: dict[int, Stream] = {}
+        self.is_lost = False
+        self._app = app
+        self._on_made = on_made
+        self._on_empty = on_empty
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._h2 = _connection()
+        self._goaway = GoawayFilter()
+        self._preface = b""
+        self._ready: deque[Stream] = deque()
+        self._blocked: dict[Stream, None] = {}
+        self._consumed_bytes = 0
+        self._last_stream_id = 0
+        self._is_paused = False
+        self._is_leaving = False
+        self._is_flush_due = False
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self._on_made(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._preface != _PREFACE:
+            taken = self._read_preface(data)
+            if taken is None:
+                return
+            data = taken
+        data, _ = self._goaway.feed(data)  # The peer opens no more streams; those it has may finish.
+        try:
+            events = self._h2.receive_data(data)
+        except ProtocolError as error:
+            log.warning("connection_broken", reason=str(error))
+            self._write()
+            self._transport.close()
+            return
+        for event in events:
+            self._on_event(event)
+        self._pump()
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        self._pump()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_lost = True
+        streams, self.streams = self.streams, {}
+        for stream in streams.values():
+            stream.lose()
+        self._on_empty(self)
+
+    # server.py
+
+    def leave(self) -> None:
+        """Take no new stream, and close with the last one."""
+        if self._is_leaving or self.is_lost:
+            return
+        self._is_leaving = True
+        if self._preface == _PREFACE:
+            frame = GoAwayFrame(0, last_stream_id=self._last_stream_id, error_code=int(ErrorCodes.NO_ERROR))
+            self._transport.write(frame.serialize())  # h2 would take it for the end of everything.
+        if not self.streams:
+            self._transport.close()
+
+    def cut(self) -> None:
+        """Give up what is still under way."""
+        for stream in list(self.streams.values()):
+            self._reset(stream, ErrorCodes.CANCEL)
+            stream.lose()
+        self._write()
+        self._transport.close()
+
+    # Stream
+
+    def on_head(self, stream: Stream, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        if stream.id not in self.streams or stream.has_sent_head:
+            return
+        stream.has_sent_head = True
+        head = [(name.lower(), value) for name, value in headers if name.lower() not in _STREAM_HEADERS]
+        with contextlib.suppress(StreamClosedError):
+            self._h2.send_headers(stream.id, [(b":status", b"%d" % status), *head])
+        self._flush_soon()
+
+    def on_unsent(self, stream: Stream) -> None:
+        self._mark(stream)
+        self._flush_soon()
+
+    def on_consumed(self, stream: Stream, size: int) -> None:
+        stream.consumed_bytes += size
+        if stream.consumed_bytes >= STREAM_WINDOW_BYTES // 2 and stream.id in self.streams:
+            with contextlib.suppress(StreamClosedError):
+                self._h2.increment_flow_control_window(stream.consumed_bytes, stream.id)
+            stream.consumed_bytes = 0
+            self._flush_soon()
+
+    # What came
+
+    def _read_preface(self, data: bytes) -> bytes | None:
+        """All bytes so far, once they begin as HTTP/2 does; anything else is told so."""
+        self._preface += data
+        if not _PREFACE.startswith(self._preface[: len(_PREFACE)]):
+            self._transport.write(_REFUSAL)
+            self._transport.close()
+            return None
+        if len(self._preface) < len(_PREFACE):
+            return None
+        data, self._preface = self._preface, _PREFACE
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES - WINDOW_DEFAULT_BYTES)
+        # The preface is no frame, which is all that the filter understands.
+        self._h2.receive_data(_PREFACE)
+        return data[len(_PREFACE) :]
+
+    def _on_event(self, event: Event) -> None:
+        kind = type(event)
+        if kind is DataReceived:
+            assert isinstance(event, DataReceived)
+            self._on_data(event)
+        elif kind is RequestReceived:
+            assert isinstance(event, RequestReceived)
+            self._on_request(event)
+        elif kind is StreamEnded:
+            assert isinstance(event, StreamEnded)
+            stream = self.streams.get(event.stream_id or 0)
+            if stream is not None:
+                stream.finish_request()
+        elif kind is StreamReset:
+            assert isinstance(event, StreamReset)
+            stream = self.streams.get(event.stream_id or 0)
+            if stream is not None:
+                self._forget(stream)
+                stream.lose()
+        elif kind is WindowUpdated:
+            assert isinstance(event, WindowUpdated)
+            self._unblock(event.stream_id or 0)
+
+    def _on_data(self, event: DataReceived) -> None:
+        size = event.flow_controlled_length or 0
+        self._consumed_bytes += size
+        if self._consumed_bytes >= CONNECTION_WINDOW_BYTES // 2:
+            self._h2.increment_flow_control_window(self._consumed_bytes)
+            self._consumed_bytes = 0
+        stream = self.streams.get(event.stream_id or 0)
+        if stream is not None:
+            stream.consumed_bytes += size - len(event.data or b"")  # Padding, which no app takes.
+            if event.data:
+                stream.feed(event.data)
+
+    def _on_request(self, event: RequestReceived) -> None:
+        stream_id = event.stream_id or 0
+        if self._is_leaving:
+            self._h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+            return
+        self._last_stream_id = stream_id
+        stream = self.streams[stream_id] = Stream(self, stream_id)
+        stream.task = self._loop.create_task(self._app(_scope(event), stream.receive, stream.send))
+        stream.task.add_done_callback(lambda task: self._on_task_done(stream, task))
+
+    def _on_task_done(self, stream: Stream, task: asyncio.Task[None]) -> None:
+        """The app returned or raised; an answer it has not ended cannot be used."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            text = "".join(traceback.format_exception_only(error)).strip()
+            log.warning("attempt_broke", stream=stream.id, reason=text)
+        if not stream.is_ended and stream.id in self.streams:
+            self._reset(stream, ErrorCodes.INTERNAL_ERROR)
+            self._flush_soon()
+
+    # What is to be sent
+
+    def _mark(self, stream: Stream) -> None:
+        if not stream.is_marked and stream not in self._blocked and stream.id in self.streams:
+            stream.is_marked = True
+            self._ready.append(stream)
+
+    def _flush_soon(self) -> None:
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.call_soon(self._hop, FLUSH_HOPS)
+
+    def _hop(self, hops: int) -> None:
+        if hops:
+            self._loop.call_soon(self._hop, hops - 1)
+        else:
+            self._is_flush_due = False
+            self._pump()
+
+    def _pump(self) -> None:
+        """Write what there is, as far as the windows and the socket let it."""
+        while self._ready and not self._is_paused:
+            stream = self._ready.popleft()
+            stream.is_marked = False
+            if stream.id in self.streams:
+                self._send_turn(stream)
+        self._write()
+
+    def _send_turn(self, stream: Stream) -> None:
+        h2, stream_id = self._h2, stream.id
+        sent = 0
+        while stream.unsent_bytes and sent < TURN_BYTES:
+            window = min(h2.local_flow_control_window(stream_id), h2.max_outbound_frame_size)
+            if window <= 0:
+                self._blocked[stream] = None
+                return
+            data = stream.take(window)
+            sent += len(data)
+            h2.send_data(stream_id, data, end_stream=stream.is_ended and not stream.unsent_bytes)
+            if stream.is_ended and not stream.unsent_bytes:
+                self._end(stream)
+                return
+        if stream.unsent_bytes:
+            self._mark(stream)
+        elif stream.is_ended:
+            h2.end_stream(stream_id)
+            self._end(stream)
+
+    def _end(self, stream: Stream) -> None:
+        """The answer is complete. A request that still goes on is of no use to anybody."""
+        if not stream.is_request_over:
+            self._reset(stream, ErrorCodes.NO_ERROR)
+        else:
+            self._forget(stream)
+
+    def _reset(self, stream: Stream, code: ErrorCodes) -> None:
+        with contextlib.suppress(StreamClosedError):
+            self._h2.reset_stream(stream.id, code)
+        self._forget(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        self.streams.pop(stream.id, None)
+        self._blocked.pop(stream, None)
+        if not self.streams:
+            if self._is_leaving:
+                self._loop.call_soon(self._close)
+            self._on_empty(self)
+
+    def _close(self) -> None:
+        self._write()
+        self._transport.close()
+
+    def _unblock(self, stream_id: int) -> None:
+        """The peer opened a window: of one stream, or (0) of the connection."""
+        freed = [each for each in self._blocked if stream_id in (0, each.id)]
+        for stream in freed:
+            del self._blocked[stream]
+            self._mark(stream)
+
+    def _write(self) -> None:
+        data = self._h2.data_to_send()
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+
+def _connection() -> H2Connection:
+    connection = H2Connection(
+        H2Configuration(
+            client_side=False,
+            header_encoding=None,
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
+        )
+    )
+    connection.local_settings = Settings(
+        client=False,
+        initial_values={
+            SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MAX,
+            SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
+            SettingCodes.MAX_FRAME_SIZE: FRAME_BYTES_MAX,
+            SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIST_BYTES_MAX,
+        },
+    )
+    connection.max_inbound_frame_size = FRAME_BYTES_MAX
+    connection.encoder = LiteralEncoder()  # type: ignore[assignment]  # the two members h2 uses
+    return connection
+
+
+def _scope(event: RequestReceived) -> dict[str, Any]:
+    """The ASGI scope of a request."""
+    scope = REQUEST_SCOPE.copy()
+    headers: list[tuple[bytes, bytes]] = []
+    for name, value in event.headers or []:
+        if name == b":path":
+            raw_path, _, query = value.partition(b"?")
+            scope["raw_path"], scope["query_string"] = raw_path, query
+            scope["path"] = unquote(raw_path.decode("latin-1"))
+        elif name == b":method":
+            scope["method"] = value.decode("latin-1")
+        elif name == b":authority":
+            headers.append((b"host", value))
+        elif not name.startswith(b":"):
+            headers.append((name, value))
+    scope["headers"] = headers
+    return scope

@@ -1,0 +1,181 @@
+"""`rewake serve` and `rewake deployments`: a file served over HTTP, registered with an engine in another process."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from cli_process import APP, Running, rewake
+
+MORE: Final = '''
+
+@steps.handler()
+async def size(ctx: restate.Context, text: str) -> str:
+    return text + str(len(text))
+
+
+@steps.handler()
+async def pause(ctx: restate.Context, seconds: float) -> str:
+    """Holds its attempt open without holding up the process."""
+    import asyncio
+    await asyncio.sleep(seconds)
+    return "done"
+'''
+
+
+@contextmanager
+def serving(folder: Path, *args: str, app: str = APP + MORE) -> Iterator[Running]:
+    (folder / "app.py").write_text(app)
+    with Running("serve", "app.py", *args, cwd=folder) as served:
+        yield served
+
+
+@contextmanager
+def registered(folder: Path, *args: str) -> Iterator[tuple[Running, Running]]:
+    """An app and an engine that knows it."""
+    with serving(folder) as app, Running("server", *args, cwd=folder) as engine:
+        result = engine.cli("deployments", "register", url(app))
+        assert result.returncode == 0, result.stderr
+        yield app, engine
+
+
+def url(app: Running) -> str:
+    return f"http://127.0.0.1:{app.port}"
+
+
+def test_an_engine_calls_what_is_served(tmp_path: Path) -> None:
+    with registered(tmp_path) as (app, engine):
+        assert engine.call("/Steps/two", 3) == (200, 5)
+        assert engine.call("/Counter/k/add", 2) == (200, 3)
+        assert engine.call("/Steps/refuse", 1)[0] == 418
+        assert engine.call("/Steps/pid") == (200, app.process.pid)
+        rows = engine.rows("select id, entry_type, name from sys_journal where name = 'first'")
+        assert [row["entry_type"] for row in rows] == ["Command: Run"]
+
+
+def test_what_waits_is_suspended_and_comes_back(tmp_path: Path) -> None:
+    with registered(tmp_path, "--inactivity-timeout", "100ms") as (_, engine):
+        invocation_id = engine.send("/Steps/nap", 1.0)
+        engine.until(f"select id from sys_invocation where id = '{invocation_id}' and status = 'suspended'")
+        engine.until(f"select id from sys_invocation where id = '{invocation_id}' and status = 'completed'")
+
+
+def test_many_at_once_and_large_ones(tmp_path: Path) -> None:
+    with registered(tmp_path) as (_, engine), ThreadPoolExecutor(50) as callers:
+        answers = list(callers.map(lambda number: engine.call("/Steps/two", number), range(300)))
+        assert {status for status, _ in answers} == {200}
+        text = "ä" * 5_000_000
+        assert engine.call("/Steps/size", text) == (200, text + "5000000")
+
+
+def test_killed_in_the_middle_and_started_again(tmp_path: Path) -> None:
+    with registered(tmp_path) as (app, engine):
+        invocation_id = engine.send("/Steps/pause", 0.5)
+        engine.until(f"select id from sys_invocation where id = '{invocation_id}' and status = 'running'")
+        app.process.kill()
+        app.process.wait()
+        with Running("serve", "app.py", "--port", str(app.port), cwd=tmp_path):
+            engine.until(f"select id from sys_invocation where id = '{invocation_id}' and status = 'completed'")
+
+
+def test_a_stop_lets_attempts_finish(tmp_path: Path) -> None:
+    with registered(tmp_path) as (app, engine), ThreadPoolExecutor(1) as callers:
+        answer = callers.submit(engine.call, "/Steps/pause", 1.0)
+        engine.until("select id from sys_invocation where status = 'running'")
+        app.process.send_signal(signal.SIGTERM)
+        assert app.wait_for("stopping")["attempts"] == 1
+        assert answer.result() == (200, "done")
+        assert app.process.wait(10) == 0
+
+
+def test_a_stop_cuts_what_does_not_finish(tmp_path: Path) -> None:
+    with serving(tmp_path, "--stop-grace", "100ms") as app, Running("server", cwd=tmp_path) as engine:
+        assert engine.cli("deployments", "register", url(app)).returncode == 0
+        invocation_id = engine.send("/Steps/pause", 600)
+        engine.until(f"select id from sys_invocation where id = '{invocation_id}' and status = 'running'")
+        assert app.stop() == 0
+        engine.until(f"select id from sys_invocation where id = '{invocation_id}' and status = 'backing-off'")
+
+
+def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    with registered(tmp_path) as (app, engine):
+        engine.send("/Steps/pause", 600)
+        engine.until("select id from sys_invocation where status = 'running'")
+        app.process.send_signal(signal.SIGINT)
+        app.wait_for("stopping")
+        assert app.stop(signal.SIGINT) == 130
+
+
+def test_unsigned_requests_are_refused_and_signed_ones_are_not(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    made = rewake("identity", "new", "key.pem", cwd=tmp_path)
+    public = made.stdout.strip()
+    assert public.startswith("publickeyv1_")
+    assert (tmp_path / "key.pem").stat().st_mode & 0o777 == 0o600
+    assert rewake("identity", "show", "key.pem", cwd=tmp_path).stdout.strip() == public
+    assert "RW1012" in rewake("identity", "new", "key.pem", cwd=tmp_path).stderr
+    guarded = APP + f"\n\napp = restate.app([steps, counter], identity_keys=[{public!r}])\n"
+    with serving(tmp_path, app=guarded) as app:
+        with Running("server", cwd=tmp_path) as engine:
+            refused = engine.cli("deployments", "register", url(app))
+            assert (refused.returncode, "401" in refused.stderr) == (1, True)
+        with Running("server", "--identity-key", "key.pem", cwd=tmp_path) as engine:
+            assert engine.cli("deployments", "register", url(app)).returncode == 0
+            assert engine.call("/Steps/two", 3) == (200, 5)
+
+
+def test_http1_is_told_what_it_meets(tmp_path: Path) -> None:
+    with serving(tmp_path) as app:
+        connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=10)
+        connection.request("GET", "/discover")
+        answer = connection.getresponse()
+        assert answer.status == 505
+        assert b"HTTP/2" in answer.read()
+        connection.close()
+        with socket.create_connection(("127.0.0.1", app.port), timeout=10) as garbage:
+            headers_on_stream_0 = b"\x00\x00\x04\x01\x04\x00\x00\x00\x00abcd"
+            garbage.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + headers_on_stream_0)
+            while garbage.recv(4096):
+                pass
+        with Running("server", cwd=tmp_path) as engine:
+            assert engine.cli("deployments", "register", url(app)).returncode == 0
+
+
+def test_what_cannot_be_served_is_one_clear_error(tmp_path: Path) -> None:
+    assert "RW1001" in rewake("serve", "nothing.py", cwd=tmp_path).stderr
+    with serving(tmp_path) as app:
+        result = rewake("serve", "app.py", "--port", str(app.port), cwd=tmp_path)
+        assert result.returncode == 1
+        assert "RW1005" in result.stderr
+        assert "--port" in result.stderr
+
+
+def test_deployments_are_registered_and_removed(tmp_path: Path) -> None:
+    with serving(tmp_path) as app, Running("server", cwd=tmp_path) as engine:
+        dry = engine.cli("deployments", "register", url(app), "--dry-run")
+        assert "would be registered" in dry.stdout
+        assert json.loads(engine.cli("deployments", "list", "--json").stdout) == []
+
+        labels = ("--header", "x-team=claims", "--metadata", "team=x=y")
+        first = json.loads(engine.cli("deployments", "register", url(app), *labels, "--json").stdout)
+        shown = json.loads(engine.cli("deployments", "show", first["id"], "--json").stdout)
+        assert shown["additional_headers"] == {"x-team": "claims"}
+        assert shown["metadata"] == {"team": "x=y"}
+        assert "unchanged" in engine.cli("deployments", "register", url(app)).stdout
+        assert "registered anew" in engine.cli("deployments", "register", url(app), "--force").stdout
+        assert engine.cli("deployments", "register", url(app), "--header", "nothing").returncode == 2
+        nobody = engine.cli("deployments", "register", "http://127.0.0.1:1")
+        assert (nobody.returncode, "RW2003" in nobody.stderr) == (1, True)
+
+        needed = engine.cli("deployments", "remove", first["id"])
+        assert (needed.returncode, "RW2013" in needed.stderr) == (5, True)
+        assert engine.cli("deployments", "remove", first["id"], "--force").returncode == 0
+        assert engine.cli("deployments", "remove", first["id"]).returncode == 3
