@@ -24,8 +24,9 @@ from tour import HANDOFFS, Reply, TourEngine, asked, is_running, journals, needs
 
 from rewake.testing.models import ModelServer
 
-CUSTOMERS = tuple(f"customer-{number}" for number in range(8))
-MODEL_DELAY_S = 0.05
+CUSTOMERS = tuple(f"customer-{number}" for number in range(12))
+CUSTOMERS_AT_ONCE = 6
+MODEL_DELAY_S = 0.15
 CONVERSATION = {
     "I broke my leg and was in hospital for two nights": ("route-to-medical", "medical-file", "medical-answer"),
     "When is the money paid?": ("medical-chat",),
@@ -66,10 +67,12 @@ class Desk:
         until(lambda: sum(asked(self.models).values()) >= moment, f"call {moment} of a model")
 
     def kill_a_worker(self) -> None:
-        """And wait for its successor."""
+        """One that is ready; its successor is left to start while the others go on."""
+        if not self.workers:
+            self.workers = {self.engine.wait_for_worker()}
         victim = self.random.choice(sorted(self.workers))
+        self.workers.remove(victim)
         os.kill(victim, signal.SIGKILL)
-        self.workers = self.workers - {victim} | {self.engine.wait_for_worker()}
 
     def kill_the_engine(self) -> None:
         """And start it again on the same data."""
@@ -157,8 +160,8 @@ def calls_by_decision(models: ModelServer) -> dict[tuple[str, str], list[int]]:
 
 
 def run_through(desk: Desk, kills: int, kill: Callable[[], None]) -> None:
-    """All conversations at once, with so many kills in them."""
-    with ThreadPoolExecutor(len(CUSTOMERS)) as threads:
+    """All conversations, with so many kills in them."""
+    with ThreadPoolExecutor(CUSTOMERS_AT_ONCE) as threads:
         conversations = {customer: threads.submit(desk.converse, customer) for customer in CUSTOMERS}
         for moment in desk.moments(kills):
             desk.wait_for(moment)
