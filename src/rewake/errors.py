@@ -84,7 +84,6 @@ class ErrorCode(StrEnum):
     DEPLOYMENT_NOT_FOUND = "RW4019", "No such deployment is registered"
     OPERATION_CONFLICT = "RW4020", "The invocation is in a status that does not allow the operation"
     OPERATION_UNSUPPORTED = "RW4021", "This release does not offer the operation"
-    RESULT_FORMAT_UNSUPPORTED = "RW4022", "The result is not offered in the format asked for"
     RESOURCE_NOT_FOUND = "RW4023", "No such subscription or Kafka cluster exists"
 
     # RW5xxx store

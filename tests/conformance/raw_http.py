@@ -74,6 +74,8 @@ class Wire:
             _, status, reason = status_line.split(" ", 2)
             headers = dict(_header(line) for line in lines if line)
             if not 100 <= int(status) < 200:
+                if headers.get("transfer-encoding") == "chunked" and not is_head:
+                    return Answer(int(status), reason, headers, self._chunks(), interim)
                 length = 0 if is_head else int(headers.get("content-length", 0))
                 return Answer(int(status), reason, headers, self._exactly(length), interim)
             interim.append(int(status))
@@ -96,6 +98,14 @@ class Wire:
             self._receive()
         body, self.received = self.received[:count], self.received[count:]
         return body
+
+    def _chunks(self) -> bytes:
+        found = b""
+        while length := int(self._until(b"\r\n"), 16):
+            found += self._exactly(length)
+            self._until(b"\r\n")
+        self._until(b"\r\n")
+        return found
 
     def _receive(self) -> None:
         data = self.socket.recv(65536)

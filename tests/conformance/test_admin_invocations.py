@@ -34,7 +34,8 @@ def put(port: int, method: str, path: str, body: Any) -> Answer:
 
 
 def query(port: int, sql: str) -> list[dict[str, Any]]:
-    answer = put(port, "POST", "/query", {"query": sql})
+    headers = {**JSON, "accept": "application/json"}
+    answer = fetch(port, "POST", "/query", headers, json.dumps({"query": sql}).encode())
     assert answer.status == 200, answer.body
     rows: list[dict[str, Any]] = answer.json["rows"]
     return rows

@@ -14,7 +14,6 @@ from typing import Any, Final
 import msgspec
 
 from rewake.admin.flatbuffers import Scalar, Structs, Table, flatbuffer
-from rewake.durations import parse_duration_ms
 from rewake.store.catalog import ColumnType
 from rewake.store.query import QueryResult
 
@@ -143,16 +142,12 @@ def _timestamp_ms(text: str) -> int:
     return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
 
 
-def _duration_ms(text: str) -> int:
-    return -parse_duration_ms(text[1:]) if text.startswith("-") else parse_duration_ms(text)
-
-
 _NUMBERS: Final[dict[ColumnType, tuple[str, Callable[[Any], int | float]]]] = {
     ColumnType.UINT32: ("I", lambda value: value & 0xFFFFFFFF),
     ColumnType.UINT64: ("Q", lambda value: value & 0xFFFFFFFFFFFFFFFF),
     ColumnType.INT64: ("q", int),
     ColumnType.FLOAT64: ("d", float),
     ColumnType.TIMESTAMP: ("q", _timestamp_ms),
-    ColumnType.DURATION: ("q", _duration_ms),
+    ColumnType.DURATION: ("q", int),
 }
 """How a number is packed, and how it is made of what SQLite gave."""

@@ -1,23 +1,23 @@
 """SQL over the `sys_*` views: POST /query (http-api.md 2.6).
 
-The answer is JSON for every `accept` that allows it. Arrow, which the public server sends unless JSON is asked for by
-name, is not offered; a client that takes nothing else gets 406.
+The header `accept` decides, as on the public server: exactly `application/json` gives JSON, anything else an Arrow
+stream. Rows are rendered outside the event loop, and Arrow is sent batch by batch.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from rewake.admin.engine_port import EnginePort
-from rewake.admin.refusals import Refused
-from rewake.admin.requests import json_response, read_json
-from rewake.errors import ErrorCode
+from rewake.admin.requests import read_json
+from rewake.store.query import QueryResult
 
-_JSON_RANGES: Final = frozenset({"application/json", "application/*", "*/*"})
+JSON_MEDIA_TYPE: Final = "application/json"
 
 
 class Query(msgspec.Struct):
@@ -34,15 +34,14 @@ class Queries:
 
     async def run(self, request: Request) -> Response:
         """Run one SELECT."""
-        _check_accept(request.headers.get("accept", "*/*"))
         query = await read_json(request, Query)
         result = await self._engine.query(query.query)
-        return json_response({"rows": result.json_rows()})
+        if request.headers.get("accept") == JSON_MEDIA_TYPE:
+            return Response(await asyncio.to_thread(_json, result), media_type=JSON_MEDIA_TYPE)
+        from rewake.admin.arrow import ARROW_MEDIA_TYPE, arrow_stream
+
+        return StreamingResponse(arrow_stream(result), media_type=ARROW_MEDIA_TYPE)
 
 
-def _check_accept(accept: str) -> None:
-    ranges = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-    if ranges.isdisjoint(_JSON_RANGES):
-        message = f"Query results are not offered as '{accept}'"
-        hint = "Send the header 'accept: application/json'."
-        raise Refused(406, ErrorCode.RESULT_FORMAT_UNSUPPORTED, message, hint)
+def _json(result: QueryResult) -> bytes:
+    return msgspec.json.encode({"rows": result.json_rows()})

@@ -11,19 +11,19 @@ from typing import Final
 
 
 class ColumnType(StrEnum):
-    """How a column's values are rendered. TIMESTAMP and DURATION are text in SQL, so they compare and sort as such."""
+    """Type of a column, as tools see it. In SQL a TIMESTAMP is text, a DURATION milliseconds: both compare and sort."""
 
-    TEXT = "Utf8"
+    TEXT = "LargeUtf8"
     UINT32 = "UInt32"
     UINT64 = "UInt64"
     INT64 = "Int64"
     FLOAT64 = "Float64"
     BOOLEAN = "Boolean"
-    TIMESTAMP = "Timestamp"
-    DURATION = "Duration"
-    BINARY = "Binary"
+    TIMESTAMP = 'Timestamp(ms, "+00:00")'
+    DURATION = "Duration(ms)"
+    BINARY = "LargeBinary"
     LIST_UINT32 = "List(UInt32)"
-    LIST_TEXT = "List(Utf8)"
+    LIST_TEXT = "List(LargeUtf8)"
 
 
 _LETTERS: Final = {
@@ -90,18 +90,18 @@ TABLES: Final[dict[str, Columns]] = {
         """
         partition_key:L id vqueue_id status completion_result completion_failure target target_service_name
         target_service_key target_handler_name target_service_ty scope limit_key idempotency_key invoked_by
-        invoked_by_id invoked_by_service_name invoked_by_target invoked_by_subscription_id restarted_from
+        invoked_by_id invoked_by_subscription_id invoked_by_service_name invoked_by_target restarted_from
         pinned_deployment_id pinned_service_protocol_version:U trace_id journal_size:U journal_commands_size:U
-        created_at:T modified_at:T
-        inboxed_at:T scheduled_at:T scheduled_start_at:T running_at:T completed_at:T created_using_restate_version
+        created_at:T created_using_restate_version modified_at:T
+        inboxed_at:T scheduled_at:T scheduled_start_at:T running_at:T completed_at:T
         completion_retention:D journal_retention:D suspended_waiting_for_completions:N suspended_waiting_for_signals:N
         suspended_waiting_future_json
         """
     ),
     "sys_invocation_state": _columns(
         """
-        partition_key:L id in_flight:B retry_count:L last_start_at:T next_retry_at:T last_attempt_deployment_id
-        last_attempt_server
+        partition_key:L id in_flight:B retry_count:L last_start_at:T last_attempt_deployment_id last_attempt_server
+        next_retry_at:T
         """
         + _FAILURE_COLUMNS.format(a="command", b="entry")
     ),

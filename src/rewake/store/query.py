@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +18,15 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from rewake.durations import format_iso_duration
 from rewake.errors import ErrorCode, RewakeError
 from rewake.store.catalog import TABLES, ColumnType
+from rewake.store.column_types import Kinds, with_names
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader
-from rewake.store.rewriting import RAW_ID, Token, adapted, by_raw_id, null_checks, single_statement, text_of, words_of
+from rewake.store.dialect import translated
+from rewake.store.functions import is_timestamp, register_dialect
+from rewake.store.rewriting import RAW_ID, adapted, by_raw_id
+from rewake.store.tokens import Token, single_statement, text_of, words_of
 from rewake.store.views import (
     AttemptRow,
     create_views,
@@ -74,19 +77,19 @@ def run_query(
     attempts: Iterable[AttemptRow] = (),
 ) -> QueryResult:
     """The rows of one SELECT. Raises RewakeError RW5009 to RW5012; its fact `reason` says which mistake it was."""
-    tokens = adapted(single_statement(sql))
+    tokens, kinds = translated(with_names(adapted(single_statement(sql))))
     words = words_of(tokens)
     path = Path(directory) / DATABASE_FILE
     raw = by_raw_id(tokens)
     with _prepared(path, words, attempts) as (connection, guard):
         try:
             try:
-                return _run(connection, guard, raw, words, deadline_s, rows_max)
+                return _run(connection, guard, raw, kinds, deadline_s, rows_max)
             except apsw.SQLError as error:
                 if raw == tokens or RAW_ID not in str(error):
                     raise
             # An `id` that comes from a subquery or another table has no raw form beside it.
-            return _run(connection, guard, tokens, words, deadline_s, rows_max)
+            return _run(connection, guard, tokens, kinds, deadline_s, rows_max)
         except (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.BusyError) as error:
             raise as_rewake_error(error, path) from error
         except (apsw.Error, ValueError, TypeError) as error:  # the last two from functions given strange values
@@ -105,7 +108,7 @@ def _prepared(
     try:
         connection.execute("pragma query_only = off")
         register_functions(connection, lookup)
-        _register_dialect(connection)
+        register_dialect(connection)
         connection.execute("begin")
         create_views(connection, [name for name in TABLES if name in words])
         if words & _ATTEMPT_VIEWS:
@@ -164,7 +167,7 @@ def _run(
     connection: apsw.Connection,
     guard: _Guard,
     tokens: Sequence[Token],
-    words: frozenset[str],
+    kinds: Kinds,
     deadline_s: float,
     rows_max: int,
 ) -> QueryResult:
@@ -181,7 +184,7 @@ def _run(
     cursor.exec_trace = remember
     found: list[tuple[Any, ...]] = []
     try:
-        for row in cursor.execute(text_of(list(tokens))):
+        for row in cursor.execute(text_of(tokens)):
             found.append(row)
             if len(found) > rows_max:
                 raise RewakeError(
@@ -197,48 +200,43 @@ def _run(
             "Ask for fewer rows, or filter by id, which needs no scan.",
             reason="timed_out",
         ) from None
-    return _typed(description, found, words, null_checks(list(tokens)))
+    return _typed(description, found, kinds)
 
 
-def _typed(
-    description: Sequence[tuple[Any, ...]],
-    found: list[tuple[Any, ...]],
-    words: frozenset[str],
-    booleans: frozenset[str],
-) -> QueryResult:
+def _typed(description: Sequence[tuple[Any, ...]], found: list[tuple[Any, ...]], kinds: Kinds) -> QueryResult:
     """Name and type of each column; the raw ids that came along are left out."""
-    known: dict[str, ColumnType] = {}
-    for table in reversed(TABLES):
-        if table in words:
-            known.update(TABLES[table])
     kept = [at for at, column in enumerate(description) if column[0].split(":")[0] != RAW_ID]
     if len(kept) < len(description):
         found = [tuple(row[at] for at in kept) for row in found]
-    names = tuple(_COUNT_ALL.sub("count(*)", description[at][0]) for at in kept)
+    names = tuple(description[at][0] for at in kept)
     types = tuple(
-        ColumnType.BOOLEAN
-        if names[at] in booleans
-        else _type_of(known.get(names[at]), description[column][1], (row[at] for row in found))
+        _type_of(kinds.get(names[at].lower()), description[column][1], [row[at] for row in found])
         for at, column in enumerate(kept)
     )
     return QueryResult(names, types, found)
 
 
-_COUNT_ALL: Final = re.compile(r"^count\s*\(\s*\*\s*\)$", re.IGNORECASE)
-
 _PYTHON_TYPES: Final[dict[ColumnType, tuple[type, ...]]] = {
     ColumnType.UINT32: (int,),
     ColumnType.UINT64: (int,),
+    ColumnType.DURATION: (int, float),
     ColumnType.BINARY: (bytes,),
 }
 
 
-def _type_of(known: ColumnType | None, declared: str | None, values: Iterator[Any]) -> ColumnType:
-    """A boolean by its declared type, as 0 and 1 look like counts; others by name if values agree, else by value."""
-    if declared is not None and declared.lower() == "boolean":
-        return ColumnType.BOOLEAN
+_CHECKED: Final = (ColumnType.BOOLEAN, ColumnType.TIMESTAMP)
+"""Known types that the values may still belie."""
+
+
+def _type_of(known: ColumnType | None, declared: str | None, values: Sequence[Any]) -> ColumnType:
+    """What is known of a column if its values agree, else what they are. 0 and 1 alone may be numbers or booleans."""
     kinds = {type(value) for value in values if value is not None}
-    if known is not None and known is not ColumnType.BOOLEAN and kinds <= set(_PYTHON_TYPES.get(known, (str,))):
+    is_boolean = known is ColumnType.BOOLEAN or (declared is not None and declared.lower() == "boolean")
+    if is_boolean and kinds <= {int} and {0, 1, None}.issuperset(values):
+        return ColumnType.BOOLEAN
+    if known is ColumnType.TIMESTAMP and all(value is None or is_timestamp(value) for value in values):
+        return known
+    if known not in (None, *_CHECKED) and kinds <= set(_PYTHON_TYPES.get(known, (str,))):
         return known
     if kinds == {int}:
         return ColumnType.INT64
@@ -256,6 +254,7 @@ def _plain(value: Any) -> Any:
 _RENDERERS: Final[dict[ColumnType, Callable[[Any], Any]]] = {
     ColumnType.BOOLEAN: bool,
     ColumnType.UINT64: lambda value: value if value >= 0 else value + _U64,
+    ColumnType.DURATION: lambda value: ("-" if value < 0 else "") + format_iso_duration(abs(round(value))),
     ColumnType.LIST_UINT32: msgspec.json.decode,
     ColumnType.LIST_TEXT: msgspec.json.decode,
 }
@@ -290,40 +289,7 @@ def _unknown_table(name: str) -> RewakeError:
     return RewakeError(ErrorCode.QUERY_INVALID, f"There is no table {name!r}.", hint, reason="unknown_table")
 
 
-# What the real server's dialect has and SQLite has not
-
-
-class _FirstValue:
-    """first_value(x) as an aggregate: the first one in the order asked for."""
-
-    def __init__(self) -> None:
-        self.values: deque[Any] = deque()
-
-    def step(self, value: Any) -> None:
-        """Take a row."""
-        self.values.append(value)
-
-    def inverse(self, _value: Any) -> None:
-        """A row leaves the window."""
-        self.values.popleft()
-
-    def value(self) -> Any:
-        """The first so far."""
-        return self.values[0] if self.values else None
-
-    final = value
-
-
-def _register_dialect(connection: apsw.Connection) -> None:
-    started_ms = time.time_ns() // 1_000_000
-    now = connection.execute("select strftime('%Y-%m-%dT%H:%M:%fZ', ? / 1000.0, 'unixepoch')", (started_ms,)).get
-    functions: dict[str, tuple[int, Callable[..., Any]]] = {
-        "now": (0, lambda: now),
-        "array_length": (1, lambda text: None if text is None else len(msgspec.json.decode(text))),
-    }
-    for name, (count, function) in functions.items():
-        connection.create_scalar_function(name, function, count, deterministic=True)
-    connection.create_window_function("first_value", _FirstValue, 1)
+# The catalog
 
 
 def _attach_information_schema(connection: apsw.Connection) -> None:

@@ -1,4 +1,4 @@
-"""Rewriting an operator's SQL into ours: ids by primary key, `index` as a name, one statement only.
+"""Rewriting an operator's SQL into ours: ids by primary key, `index` as a name, SHOW and DESCRIBE.
 
 A view shows an invocation id as text, which no index knows, but carries the raw id in a column of its own, `__id`.
 So a comparison of `id` with an id, a list of ids or another `id` is turned into one of `__id`. Works on tokens, not on
@@ -7,87 +7,24 @@ a grammar: what it does not recognise stays as it was written. Called by query.p
 
 from __future__ import annotations
 
-import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from rewake.core.ids import InvalidId, invocation_id_from_str
-from rewake.errors import ErrorCode, RewakeError
+from rewake.store.tokens import Token, name_of, tokens_of
 
 RAW_ID: Final = "__id"
 """Left out of every result; see views.py."""
 
-_TOKEN: Final = re.compile(
-    r"""(?P<space>\s+|--[^\n]*|/\*.*?\*/)
-    |(?P<string>'(?:[^']|'')*')
-    |(?P<quoted>"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\])
-    |(?P<word>[A-Za-z_][A-Za-z_0-9$]*)
-    |(?P<number>\d[\w.]*)
-    |(?P<sign><>|<=|>=|==|!=|\|\||->>|->|.)""",
-    re.VERBOSE | re.DOTALL,
-)
 _SCHEMA_PREFIX: Final = ("restate", "public")
-
-
-class Token(NamedTuple):
-    """A word, sign or literal. space: what stood before it; kept, since unnamed columns are named by their text."""
-
-    kind: str
-    text: str
-    space: str = " "
-
-
-def tokens_of(sql: str) -> list[Token]:
-    """All tokens; a comment counts as a space."""
-    found: list[Token] = []
-    space = ""
-    for match in _TOKEN.finditer(sql):
-        if match.lastgroup == "space":
-            space += match.group() if match.group().isspace() else " "
-        else:
-            found.append(Token(match.lastgroup or "", match.group(), space))
-            space = ""
-    return found
-
-
-def single_statement(sql: str) -> list[Token]:
-    """The tokens of the one statement in `sql`, without its semicolon. Raises RW5009 for none or several."""
-    tokens = tokens_of(sql)
-    while tokens and tokens[-1].text == ";":
-        tokens.pop()
-    if not tokens:
-        raise RewakeError(ErrorCode.QUERY_INVALID, "The query is empty.", reason="empty")
-    if any(token.text == ";" for token in tokens):
-        raise RewakeError(
-            ErrorCode.QUERY_INVALID,
-            "The query has several statements.",
-            "Send them one by one.",
-            reason="several_statements",
-        )
-    return tokens
-
-
-def words_of(tokens: list[Token]) -> frozenset[str]:
-    """All names and keywords in lower case, quoted ones included."""
-    return frozenset(_name(token) for token in tokens if token.kind in ("word", "quoted"))
-
-
-def null_checks(tokens: list[Token]) -> frozenset[str]:
-    """Names given to `... is [not] null as name`: booleans, of which SQLite only tells 0 and 1."""
-    words = [token.text.lower() for token in tokens]
-    return frozenset(
-        (tokens[at + 2].text.strip('"'))
-        for at in range(len(tokens) - 2)
-        if words[at] == "null" and words[at + 1] == "as" and words[at - 1] in ("is", "not")
-    )
 
 
 def adapted(tokens: list[Token]) -> list[Token]:
     """The dialect of the real server in ours: SHOW TABLES, DESCRIBE, schema prefixes, `index` as a column."""
     words = [token.text.lower() for token in tokens]
     if words == ["show", "tables"]:
-        return tokens_of("select table_schema, table_name, table_type from information_schema.tables order by 2")
+        return tokens_of("select * from information_schema.tables order by table_schema desc, table_name")
     if len(words) == 2 and words[0] in ("describe", "desc"):
-        name = _name(tokens[1]).replace("'", "''")
+        name = name_of(tokens[1]).replace("'", "''")
         return tokens_of(
             "select column_name, data_type, is_nullable from information_schema.columns "
             f"where table_name = '{name}' order by ordinal_position"
@@ -109,11 +46,6 @@ def by_raw_id(tokens: list[Token]) -> list[Token]:
             result += step[0]
             at += step[1]
     return result
-
-
-def text_of(tokens: list[Token]) -> str:
-    """SQL again."""
-    return "".join(token.space + token.text for token in tokens)
 
 
 def _raw_equality(tokens: list[Token], at: int) -> tuple[list[Token], int] | None:
@@ -179,7 +111,7 @@ def _without_prefixes(tokens: list[Token]) -> list[Token]:
     at = 0
     while at < len(tokens):
         first = at
-        while _name(tokens[at]) in _SCHEMA_PREFIX and at + 2 < len(tokens) and tokens[at + 1].text == ".":
+        while name_of(tokens[at]) in _SCHEMA_PREFIX and at + 2 < len(tokens) and tokens[at + 1].text == ".":
             at += 2
         result.append(tokens[at]._replace(space=tokens[first].space))
         at += 1
@@ -187,12 +119,8 @@ def _without_prefixes(tokens: list[Token]) -> list[Token]:
 
 
 def _is_id(token: Token) -> bool:
-    return token.kind in ("word", "quoted") and _name(token) == "id"
+    return token.kind in ("word", "quoted") and name_of(token) == "id"
 
 
 def _is_index(token: Token) -> bool:
     return token.kind == "word" and token.text.lower() == "index"
-
-
-def _name(token: Token) -> str:
-    return (token.text[1:-1] if token.kind == "quoted" else token.text).lower()

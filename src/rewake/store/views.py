@@ -62,13 +62,6 @@ def _timestamp(column: str) -> str:
     return f"strftime('%Y-%m-%dT%H:%M:%fZ', {column} / 1000.0, 'unixepoch')"
 
 
-def _duration(column: str) -> str:
-    return (
-        f"case when {column} = 0 then 'P0D' when {column} % 1000 = 0 then 'PT' || ({column} / 1000) || 'S' "
-        f"else 'PT' || rtrim(printf('%d.%03d', {column} / 1000, {column} % 1000), '0') || 'S' end"
-    )
-
-
 _STORED_STATUS: Final = (
     "case i.status when 0 then 'scheduled' when 1 then 'inboxed' when 2 then 'invoked' when 3 then 'suspended' "
     "when 4 then 'paused' else 'completed' end"
@@ -106,8 +99,8 @@ _INVOCATION: Final = {
     "scheduled_start_at": _timestamp("i.start_at_ms"),
     "running_at": _timestamp("i.running_at_ms"),
     "completed_at": _timestamp("i.completed_at_ms"),
-    "completion_retention": _duration("i.completion_retention_ms"),
-    "journal_retention": _duration("i.journal_retention_ms"),
+    "completion_retention": "i.completion_retention_ms",
+    "journal_retention": "i.journal_retention_ms",
     "suspended_waiting_for_completions": "awaited(i.awaiting, 0)",
     "suspended_waiting_for_signals": "awaited(i.awaiting, 1)",
     "suspended_waiting_future_json": "future_json(i.awaiting)",

@@ -1,0 +1,165 @@
+"""SQL functions the public server has and SQLite has not, and those dialect.py puts in place of operators.
+
+Points in time are text like `2026-11-22T13:15:26.190Z`, durations and intervals are milliseconds. Called by query.py.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from rewake.timestamps import rfc3339_millis
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_TEXT: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z")
+_TRUNCATED_MS: Final = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
+_PARTS: Final = ("year", "month", "day", "hour", "minute", "second", "millisecond", "dow", "doy", "epoch")
+
+
+def register_dialect(connection: apsw.Connection) -> None:
+    """Make the functions known to a connection; now() is the time of this call."""
+    now = rfc3339_millis(time.time_ns() // 1_000_000)
+
+    def tell_now(*_: object) -> str:
+        return now
+
+    for name, (count, function) in _FUNCTIONS.items():
+        connection.create_scalar_function(name, _null_for_null(function), count, deterministic=True)
+    connection.create_scalar_function("now", tell_now, 0, deterministic=True)
+    connection.create_window_function("first_value", _FirstValue, 1)
+    connection.execute("pragma case_sensitive_like = on")
+
+
+def timestamp_text(text: str) -> str | None:
+    """A point in time, written in any ISO form, in the form of our columns; None when it is none. No zone means UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return rfc3339_millis(_since_epoch_ms(moment))
+
+
+def timestamp_ms(text: str) -> int:
+    """Milliseconds since the epoch. Raises ValueError."""
+    return _since_epoch_ms(datetime.fromisoformat(text))
+
+
+def is_timestamp(value: object) -> bool:
+    """Whether a value is a point in time in the form of our columns."""
+    return isinstance(value, str) and _TEXT.fullmatch(value) is not None
+
+
+def _since_epoch_ms(moment: datetime) -> int:
+    return ((moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment) - _EPOCH) // _MILLISECOND
+
+
+def _null_for_null(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments: None if None in arguments else function(*arguments)
+
+
+def _to_timestamp(value: Any) -> str:
+    if isinstance(value, int | float):
+        return rfc3339_millis(int(value * 1000))
+    return rfc3339_millis(timestamp_ms(value))
+
+
+def _date_bin(interval_ms: int, text: str, origin: str = "1970-01-01T00:00:00.000Z") -> str:
+    origin_ms = timestamp_ms(origin)
+    return rfc3339_millis(origin_ms + (timestamp_ms(text) - origin_ms) // interval_ms * interval_ms)
+
+
+def _date_trunc(unit: str, text: str) -> str:
+    size_ms = _TRUNCATED_MS.get(unit.lower())
+    if size_ms is not None:
+        at_ms = timestamp_ms(text)
+        return rfc3339_millis(at_ms - at_ms % size_ms)
+    moment = (_EPOCH + timestamp_ms(text) * _MILLISECOND).replace(hour=0, minute=0, second=0, microsecond=0)
+    if unit.lower() == "week":
+        moment -= timedelta(days=moment.weekday())
+    elif unit.lower() in ("month", "year"):
+        moment = moment.replace(day=1, month=1 if unit.lower() == "year" else moment.month)
+    else:
+        raise ValueError(f"date_trunc does not know the unit {unit!r}")
+    return rfc3339_millis(_since_epoch_ms(moment))
+
+
+def _date_part(part: str, text: str) -> int | float:
+    moment = _EPOCH + timestamp_ms(text) * _MILLISECOND
+    match part.lower():
+        case "year" | "month" | "day" | "hour" | "minute" as name:
+            return int(getattr(moment, name))
+        case "second":
+            return moment.second + moment.microsecond / 1e6
+        case "millisecond":
+            return moment.second * 1000 + moment.microsecond // 1000
+        case "dow":
+            return moment.isoweekday() % 7
+        case "doy":
+            return moment.timetuple().tm_yday
+        case "epoch":
+            return timestamp_ms(text) / 1000
+    raise ValueError(f"date_part knows {', '.join(_PARTS)}, and not {part!r}")
+
+
+def _arrow_cast(value: Any, type_: str) -> Any:
+    if type_.startswith(("Int", "UInt")):
+        return int(value)
+    if type_.startswith("Float"):
+        return float(value)
+    if type_.startswith("Timestamp"):
+        return _to_timestamp(value)
+    return str(value) if "Utf8" in type_ and not isinstance(value, bytes) else value
+
+
+def _split_part(text: str, separator: str, index: int) -> str:
+    parts = text.split(separator)
+    return parts[index - 1] if 0 < index <= len(parts) else ""
+
+
+_FUNCTIONS: Final[dict[str, tuple[int, Callable[..., Any]]]] = {
+    "array_length": (1, lambda text: len(msgspec.json.decode(text))),
+    "arrow_cast": (2, _arrow_cast),
+    "contains": (2, lambda text, part: part in text),
+    "date_bin": (-1, _date_bin),
+    "date_part": (2, _date_part),
+    "date_trunc": (2, _date_trunc),
+    "ends_with": (2, lambda text, part: text.endswith(part)),
+    "milliseconds_between": (2, lambda late, early: timestamp_ms(late) - timestamp_ms(early)),
+    "shifted": (2, lambda text, by_ms: rfc3339_millis(timestamp_ms(text) + int(by_ms))),
+    "split_part": (3, _split_part),
+    "starts_with": (2, lambda text, part: text.startswith(part)),
+    "to_timestamp": (1, _to_timestamp),
+    "to_timestamp_millis": (1, lambda at: rfc3339_millis(at) if isinstance(at, int) else _to_timestamp(at)),
+    "to_timestamp_seconds": (1, _to_timestamp),
+    "to_unixtime": (1, lambda text: timestamp_ms(text) // 1000),
+}
+"""Name: number of arguments (-1: any) and what it gives when none of them is null."""
+
+
+class _FirstValue:
+    """first_value(x) as an aggregate: the first one in the order asked for."""
+
+    def __init__(self) -> None:
+        self.values: deque[Any] = deque()
+
+    def step(self, value: Any) -> None:
+        """Take a row."""
+        self.values.append(value)
+
+    def inverse(self, _value: Any) -> None:
+        """A row leaves the window."""
+        self.values.popleft()
+
+    def value(self) -> Any:
+        """The first so far."""
+        return self.values[0] if self.values else None
+
+    final = value
