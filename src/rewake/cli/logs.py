@@ -1,5 +1,6 @@
 """Log lines of `rewake run` and `rewake server`: events as facts, one line each, on stderr.
 
+auto: text on a terminal, JSON elsewhere.
 text: `15:50:01.123 warning worker_exited pid=4711 reason='os_signal SIGKILL'`.   json: one object a line.
 structlog is imported here, so nothing but serving.py may import this module.
 """
@@ -18,15 +19,17 @@ from structlog.typing import EventDict
 from rewake.cli.times import now_ms
 
 LEVELS: Final = ("debug", "info", "warning", "error")
-FORMATS: Final = ("text", "json")
+FORMATS: Final = ("auto", "text", "json")
 
 _COLORS: Final = {"warning": "\033[33m", "error": "\033[31m", "critical": "\033[31m"}
 _PLAIN: Final = "\033[0m"
 
 
-def configure_logging(level: str, log_format: str, stream: TextIO | None = None) -> None:
-    """Send all events of at least `level` to stderr."""
+def configure_logging(level: str, log_format: str, stream: TextIO | None = None) -> str:
+    """Send all events of at least `level` to stderr. Returns the format that `auto` became."""
     stream = stream or sys.stderr
+    if log_format == "auto":
+        log_format = "text" if stream.isatty() else "json"
     text = TextLines(is_colored=stream.isatty() and not os.environ.get("NO_COLOR"))
     structlog.configure(
         processors=[
@@ -38,6 +41,7 @@ def configure_logging(level: str, log_format: str, stream: TextIO | None = None)
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
+    return log_format
 
 
 class TextLines:

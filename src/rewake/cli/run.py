@@ -39,7 +39,13 @@ _ENGINE_SETTINGS = (
     setting("query-deadline", default="10s", type=Duration(), help="Time a SQL query may take."),
     setting("stop-grace", default="5s", type=Duration(), help="Time open calls get when stopping."),
     setting("log-level", default="info", type=click.Choice(("debug", "info", "warning", "error")), help="Least level."),
-    setting("log-format", default="text", type=click.Choice(("text", "json")), help="Form of the log lines."),
+    setting(
+        "log-format",
+        default="auto",
+        type=click.Choice(("auto", "text", "json")),
+        help="Form of the log lines; auto is text on a terminal and JSON elsewhere.",
+    ),
+    setting("otlp-endpoint", metavar="URL", help="OpenTelemetry collector that traces are sent to."),
 )
 
 _HANDLER_SETTINGS = (

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +27,7 @@ from rewake.errors import RewakeError
 if TYPE_CHECKING:
     from rewake.deployments.worker_pool import WorkerPool
     from rewake.engine import EngineOptions
+    from rewake.telemetry import Telemetry
 
 GITIGNORE: Final = "*\n"
 
@@ -54,6 +55,7 @@ class ServeOptions:
     stop_grace: int
     log_level: str
     log_format: str
+    otlp_endpoint: str | None
     workers: int
     reload: bool
     in_process: bool
@@ -62,7 +64,8 @@ class ServeOptions:
 
 def serve(options: ServeOptions) -> None:
     """Serve until told to stop. Raises RewakeError when it cannot start."""
-    configure_logging(options.log_level, options.log_format)
+    log_format = configure_logging(options.log_level, options.log_format)
+    options = replace(options, log_format=log_format)
     from rewake.server import new_event_loop
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -115,16 +118,28 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
     from rewake.engine import Engine
     from rewake.engine.workers import add_workers
     from rewake.server import Server
+    from rewake.telemetry import Telemetry, metrics_route
+    from rewake.telemetry.tracing import tracer_for
 
     app = _load(options)
     _make_folder(options.data)
-    engine = Engine(options.data, app, options=_engine_options(options))
-    server = Server(engine, options.host, options.ingress_port, options.admin_port, drain_s=options.stop_grace / 1_000)
+    telemetry = Telemetry(tracer_for(options.data, options.otlp_endpoint))
+    engine = Engine(options.data, app, options=_engine_options(options), observer=telemetry)
+    server = Server(
+        engine,
+        options.host,
+        options.ingress_port,
+        options.admin_port,
+        drain_s=options.stop_grace / 1_000,
+        admin_routes=[metrics_route(engine, telemetry)],
+    )
     server.bind()
     stack.push_async_callback(server.stop)
     await engine.start()
+    telemetry.start()
+    stack.push_async_callback(asyncio.to_thread, telemetry.close)  # After the engine: what completes last is sent too.
     stack.push_async_callback(engine.stop)
-    pids = _Pids()
+    pids = _Pids(telemetry)
     if options.app is not None and not options.in_process:
         starting = add_workers(
             engine, options.app, workers=options.workers, on_ready=pids.on_ready, on_exit=pids.on_exit
@@ -212,13 +227,18 @@ async def _cancelled(task: asyncio.Future[Any]) -> None:
 class _Pids:
     """The worker processes that are ready, for the word at the start."""
 
-    def __init__(self) -> None:
+    def __init__(self, telemetry: Telemetry) -> None:
         self.alive: list[int] = []
+        self._telemetry = telemetry
 
     def on_ready(self, pid: int, _discovery_changed: bool) -> None:
+        self._telemetry.on_worker_ready()
         self.alive.append(pid)
 
-    def on_exit(self, pid: int, _returncode: int) -> None:
+    def on_exit(self, pid: int, returncode: int) -> None:
+        from rewake.deployments.worker import describe_exit
+
+        self._telemetry.on_worker_exit(describe_exit(returncode))
         if pid in self.alive:
             self.alive.remove(pid)
 

@@ -1,0 +1,149 @@
+"""Telemetry: the observer of an engine. Counts in plain integers; what completed goes to the tracer, if there is one.
+
+Everything here runs on the engine's hot path: a call costs well under a microsecond, and what takes longer (reading
+what a model answered) waits for whoever asks for the figures. exposition.py turns the counters into text.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final
+
+from rewake.core.effects import Completed, Note, StartAttempt
+from rewake.core.model import Target
+from rewake.core.writes import Batch
+from rewake.protocol.messages import Failure, MessageType
+from rewake.telemetry.histogram import ATTEMPT_MS, COMMIT_US, ROWS, RUN_MS, Histogram
+
+if TYPE_CHECKING:
+    from rewake.telemetry.tracing import Tracer
+
+MODELS_MAX: Final = 100
+"""Names of models come out of journals; beyond so many they are counted as `other`."""
+
+REPLIES_MAX: Final = 500
+"""Model replies that wait to be read; then they are read at once."""
+
+REPLY_BYTES_MAX: Final = 1 << 20
+
+_RUN_COMPLETION: Final = int(MessageType.RUN_COMPLETION)
+_USAGE: Final = b'"usage'
+_CANCELED: Final = "canceled"
+_KILLED: Final = "killed"
+
+
+class HandlerCounts:
+    """The figures of one handler."""
+
+    __slots__ = ("attempts", "created", "outcomes", "runs")
+
+    def __init__(self) -> None:
+        self.created = 0
+        self.outcomes: Counter[str] = Counter()
+        self.runs = Histogram(RUN_MS)
+        self.attempts = Histogram(ATTEMPT_MS)
+
+
+class Telemetry:
+    """Hears of everything one engine does. tracer: sends traces to a collector; None for figures only."""
+
+    def __init__(self, tracer: Tracer | None = None) -> None:
+        self.tracer = tracer
+        self.handlers: dict[tuple[str, str], HandlerCounts] = {}
+        self.failures: Counter[tuple[str, str]] = Counter()
+        self.commits = Histogram(COMMIT_US)
+        self.commit_rows = Histogram(ROWS)
+        self.worker_starts = 0
+        self.worker_exits: Counter[str] = Counter()
+        self.model_calls: Counter[str] = Counter()
+        self.tokens: Counter[tuple[str, str]] = Counter()
+        self._replies: deque[bytes] = deque()
+
+    def start(self) -> None:
+        """The engine's database is there now."""
+        if self.tracer is not None:
+            self.tracer.start()
+
+    def close(self) -> None:
+        """Let out what waits to be sent. Blocks; nothing may be reported afterwards."""
+        if self.tracer is not None:
+            self.tracer.close()
+
+    # From the engine
+
+    def traceparent(self, given: str | None) -> str | None:
+        return given if self.tracer is None else self.tracer.traceparent(given)
+
+    def attempt_traceparent(self, effect: StartAttempt) -> str | None:
+        if self.tracer is None:
+            return effect.traceparent
+        return self.tracer.attempt_traceparent(effect.invocation_id, effect.traceparent)
+
+    def on_completed(self, effect: Completed) -> None:
+        invocation, result = effect.invocation, effect.result
+        if invocation is None:
+            return
+        counts = self._counts(invocation.target)
+        if type(result) is not Failure:
+            counts.outcomes["succeeded"] += 1
+        else:
+            is_ours = result.code == 409 and result.message in (_CANCELED, _KILLED)
+            counts.outcomes[result.message if is_ours else "failed"] += 1
+        if invocation.completed_at_ms is not None:
+            counts.runs.add(invocation.completed_at_ms - invocation.created_at_ms)
+            if self.tracer is not None:
+                self.tracer.add(invocation)
+
+    def on_attempt_ended(self, effect: StartAttempt, started_at_ms: int) -> None:
+        self._counts(effect.target).attempts.add(time.time_ns() // 1_000_000 - started_at_ms)
+
+    def on_note(self, note: Note) -> None:
+        if note.event == "attempt_failed":
+            service = str(note.facts["target"]).partition("/")[0]
+            self.failures[service, str(note.facts["code"])] += 1
+
+    def on_commit(self, batch: Batch, duration_s: float) -> None:
+        self.commits.add(int(duration_s * 1_000_000))
+        entries = batch.entries
+        self.commit_rows.add(len(entries) + len(batch.inserts) + len(batch.updates))
+        for invocation in batch.inserts:
+            self._counts(invocation.target).created += 1
+        replies = [row.payload for row in entries if row.type_id == _RUN_COMPLETION and _USAGE in row.payload]
+        if replies:
+            self._replies.extend(replies)
+            if len(self._replies) >= REPLIES_MAX:
+                self.read_replies()
+
+    def _counts(self, target: Target) -> HandlerCounts:
+        name = (target.service, target.handler)
+        found = self.handlers.get(name)
+        if found is None:
+            found = self.handlers[name] = HandlerCounts()
+        return found
+
+    # From the workers
+
+    def on_worker_ready(self) -> None:
+        self.worker_starts += 1
+
+    def on_worker_exit(self, reason: str) -> None:
+        self.worker_exits[reason] += 1
+
+    # Tokens
+
+    def read_replies(self) -> None:
+        """Count the tokens of what models answered since the last time."""
+        from rewake.telemetry.agents import reply_in_completion
+
+        while self._replies:
+            payload = self._replies.popleft()
+            reply = reply_in_completion(payload) if len(payload) <= REPLY_BYTES_MAX else None
+            if reply is None:
+                continue
+            model = reply.model or "unknown"
+            if model not in self.model_calls and len(self.model_calls) >= MODELS_MAX:
+                model = "other"
+            self.model_calls[model] += 1
+            self.tokens[model, "input"] += reply.input_tokens or 0
+            self.tokens[model, "output"] += reply.output_tokens or 0

@@ -1,0 +1,203 @@
+"""Tracing: spans of completed invocations, sent to a collector from a thread of their own, each once.
+
+The event loop only puts an invocation into a queue. The thread reads its journal, makes spans and sends them; when the
+collector does not answer they wait, within a limit. sent.py remembers what was sent; what completed while the engine
+was being killed is sent at the next start. Knows no OpenTelemetry: `Sender` is exporting.py's.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Protocol
+
+import apsw
+import structlog
+
+from rewake.core.model import Invocation
+from rewake.core.writes import EntryRow, EventRow
+from rewake.errors import ErrorCode, RewakeError
+from rewake.store import rows
+from rewake.store.connection import DATABASE_FILE, open_reader
+from rewake.telemetry import trace_ids
+from rewake.telemetry.sent import Sent
+from rewake.telemetry.spans import Span, spans_of
+
+ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+INTERVAL_S: Final = 1.0
+PAUSE_MAX_S: Final = 30.0
+"""Longest time between two tries while the collector does not answer."""
+
+QUEUE_MAX: Final = 20_000
+"""Invocations that wait to be sent; beyond it they are counted as dropped."""
+
+INVOCATIONS_PER_SEND: Final = 100
+MISSED_MAX: Final = 10_000
+CLOSE_S: Final = 5.0
+
+_JOURNAL: Final = f"select {rows.ENTRY_COLUMNS} from journal where invocation_id = ? order by idx"
+_EVENTS: Final = (
+    "select invocation_id, after_index, appended_at_ms, event_type, data from event "
+    "where invocation_id = ? order by position"
+)
+_MISSED: Final = (
+    f"select {rows.INVOCATION_COLUMNS} from invocation where status = 5 and completed_at_ms > ? "
+    "order by completed_at_ms limit ?"
+)
+
+log = structlog.get_logger("rewake.telemetry")
+
+
+class Sender(Protocol):
+    """The way to a collector. `send` and `close` are called on the tracer's thread."""
+
+    def is_sampled(self, trace_id: str) -> bool:
+        """Whether a trace that begins here is recorded."""
+
+    def send(self, spans: list[Span]) -> bool:
+        """Hand spans over; False when they were not taken. May take seconds, does not raise."""
+
+    def close(self) -> None: ...
+
+
+def tracer_for(directory: Path, endpoint: str | None, environ: Mapping[str, str] = os.environ) -> Tracer | None:
+    """A tracer to `endpoint`, or to where the OTEL_* variables say; None when nobody named a collector.
+
+    Raises RewakeError RW1008 when the extra is missing, unless only the environment, which others use too, asks for it.
+    """
+    is_off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none"
+    if endpoint is None and (is_off or not any(environ.get(name) for name in ENDPOINT_VARIABLES)):
+        return None
+    from rewake import __version__
+
+    try:
+        from rewake.telemetry.exporting import OtlpSender
+
+        return Tracer(directory, OtlpSender(endpoint, __version__))
+    except RewakeError as error:
+        if endpoint is not None or error.code is not ErrorCode.EXTRA_MISSING:
+            raise
+        log.warning("tracing_unavailable", reason=error.message, hint=error.hint)
+        return None
+
+
+class Tracer:
+    """Sends the spans of what completes in the engine on `directory`."""
+
+    def __init__(self, directory: Path, sender: Sender, *, interval_s: float = INTERVAL_S) -> None:
+        self._directory = directory
+        self._sender = sender
+        self._interval_s = interval_s
+        self._queue: deque[Invocation] = deque()
+        self._outcomes: Counter[str] = Counter()
+        self._closing = threading.Event()
+        self._close_by_s = float("inf")
+        self._thread: threading.Thread | None = None
+
+    # On the event-loop thread
+
+    def start(self) -> None:
+        """Begin sending; the engine's database must be there."""
+        self._thread = threading.Thread(target=self._run, name="rewake-tracing", daemon=True)
+        self._thread.start()
+
+    def traceparent(self, given: str | None) -> str:
+        """What is stored with a new invocation: the caller's, or the beginning of a new trace."""
+        if given is not None and trace_ids.parsed(given) is not None:
+            return given
+        trace_id = trace_ids.new_trace_id()
+        return trace_ids.root_traceparent(trace_id, is_sampled=self._sender.is_sampled(trace_id))
+
+    def attempt_traceparent(self, invocation_id: bytes, stored: str | None) -> str:
+        """The invocation's span as the parent of whatever the handler traces."""
+        context = trace_ids.context_of(invocation_id, stored)
+        span_id = trace_ids.invocation_span_id(invocation_id)
+        return f"00-{context.trace_id}-{span_id}-{int(context.is_sampled):02x}"
+
+    def add(self, invocation: Invocation) -> None:
+        if len(self._queue) < QUEUE_MAX:
+            self._queue.append(invocation)
+        else:
+            self._outcomes["dropped"] += 1
+
+    def span_counts(self) -> dict[str, int]:
+        """Spans by what became of them; dropped ones count as one each invocation."""
+        return {"sent": self._outcomes["sent"], "dropped": self._outcomes["dropped"], "waiting": len(self._queue)}
+
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """Send what waits, for so long at most. Blocks."""
+        self._close_by_s = time.monotonic() + timeout_s
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+            self._thread = None
+
+    # On the thread
+
+    def _run(self) -> None:
+        try:
+            connection = open_reader(self._directory / DATABASE_FILE)
+            try:
+                sent = Sent(self._directory, time.time_ns() // 1_000_000)
+                if sent.is_new:
+                    sent.save()
+                self._add_missed(connection, sent)
+                self._work(connection, sent)
+            finally:
+                connection.close()
+        except Exception:
+            log.exception("tracing_failed")
+        self._sender.close()
+
+    def _add_missed(self, connection: apsw.Connection, sent: Sent) -> None:
+        """What completed without being sent, before this start; in front of what completes now."""
+        found = [rows.invocation_from(row) for row in connection.execute(_MISSED, (sent.until_ms, MISSED_MAX))]
+        missed = [item for item in found if not sent.has(item.id, item.completed_at_ms or 0)]
+        self._queue.extendleft(reversed(missed))
+        if missed:
+            log.info("traces_recovered", invocation_count=len(missed))
+
+    def _work(self, connection: apsw.Connection, sent: Sent) -> None:
+        pause_s = self._interval_s
+        while True:
+            is_closing = self._closing.wait(pause_s)
+            while self._queue and time.monotonic() < self._close_by_s:
+                if not self._send_some(connection, sent):
+                    pause_s = min(pause_s * 2, PAUSE_MAX_S)
+                    break
+                pause_s = self._interval_s
+            if is_closing:
+                self._outcomes["dropped"] += len(self._queue)
+                return
+
+    def _send_some(self, connection: apsw.Connection, sent: Sent) -> bool:
+        """Send the spans of the first of the queue; False when the collector did not take them, then they stay."""
+        batch = [self._queue[place] for place in range(min(len(self._queue), INVOCATIONS_PER_SEND))]
+        spans: list[Span] = []
+        for invocation in batch:
+            if not sent.has(invocation.id, invocation.completed_at_ms or 0):
+                spans += self._spans_of(connection, invocation)
+        if spans and not self._sender.send(spans):
+            log.warning("spans_not_sent", span_count=len(spans), invocations_waiting=len(self._queue))
+            return False
+        for _ in batch:
+            self._queue.popleft()
+        self._outcomes["sent"] += len(spans)
+        sent.add((item.id, item.completed_at_ms or 0) for item in batch)
+        return True
+
+    def _spans_of(self, connection: apsw.Connection, invocation: Invocation) -> list[Span]:
+        if not trace_ids.context_of(invocation.id, invocation.traceparent).is_sampled:
+            return []
+        try:
+            journal: list[EntryRow] = [rows.entry_from(row) for row in connection.execute(_JOURNAL, (invocation.id,))]
+            events = [EventRow(*row) for row in connection.execute(_EVENTS, (invocation.id,))]
+            return spans_of(invocation, journal, events)
+        except Exception:  # one strange journal must not end the traces of all others
+            log.exception("spans_not_made", invocation_id=invocation.id.hex())
+            return []
