@@ -300,14 +300,26 @@ def test_any_other_query_is_answered_in_arrow(port: int, accept: str | None) -> 
 
 
 @pytest.mark.parametrize(
-    ("sql", "status", "code"),
+    ("sql", "status", "code", "message"),
     [
-        ("selec", 400, ErrorCode.QUERY_INVALID),
-        ("delete from state", 400, ErrorCode.QUERY_NOT_READ_ONLY),
-        ("select * from nope", 500, ErrorCode.QUERY_INVALID),
-        ("select nope from state", 500, ErrorCode.QUERY_INVALID),
+        ("selec", 400, ErrorCode.QUERY_INVALID, 'SQL error: ParserError("'),
+        ("", 400, ErrorCode.QUERY_INVALID, "Error during planning: No SQL statements were provided"),
+        ("select 1; select 2", 500, ErrorCode.QUERY_INVALID, "This feature is not implemented: The context"),
+        ("delete from state", 400, ErrorCode.QUERY_NOT_READ_ONLY, "Error during planning: DML not supported: Delete"),
+        ("drop table state", 400, ErrorCode.QUERY_NOT_READ_ONLY, "Error during planning: DDL not supported: DropTable"),
+        ("select * from nope", 500, ErrorCode.QUERY_INVALID, "Error during planning: table 'restate.public.nope' not"),
+        ("select nope from state", 500, ErrorCode.QUERY_INVALID, "Schema error: No field named nope. Valid fields are"),
     ],
 )
-def test_a_query_that_cannot_run_is_told(port: int, sql: str, status: int, code: ErrorCode) -> None:
+def test_a_query_that_cannot_run_is_told_as_the_public_server_tells(
+    port: int, sql: str, status: int, code: ErrorCode, message: str
+) -> None:
     answer = put(port, "POST", "/query", {"query": sql})
     assert (answer.status, answer.json["code"]) == (status, code.value)
+    assert answer.json["message"].startswith("Datafusion error: " + message)
+
+
+def test_other_trouble_of_a_query_is_worded_by_us(port: int) -> None:
+    answer = put(port, "POST", "/query", {"query": "pragma user_version"})
+    assert (answer.status, answer.json["code"]) == (400, ErrorCode.QUERY_NOT_READ_ONLY.value)
+    assert answer.json["message"].startswith("The query is not a SELECT")

@@ -16,8 +16,19 @@ from rewake.errors import DOCS_BASE, ErrorCode, RewakeError
 from rewake.protocol.discovery import ManifestError
 
 _RETRY_AFTER: Final = {"retry-after": "1"}
-_QUERY_STATUSES: Final = {"unknown_table": 500, "unknown_column": 500, "timed_out": 504}
+_QUERY_STATUSES: Final = {"unknown_table": 500, "unknown_column": 500, "several_statements": 500, "timed_out": 504}
 """By the `reason` of a query error; the 500s are the public server's, other mistakes are 400."""
+
+_QUERY_MESSAGES: Final = {
+    "empty": "Error during planning: No SQL statements were provided in the query string",
+    "several_statements": (
+        "This feature is not implemented: The context currently only supports a single SQL statement"
+    ),
+    "syntax": 'SQL error: ParserError("{detail}")',
+    "unknown_column": "Schema error: No field named {name}. Valid fields are {fields}.",
+    "unknown_table": "Error during planning: table 'restate.public.{name}' not found",
+}
+"""The public server's wording, by `reason`. What else can go wrong is worded by us."""
 
 _QUERY_CODES: Final = frozenset(
     {
@@ -27,6 +38,14 @@ _QUERY_CODES: Final = frozenset(
         ErrorCode.QUERY_TOO_LARGE,
     }
 )
+
+_NOT_READING: Final = {
+    "create": "DDL not supported: CreateMemoryTable",
+    "delete": "DML not supported: Delete",
+    "drop": "DDL not supported: DropTable",
+    "insert": "DML not supported: Insert Into",
+    "update": "DML not supported: Update",
+}
 
 
 class Refused(Exception):
@@ -61,7 +80,7 @@ def engine_failed(error: RewakeError) -> Response:
     """The answer when the engine refused: a query's own mistake, a passing fault (503), or a bug of ours (500)."""
     if error.code in _QUERY_CODES:
         status = _QUERY_STATUSES.get(error.facts.get("reason", ""), 400)
-        return error_response(status, error.code, error.message, error.hint)
+        return error_response(status, error.code, _query_message(error), error.hint)
     if error.code in META_CODES:
         return _registration_refused(error)
     if error.code.value.startswith("RW2"):
@@ -78,6 +97,16 @@ def _registration_refused(error: RewakeError) -> Response:
     if meta is not None:
         message = f"[{meta}] " * (2 if status >= 500 else 1) + message
     return error_response(status, error.code, message, error.hint, restate_code=meta)
+
+
+def _query_message(error: RewakeError) -> str:
+    wording = _QUERY_MESSAGES.get(error.facts.get("reason", ""))
+    if error.facts.get("statement") in _NOT_READING:
+        wording = f"Error during planning: {_NOT_READING[error.facts['statement']]}"
+    if wording is None:
+        return error.message
+    facts = {"detail": error.message, **error.facts, "fields": ", ".join(error.facts.get("fields", ()))}
+    return "Datafusion error: " + wording.format(**facts)
 
 
 def manifest_refused(error: ManifestError) -> Response:

@@ -93,7 +93,7 @@ def run_query(
         except (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.BusyError) as error:
             raise as_rewake_error(error, path) from error
         except (apsw.Error, ValueError, TypeError) as error:  # the last two from functions given strange values
-            raise _query_error(error, guard, words) from None
+            raise _query_error(error, guard, words, tokens[0].text.lower()) from None
 
 
 @contextmanager
@@ -260,7 +260,7 @@ _RENDERERS: Final[dict[ColumnType, Callable[[Any], Any]]] = {
 }
 
 
-def _query_error(error: Exception, guard: _Guard, words: frozenset[str]) -> RewakeError:
+def _query_error(error: Exception, guard: _Guard, words: frozenset[str], statement: str) -> RewakeError:
     text = str(error)
     refused, name = guard.refused or (None, None)
     if refused == apsw.SQLITE_READ:
@@ -271,6 +271,7 @@ def _query_error(error: Exception, guard: _Guard, words: frozenset[str]) -> Rewa
             "The query is not a SELECT, or calls something that is not allowed here.",
             "Only reading is possible. State, services and invocations are changed by their own commands.",
             reason="not_read_only",
+            statement=statement,
         )
     if text.startswith("no such table: "):
         return _unknown_table(text.removeprefix("no such table: "))
@@ -279,14 +280,16 @@ def _query_error(error: Exception, guard: _Guard, words: frozenset[str]) -> Rewa
         columns = sorted({column for table in words & TABLES.keys() for column in TABLES[table]})
         near = difflib.get_close_matches(name.split(".")[-1].strip('"'), columns, 3)
         hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(columns)}"
-        return RewakeError(ErrorCode.QUERY_INVALID, f"There is no column {name!r}.", hint, reason="unknown_column")
-    return RewakeError(ErrorCode.QUERY_INVALID, f"The query could not be run.\n{text}.", reason="syntax")
+        fields = tuple(f"{table}.{column}" for table in TABLES if table in words for column in TABLES[table])
+        facts = {"reason": "unknown_column", "name": name, "fields": fields}
+        return RewakeError(ErrorCode.QUERY_INVALID, f"There is no column {name!r}.", hint, **facts)
+    return RewakeError(ErrorCode.QUERY_INVALID, f"The query could not be run.\n{text}.", reason="syntax", detail=text)
 
 
 def _unknown_table(name: str) -> RewakeError:
     near = difflib.get_close_matches(name.rsplit(".", maxsplit=1)[-1], list(TABLES), 1)
     hint = (f"Did you mean {near[0]}? " if near else "") + "SHOW TABLES lists all of them."
-    return RewakeError(ErrorCode.QUERY_INVALID, f"There is no table {name!r}.", hint, reason="unknown_table")
+    return RewakeError(ErrorCode.QUERY_INVALID, f"There is no table {name!r}.", hint, reason="unknown_table", name=name)
 
 
 # The catalog
