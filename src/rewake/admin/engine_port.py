@@ -36,7 +36,7 @@ class EnginePort(Protocol):
     async def resume(self, invocation_id: bytes, deployment: str | None = None) -> ReplyStatus: ...
 
     async def restart_as_new(
-        self, invocation_id: bytes, *, from_index: int = 0, deployment: str = "latest"
+        self, invocation_id: bytes, *, from_index: int = 0, deployment: str = "latest", result: bytes | None = None
     ) -> Reply: ...
 
     async def mutate_state(

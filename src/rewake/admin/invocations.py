@@ -128,6 +128,12 @@ _RESTART: Final = {
         "The journal prefix of invocation '{id}' contains commands without completions",
         "Choose an earlier entry, or 0 to keep only the input.",
     ),
+    ReplyStatus.NO_STEP: Refusal(
+        400,
+        "The entry 'from' of the journal '{id}' is no Run with a result that could be replaced.",
+        "The journal entry of invocation '{id}' is no Run with a result",
+        "The indexes are in sys_journal.",
+    ),
     ReplyStatus.DEPLOYMENT_NOT_FOUND: Refusal(
         400,
         "The given deployment was not found when trying to restart as new the invocation '{id}'.",
@@ -154,6 +160,12 @@ class Batch(msgspec.Struct):
     deployment: str | None = None
 
 
+class Fork(msgspec.Struct):
+    """Body of restart-as-new, which may be absent. result: JSON in place of what the step at `from` returned."""
+
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
 class Invocations:
     """Endpoints under /invocations and /internal/invocations_batch_operations."""
 
@@ -168,8 +180,10 @@ class Invocations:
             default = "keep" if name == "resume" else "latest"
             asked = request.query_params.get("deployment")
             deployment = deployment_choice(asked, default, "query parameter 'deployment'")
-            from_index = index_parameter(request, "from") if name == "restart-as-new" else 0
-            outcome = await self._operate(name, invocation_id, deployment, from_index)
+            from_index, result = 0, None
+            if name == "restart-as-new":
+                from_index, result = index_parameter(request, "from"), await _replaced_result(request)
+            outcome = await self._operate(name, invocation_id, deployment, from_index, result)
             return _answer(name, invocation_id, outcome)
 
         operate.__doc__ = f"{name.capitalize()} an invocation."
@@ -207,7 +221,9 @@ class Invocations:
                 succeeded.append(text)
         return json_response({"succeeded": succeeded, "failed": failed})
 
-    async def _operate(self, name: str, invocation_id: bytes, deployment: str, from_index: int) -> Outcome:
+    async def _operate(
+        self, name: str, invocation_id: bytes, deployment: str, from_index: int, result: bytes | None = None
+    ) -> Outcome:
         engine = self._engine
         match name:
             case "cancel":
@@ -223,7 +239,17 @@ class Invocations:
             case "resume":
                 return await engine.resume(invocation_id, None if deployment == "keep" else deployment)
             case _:
-                return await engine.restart_as_new(invocation_id, from_index=from_index, deployment=deployment)
+                return await engine.restart_as_new(
+                    invocation_id, from_index=from_index, deployment=deployment, result=result
+                )
+
+
+async def _replaced_result(request: Request) -> bytes | None:
+    """The result in the body, exactly as sent; None without one."""
+    if request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers:
+        return None
+    fork = await read_json(request, Fork)
+    return None if isinstance(fork.result, msgspec.UnsetType) else bytes(fork.result)
 
 
 def _answer(name: str, invocation_id: bytes, outcome: Outcome) -> Response:

@@ -138,7 +138,13 @@ def _operation(name: str, path: str, done: str, text: str) -> Any:
 
 
 def _operate(
-    admin: AdminClient, ids: tuple[str, ...], path: str, done: str, as_json: bool, **parameters: str | None
+    admin: AdminClient,
+    ids: tuple[str, ...],
+    path: str,
+    done: str,
+    as_json: bool,
+    body: Any = None,
+    **parameters: str | None,
 ) -> None:
     """Ask for every id; say which went through, and fail at the end with the first that did not."""
     answers: list[dict[str, Any]] = []
@@ -146,7 +152,7 @@ def _operate(
     for invocation_id in ids:
         try:
             _check_id(invocation_id)
-            answer = admin.ask("PATCH", f"/invocations/{segment(invocation_id)}/{path}", **parameters)
+            answer = admin.ask("PATCH", f"/invocations/{segment(invocation_id)}/{path}", body, **parameters)
         except RewakeError as error:
             answers.append({"id": invocation_id, "error": error.message})
             if first_error is not None:
@@ -199,11 +205,29 @@ def resume(ids: tuple[str, ...], deployment: str | None, admin: AdminClient, as_
 @click.option(
     "--from", "from_index", metavar="INDEX", type=click.IntRange(0), help="Keep journal entries up to this one."
 )
+@click.option("--result", metavar="JSON", help="Of the step at --from, instead of what it returned.")
 @click.option("--deployment", metavar="latest|keep|ID", help="Run on this deployment.")
 @admin_options
 def restart(
-    ids: tuple[str, ...], from_index: int | None, deployment: str | None, admin: AdminClient, as_json: bool
+    ids: tuple[str, ...],
+    from_index: int | None,
+    result: str | None,
+    deployment: str | None,
+    admin: AdminClient,
+    as_json: bool,
 ) -> None:
-    """Run completed invocations again with the same input; prints the new ids."""
+    """Run completed invocations again with the same input, or fork them at a step; prints the new ids."""
     start = None if from_index is None else str(from_index)
-    _operate(admin, ids, "restart-as-new", "restarted", as_json, deployment=deployment, **{"from": start})
+    body = None if result is None else {"result": _json_value(result, from_index)}
+    _operate(admin, ids, "restart-as-new", "restarted", as_json, body, deployment=deployment, **{"from": start})
+
+
+def _json_value(text: str, from_index: int | None) -> Any:
+    import json
+
+    if from_index is None:
+        raise click.UsageError("--result needs --from: the index of the step whose result it replaces.")
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"--result is not JSON: {error}. A text needs quotes: '\"yes\"'") from None

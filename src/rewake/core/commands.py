@@ -106,13 +106,17 @@ class Purge(_Command):
 
 
 class RestartAsNew(_Command):
-    """Run a completed invocation again as a new one, keeping journal entries up to `from_index` (0: the input only)."""
+    """Run a completed invocation again as a new one, keeping journal entries up to `from_index` (0: the input only).
+
+    result: put in place of what the step at `from_index` returned; that entry must be a Run.
+    """
 
     token: int
     invocation_id: bytes
     random: bytes
     from_index: int = 0
     deployment: str = "latest"
+    result: bytes | None = None
 
 
 class CompleteSignal(_Command):

@@ -101,6 +101,7 @@ class ReplyStatus(Enum):
     INPUT_GONE = "input_gone"
     UNSUPPORTED = "unsupported"
     INCOMPLETE_PREFIX = "incomplete_prefix"
+    NO_STEP = "no_step"
     DEPLOYMENT_NOT_FOUND = "deployment_not_found"
     IN_PROGRESS = "in_progress"
 

@@ -1,10 +1,13 @@
 """Restart as new: a completed invocation's journal prefix, run on as a new invocation beside the old one.
 
 The prefix may be just the input (a plain re-run) or reach further; then it must hold the completion of every command
-in it, and the new invocation keeps the old random seed so that replay agrees with it.
+in it, and the new invocation keeps the old random seed so that replay agrees with it. A fork may also replace the
+result of the last step it keeps: the new invocation decides otherwise there, and repeats nothing before.
 """
 
 from __future__ import annotations
+
+import msgspec
 
 from rewake.core import ids, invocations, journal, retention
 from rewake.core.commands import RestartAsNew
@@ -12,7 +15,8 @@ from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import Invocation, InvokedBy, Journal, Status
 from rewake.core.state import COMPLETION_OF, State
 from rewake.core.writes import EntryRow
-from rewake.protocol.messages import MessageType
+from rewake.protocol.codec import encode_message
+from rewake.protocol.messages import Completion, MessageType, Success
 
 KEEP = "keep"
 
@@ -41,6 +45,11 @@ def _restart(state: State, old: Invocation | None, command: RestartAsNew) -> Inv
     prefix = prefix_of(rows, command.from_index)
     if prefix is None:
         return ReplyStatus.INCOMPLETE_PREFIX
+    if command.result is not None:
+        replaced = with_result(prefix, command.from_index, command.result, old.pinned_version or 6)
+        if replaced is None:
+            return ReplyStatus.NO_STEP
+        prefix = replaced
     pinned = old.pinned_deployment_id
     if command.deployment != KEEP:
         pinned = invocations.deployment_named(state, old.target, command.deployment)
@@ -64,6 +73,21 @@ def prefix_of(rows: list[EntryRow], last_index: int) -> list[EntryRow] | None:
         elif row.type_id == MessageType.CALL_INVOCATION_ID_COMPLETION and row.index == prefix[-1].index + 1:
             prefix.append(row)
     return None if waiting else prefix
+
+
+def with_result(prefix: list[EntryRow], index: int, result: bytes, version: int) -> list[EntryRow] | None:
+    """The prefix with another result of the Run at `index`; None if that entry is no Run."""
+    step = prefix[index]
+    if step.type_id != MessageType.RUN or step.completion_id is None:
+        return None
+    completion = Completion(MessageType.RUN_COMPLETION, step.completion_id, Success(result))
+    payload = encode_message(completion, version)
+    return [
+        msgspec.structs.replace(row, payload=payload, is_failure=False)
+        if row.type_id == MessageType.RUN_COMPLETION and row.completion_id == step.completion_id
+        else row
+        for row in prefix
+    ]
 
 
 def _create(

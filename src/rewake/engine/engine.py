@@ -394,9 +394,17 @@ class Engine:
         return reply.status
 
     async def restart_as_new(
-        self, invocation_id: InvocationRef, *, from_index: int = 0, deployment: str = "latest"
+        self,
+        invocation_id: InvocationRef,
+        *,
+        from_index: int = 0,
+        deployment: str = "latest",
+        result: bytes | None = None,
     ) -> Reply:
-        """Run a completed invocation again, keeping journal entries up to `from_index`; the reply has the new id."""
+        """Run a completed invocation again, keeping journal entries up to `from_index`; the reply has the new id.
+
+        result: instead of what the step at `from_index` returned.
+        """
         await self._loop.flush()
         now_ms, raw_id = self.now_ms(), raw_id_of(invocation_id)
         return await self._ask(
@@ -407,6 +415,7 @@ class Engine:
                 random=os.urandom(10),
                 from_index=from_index,
                 deployment=deployment,
+                result=result,
             )
         )
 

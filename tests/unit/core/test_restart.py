@@ -180,3 +180,21 @@ def test_a_restarted_exclusive_one_queues_for_its_key(play: Play) -> None:
     play.now_ms = NOW_MS + 5
     play.sdk_ends(holder)
     assert play.status(again) is Status.INVOKED
+
+
+def test_a_fork_replaces_the_result_of_its_last_step(play: Play, ended: bytes) -> None:
+    """Index 1 is the first Run. Nothing of the old invocation changes."""
+    before = list(play.store.entries[ended])
+    again = restart(play, ended, from_index=1, deployment="keep", result=b"uno")
+    assert play.journal(again) == [m.RunCommand(1), run_done(1, b"uno")]
+    assert play.store.entries[ended] == before
+    assert play.row(again).random_seed == ids.random_seed_of(ended)
+    play.sdk_ends(again)
+    assert play.status(again) is Status.COMPLETED
+
+
+@pytest.mark.parametrize("index", [0, 2, 3])
+def test_only_a_step_has_a_result_to_replace(play: Play, ended: bytes, index: int) -> None:
+    """The input, a notification and a call are no steps."""
+    play.ask(commands.RestartAsNew, ended, random=NEW_RANDOM, from_index=index, result=b"uno")
+    play.expect(Answer(ReplyStatus.NO_STEP))
