@@ -161,7 +161,16 @@ create table service (
 ) strict, without rowid;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_INITIAL,)
+_LISTS: Final = """
+-- Lists of runs by time: a page of 100 out of a million without a scan, filtered by target without reading rows. Its
+-- columns never change, so a run pays for it once.
+create index invocation_created on invocation (created_at_ms, service, handler, key);
+
+-- Failed runs among many that succeeded, and how many there are. Others pay nothing.
+create index invocation_failed on invocation (created_at_ms) where result_code is not null;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_INITIAL, _LISTS)
 
 VERSION: Final = len(MIGRATIONS)
 """Version of a database this release writes."""
