@@ -1,0 +1,206 @@
+"""What a person may do: operations on runs after a confirmation, answers to awakeables, changes of state, forks.
+
+Every form carries the token of web.py. What an operation answers in which status is the admin API's table, so that the
+words here are those of the API and the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from rewake.admin.invocations import REFUSALS
+from rewake.core import ids
+from rewake.core.effects import Reply, ReplyStatus
+from rewake.core.ids import InvalidId
+from rewake.core.keyed import state_version
+from rewake.protocol.messages import Failure, Success
+from rewake.ui import formats
+from rewake.ui.port import UiEngine
+from rewake.ui.reading import Reading, RunSummary
+from rewake.ui.web import Problem, Web, run_url, see, session_url
+
+RUNS_MAX: Final = 1_000
+
+WORDS: Final = {
+    "cancel": ("Cancel", "cancelled", "The handler sees a terminal error at its next await and may clean up."),
+    "kill": ("Kill", "killed", "Ends at once, with everything it called. The handler cannot clean up."),
+    "pause": ("Pause", "paused", "No more attempts until it is resumed; the one that runs stops at its next await."),
+    "resume": ("Resume", "resumed", "Goes on now instead of waiting for its next attempt or in a pause."),
+    "purge": ("Purge", "purged", "Forgets the result and the journal. This cannot be undone."),
+    "restart-as-new": ("Restart as new", "restarted", "Runs again from the start with the same input, as a new run."),
+}
+"""Action -> its name, what was done, what it means."""
+
+_Read = Callable[[Callable[[Reading], Any]], Awaitable[Any]]
+
+
+class ConfirmPage(msgspec.Struct):
+    """What is about to happen to which runs. back: where to go afterwards."""
+
+    action: str
+    title: str
+    meaning: str
+    runs: list[RunSummary]
+    back: str
+    deployments: list[str]
+
+
+class Actions:
+    """Endpoints of forms."""
+
+    def __init__(self, engine: UiEngine, web: Web, read: _Read) -> None:
+        self._engine = engine
+        self._web = web
+        self._read = read
+
+    async def confirm(self, request: Request) -> Response:
+        """Ask before anything is done; says how many runs it is about."""
+        fields = await self._web.form(request)
+        action, chosen = _chosen(fields)
+        title, _, meaning = WORDS[action]
+        runs = await self._read(lambda found: [run for each in chosen if (run := found.summary(each)) is not None])
+        if not runs:
+            raise Problem(404, "None of these runs is known any more.", "Completed runs are forgotten in time.")
+        page = ConfirmPage(action, title, meaning, runs, _own_path(fields.get("back")), list(self._engine.deployments))
+        return self._web.page(request, "confirm.html", page, now_ms=self._engine.now_ms(), notice="")
+
+    async def act(self, request: Request) -> Response:
+        """Do it, and say how many it worked for."""
+        fields = await self._web.form(request)
+        action, chosen = _chosen(fields)
+        deployment = fields.get("deployment") or None
+        done, problems, new_id = 0, [], None
+        for invocation_id in chosen:
+            outcome = await self._operate(action, invocation_id, deployment)
+            status = outcome.status if isinstance(outcome, Reply) else outcome
+            refusal = REFUSALS[action].get(status)
+            if refusal is not None:
+                problems.append(refusal.batch.format(id=ids.invocation_id_to_str(invocation_id)))
+                continue
+            done += 1
+            if isinstance(outcome, Reply) and outcome.invocation_id is not None:
+                new_id = ids.invocation_id_to_str(outcome.invocation_id)
+        notice = f"{done} {'run' if done == 1 else 'runs'} {WORDS[action][1]}." if done else ""
+        if problems:
+            more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+            notice = f"{notice} {problems[0]}{more}.".strip()
+        if new_id is not None and len(chosen) == 1:
+            return see(run_url(new_id), notice)
+        gone = action == "purge" and done and len(chosen) == 1
+        return see("/ui/" if gone else _own_path(fields.get("back")), notice)
+
+    async def _operate(self, action: str, invocation_id: bytes, deployment: str | None) -> ReplyStatus | Reply:
+        engine = self._engine
+        match action:
+            case "cancel":
+                return await engine.cancel(invocation_id)
+            case "kill":
+                return await engine.kill(invocation_id)
+            case "pause":
+                return await engine.pause(invocation_id)
+            case "purge":
+                return await engine.purge(invocation_id)
+            case "resume":
+                return await engine.resume(invocation_id, deployment)
+            case _:
+                return await engine.restart_as_new(invocation_id, deployment=deployment or "latest")
+
+    async def answer(self, request: Request) -> Response:
+        """Resolve or reject an awakeable of a run."""
+        fields = await self._web.form(request)
+        run_id = request.path_params["run"]
+        try:
+            invocation_id, signal = ids.awakeable_id_parse(request.path_params["awakeable"])
+        except InvalidId as error:
+            raise Problem(404, f"That is no awakeable: {error.reason}.") from None
+        if fields.get("outcome") == "reject":
+            reason = fields.get("reason", "").strip() or "Rejected"
+            result: Success | Failure = Failure(500, reason)
+        else:
+            result = Success(_json_value(fields.get("value", "")))
+        reply = await self._engine.complete_awakeable(invocation_id, signal, result)
+        if reply.status is ReplyStatus.NOT_FOUND:
+            raise Problem(404, "The run that waited is not known any more.")
+        return see(run_url(run_id), "Rejected." if isinstance(result, Failure) else "Answered.")
+
+    async def fork(self, request: Request) -> Response:
+        """Run on from a step as a new run, with another result of that step if one is given."""
+        fields = await self._web.form(request)
+        try:
+            invocation_id = ids.invocation_id_from_str(request.path_params["run"])
+        except InvalidId as error:
+            raise Problem(404, f"That is no run's id: {error.reason}.") from None
+        index = fields.get("from", "")
+        if not (index.isascii() and index.isdigit()):
+            raise Problem(400, "The form names no step.")
+        replaced = None
+        if fields.get("replace") == "yes":
+            replaced = _json_value(fields.get("value", ""))
+        reply = await self._engine.restart_as_new(
+            invocation_id, from_index=int(index), deployment=fields.get("deployment") or "keep", result=replaced
+        )
+        refusal = REFUSALS["restart-as-new"].get(reply.status)
+        if refusal is not None or reply.invocation_id is None:
+            message = refusal.message.format(id=request.path_params["run"]) if refusal else "The run was not forked."
+            raise Problem(409, message, refusal.hint if refusal else "")
+        return see(run_url(ids.invocation_id_to_str(reply.invocation_id)), "Forked: this is the new run.")
+
+    async def change_state(self, request: Request) -> Response:
+        """Set, add or remove one value of a key, if the state is still what the person saw."""
+        fields = await self._web.form(request)
+        service, key = request.path_params["service"], fields.get("key", "")
+        name, version = fields.get("name", "").encode(), fields.get("version", "")
+        if not name:
+            raise Problem(400, "The value has no name.", "Every value of a session has a name.")
+        state = await self._read(lambda found: found.state(service, key))
+        if state_version(state) != version:
+            hint = "Go back, reload the page and look at what is there now."
+            raise Problem(409, "The state has changed since you opened the page; nothing was saved.", hint)
+        if fields.get("remove") == "yes":
+            state.pop(name, None)
+        else:
+            state[name] = _json_value(fields.get("value", ""))
+        await self._engine.mutate_state(service, key, state, version)
+        return see(session_url(service, key), "Saved; it applies once nothing runs on the key.")
+
+
+def _chosen(fields: Any) -> tuple[str, list[bytes]]:
+    """The action and the runs of a form."""
+    action = fields.get("action", "")
+    if action not in WORDS:
+        raise Problem(400, f"There is no action {formats.shortened(action, 40)!r}.")
+    texts = list(dict.fromkeys(fields.getlist("run")))
+    if not texts:
+        raise Problem(400, "No run is selected.", "Tick the runs first.")
+    if len(texts) > RUNS_MAX:
+        raise Problem(400, f"More than {RUNS_MAX} runs are selected.", "Do it in parts.")
+    try:
+        return action, [ids.invocation_id_from_str(text) for text in texts]
+    except InvalidId as error:
+        raise Problem(400, f"One of the ids is none: {error.reason}.") from None
+
+
+def _json_value(text: str) -> bytes:
+    """The text of a form as JSON bytes, exactly as typed. Raises Problem when it is none."""
+    content = text.strip().encode("utf-8", "replace")
+    if content:
+        try:
+            msgspec.json.decode(content)
+        except (msgspec.DecodeError, RecursionError) as error:
+            hint = 'A text needs quotes: "yes". Go back to correct it.'
+            raise Problem(400, f"The value is not JSON: {error}.", hint) from None
+    return content
+
+
+def _own_path(text: str | None) -> str:
+    """A path of this UI, never another site."""
+    parts = urlsplit(text or "")
+    if not parts.path.startswith("/ui/") or parts.netloc or parts.scheme or "\\" in parts.path:
+        return "/ui/"
+    return parts.path + (f"?{parts.query}" if parts.query else "")

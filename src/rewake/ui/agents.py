@@ -1,0 +1,469 @@
+"""A run read as agents: what was said, who decided, who handed over to whom, which tools were called, what it cost.
+
+Made from the journal alone. What the journal does not say (who spoke first, what else a router could have chosen) is
+told by the object's state, the session or earlier runs, or left open; nothing is invented. Reads runs that were called
+too, so that specialists in services of their own appear in the same conversation. Read next: decoding.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from rewake.core.model import Invocation
+from rewake.protocol import messages as m
+from rewake.protocol.messages import MessageType
+from rewake.ui import formats
+from rewake.ui.decoding import ModelReply, Said, ToolCall, decode_conversation, decode_reply, loaded
+from rewake.ui.prices import cost_of
+from rewake.ui.reading import Reading
+from rewake.ui.steps import Step, decoded, steps_of
+
+RUNS_MAX: Final = 20
+DEPTH_MAX: Final = 4
+TURNS_MAX: Final = 400
+PAYLOAD_BYTES_MAX: Final = 1 << 20
+EARLIER_RUNS_MAX: Final = 40
+SESSION_BYTES_MAX: Final = 4 << 20
+
+_HANDOFF: Final = re.compile(r"^(?:transfer|hand_?off|handover|hand_over|delegate|route)_to_(.+)$")
+_CONSULT: Final = re.compile(r"(consult|ask|delegate|agent|specialist|expert)", re.IGNORECASE)
+_DECIDING: Final = re.compile(r"\b(pick|route|routing|select|choose|triage|classif|dispatch|decide)", re.IGNORECASE)
+_CHOICE_FIELDS: Final = (
+    "specialist", "agent", "route", "assistant", "next_agent", "next", "handoff_to", "target", "category", "choice",
+)  # fmt: skip
+_REASON_FIELDS: Final = ("reason", "reasoning", "rationale", "why")
+_AGENT_STATES: Final = ("agent", "specialist", "last_agent", "current_agent", "active_agent")
+
+
+class Turn(msgspec.Struct, kw_only=True):
+    """One thing that happened between agents.
+
+    kind: `user`, `model`, `decision`, `handoff`, `step`, `call`, `problem` or `answer`.   index: of the journal entry.
+    choices: what a router is known to choose from, by how often earlier runs chose it.
+    """
+
+    kind: str
+    run_id: str
+    index: int
+    at_ms: int
+    depth: int = 0
+    agent: str = ""
+    title: str = ""
+    text: str = ""
+    took_ms: int | None = None
+    reply: ModelReply | None = None
+    results: dict[str, Any] = {}
+    cost: float | None = None
+    choice: str | None = None
+    reason: str = ""
+    choices: dict[str, int] = {}
+    value: formats.Shown | None = None
+    to_run: str | None = None
+    is_failure: bool = False
+    is_done: bool = True
+
+
+class Handoff(msgspec.Struct, frozen=True):
+    """Who handed over to whom. kind: `handoff`, `call` (a run of its own) or `consult` (came back)."""
+
+    source: str
+    target: str
+    number: int
+    kind: str
+    reason: str = ""
+
+
+class Usage(msgspec.Struct):
+    """Tokens of one agent and model. cost: in US dollars, None where a price is not known."""
+
+    agent: str
+    model: str | None
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = 0.0
+
+
+class AgentTrace(msgspec.Struct):
+    """Everything the agents page shows of a run and those it called."""
+
+    turns: list[Turn] = []
+    agents: list[str] = []
+    handoffs: list[Handoff] = []
+    usage: list[Usage] = []
+    is_cut: bool = False
+
+    @property
+    def model_calls(self) -> int:
+        return sum(item.calls for item in self.usage)
+
+    @property
+    def has_agents(self) -> bool:
+        return bool(self.usage or self.handoffs or any(turn.kind == "decision" for turn in self.turns))
+
+
+def agent_trace(reading: Reading, invocation: Invocation, public_id: Callable[[bytes], str]) -> AgentTrace:
+    """The trace of a run, with the runs it called inside it."""
+    tracer = _Tracer(reading, public_id)
+    tracer.follow(invocation, depth=0, agent=None)
+    tracer.finish()
+    return tracer.trace
+
+
+class _Tracer:
+    """Walks a journal in order, keeping who speaks and which tool calls are still open."""
+
+    def __init__(self, reading: Reading, public_id: Callable[[bytes], str]) -> None:
+        self.reading = reading
+        self.public_id = public_id
+        self.trace = AgentTrace()
+        self.seen: set[bytes] = set()
+        self.aliases: dict[str, str] = {}
+
+    def follow(self, invocation: Invocation, depth: int, agent: str | None) -> None:
+        """One run's turns. agent: who the caller says it is."""
+        if invocation.id in self.seen or len(self.seen) >= RUNS_MAX or depth > DEPTH_MAX:
+            self.trace.is_cut = self.trace.is_cut or invocation.id not in self.seen
+            return
+        self.seen.add(invocation.id)
+        _Run(self, invocation, depth, agent).walk()
+
+    def name(self, agent: str) -> str:
+        """An agent under the first of its spellings: `transfer_to_car_specialist` and "Car specialist" are one."""
+        if not agent:
+            return ""
+        plain = re.sub(r"[^a-z0-9]+", "", agent.lower())
+        known = self.aliases.get(plain)
+        if known is None or (known.islower() and not agent.islower()):
+            self.aliases[plain] = known = agent
+        return known
+
+    def hand_over(self, source: str, target: str, kind: str, reason: str = "") -> None:
+        handoffs = self.trace.handoffs
+        handoffs.append(Handoff(source, target, len(handoffs) + 1, kind, reason))
+
+    def spend(self, agent: str, reply: ModelReply) -> float | None:
+        found = next((u for u in self.trace.usage if u.agent == agent and u.model == reply.model), None)
+        if found is None:
+            found = Usage(agent, reply.model)
+            self.trace.usage.append(found)
+        found.calls += 1
+        found.input_tokens += reply.input_tokens or 0
+        found.output_tokens += reply.output_tokens or 0
+        cost = cost_of(reply)
+        found.cost = None if cost is None or found.cost is None else found.cost + cost
+        return cost
+
+    def finish(self) -> None:
+        """Give every agent one spelling and list them by first appearance."""
+        trace = self.trace
+        for turn in trace.turns:
+            turn.agent = self.name(turn.agent)
+            if turn.kind == "handoff":
+                turn.title = self.name(turn.title)
+        trace.handoffs = [
+            Handoff(self.name(item.source), self.name(item.target), item.number, item.kind, item.reason)
+            for item in trace.handoffs
+        ]
+        for usage in trace.usage:
+            usage.agent = self.name(usage.agent)
+        ordered = [turn.agent for turn in trace.turns if turn.kind in ("model", "decision", "answer")]
+        ordered += [name for item in trace.handoffs for name in (item.source, item.target)]
+        first_seen = [name for item in trace.handoffs[:1] for name in (item.source,)] + ordered
+        trace.agents = list(dict.fromkeys(name for name in first_seen if name))
+        trace.is_cut = trace.is_cut or len(trace.turns) >= TURNS_MAX
+
+
+class _Run:
+    """The walk through one run's journal."""
+
+    def __init__(self, tracer: _Tracer, invocation: Invocation, depth: int, agent: str | None) -> None:
+        self.tracer = tracer
+        self.invocation = invocation
+        self.depth = depth
+        self.version = invocation.pinned_version or 6
+        self.run_id = tracer.public_id(invocation.id)
+        self.agent = agent or invocation.target.service
+        self.is_agent_known = agent is not None
+        self.pending: list[ToolCall] = []
+        self.results: dict[str, Any] = {}
+        self.first_turn = len(tracer.trace.turns)
+
+    def walk(self) -> None:
+        reading, trace = self.tracer.reading, self.tracer.trace
+        steps = steps_of(reading.entries(self.invocation.id))
+        self.last_model = max((step.index for step in steps if step.kind == "step"), default=-1)
+        for step in steps:
+            if len(trace.turns) >= TURNS_MAX:
+                return
+            self._on_step(step)
+        self._give_results()
+
+    def _on_step(self, step: Step) -> None:
+        match step.type:
+            case MessageType.INPUT:
+                message = self._message(step.index)
+                if isinstance(message, m.InputCommand):
+                    self._add("user" if self.depth == 0 else "asked", step, text=_spoken(message.value))
+            case MessageType.OUTPUT:
+                self._on_output(step)
+            case MessageType.RUN:
+                self._on_run(step)
+            case MessageType.CALL | MessageType.ONE_WAY_CALL:
+                self._on_call(step)
+            case MessageType.GET_EAGER_STATE | MessageType.SET_STATE:
+                self._on_state(step)
+
+    def _on_run(self, step: Step) -> None:
+        result = None if step.done_index is None else self._message(step.done_index)
+        content = (
+            result.result.content if isinstance(result, m.Completion) and isinstance(result.result, m.Success) else None
+        )
+        reply = None if content is None else decode_reply(content)
+        if reply is not None:
+            self._on_reply(step, reply)
+            return
+        value = loaded(content)
+        decision = None if content is None else decision_in(step.title, value)
+        if decision is not None:
+            self._on_decision(step, *decision)
+            return
+        failure = result.result if isinstance(result, m.Completion) and isinstance(result.result, m.Failure) else None
+        self._add(
+            "problem" if failure else "step",
+            step,
+            title=step.title,
+            text=f"[{failure.code}] {failure.message}" if failure else formats.line(value or content or b""),
+            value=None if failure or content is None else formats.shown(content, 4_000),
+        )
+
+    def _on_reply(self, step: Step, reply: ModelReply) -> None:
+        agent = self.agent
+        if self.pending and not reply.calls and step.index != self.last_model and reply.framework == "Pydantic AI":
+            call = self.pending.pop(0)
+            if _CONSULT.search(call.name):
+                agent = re.sub(r"^(consult|ask|delegate_to|call)_", "", call.name)
+                self.tracer.hand_over(self.agent, agent, "consult", formats.line(call.arguments, 200))
+                self.results[call.call_id] = reply.text
+        cost = self.tracer.spend(agent, reply)
+        self._add("model", step, agent=agent, title=step.title, text=reply.text, reply=reply, cost=cost)
+        if agent != self.agent:
+            return
+        self.pending = list(reply.calls)
+        for call in reply.calls:
+            target = handoff_target(call)
+            if target is not None:
+                reason = call.arguments.get("reason") if isinstance(call.arguments, dict) else None
+                self._hand_over(step, target, reason if isinstance(reason, str) else "")
+
+    def _hand_over(self, step: Step, target: str, reason: str) -> None:
+        self.tracer.hand_over(self.agent, target, "handoff", reason)
+        self._add("handoff", step, title=target, reason=reason)
+        self.agent = target
+
+    def _on_decision(self, step: Step, choice: str | None, reason: str) -> None:
+        """A router's own step. After a model's handoff it is the same decision, written down."""
+        last = next((item for item in reversed(self.tracer.trace.turns) if item.run_id == self.run_id), None)
+        if last is not None and last.kind == "handoff" and choice is not None:
+            self.tracer.name(choice)
+            last.index, last.reason = step.index, reason or last.reason
+            last.choice = choice
+            last.choices = self._chosen_before(step)
+            return
+        self._add("decision", step, title=step.title, choice=choice, reason=reason, choices=self._chosen_before(step))
+        if choice is not None:
+            self.tracer.hand_over(self.agent, choice, "handoff", reason)
+            self.agent = choice
+
+    def _on_call(self, step: Step) -> None:
+        message = self._message(step.index)
+        if not isinstance(message, m.CallCommand | m.OneWayCallCommand):
+            return
+        target = message.service_name
+        child = None if step.child is None else self.tracer.reading.invocation(step.child)
+        handed = self.tracer.name(target) == self.tracer.name(self.agent)
+        if not handed:
+            self.tracer.hand_over(self.agent, target, "call", formats.line(message.parameter, 200))
+        self._add(
+            "call",
+            step,
+            title=f"{target}/{message.handler_name}",
+            text=formats.line(message.parameter, 2_000),
+            to_run=None if step.child is None else self.tracer.public_id(step.child),
+        )
+        if child is not None and isinstance(message, m.CallCommand):
+            self.tracer.follow(child, self.depth + 1, target)
+
+    def _on_state(self, step: Step) -> None:
+        message = self._message(step.index)
+        if isinstance(message, m.GetEagerStateCommand) and isinstance(message.result, m.Success):
+            if message.key.decode(errors="replace") in _AGENT_STATES and not self.is_agent_known:
+                named = loaded(message.result.content)
+                if isinstance(named, str) and named:
+                    self.agent, self.is_agent_known = named, True
+        elif isinstance(message, m.SetStateCommand) and len(message.value) <= SESSION_BYTES_MAX:
+            conversation = decode_conversation(message.value)
+            self._learn(conversation)
+
+    def _learn(self, conversation: list[Said]) -> None:
+        """What a session says beyond the model calls: results of tools, and who spoke first."""
+        for said in conversation:
+            if said.role == "tool result" and said.call_id:
+                self.results[said.call_id] = said.value
+        if self.is_agent_known:
+            return
+        asked = {said.call_id: said.agent for said in conversation if said.role == "tool call" and said.agent}
+        for turn in self.tracer.trace.turns[self.first_turn :]:
+            if turn.kind == "model" and turn.run_id == self.run_id and turn.reply is not None and turn.reply.calls:
+                author = asked.get(turn.reply.calls[0].call_id)
+                if author and turn.agent == self.invocation.target.service:
+                    self._rename(turn.agent, author)
+                return
+
+    def _rename(self, old: str, new: str) -> None:
+        """An agent whose name came late."""
+        trace = self.tracer.trace
+        for turn in trace.turns[self.first_turn :]:
+            if turn.agent == old and turn.run_id == self.run_id:
+                turn.agent = new
+        trace.handoffs = [
+            Handoff(new if item.source == old else item.source, item.target, item.number, item.kind, item.reason)
+            for item in trace.handoffs
+        ]
+        for usage in trace.usage:
+            if usage.agent == old:
+                usage.agent = new
+        self.is_agent_known = True
+
+    def _on_output(self, step: Step) -> None:
+        message = self._message(step.index)
+        if not isinstance(message, m.OutputCommand):
+            return
+        if isinstance(message.result, m.Failure):
+            self._add("problem", step, text=f"[{message.result.code}] {message.result.message}", is_failure=True)
+            return
+        value = loaded(message.result.content)
+        named = _choice_of(value)
+        if named:
+            self.tracer.name(named)
+        self._add("answer", step, text=_spoken(message.result.content), value=formats.shown(message.result.content))
+
+    def _give_results(self) -> None:
+        for turn in self.tracer.trace.turns[self.first_turn :]:
+            if turn.run_id == self.run_id and turn.reply is not None:
+                turn.results = {
+                    call.call_id: self.results[call.call_id]
+                    for call in turn.reply.calls
+                    if call.call_id in self.results
+                }
+
+    def _chosen_before(self, step: Step) -> dict[str, int]:
+        """What earlier runs of this handler chose at this step, most frequent first."""
+        reading, target = self.tracer.reading, self.invocation.target
+        counts: dict[str, int] = {}
+        found = reading.execute(
+            "select n.payload, i.pinned_version from (select i.id, i.pinned_version from invocation i "
+            "indexed by invocation_created where i.service = ? and i.handler = ? "
+            "order by i.created_at_ms desc limit ?) i "
+            "join journal c on c.invocation_id = i.id and c.idx < 40 and c.type = ? and c.name = ? "
+            "join journal n on n.invocation_id = i.id and n.idx > c.idx and n.idx < c.idx + 20 "
+            "and n.type = ? and n.completion_id = c.completion_id and length(n.payload) < 20000 limit ?",
+            (
+                target.service,
+                target.handler,
+                EARLIER_RUNS_MAX,
+                MessageType.RUN,
+                step.name,
+                MessageType.RUN_COMPLETION,
+                EARLIER_RUNS_MAX * 2,
+            ),
+        )
+        for payload, version in found:
+            message = decoded(MessageType.RUN_COMPLETION, payload, version or 6)
+            if isinstance(message, m.Completion) and isinstance(message.result, m.Success):
+                decision = decision_in(step.title, loaded(message.result.content))
+                if decision is not None and decision[0]:
+                    counts[decision[0]] = counts.get(decision[0], 0) + 1
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:12])
+
+    def _add(self, kind: str, step: Step, **facts: Any) -> None:
+        end_ms = step.end_ms
+        facts.setdefault("agent", "" if kind in ("user", "asked") else self.agent)
+        facts["text"] = formats.safe(facts.get("text", ""))
+        self.tracer.trace.turns.append(
+            Turn(
+                kind=kind,
+                run_id=self.run_id,
+                index=step.index,
+                at_ms=step.start_ms,
+                depth=self.depth,
+                took_ms=None if end_ms is None else end_ms - step.start_ms,
+                is_done=step.is_done,
+                **facts,
+            )
+        )
+
+    def _message(self, index: int) -> Any:
+        row = self.tracer.reading.execute(
+            "select type, payload from journal where invocation_id = ? and idx = ? and length(payload) <= ?",
+            (self.invocation.id, index, max(PAYLOAD_BYTES_MAX, SESSION_BYTES_MAX)),
+        ).fetchone()
+        return None if row is None else decoded(row[0], row[1], self.version)
+
+
+def handoff_target(call: ToolCall) -> str | None:
+    """Whom a tool call hands over to, as the frameworks name such tools; None for other tools."""
+    if call.name == "transfer_to_agent" and isinstance(call.arguments, dict):
+        named = call.arguments.get("agent_name")
+        return named if isinstance(named, str) and named else None
+    found = _HANDOFF.match(call.name)
+    return found.group(1).replace("_", " ") if found else None
+
+
+def decision_in(title: str, value: Any) -> tuple[str | None, str] | None:
+    """(choice, reason) if a step's result is a routing decision. The choice is None when the router answers itself."""
+    is_deciding = bool(_DECIDING.search(title))
+    if isinstance(value, dict):
+        fields = [name for name in _CHOICE_FIELDS if name in value]
+        if not fields or not (is_deciding or len(value) <= 3):
+            return None
+        choice = value[fields[0]]
+        if choice is not None and not isinstance(choice, str):
+            return None
+        if not is_deciding and (choice is None or len(choice) > 60):
+            return None
+        reasons = (value.get(name) for name in _REASON_FIELDS)
+        return choice or None, next((reason for reason in reasons if isinstance(reason, str)), "")
+    if is_deciding and isinstance(value, str) and value:
+        choice, _, reason = value.partition(": ")
+        return formats.shortened(choice, 80), reason
+    return None
+
+
+def _choice_of(value: Any) -> str | None:
+    if not isinstance(value, dict):
+        return None
+    found = (value.get(name) for name in _CHOICE_FIELDS)
+    return next((name for name in found if isinstance(name, str) and len(name) <= 80), None)
+
+
+def _spoken(content: bytes) -> str:
+    """The words in a request or an answer: a string, or the text of an object that has one; else JSON."""
+    value = loaded(content)
+    if isinstance(value, str):
+        return formats.safe(value[: formats.SHOWN_CHARS_MAX])
+    if isinstance(value, dict):
+        for name in ("text", "answer", "message", "question", "content", "prompt", "query", "output"):
+            if isinstance(value.get(name), str) and value[name]:
+                return formats.safe(value[name][: formats.SHOWN_CHARS_MAX])
+    return formats.shown(content).text
+
+
+def conversation_of(values: Iterable[bytes]) -> list[Said]:
+    """The longest conversation among the values of an object's state."""
+    found = [decode_conversation(value) for value in values if len(value) <= SESSION_BYTES_MAX]
+    return max(found, key=len, default=[])

@@ -1,0 +1,198 @@
+"""Every component in every state, for reviewers and screenshot tests: the page /ui/patterns. All of it is made up."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from rewake.core import ids
+from rewake.ui import formats
+from rewake.ui.agents import AgentTrace, Handoff, Turn, Usage
+from rewake.ui.decoding import ModelReply, ToolCall
+from rewake.ui.graph import Graph, handoff_graph
+from rewake.ui.reading import STATUSES, RunSummary
+from rewake.ui.run import Row, Waiting
+from rewake.ui.timeline import AttemptSpan, Bar
+
+HOSTILE: Final = '<script>alert(1)</script> "><img src=x onerror=alert(2)> \u202egnp.exe \x00\x1b[31m \ud83d'
+_RUN: Final = ids.invocation_id_to_str(bytes(range(24)))
+
+
+class PatternsPage(msgspec.Struct):
+    """What the page shows."""
+
+    statuses: tuple[str, ...]
+    runs: list[RunSummary]
+    rows: list[Row]
+    attempts: list[AttemptSpan]
+    waiting: list[Waiting]
+    turns: list[Turn]
+    usage: list[Usage]
+    values: list[formats.Shown]
+
+
+def page(now_ms: int) -> PatternsPage:
+    """Samples, around the moment given."""
+    return PatternsPage(
+        statuses=STATUSES,
+        runs=[_run(status, now_ms) for status in STATUSES] + [_run("failed", now_ms, key="k" * 300, problem=HOSTILE)],
+        rows=_rows(now_ms),
+        attempts=[
+            AttemptSpan(
+                number=1,
+                start_ms=now_ms - 9_000,
+                end_ms=now_ms - 5_000,
+                error="[500] The provider is overloaded",
+                step="call LLM",
+                bar=Bar(0, 400, "attempt failed"),
+            ),
+            AttemptSpan(
+                number=2,
+                start_ms=now_ms - 4_000,
+                end_ms=now_ms,
+                error=None,
+                step=None,
+                bar=Bar(520, 480, "attempt"),
+            ),
+        ],
+        waiting=[
+            Waiting(
+                kind="awakeable",
+                title="An answer from outside",
+                since_ms=now_ms - 61_000,
+                awakeable=ids.awakeable_id_format(bytes(range(24)), 17),
+                asked='{"customer": "alice", "amount": 12000}',
+            ),
+            Waiting(kind="call", title="CarSpecialist/answer", since_ms=now_ms - 3_000, run_id=_RUN),
+            Waiting(kind="sleep", title="Sleep", since_ms=now_ms - 3_000, due_at_ms=now_ms + 7_200_000),
+        ],
+        turns=_turns(now_ms),
+        usage=_USAGE,
+        values=[
+            formats.shown(b'{"nested": {"list": [1, true, null]}, "text": "h\xc3\xa4llo"}'),
+            formats.shown(HOSTILE.encode("utf-8", "replace")),
+            formats.shown(b"\xff\xfe\x00 binary \x80"),
+            formats.shown(b"x" * 100_000, 400),
+            formats.shown(b""),
+        ],
+    )
+
+
+def graph() -> Graph:
+    """A drawing with arrows, arcs and a way back."""
+    made = handoff_graph(AgentTrace(agents=["Intake", "Medical specialist", "Car specialist"], handoffs=_HANDOFFS))
+    assert made is not None
+    return made
+
+
+_HANDOFFS: Final = [
+    Handoff("Intake", "Medical specialist", 1, "handoff", "it is about a treatment"),
+    Handoff("Medical specialist", "Car specialist", 2, "handoff"),
+    Handoff("Intake", "Car specialist", 3, "call"),
+    Handoff("Car specialist", "Intake", 4, "handoff"),
+]
+_USAGE: Final = [
+    Usage("Intake", "gpt-5-mini", 2, 151, 32, 0.000102),
+    Usage("Medical specialist", None, 2, 131, 30, None),
+]
+
+
+def _run(status: str, now_ms: int, *, key: str = "alice", problem: str | None = None) -> RunSummary:
+    is_ended = status in ("succeeded", "failed")
+    problem = problem or ("[409] cancelled" if status == "failed" else None)
+    if status in ("backing-off", "paused"):
+        problem = "The provider is overloaded"
+    return RunSummary(
+        id=_RUN,
+        service="ClaimDesk",
+        handler="message",
+        key=key,
+        status=status,
+        created_at_ms=now_ms - 64_000,
+        running_at_ms=None if status in ("pending", "scheduled") else now_ms - 60_000,
+        completed_at_ms=now_ms - 2_000 if is_ended else None,
+        start_at_ms=now_ms + 90_000 if status == "scheduled" else None,
+        retry_count=3 if status == "backing-off" else 0,
+        next_retry_at_ms=now_ms + 4_000 if status == "backing-off" else None,
+        invoked_by="ingress",
+        parent=None,
+        restarted_from=None,
+        problem=problem,
+        modified_at_ms=now_ms,
+    )
+
+
+def _rows(now_ms: int) -> list[Row]:
+    made = []
+    samples = (
+        ("input", "Input", "I broke my leg", 0, 3, True, False, 0),
+        ("model", "call LLM", "transfer_to_medical_specialist({})", 4, 260, True, False, 0),
+        ("step", "Pick specialist", "Medical specialist: it is about a treatment", 270, 40, True, False, 0),
+        ("call", "MedicalSpecialist/answer", "", 320, 300, True, False, 0),
+        ("step", "Look up cover", "Hospital in full", 340, 120, True, False, 1),
+        ("sleep", "Sleep", "until tomorrow", 640, 100, True, False, 0),
+        ("state", "Set agent", "Medical specialist", 745, 3, True, False, 0),
+        ("step", "Pay", "[500] no such account", 760, 60, True, True, 0),
+        ("signal", "Awakeable answered", "yes", 830, 3, True, False, 0),
+        ("wait", "Wait for promise done", "", 840, 160, False, False, 0),
+        ("step", HOSTILE, HOSTILE, 850, 150, False, False, 0),
+    )
+    for index, (kind, title, preview, x, width, is_done, is_failure, depth) in enumerate(samples):
+        style = kind + ("" if is_done else " open") + (" failed" if is_failure else "")
+        made.append(
+            Row(
+                run_id=_RUN,
+                depth=depth,
+                index=index,
+                kind=kind,
+                title=formats.safe(title),
+                preview=formats.line(preview),
+                start_ms=now_ms - 1_000 + x,
+                took_ms=width * 10,
+                is_done=is_done,
+                is_failure=is_failure,
+                bar=Bar(x, width, style),
+                failures=[880, 930] if not is_done and kind == "step" else [],
+                failure_count=2 if not is_done and kind == "step" else 0,
+                child=_RUN if kind == "call" else None,
+                child_status="succeeded" if kind == "call" else None,
+                model="gpt-5-mini" if kind == "model" else None,
+            )
+        )
+    return made
+
+
+def _turns(now_ms: int) -> list[Turn]:
+    asked = ToolCall("file_medical_claim", {"treatment": "two nights in hospital"}, "c1")
+    reply = ModelReply(
+        framework="OpenAI Agents",
+        text="I file the claim.",
+        reasoning="The customer was in hospital.",
+        calls=(asked,),
+        model="gpt-5-mini",
+        input_tokens=111,
+        output_tokens=15,
+    )
+
+    def turn(kind: str, **facts: object) -> Turn:
+        return msgspec.structs.replace(Turn(kind=kind, run_id=_RUN, index=1, at_ms=now_ms, took_ms=412), **facts)
+
+    return [
+        turn("user", text="I broke my leg and was in hospital for two nights"),
+        turn(
+            "decision",
+            agent="Intake",
+            title="Pick specialist",
+            choice="Medical specialist",
+            reason="it is about a treatment",
+            choices={"Medical specialist": 31, "Car specialist": 9},
+        ),
+        turn("handoff", agent="Intake", title="Medical specialist", reason="it is about a treatment"),
+        turn("model", agent="Medical specialist", title="call LLM", text=reply.text, reply=reply, cost=0.00006,
+             results={"c1": "M-ee996268: medical claim"}),
+        turn("step", agent="Medical specialist", title="File medical claim", text="M-ee996268: medical claim"),
+        turn("call", agent="Medical specialist", title="CoverDesk/lookUp", text="alice", to_run=_RUN),
+        turn("problem", agent="Medical specialist", title="Pay", text="[500] no such account", is_failure=True),
+        turn("answer", agent="Medical specialist", text=formats.safe(HOSTILE)),
+    ]  # fmt: skip

@@ -1,0 +1,38 @@
+"""What the UI needs of the engine beside the admin API's operations. rewake.engine.Engine has it all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from rewake.admin.engine_port import EnginePort
+from rewake.core.effects import Reply
+from rewake.core.model import Target
+from rewake.engine.waiters import OnAccepted
+from rewake.protocol.messages import SignalResult
+
+
+class UiEngine(EnginePort, Protocol):
+    """Reading goes past the engine, to the database in `path`."""
+
+    path: Path
+
+    @staticmethod
+    def now_ms() -> int: ...
+
+    def resolve(self, service: str, handler: str, key: str | None) -> Target | None: ...
+
+    async def invoke(
+        self,
+        target: Target,
+        body: bytes,
+        *,
+        headers: tuple[tuple[str, str], ...] = (),
+        idempotency_key: str | None = None,
+        execute_at_ms: int | None = None,
+        traceparent: str | None = None,
+        wait: bool,
+        on_accepted: OnAccepted | None = None,
+    ) -> Reply: ...
+
+    async def complete_awakeable(self, invocation_id: bytes, signal: int, result: SignalResult) -> Reply: ...

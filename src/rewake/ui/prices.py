@@ -1,0 +1,34 @@
+"""What a model call cost, by the price list of `genai-prices` where it is installed. Unknown models have no price."""
+
+from __future__ import annotations
+
+import importlib
+from functools import lru_cache
+from typing import Any
+
+from rewake.ui.decoding import ModelReply
+
+
+def cost_of(reply: ModelReply) -> float | None:
+    """US dollars, or None when the model or its price is not known."""
+    if reply.model is None or reply.input_tokens is None or reply.output_tokens is None:
+        return None
+    rate = _rate(reply.model, reply.provider)
+    if rate is None:
+        return None
+    return (reply.input_tokens * rate[0] + reply.output_tokens * rate[1]) / 1_000_000
+
+
+@lru_cache(maxsize=256)
+def _rate(model: str, provider: str | None) -> tuple[float, float] | None:
+    """Dollars for a million tokens in and a million out."""
+    try:
+        prices: Any = importlib.import_module("genai_prices")
+        usage = prices.Usage
+        parts = [
+            prices.calc_price(usage(input_tokens=into, output_tokens=out), model_ref=model, provider_id=provider)
+            for into, out in ((1_000, 0), (0, 1_000))
+        ]
+    except (ImportError, LookupError, ValueError, AttributeError, TypeError):
+        return None
+    return float(parts[0].total_price) * 1_000, float(parts[1].total_price) * 1_000

@@ -1,0 +1,142 @@
+"""Sessions: virtual objects and workflows by key, with their state, who holds them, who waits, and what happened.
+
+State is read from the database as committed; it is changed by actions.py, behind whatever runs on the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from rewake.core.keyed import state_version
+from rewake.core.model import ServiceSchema
+from rewake.ui import formats
+from rewake.ui.agents import conversation_of
+from rewake.ui.decoding import Said, loaded
+from rewake.ui.reading import Reading, RunSummary
+
+SESSIONS_MAX: Final = 100
+HISTORY_MAX: Final = 100
+CONVERSATION_MAX: Final = 200
+_AGENT_STATES: Final = ("agent", "specialist", "last_agent", "current_agent", "active_agent")
+
+
+class SessionRow(msgspec.Struct):
+    """A key in the list: values and bytes of state, runs that hold it and wait for it."""
+
+    service: str
+    key: str
+    value_count: int
+    size: int
+    holding: int
+    waiting: int
+
+
+class SessionsPage(msgspec.Struct):
+    services: dict[str, str]
+    service: str
+    text: str
+    sessions: list[SessionRow]
+    next_after: str | None
+
+
+class StateValue(msgspec.Struct):
+    """One value. raw: as text to edit, None when it is not text or too long to edit here."""
+
+    name: str
+    value: formats.Shown
+    raw: str | None
+
+
+class SessionPage(msgspec.Struct):
+    """version: of the whole state, given back with a change so that nobody overwrites what they have not seen."""
+
+    service: str
+    key: str
+    kind: str
+    version: str
+    state: list[StateValue]
+    holder: RunSummary | None
+    queue: list[RunSummary]
+    beside: list[RunSummary]
+    history: list[RunSummary]
+    promises: list[dict[str, Any]]
+    last_agent: str | None
+    conversation: list[Said]
+    is_registered: bool
+
+
+def sessions_page(
+    reading: Reading, services: Mapping[str, ServiceSchema], service: str, text: str, after: str
+) -> SessionsPage:
+    """Keys of one service; of the first keyed one unless it is named."""
+    keyed = {name: item.type.value.lower().replace("_", " ") for name, item in services.items() if item.is_keyed}
+    service = service if service or not keyed else next(iter(sorted(keyed)))
+    at_work = reading.keys_at_work(service, 1_000) if service else {}
+    found = reading.keys_with_state(service, after=after, contains=text, limit=SESSIONS_MAX + 1) if service else []
+    rows = [
+        SessionRow(service, key, count, size, *at_work.pop(key, (0, 0))) for key, count, size in found[:SESSIONS_MAX]
+    ]
+    if not after:
+        stateless = [(key, work) for key, work in at_work.items() if text in key and not reading.state(service, key)]
+        rows = [SessionRow(service, key, 0, 0, *work) for key, work in stateless] + rows
+    next_after = found[SESSIONS_MAX - 1][0] if len(found) > SESSIONS_MAX else None
+    return SessionsPage(keyed, service, text, rows, next_after)
+
+
+def session_page(reading: Reading, known: ServiceSchema | None, service: str, key: str) -> SessionPage:
+    """One key in full."""
+    state = reading.state(service, key)
+    is_open = reading.open_runs_of_key(service, key)
+    exclusive = _exclusive_handlers(known)
+    queue = [run for run in is_open if run.handler in exclusive and run.status == "pending"]
+    holders = [run for run in is_open if run.handler in exclusive and run.status not in ("pending", "scheduled")]
+    beside = [run for run in is_open if run not in queue and run not in holders]
+    conversation = conversation_of(state.values())
+    return SessionPage(
+        service=service,
+        key=key,
+        kind="" if known is None else known.type.value.lower().replace("_", " "),
+        version=state_version(state),
+        state=[_state_value(name, value) for name, value in state.items()],
+        holder=holders[0] if holders else None,
+        queue=queue,
+        beside=beside,
+        history=reading.runs_of_key(service, key, HISTORY_MAX),
+        promises=[_promise(*row) for row in reading.promises(service, key)],
+        last_agent=_last_agent(state),
+        conversation=conversation[-CONVERSATION_MAX:],
+        is_registered=known is not None,
+    )
+
+
+def _exclusive_handlers(known: ServiceSchema | None) -> set[str]:
+    if known is None:
+        return set()
+    return {name for name, handler in known.handlers.items() if handler.kind.value.lower() in ("exclusive", "workflow")}
+
+
+def _state_value(name: bytes, value: bytes) -> StateValue:
+    raw = None
+    if len(value) <= formats.SHOWN_CHARS_MAX:
+        try:
+            raw = value.decode()
+        except UnicodeDecodeError:
+            raw = None
+    return StateValue(name.decode(errors="replace"), formats.shown(value), raw)
+
+
+def _promise(name: str, code: int | None, message: str | None, value: bytes | None) -> dict[str, Any]:
+    if code is not None:
+        return {"name": name, "status": "failed", "text": formats.line(f"[{code}] {message}")}
+    return {"name": name, "status": "open" if value is None else "resolved", "text": formats.line(value or b"")}
+
+
+def _last_agent(state: dict[bytes, bytes]) -> str | None:
+    for name in _AGENT_STATES:
+        named = loaded(state.get(name.encode()))
+        if isinstance(named, str) and named:
+            return formats.safe(formats.shortened(named, 120))
+    return None

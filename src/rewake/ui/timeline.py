@@ -1,0 +1,187 @@
+"""Steps as a picture to scale: one row a step with its bar, nested runs under the call that made them.
+
+Coordinates are thousandths of the width (0 to 1000), so that the server can draw without knowing any screen. The scale
+is linear, or `work`: stretches in which only waiting happens shrink to a sliver, so that a run that slept for two days
+still shows its milliseconds. Attempts are told by failures; what happened between is what the journal says.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import pairwise
+from typing import Final
+
+import msgspec
+
+from rewake.ui.reading import EventFact
+from rewake.ui.steps import WAITS, Step
+
+WIDTH: Final = 1_000
+BAR_MIN: Final = 3
+_GAP_SHARE: Final = 0.15
+"""A stretch of waiting longer than this share of the rest is shrunk on the `work` scale."""
+
+_GAP_WIDTH: Final = 0.04
+_TICKS: Final = 5
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """A bar of a row. style: a kind of step, `open` beside it while it is not done."""
+
+    x: int
+    width: int
+    style: str
+
+
+class Tick(msgspec.Struct, frozen=True):
+    x: int
+    after_ms: int
+
+
+class AttemptSpan(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt as far as it is known. error: why it ended; None for one that did not fail."""
+
+    number: int
+    start_ms: int
+    end_ms: int
+    error: str | None
+    step: str | None
+    bar: Bar
+
+
+class Scale:
+    """Time to place. gaps: (start_ms, end_ms) stretches to shrink."""
+
+    def __init__(self, start_ms: int, end_ms: int, gaps: list[tuple[int, int]] | None = None) -> None:
+        self.start_ms = start_ms
+        self.end_ms = max(end_ms, start_ms + 1)
+        self.gaps = gaps or []
+        edges = [self.start_ms]
+        for gap in self.gaps:
+            edges += gap
+        edges.append(self.end_ms)
+        busy_ms = sum(end - start for start, end in zip(edges[::2], edges[1::2], strict=True)) or 1
+        share = max(1 - _GAP_WIDTH * len(self.gaps), 0.2)
+        gap_width = (1 - share) / len(self.gaps) if self.gaps else 0.0
+        self._edges, self._places = edges, [0.0]
+        for number, (start, end) in enumerate(pairwise(edges)):
+            width = gap_width if number % 2 else share * (end - start) / busy_ms
+            self._places.append(self._places[-1] + width)
+
+    def x(self, at_ms: float) -> int:
+        """The place of a moment, bounded by the picture."""
+        bounded = min(max(at_ms, self.start_ms), self.end_ms)
+        part = min(bisect_right(self._edges, bounded), len(self._edges) - 1) - 1
+        start, end = self._edges[part], self._edges[part + 1]
+        inside = (bounded - start) / (end - start) if end > start else 0.0
+        low, high = self._places[part], self._places[part + 1]
+        return round(WIDTH * min(low + (high - low) * inside, 1.0))
+
+    def bar(self, start_ms: int, end_ms: int | None, style: str) -> Bar:
+        """From start to end; None goes on to the edge."""
+        left = self.x(start_ms)
+        right = self.x(self.end_ms if end_ms is None else end_ms)
+        width = max(right - left, BAR_MIN)
+        return Bar(min(left, WIDTH - BAR_MIN), min(width, WIDTH - min(left, WIDTH - BAR_MIN)), style)
+
+    def ticks(self) -> list[Tick]:
+        """A few round times along the axis; on a shrunk scale, the edges of the gaps."""
+        if self.gaps:
+            return [Tick(self.x(edge), edge - self.start_ms) for edge in self._edges[:-1:2]]
+        span = self.end_ms - self.start_ms
+        step = _round_step(span / _TICKS)
+        return [Tick(self.x(self.start_ms + at), at) for at in range(0, span + 1, step)]
+
+    def gap_bars(self) -> list[Bar]:
+        return [self.bar(start, end, "gap") for start, end in self.gaps]
+
+
+def waiting_stretches(steps: list[Step], start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+    """Long stretches in which nothing but waiting happens: no step runs, no entry is made."""
+    moments = {start_ms, end_ms}
+    working: list[tuple[int, int]] = []
+    for step in steps:
+        moments.add(step.start_ms)
+        if step.end_ms is not None:
+            moments.add(step.end_ms)
+        if step.kind not in WAITS and step.end_ms is not None and step.end_ms > step.start_ms:
+            working.append((step.start_ms, step.end_ms))
+        elif step.kind not in WAITS and step.end_ms is None:
+            working.append((step.start_ms, end_ms))
+    ordered = sorted(moment for moment in moments if start_ms <= moment <= end_ms)
+    total_ms = max(end_ms - start_ms, 1)
+    found = [
+        (low, high)
+        for low, high in pairwise(ordered)
+        if high - low > total_ms * _GAP_SHARE and high - low > 1_000 and not _overlaps(working, low, high)
+    ]
+    return found[:8]
+
+
+def _overlaps(spans: list[tuple[int, int]], low: int, high: int) -> bool:
+    return any(start < high and end > low for start, end in spans)
+
+
+def attempts_of(
+    events: list[EventFact],
+    steps: list[Step],
+    scale: Scale,
+    *,
+    running_at_ms: int | None,
+    last_start_at_ms: int | None,
+    ended_at_ms: int | None,
+) -> list[AttemptSpan]:
+    """The attempts, as failures, entries and the last start tell them."""
+    failures = [event for event in events if event.kind == "TransientError"]
+    if running_at_ms is None:
+        return []
+    starts = sorted(step.start_ms for step in steps)
+    spans = []
+    start_ms = running_at_ms
+    for number, failure in enumerate(failures, 1):
+        spans.append(_attempt(scale, number, start_ms, max(failure.at_ms, start_ms), failure))
+        following = bisect_right(starts, failure.at_ms)
+        next_ms = starts[following] if following < len(starts) else None
+        if last_start_at_ms is not None and last_start_at_ms >= failure.at_ms:
+            next_ms = min(next_ms, last_start_at_ms) if next_ms is not None else last_start_at_ms
+        later = failures[number].at_ms if number < len(failures) else None
+        if next_ms is None and later is None:
+            return spans
+        start_ms = min(value for value in (next_ms, later) if value is not None)
+    end_ms = scale.end_ms if ended_at_ms is None else ended_at_ms
+    spans.append(_attempt(scale, len(failures) + 1, start_ms, max(end_ms, start_ms), None))
+    return spans
+
+
+def _attempt(scale: Scale, number: int, start_ms: int, end_ms: int, failure: EventFact | None) -> AttemptSpan:
+    data = {} if failure is None else failure.data
+    return AttemptSpan(
+        number=number,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        error=None if failure is None else str(data.get("error_message", "failed")),
+        step=data.get("related_command_name"),
+        bar=scale.bar(start_ms, end_ms, "attempt" if failure is None else "attempt failed"),
+    )
+
+
+def overview(steps: list[Step], scale: Scale) -> list[Bar]:
+    """All steps of a long run as few bars: neighbours of one kind that touch are drawn as one."""
+    lanes: dict[str, list[Bar]] = {}
+    for step in steps:
+        bar = scale.bar(step.start_ms, step.end_ms, "failed" if step.is_failure else step.kind)
+        lane = lanes.setdefault(bar.style, [])
+        if lane and bar.x <= lane[-1].x + lane[-1].width:
+            last = lane[-1]
+            lane[-1] = Bar(last.x, max(last.width, bar.x + bar.width - last.x), bar.style)
+        else:
+            lane.append(bar)
+    return [bar for lane in lanes.values() for bar in lane]
+
+
+def _round_step(raw_ms: float) -> int:
+    for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000,
+                 300_000, 600_000, 1_800_000, 3_600_000, 7_200_000, 21_600_000, 43_200_000, 86_400_000):  # fmt: skip
+        if step >= raw_ms:
+            return step
+    return int(raw_ms // 86_400_000 + 1) * 86_400_000

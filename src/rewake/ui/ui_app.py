@@ -1,0 +1,258 @@
+"""The UI's app: which path shows which page. Reading happens on threads, so that no page can stall the engine.
+
+Every page is HTML and, for `?format=json`, the same data as JSON. Forms end in a redirect, so that reloading repeats
+nothing. Made by mount.py at the first request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+import structlog
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from rewake.core import ids
+from rewake.core.ids import InvalidId
+from rewake.errors import RewakeError
+from rewake.store.connection import as_rewake_error
+from rewake.ui import patterns
+from rewake.ui.actions import Actions
+from rewake.ui.agents import AgentTrace, agent_trace
+from rewake.ui.graph import handoff_graph
+from rewake.ui.port import UiEngine
+from rewake.ui.reading import STATUSES, Reading, RunSummary, reading
+from rewake.ui.run import StepDetail, run_view, step_detail
+from rewake.ui.runs import Counts, filter_from, run_page
+from rewake.ui.services import Playground, deployments_page, service_page, services_page
+from rewake.ui.sessions import session_page, sessions_page
+from rewake.ui.steps import steps_of
+from rewake.ui.web import HEADERS, STATIC, Problem, Web
+
+log = structlog.get_logger("rewake.ui")
+
+_Found = TypeVar("_Found")
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class AgentPage(msgspec.Struct):
+    """A run's summary and its agents."""
+
+    run: RunSummary
+    trace: AgentTrace
+
+
+class ProblemPage(msgspec.Struct):
+    status: int
+    message: str
+    hint: str = ""
+
+
+def build_ui(engine: UiEngine) -> ASGIApp:
+    """The app under /ui."""
+    pages = _Pages(engine, Web())
+    actions = Actions(engine, pages.web, pages.read)
+    playground = Playground(engine, pages.web)
+    routes: list[tuple[str, str, _Endpoint]] = [
+        ("/", "GET", pages.runs),
+        ("/runs/{run}", "GET", pages.run),
+        ("/runs/{run}/agents", "GET", pages.agents),
+        ("/runs/{run}/steps/{index:int}", "GET", pages.step),
+        ("/runs/{run}/awakeables/{awakeable}", "POST", actions.answer),
+        ("/runs/{run}/fork", "POST", actions.fork),
+        ("/confirm", "POST", actions.confirm),
+        ("/actions", "POST", actions.act),
+        ("/sessions", "GET", pages.sessions),
+        ("/sessions/{service}", "GET", pages.session),
+        ("/sessions/{service}/state", "POST", actions.change_state),
+        ("/services", "GET", pages.services),
+        ("/services/{service}", "GET", pages.service),
+        ("/services/{service}/{handler}", "GET", playground.show),
+        ("/services/{service}/{handler}", "POST", playground.send),
+        ("/deployments", "GET", pages.deployments),
+        ("/patterns", "GET", pages.patterns),
+        ("/help", "GET", pages.help),
+        ("/static/{version}/{name}", "GET", _static),
+    ]
+    by_path: dict[str, dict[str, _Endpoint]] = {}
+    for path, method, endpoint in routes:
+        by_path.setdefault(path, {})[method] = endpoint
+    app = Starlette(
+        routes=[Route(path, _dispatch(methods), methods=list(methods)) for path, methods in by_path.items()],
+        exception_handlers={
+            Problem: pages.on_problem,
+            RewakeError: pages.on_rewake_error,
+            404: pages.on_not_found,
+            405: pages.on_not_found,
+            Exception: pages.on_bug,
+        },
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _dispatch(methods: dict[str, _Endpoint]) -> _Endpoint:
+    async def dispatch(request: Request) -> Response:
+        return await methods["GET" if request.method == "HEAD" else request.method](request)
+
+    return dispatch
+
+
+class _Pages:
+    """The pages that only read."""
+
+    def __init__(self, engine: UiEngine, web: Web) -> None:
+        self.engine = engine
+        self.web = web
+        self._counts = Counts()
+
+    async def read(self, find: Callable[[Reading], _Found]) -> _Found:
+        """What `find` finds, on a thread. Raises RewakeError when the database cannot be read."""
+
+        def on_thread() -> _Found:
+            with reading(self.engine.path, self.engine.now_ms()) as found:
+                return find(found)
+
+        try:
+            return await asyncio.to_thread(on_thread)
+        except apsw.Error as error:
+            raise as_rewake_error(error, self.engine.path) from error
+
+    def _show(self, request: Request, template: str, data: Any, status: int = 200, **more: Any) -> Response:
+        more.setdefault("notice", request.query_params.get("notice", ""))
+        return self.web.page(request, template, data, now_ms=self.engine.now_ms(), status=status, **more)
+
+    async def runs(self, request: Request) -> Response:
+        wanted = filter_from(request.query_params)
+        page = await self.read(lambda found: run_page(found, wanted, self._counts))
+        return self._show(request, "runs.html", page, statuses=STATUSES)
+
+    async def run(self, request: Request) -> Response:
+        invocation_id = run_id_of(request)
+        first_row = _number(request, "row")
+        step_index = _number(request, "step") if request.query_params.get("step") else None
+        scale = "work" if request.query_params.get("scale") == "work" else "time"
+
+        def find(found: Reading) -> Any:
+            invocation = found.invocation(invocation_id)
+            if invocation is None:
+                raise run_unknown(request)
+            return run_view(found, invocation, first_row=first_row, scale_name=scale, step_index=step_index)
+
+        return self._show(request, "run.html", await self.read(find), tab="timeline")
+
+    async def step(self, request: Request) -> Response:
+        """One step alone, for programs; people see it beside the timeline."""
+        invocation_id, index = run_id_of(request), request.path_params["index"]
+
+        def find(found: Reading) -> StepDetail:
+            invocation = found.invocation(invocation_id)
+            if invocation is None:
+                raise run_unknown(request)
+            steps = steps_of(found.entries(invocation_id))
+            detail = step_detail(found, invocation, index, steps, found.events(invocation_id))
+            if detail is None:
+                raise Problem(404, f"The run has no step {index}.", "Its journal may be past its retention.")
+            return detail
+
+        return self._show(request, "step.html", await self.read(find))
+
+    async def agents(self, request: Request) -> Response:
+        invocation_id = run_id_of(request)
+
+        def find(found: Reading) -> AgentPage:
+            invocation, summary = found.invocation(invocation_id), found.summary(invocation_id)
+            if invocation is None or summary is None:
+                raise run_unknown(request)
+            return AgentPage(summary, agent_trace(found, invocation, ids.invocation_id_to_str))
+
+        page = await self.read(find)
+        return self._show(request, "agents.html", page, tab="agents", graph=handoff_graph(page.trace))
+
+    async def sessions(self, request: Request) -> Response:
+        parameters = request.query_params
+        services = self.engine.services
+        page = await self.read(
+            lambda found: sessions_page(
+                found, services, parameters.get("service", ""), parameters.get("text", ""), parameters.get("after", "")
+            )
+        )
+        return self._show(request, "sessions.html", page)
+
+    async def session(self, request: Request) -> Response:
+        service, key = request.path_params["service"], request.query_params.get("key")
+        if key is None:
+            raise Problem(404, "The address names no key.", "Sessions are listed by service.")
+        known = self.engine.services.get(service)
+        page = await self.read(lambda found: session_page(found, known, service, key))
+        return self._show(request, "session.html", page)
+
+    async def services(self, request: Request) -> Response:
+        page = services_page(self.engine)
+        return self._show(request, "services.html", page)
+
+    async def service(self, request: Request) -> Response:
+        page = service_page(self.engine, request.path_params["service"])
+        return self._show(request, "service.html", page)
+
+    async def deployments(self, request: Request) -> Response:
+        page = await self.read(lambda found: deployments_page(found, self.engine))
+        return self._show(request, "deployments.html", page)
+
+    async def patterns(self, request: Request) -> Response:
+        now_ms = self.engine.now_ms()
+        return self._show(request, "patterns.html", patterns.page(now_ms), graph=patterns.graph())
+
+    async def help(self, request: Request) -> Response:
+        return self._show(request, "help.html", ProblemPage(200, ""))
+
+    # What goes wrong
+
+    async def on_problem(self, request: Request, problem: Any) -> Response:
+        return self._problem(request, problem.status, problem.message, problem.hint)
+
+    async def on_rewake_error(self, request: Request, error: Any) -> Response:
+        log.warning("page_failed", path=request.url.path, code=error.code.value, error=error.message)
+        return self._problem(request, 503, f"{error.code.value}  {error.message}", error.hint or "")
+
+    async def on_not_found(self, request: Request, _error: Any) -> Response:
+        return self._problem(request, 404, "There is no such page.", "The runs are at /ui/.")
+
+    async def on_bug(self, request: Request, error: Any) -> Response:
+        log.error("page_failed", path=request.url.path, exc_info=error)
+        return self._problem(request, 500, "The page could not be made.", "The log says why; please report it.")
+
+    def _problem(self, request: Request, status: int, message: str, hint: str) -> Response:
+        return self._show(request, "problem.html", ProblemPage(status, message, hint), status=status, notice="")
+
+
+async def _static(request: Request) -> Response:
+    path = STATIC / request.path_params["name"]
+    if path.parent != STATIC or not path.is_file():
+        raise Problem(404, "There is no such file.")
+    return FileResponse(path, headers={**HEADERS, "cache-control": "public, max-age=31536000, immutable"})
+
+
+def run_id_of(request: Request) -> bytes:
+    """The id in the path. Raises Problem."""
+    try:
+        return ids.invocation_id_from_str(request.path_params["run"])
+    except InvalidId as error:
+        raise Problem(404, f"{request.path_params['run']!r} is not a run's id: {error.reason}.") from None
+
+
+def run_unknown(request: Request) -> Problem:
+    hint = "It may have been forgotten: completed runs are kept for the retention of their handler."
+    return Problem(404, f"There is no run {request.path_params['run']}.", hint)
+
+
+def _number(request: Request, name: str) -> int:
+    text = request.query_params.get(name, "0")
+    return min(int(text), 1 << 31) if text.isascii() and text.isdigit() and len(text) < 12 else 0
