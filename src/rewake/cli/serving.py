@@ -120,6 +120,7 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
     from rewake.server import Server
     from rewake.telemetry import Telemetry, metrics_route
     from rewake.telemetry.tracing import tracer_for
+    from rewake.ui import ui_routes
 
     app = _load(options)
     _make_folder(options.data)
@@ -131,7 +132,7 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
         options.ingress_port,
         options.admin_port,
         drain_s=options.stop_grace / 1_000,
-        admin_routes=[metrics_route(engine, telemetry)],
+        admin_routes=[metrics_route(engine, telemetry), *ui_routes(engine)],
     )
     server.bind()
     stack.push_async_callback(server.stop)
