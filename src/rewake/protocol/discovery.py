@@ -37,7 +37,10 @@ _Factor = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class ManifestError(Exception):
-    """The deployment cannot be registered as it describes itself. `code` is META0013, META0012 for versions, META0005 for a name."""
+    """The deployment cannot be registered as it describes itself.
+
+    code: META0013, or META0012 for versions, META0005 for a name.
+    """
 
     def __init__(self, message: str, code: str = BAD_MANIFEST) -> None:
         super().__init__(message)

@@ -71,8 +71,8 @@ intake_agent = Agent(
 )
 
 
-# sequential: two consultations asked for in one breath write to the journal one after the other, in an order that holds on
-# every attempt.
+# sequential: two consultations asked for in one breath write to the journal one after the other, in an order that
+# holds on every attempt.
 @intake_agent.tool(sequential=True)
 async def consult_medical_specialist(run: RunContext[Claim], question: str) -> str:
     """Ask about injuries, hospital stays, treatment and medication.

@@ -5,10 +5,10 @@ Prints its URL as the only line on stdout once it listens, and serves until it i
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import click
 
@@ -27,7 +27,7 @@ def main(source: str, host: str, port: int) -> None:
 
     Prints the URL. Control: GET /_requests, /_counts, /_wait/RULE; POST /_hold/RULE, /_release/RULE, /_reset.
     """
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
     try:
         server = ModelServer(load_rules(source), host=host, port=port)
         server.start()

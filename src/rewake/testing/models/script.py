@@ -51,7 +51,10 @@ class CallCount:
 
 @dataclass(slots=True)
 class Gate:
-    """A rule's gate. While `is_closed`, calls wait; `reached` counts all that ever arrived, `waiting` those there now."""
+    """A rule's gate. While `is_closed`, calls wait.
+
+    reached: all that ever arrived.   waiting: those there now.
+    """
 
     is_closed: bool = False
     reached: int = 0

@@ -82,7 +82,7 @@ def _envelope(request: ModelRequest, ids: Ids, kind: str) -> JsonObject:
     return {
         "id": ids.next("chatcmpl"),
         "object": kind,
-        "created": int(time.time()),
+        "created": time.time_ns() // 1_000_000_000,
         "model": request.model,
         "system_fingerprint": None,
     }

@@ -93,7 +93,7 @@ def _envelope(request: ModelRequest, ids: Ids) -> JsonObject:
     return {
         "id": ids.next("resp"),
         "object": "response",
-        "created_at": int(time.time()),
+        "created_at": time.time_ns() // 1_000_000_000,
         "status": "in_progress",
         "error": None,
         "incomplete_details": None,
@@ -128,17 +128,17 @@ def _output_items(answer: Text | ToolCalls, ids: Ids) -> list[JsonObject]:
                 "content": [_text_part(answer.text)],
             }
         )
-    for call in answer.calls if isinstance(answer, ToolCalls) else ():
-        items.append(
-            {
-                "id": ids.next("fc"),
-                "type": "function_call",
-                "status": "completed",
-                "call_id": call.id,
-                "name": call.name,
-                "arguments": json.dumps(call.arguments),
-            }
-        )
+    items.extend(
+        {
+            "id": ids.next("fc"),
+            "type": "function_call",
+            "status": "completed",
+            "call_id": call.id,
+            "name": call.name,
+            "arguments": json.dumps(call.arguments),
+        }
+        for call in (answer.calls if isinstance(answer, ToolCalls) else ())
+    )
     return items
 
 
