@@ -48,11 +48,17 @@ def test_an_example_is_written_whole(tmp_path: Path, example: object) -> None:
     result = rewake("example", name.replace("_", "-"), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     folder = tmp_path / name
-    assert {"README.md", "app.py", "models.py"} <= {path.name for path in folder.iterdir()}
-    assert not list(folder.rglob("__pycache__"))
+    own = {"app.ts", "models.json", "package-lock.json"} if name.startswith("ts_") else {"app.py", "models.py"}
+    assert {"README.md", *own} <= {path.name for path in folder.iterdir()}
+    assert not {path.name for path in folder.rglob("*")} & {"__pycache__", "node_modules"}
     for path in folder.glob("*.py"):
         ast.parse(path.read_text())
-    assert f"cd {name}" in result.stderr
+    hint = [line.strip() for line in result.stderr.splitlines() if line.startswith("  ")]
+    assert f"cd {name}" in hint
+    readme = (folder / "README.md").read_text()
+    for line in hint:  # README.md explains all that starts something.
+        if line.startswith(("rewake", "npm")):
+            assert line.removesuffix(" &") in readme
 
 
 def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Final
 
 import click
 
 from rewake.cli.exits import nearest
 from rewake.errors import ErrorCode, RewakeError
 from rewake.examples import EXAMPLES, Example
+
+NOT_COPIED: Final = ("__pycache__", "*.pyc", "node_modules")
+"""What running an example in place leaves in its folder."""
 
 
 @click.command()
@@ -24,7 +28,8 @@ def example(name: str | None, folder: Path | None) -> None:
     target = folder or Path(chosen.name)
     _write(chosen, target)
     click.echo(f"{target}: {chosen.title}. README.md says how to run it; in short:", err=True)
-    click.echo(f"\n  pip install 'rewake[{chosen.extra}]'\n  cd {target}\n  rewake run app.py\n", err=True)
+    install = (f"pip install 'rewake[{chosen.extra}]'",) if chosen.extra else ()
+    click.echo("\n".join(["", *(f"  {line}" for line in (*install, f"cd {target}", *chosen.start)), ""]), err=True)
 
 
 def _list() -> None:
@@ -50,4 +55,4 @@ def _write(chosen: Example, target: Path) -> None:
             f"{str(target)!r} is there already, and not empty; nothing was written.",
             f"Name another folder: rewake example {chosen.name} DIR",
         )
-    shutil.copytree(chosen.folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    shutil.copytree(chosen.folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*NOT_COPIED))

@@ -112,7 +112,7 @@ async def _services_of(app: Any, ref: str) -> list[str] | None:
 def _announce(options: _Options, port: int, services: list[str] | None) -> None:
     host = _ANY_HOST.get(options.host, f"[{options.host}]" if ":" in options.host else options.host)
     url = f"http://{host}:{port}"
-    told = "to signed requests only" if services is None else ", ".join(services)
+    told = "not told: they answer signed requests only" if services is None else ", ".join(services)
     lines = (
         f"rewake {rewake.__version__} serves {options.app}; Ctrl-C stops it",
         f"  address   {url}, HTTP/2",

@@ -13,13 +13,17 @@ from typing import Final
 __all__ = ["EXAMPLES", "Example"]
 
 
+_TYPESCRIPT: Final = ("npm install", "npm start &", "rewake deployments register http://localhost:9080")
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One app of the tour. extra: what to install for it, as in `rewake[extra]`."""
+    """One app of the tour.   extra: what to install, as in `rewake[extra]`.   start: what to type in its folder."""
 
     name: str
     title: str
-    extra: str
+    extra: str = ""
+    start: tuple[str, ...] = ("rewake run app.py",)
 
     @property
     def folder(self) -> Path:
@@ -33,4 +37,13 @@ EXAMPLES: Final = (
     Example("claim_tools", "claim router with agents as tools (Pydantic AI)", "pydantic"),
     Example("support_router", "support router with the plain SDK", "openai"),
     Example("remote_specialists", "specialists as services of their own, one trace over all", "openai"),
+    Example(
+        "ts_claim_approval", "claim approval by a person (TypeScript, AI SDK)", start=("rewake server &", *_TYPESCRIPT)
+    ),
+    Example("ts_support_router", "support router (TypeScript, plain SDK)", start=("rewake server &", *_TYPESCRIPT)),
+    Example(
+        "ts_remote_specialists",
+        "router in TypeScript, specialists in Python",
+        start=("pip install --requirement requirements.txt", "rewake run specialists.py &", *_TYPESCRIPT),
+    ),
 )
