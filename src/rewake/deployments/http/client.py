@@ -135,7 +135,7 @@ class HttpDeployment:
 
     async def _discover_once(self) -> DiscoveryResponse:
         try:
-            async with asyncio.timeout(self._options.connect_timeout_s + DISCOVERY_TIMEOUT_S):
+            async with asyncio.timeout(DISCOVERY_TIMEOUT_S):
                 if self._http_version is None:
                     self._http_version = await self._learn_http_version()
                 status, headers, body = await self._get(b"/discover", MANIFEST_ACCEPT.encode())
@@ -197,7 +197,8 @@ class HttpDeployment:
 def _is_worth_retrying(error: RewakeError) -> bool:
     if error.code is ErrorCode.DISCOVERY_REFUSED:
         return error.facts.get("status") in RETRIED_STATUSES
-    return error.code is ErrorCode.DEPLOYMENT_UNREACHABLE
+    is_slow = isinstance(error.__cause__, TimeoutError)  # Three such tries would outlast whoever asked.
+    return error.code is ErrorCode.DEPLOYMENT_UNREACHABLE and not is_slow
 
 
 def _tls_context(*protocols: str) -> ssl.SSLContext:

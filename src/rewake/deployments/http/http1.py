@@ -42,6 +42,7 @@ class Http1Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self.exchange: Exchange | None = None
         self.is_gone = False
+        self.end_reason = ""
         self._was_used = False
         self._sent = b""
         self._answer = _Answer()
@@ -119,6 +120,7 @@ class Http1Connection(asyncio.Protocol):
         if self.is_gone:
             return
         self.is_gone = True
+        self.end_reason = message
         self._stop_timer()
         if self._transport is not None:
             self._transport.abort()
@@ -269,8 +271,10 @@ class Http1Pool:
         except (OSError, TimeoutError, ConnectionBroken) as error:
             self.last_error = error
         else:
-            self.last_error = None
-            self._idle.append(connection)
+            self.last_error = ConnectionBroken(connection.end_reason) if connection.is_gone else None
+            if not connection.is_gone:
+                self._idle.append(connection)
+                self._bind()  # At once: what a server sends before it is asked must fail who asks, not be tried again.
 
     def _on_connected(self, task: asyncio.Task[None]) -> None:
         self._connecting.discard(task)
@@ -279,8 +283,6 @@ class Http1Pool:
         task.result()
         if self.last_error is not None and not self._connecting and not self._busy:
             self._fail_waiting(f"The deployment could not be reached: {describe_error(self.last_error)}.")
-        elif self.last_error is None:
-            self._bind()
 
     def _on_done(self, connection: Http1Connection, unsent: Exchange | None) -> None:
         self._busy.discard(connection)

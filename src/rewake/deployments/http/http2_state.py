@@ -30,10 +30,7 @@ from h2.settings import SettingCodes, Settings
 
 from rewake.deployments.http.connect_errors import ConnectionBroken
 from rewake.deployments.http.exchange import Exchange, HttpOptions
-from rewake.deployments.http.http2_wire import Goaway, GoawayFilter, LiteralEncoder
-
-FRAME_BYTES_MAX: Final = 65_536
-"""Largest frame we accept."""
+from rewake.deployments.http.http2_wire import FRAME_BYTES_MAX, FrameGuard, Goaway, LiteralEncoder
 
 TURN_BYTES: Final = 65_536
 """What an exchange may send before it is another one's turn."""
@@ -60,7 +57,7 @@ class Http2State:
         self._opened_count = 0
         self._ready: deque[Exchange] = deque()
         self._blocked: dict[Exchange, None] = {}
-        self._filter = GoawayFilter()
+        self._guard = FrameGuard()
         self._h2 = _connection(options)
 
     # What is to be sent
@@ -159,7 +156,7 @@ class Http2State:
         """Take bytes from the peer and tell the responders. Raises ConnectionBroken."""
         if not self.is_ready and data.startswith(_HTTP1):
             raise ConnectionBroken("The server answered in HTTP/1.1.", is_http1=True)
-        data, goaway = self._filter.feed(data)
+        data, goaway = self._guard.feed(data)
         try:
             events = self._h2.receive_data(data)
         except ProtocolError as error:

@@ -1,0 +1,119 @@
+"""Services in processes of their own, behind real HTTP servers: what the tests of HTTP deployments talk to.
+
+A Service can be killed and started again on its port. `hypercorn` speaks HTTP/2 without TLS, `uvicorn` only HTTP/1.1,
+`node` runs the TypeScript SDK where a Node 22 and the SDK are found.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+HERE = Path(__file__).parent
+STARTED_SECONDS_MAX = 20.0
+
+ServerKind = Literal["hypercorn", "uvicorn", "node"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Service:
+    """An app on a server. app: `module:attribute` beside this file, or a script for Node."""
+
+    def __init__(
+        self, app: str, server: ServerKind = "hypercorn", *, options: tuple[str, ...] = (), **environment: str
+    ) -> None:
+        self.port = free_port()
+        self.server = server
+        self._app = app
+        self._options = options
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        environment = {**os.environ, **self._environment, "PORT": str(self.port)}
+        self._process = subprocess.Popen(
+            self._command(), cwd=HERE, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline_s = time.monotonic() + STARTED_SECONDS_MAX
+        while True:
+            assert self._process.poll() is None, f"{self.server} ended with {self._process.returncode}"
+            assert time.monotonic() < deadline_s, f"{self.server} does not listen"
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.01)
+
+    def _command(self) -> list[str]:
+        if self.server == "hypercorn":
+            # workers 0: no second process that outlives a kill
+            serve = ["-m", "hypercorn", "--workers", "0", "--bind", f"127.0.0.1:{self.port}", *self._options]
+        elif self.server == "uvicorn":
+            serve = ["-m", "uvicorn", "--log-level", "critical", "--port", str(self.port), *self._options]
+        else:
+            node = node_path()
+            assert node is not None
+            return [node, self._app]
+        return [sys.executable, *serve, self._app]
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """kill -9."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+
+class Services:
+    """Services that are started once and shared."""
+
+    def __init__(self) -> None:
+        self._running: dict[tuple[str, ServerKind], Service] = {}
+
+    def get(self, app: str, server: ServerKind = "hypercorn") -> Service:
+        key = (app, server)
+        if key not in self._running:
+            self._running[key] = Service(app, server)
+        return self._running[key]
+
+    def close(self) -> None:
+        for service in self._running.values():
+            service.kill()
+
+
+def node_path() -> str | None:
+    """A Node new enough for the TypeScript SDK: REWAKE_TEST_NODE, or the one on the PATH."""
+    for candidate in (os.environ.get("REWAKE_TEST_NODE"), shutil.which("node")):
+        if candidate:
+            told = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False).stdout
+            if told.startswith("v") and int(told[1:].split(".")[0]) >= 22:
+                return candidate
+    return None
