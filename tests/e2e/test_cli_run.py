@@ -38,7 +38,7 @@ def run_until_exit(*args: str | Path, cwd: Path, **env: str) -> subprocess.Compl
 
 def test_it_says_where_it_is_and_how_to_call(folder: Path) -> None:
     process = subprocess.Popen(
-        command("run", "app.py", "--ingress-port", "0", "--admin-port", "0"),
+        command("run", "app.py", "--ingress-port", "0", "--admin-port", "0", "--log-format", "text"),
         cwd=folder,
         env=environment(),
         stderr=subprocess.PIPE,

@@ -1,0 +1,169 @@
+"""Spans from journals: what becomes one, under which parent, and what agents did. No engine runs here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rewake.core.ids import invocation_id_to_str
+from rewake.core.model import Invocation, InvokedBy, Status, Target
+from rewake.core.writes import EntryRow, EventRow
+from rewake.protocol import messages as m
+from rewake.protocol.codec import encode_message, message_type
+from rewake.protocol.discovery import HandlerKind, ServiceType
+from rewake.protocol.messages import Completion, Failure, MessageType, Success
+from rewake.telemetry import spans as spans_module
+from rewake.telemetry import trace_ids
+from rewake.telemetry.spans import Span, spans_of
+
+ID, CHILD = b"i" * 24, b"c" * 24
+
+
+def invocation(**changes: Any) -> Invocation:
+    target = Target("Desk", "route", None, ServiceType.SERVICE, HandlerKind.SHARED)
+    values: dict[str, Any] = {"status": Status.COMPLETED, "created_at_ms": 100, "modified_at_ms": 900}
+    values |= {"completed_at_ms": 900, "running_at_ms": 130, "result": Success(b"1")}
+    return Invocation(id=ID, target=target, **(values | changes))
+
+
+class Journal:
+    """Rows in the order they are added, ten milliseconds apart."""
+
+    def __init__(self) -> None:
+        self.rows: list[EntryRow] = []
+
+    def add(self, message: Any, **facts: Any) -> None:
+        index = len(self.rows)
+        self.rows.append(EntryRow(ID, index, message_type(message), encode_message(message), 100 + index * 10, **facts))
+
+    def run(self, name: str, value: Any) -> None:
+        cid = len(self.rows)
+        result = value if isinstance(value, Failure) else Success(json.dumps(value).encode())
+        self.add(m.RunCommand(cid, name), completion_id=cid, name=name)
+        completion = Completion(MessageType.RUN_COMPLETION, cid, result)
+        self.add(completion, completion_id=cid, is_failure=isinstance(value, Failure))
+
+    def call(self, child: bytes) -> None:
+        cid = len(self.rows)
+        self.add(m.CallCommand("Billing", "pay", b"", (), "", None, None, None, cid, cid + 1), completion_id=cid + 1)
+        told = Completion(
+            MessageType.CALL_INVOCATION_ID_COMPLETION, cid, m.InvocationIdResult(invocation_id_to_str(child))
+        )
+        self.add(told, completion_id=cid, child=child)
+        self.add(Completion(MessageType.CALL_COMPLETION, cid + 1, Success(b"")), completion_id=cid + 1)
+
+
+def reply(*calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    tools = [
+        {"id": f"c{place}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+        for place, (name, arguments) in enumerate(calls)
+    ]
+    message = {"role": "assistant", "content": "", "tool_calls": tools}
+    return {"model": "m", "choices": [{"message": message}], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}
+
+
+def made(journal: Journal, **changes: Any) -> list[Span]:
+    return spans_of(invocation(**changes), journal.rows, [])
+
+
+def test_steps_last_from_their_command_to_their_completion() -> None:
+    journal = Journal()
+    journal.add(m.InputCommand((), b""))
+    journal.run("one", 1)
+    journal.run("two", Failure(500, "no"))
+    journal.add(m.SleepCommand(10**12, 77, "nap"), completion_id=77)
+    own, one, two, nap = made(journal)
+    assert (own.name, own.start_ms, own.end_ms, own.error) == ("Desk/route", 100, 900, None)
+    assert own.attributes["rewake.queued_ms"] == 30
+    assert (one.name, one.start_ms, one.end_ms, one.error) == ("one", 110, 120, None)
+    assert (two.error, two.parent_id) == ("no", own.span_id)
+    assert (nap.name, nap.end_ms) == ("nap", 900)  # it never fired: cut off with the invocation
+
+
+def test_the_same_rows_give_the_same_spans() -> None:
+    journal = Journal()
+    journal.run("one", reply())
+    journal.call(CHILD)
+    assert made(journal) == made(journal)
+
+
+def test_a_callee_finds_its_parent_without_asking() -> None:
+    journal = Journal()
+    journal.call(CHILD)
+    journal.call(CHILD)  # again, by its idempotency key
+    _, first, second = made(journal)
+    child = spans_of(
+        Invocation(
+            id=CHILD,
+            target=invocation().target,
+            status=Status.COMPLETED,
+            created_at_ms=1,
+            modified_at_ms=2,
+            invoked_by=InvokedBy.SERVICE,
+            invoked_by_id=ID,
+            traceparent=None,
+        ),
+        [],
+        [],
+    )[0]
+    assert child.parent_id == first.span_id
+    assert second.span_id != first.span_id
+
+
+def test_only_an_outside_callers_span_is_the_parent_of_a_root() -> None:
+    given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    assert made(Journal(), traceparent=given)[0].parent_id == "b7ad6b7169203331"
+    own = trace_ids.root_traceparent(trace_ids.new_trace_id(), is_sampled=True)
+    assert made(Journal(), traceparent=own)[0].parent_id is None
+
+
+def test_agents_hand_over_and_back() -> None:
+    journal = Journal()
+    journal.run("call LLM", reply(("transfer_to_billing", {})))
+    journal.run("call LLM", reply(("Look up", {"id": 1})))
+    journal.run("look_up", {"found": True})
+    journal.run("call LLM", reply(("transfer_to_agent", {"agent_name": "router"})))
+    journal.run("call LLM", reply())
+    own, billing, router, *steps = made(journal)
+    assert (billing.name, router.name) == ("invoke_agent billing", "invoke_agent router")
+    assert billing.end_ms == router.start_ms
+    assert router.end_ms == own.end_ms
+    assert [step.parent_id for step in steps] == [
+        own.span_id, billing.span_id, billing.span_id, billing.span_id, router.span_id,
+    ]  # fmt: skip
+    assert [step.attributes["gen_ai.agent.name"] for step in steps] == [
+        "Desk", "billing", "billing", "billing", "router",
+    ]  # fmt: skip
+    assert steps[2].name == "execute_tool Look up"
+    assert steps[3].attributes["rewake.handoff.from"] == "billing"
+
+
+def test_a_run_without_models_says_nothing_of_agents() -> None:
+    journal = Journal()
+    journal.run("one", {"content": "text", "usage": "none"})
+    journal.run("two", [1, 2])
+    assert not any(name.startswith("gen_ai.") for span in made(journal) for name in span.attributes)
+
+
+def test_failures_become_events_whatever_they_hold() -> None:
+    events = [
+        EventRow(ID, 0, 150, "TransientError", '{"error_message": "lost", "restate_doc_error_code": "RT0010"}'),
+        EventRow(ID, 0, 160, "Paused", "not json"),
+    ]
+    own = spans_of(invocation(result=Failure(409, "killed")), [], events)[0]
+    assert own.error == "killed"
+    assert own.attributes["error.type"] == "409"
+    assert [(event.name, event.at_ms) for event in own.events] == [("exception", 150), ("paused", 160)]
+    assert own.events[0].attributes == {"exception.type": "RT0010", "exception.message": "lost"}
+
+
+def test_hostile_and_endless_journals(monkeypatch: Any) -> None:
+    monkeypatch.setattr(spans_module, "STEPS_MAX", 3)
+    journal = Journal()
+    for _ in range(5):
+        journal.run("x" * 5_000, {"choices": [{"message": {"tool_calls": "no list"}}], "usage": 7})
+    journal.rows[0].payload = b"\xff\xff\xff"
+    own, *steps = made(journal)
+    assert len(steps) == 2
+    assert own.attributes["rewake.steps_left_out"] == 2
+    assert all(len(step.name) <= spans_module.TEXT_CHARS_MAX + 10 for step in steps)
