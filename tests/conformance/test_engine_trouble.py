@@ -38,7 +38,7 @@ from rewake.deployments.base import ReceivedMessage
 from rewake.deployments.worker import WorkerOptions
 from rewake.deployments.worker_pool import WorkerPool
 from rewake.engine import Engine
-from rewake.engine import engine as engine_module
+from rewake.engine import runtime as runtime_module
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import FIRST_USER_SIGNAL, End, MessageType, OutputCommand, Success
 from rewake.store import store as store_module
@@ -48,8 +48,8 @@ BLOB = "x" * 20_000
 
 @pytest.fixture
 def quick_rebuild(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "PROBE_INTERVAL_S", 0.01)
-    monkeypatch.setattr(engine_module, "REBUILD_PAUSE_S", 0.01)
+    monkeypatch.setattr(runtime_module, "PROBE_INTERVAL_S", 0.01)
+    monkeypatch.setattr(runtime_module, "REBUILD_PAUSE_S", 0.01)
 
 
 def limit_pages(engine: Engine, extra: int | None) -> None:

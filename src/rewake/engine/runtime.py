@@ -1,0 +1,316 @@
+"""The runtime: the parts of an engine put together, started, stopped, and rebuilt after a loss.
+
+Owns the store, the commit loop, the live attempts and who waits for what; carries out the effects of each commit in
+order. When memory is lost, because the disk refused a commit or we met a bug of ours, it starts over from what is
+stored and keeps the invocation at fault from taking the others along. The public operations are engine.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import apsw
+import structlog
+
+from rewake.core import commands, ids
+from rewake.core.effects import (
+    ArmTimer,
+    CloseAttempt,
+    Completed,
+    Effect,
+    Forward,
+    Note,
+    Reply,
+    StartAttempt,
+)
+from rewake.core.model import AttemptError
+from rewake.core.registry import under_defaults
+from rewake.core.settings import Settings
+from rewake.core.state import State
+from rewake.deployments.base import DeploymentClient
+from rewake.engine.commit_loop import CommitLoop
+from rewake.engine.housekeeping import Housekeeping
+from rewake.engine.live_attempts import LiveAttempts
+from rewake.engine.observer import Observer
+from rewake.engine.options import EngineOptions
+from rewake.engine.registration import with_token
+from rewake.engine.remote import RemoteDeployments
+from rewake.engine.waiters import Waiters
+from rewake.errors import ErrorCode, RewakeError
+from rewake.store.connection import as_rewake_error
+from rewake.store.store import Store
+
+PROBE_INTERVAL_S = 0.25
+REBUILD_PAUSE_S = 0.25
+RECOVERY_BATCH = 1_000
+
+log = structlog.get_logger("rewake.engine")
+
+
+class Runtime:
+    """Base of Engine: the machinery, without the operations."""
+
+    def __init__(
+        self,
+        path: Path,
+        options: EngineOptions,
+        observer: Observer | None,
+    ) -> None:
+        self.path = path
+        self._observer = observer
+        self.options = options
+        self.settings = Settings(defaults=self.options.defaults, protocol_version_max=self.options.protocol_version_max)
+        self.clients: dict[str, DeploymentClient] = {}
+        self.is_running = False
+        self._waiters = Waiters()
+        self._rebuilding: asyncio.Task[None] | None = None
+        self._rebuilt_at_s = 0.0
+        self._recovery_batch = RECOVERY_BATCH
+        self._left_alone: set[bytes] = set()
+
+    # Start and stop
+
+    def open(self) -> None:
+        """Open the store and build the machinery on it. Nothing is driven before `drive`.
+
+        Raises RewakeError RW5xxx when the directory cannot be used; nothing is left open then.
+        """
+        loop = asyncio.get_running_loop()
+        self._store = Store.open(self.path, now_ms=self.now_ms(), post=loop.call_soon_threadsafe)
+        try:
+            self._loop = CommitLoop(self._store, self._stored_state(), self._release, self._on_lost, self._observer)
+            self._attempts = LiveAttempts(
+                reader=self._store.reader,
+                clients=self.clients,
+                submit=self._submit,
+                now_ms=self.now_ms,
+                concurrency_max=self.options.concurrency_max,
+                observer=self._observer,
+            )
+            self._housekeeping = Housekeeping(
+                self._store.reader, self._loop.submit, self._loop.flush, self.now_ms, self.options.cleanup_interval_ms
+            )
+            self._remote = RemoteDeployments(
+                clients=self.clients,
+                state=lambda: self._loop.state,
+                commit=lambda command: self._ask(lambda token: with_token(command, token)),
+                settings=self.settings,
+                now_ms=self.now_ms,
+                identity_key_file=self.options.identity_key_file,
+                options=self.options.http,
+            )
+            self._remote.connect_stored()
+            self.is_running = True
+        except BaseException:
+            self._store.close()
+            raise
+
+    def drive(self) -> None:
+        """Start every invocation that was running when the engine stopped, and the timers.
+
+        Called once the deployments they need have been added.
+        """
+        self._recover()
+        self._housekeeping.start()
+
+    async def stop(self) -> None:
+        """Stop at once: attempts are cut off and go on at the next start; who waits gets RewakeError RW3001."""
+        if not self.is_running:
+            return
+        self.is_running = False
+        if self._rebuilding is not None:
+            self._rebuilding.cancel()
+        await self._housekeeping.stop()
+        stopped = RewakeError(
+            ErrorCode.ENGINE_STOPPED,
+            "The engine has stopped.",
+            "What was accepted is stored and goes on when it is started again.",
+        )
+        try:
+            if not self._loop.is_halted:
+                await self._loop.flush()
+        except Exception as error:  # noqa: BLE001  # whatever made it fail, stopping goes on
+            log.warning("flush_at_stop_failed", error=str(error))
+        self._loop.halt(stopped)
+        self._attempts.abort_all()
+        self._waiters.fail_all(stopped)
+        for client in self.clients.values():
+            await client.close()
+        await self._remote.close()
+        self._store.close()
+
+    @staticmethod
+    def now_ms() -> int:
+        """Wall-clock time, the only clock the journal knows."""
+        return time.time_ns() // 1_000_000
+
+    # Carrying out effects
+
+    def _release(self, effects: list[Effect]) -> None:
+        """Let out the effects of a committed batch, in order."""
+        attempts, waiters, loop = self._attempts, self._waiters, self._loop
+        for effect in effects:
+            kind = type(effect)
+            if loop.is_halted:  # the memory they were computed from is lost; what has happened is still true
+                if kind is Completed:
+                    self._on_completed(effect)  # type: ignore[arg-type]  # told apart by exact type: the hot path
+            elif kind is Forward:
+                attempts.forward(effect)  # type: ignore[arg-type]
+            elif kind is StartAttempt:
+                attempts.start(effect)  # type: ignore[arg-type]
+            elif kind is CloseAttempt:
+                attempts.close(effect)  # type: ignore[arg-type]
+            elif kind is Reply:
+                waiters.on_reply(effect)  # type: ignore[arg-type]
+            elif kind is Completed:
+                self._on_completed(effect)  # type: ignore[arg-type]
+            elif kind is ArmTimer:
+                self._housekeeping.arm(effect.fire_at_ms)  # type: ignore[union-attr]
+            else:
+                self._on_note(effect)  # type: ignore[arg-type]
+        attempts.flush()
+
+    def _on_completed(self, completed: Completed) -> None:
+        self._waiters.on_completed(completed)
+        if self._observer is not None:
+            self._observer.on_completed(completed)
+
+    def _on_note(self, note: Note) -> None:
+        if self._observer is not None:
+            self._observer.on_note(note)
+        invocation_id = ids.invocation_id_to_str(note.invocation_id) if note.invocation_id else None
+        (log.warning if note.is_warning else log.info)(note.event, invocation_id=invocation_id, **note.facts)
+
+    # Commands in
+
+    def _submit(self, command: commands.Command) -> None:
+        """Submit what no one waits for; while memory is being rebuilt it is dropped, like a lost message."""
+        if not self._loop.is_halted:
+            self._loop.submit(command)
+
+    def _submit_asking(self, command: commands.Command, token: int) -> None:
+        try:
+            self._loop.submit(command)
+        except RewakeError as error:
+            self._waiters.fail_token(token, error)
+
+    async def _ask(self, make: Any) -> Reply:
+        token, future = self._waiters.ask()
+        self._submit_asking(make(token), token)
+        return await future
+
+    # Losing and rebuilding memory
+
+    def _on_lost(self, error: BaseException, command: commands.Command | None) -> None:
+        """Memory ran ahead of a disk that refused, or we met a bug of ours: start over from what is stored."""
+        if isinstance(error, RewakeError):
+            log.error("commit_failed", error=str(error))
+            refused = error
+        else:
+            log.error("engine_bug", command=repr(command)[:2000], exc_info=error)
+            refused = RewakeError(
+                ErrorCode.ENGINE_BUG,
+                f"{type(command).__name__ if command else 'A commit'} failed inside the engine: {error!r}.",
+                "The invocation it touched is paused; please report this with the log.",
+            )
+        self._loop.halt(refused)
+        self._attempts.abort_all()
+        self._waiters.fail_asking(refused)
+        if self.is_running:
+            self._rebuilding = asyncio.get_running_loop().create_task(self._rebuild(command, refused))
+
+    async def _rebuild(self, command: commands.Command | None, cause: RewakeError) -> None:
+        await asyncio.sleep(0)
+        while True:
+            try:
+                return await self._rebuild_once(command, cause)
+            except Exception:
+                log.exception("rebuilding_failed")
+                self._loop.halt(cause)
+                self._attempts.abort_all()
+                await asyncio.sleep(PROBE_INTERVAL_S)
+
+    async def _rebuild_once(self, command: commands.Command | None, cause: RewakeError) -> None:
+        await self._loop.settled()
+        if time.monotonic() - self._rebuilt_at_s < REBUILD_PAUSE_S:
+            await asyncio.sleep(REBUILD_PAUSE_S)  # whatever goes wrong again and again must not take the whole machine
+        self._rebuilt_at_s = time.monotonic()
+        while (state := self._state_of_disk()) is None:  # noqa: ASYNC110  # a full disk sends no event
+            await asyncio.sleep(PROBE_INTERVAL_S)
+        self._loop.restart(state)
+        log.warning("memory_rebuilt", cause=cause.code)
+        if command is not None:
+            self._isolate(command, AttemptError(500, cause.message, "RT0006"))
+            try:
+                await self._loop.flush()
+            except Exception:  # noqa: BLE001  # lost once more: the rebuilding that follows goes on from here
+                return
+        for invocation_id, futures in self._waiters.take_waiting().items():
+            for future in futures:
+                self._wait_again(invocation_id, future)
+        self._recover()
+        self._housekeeping.rearm()
+
+    def _isolate(self, command: commands.Command, error: AttemptError) -> None:
+        """Keep the invocation whose command met a bug of ours from meeting it again.
+
+        Of a command about many we only know that one of them did; they are tried one by one.
+        """
+        match command:
+            case commands.TimersDue(due=due):
+                self._housekeeping.suspect(due)
+                faulty = due[0][1] if len(due) == 1 else None
+            case commands.Recover(invocation_ids=invocation_ids):
+                self._recovery_batch = 1
+                faulty = invocation_ids[0] if len(invocation_ids) == 1 else None
+            case commands.PauseFaulty(invocation_id=invocation_id):
+                self._left_alone.add(invocation_id)
+                faulty = None
+            case _:
+                faulty = getattr(command, "invocation_id", None)
+        if faulty is not None:
+            self._submit(commands.PauseFaulty(now_ms=self.now_ms(), invocation_id=faulty, error=error))
+
+    def _stored_state(self) -> State:
+        """The state as the store has it, its services under the defaults this engine was given."""
+        state = State(self._store.reader, self.settings)
+        state.services = {
+            name: under_defaults(service, self.settings.defaults) for name, service in state.services.items()
+        }
+        return state
+
+    def _state_of_disk(self) -> State | None:
+        """Fresh memory, if the disk takes writes again and can be read; else the loop is halted with the reason."""
+        problem = self._store.probe()
+        if problem is None:
+            try:
+                self._store.resume()
+                state = self._stored_state()
+            except apsw.Error as error:
+                problem = as_rewake_error(error, self.path)
+            else:
+                state.last_epoch = self._loop.state.last_epoch  # attempts of before must stay recognizable as stale
+                return state
+        self._loop.halt(problem)
+        return None
+
+    def _wait_again(self, invocation_id: bytes, future: asyncio.Future[Reply]) -> None:
+        token = self._waiters.adopt(invocation_id, future)
+        self._submit_asking(
+            commands.Attach(now_ms=self.now_ms(), token=token, invocation_id=invocation_id, wait=True), token
+        )
+
+    def _recover(self) -> None:
+        found = self._store.reader.open_invocation_ids()
+        open_ids = [invocation_id for invocation_id in found if invocation_id not in self._left_alone]
+        for start in range(0, len(open_ids), self._recovery_batch):
+            batch = open_ids[start : start + self._recovery_batch]
+            self._submit(commands.Recover(now_ms=self.now_ms(), invocation_ids=batch))
+        if self._loop.is_halted:
+            return
+        self._recovery_batch = RECOVERY_BATCH
+        if open_ids:
+            log.info("invocations_recovered", invocation_count=len(open_ids))
