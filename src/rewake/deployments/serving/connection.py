@@ -26,7 +26,8 @@ from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
 from rewake.deployments.asgi import REQUEST_SCOPE
-from rewake.deployments.http.http2_wire import GoawayFilter, LiteralEncoder
+from rewake.deployments.http.connect_errors import ConnectionBroken
+from rewake.deployments.http.http2_wire import FrameGuard, LiteralEncoder
 from rewake.deployments.serving.stream import Stream
 
 STREAMS_MAX: Final = 10_000
@@ -70,7 +71,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._h2 = _connection()
-        self._goaway = GoawayFilter()
+        self._guard = FrameGuard()
         self._preface = b""
         self._ready: deque[Stream] = deque()
         self._blocked: dict[Stream, None] = {}
@@ -92,10 +93,10 @@ class Connection(asyncio.Protocol):
             if taken is None:
                 return
             data = taken
-        data, _ = self._goaway.feed(data)  # The peer opens no more streams; those it has may finish.
         try:
+            data, _ = self._guard.feed(data)  # After a GOAWAY it opens no more streams; those it has may finish.
             events = self._h2.receive_data(data)
-        except ProtocolError as error:
+        except (ConnectionBroken, ProtocolError) as error:
             log.warning("connection_broken", reason=str(error))
             self._write()
             self._transport.close()
@@ -176,7 +177,7 @@ class Connection(asyncio.Protocol):
         data, self._preface = self._preface, _PREFACE
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES - WINDOW_DEFAULT_BYTES)
-        # The preface is no frame, which is all that the filter understands.
+        # The preface is no frame, which is all that the guard understands.
         self._h2.receive_data(_PREFACE)
         return data[len(_PREFACE) :]
 

@@ -1,0 +1,386 @@
+"""One HTTP/2 connection of `rewake serve`, fed by a real HTTP/2 client without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    WindowUpdated,
+)
+from h2.settings import SettingCodes
+
+from rewake.deployments.serving.connection import FLUSH_HOPS, STREAM_WINDOW_BYTES, Connection
+from rewake.deployments.serving.stream import UNSENT_BYTES_MAX
+
+App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+START = {"type": "http.response.start", "status": 200, "headers": [(b"Content-Type", b"text/plain")]}
+HEADERS = [(":method", "POST"), (":scheme", "http"), (":authority", "here"), (":path", "/invoke/A%20b/c?x=1")]
+
+
+class Wire(asyncio.Transport):
+    """A socket that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.is_closed = False
+
+    def write(self, data: Any) -> None:
+        assert not self.is_closed
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def take(self) -> bytes:
+        written, self.written = self.written, b""
+        return written
+
+
+class Peer:
+    """The client, and the connection it talks to."""
+
+    def __init__(self, app: App, *, window_bytes: int = 65_535) -> None:
+        self.wire = Wire()
+        self.emptied = 0
+        self.connection = Connection(cast("Any", app), lambda _: None, self._on_empty)
+        self.connection.connection_made(self.wire)
+        self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
+        self.h2.initiate_connection()
+        self.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: window_bytes})
+        self.send()
+
+    def _on_empty(self, _: Connection) -> None:
+        self.emptied += 1
+
+    def send(self, piece_bytes: int = 1 << 30) -> None:
+        data = self.h2.data_to_send()
+        for start in range(0, len(data), piece_bytes):
+            self.connection.data_received(data[start : start + piece_bytes])
+
+    def request(self, body: bytes = b"", *, end: bool = True) -> int:
+        stream_id = self.h2.get_next_available_stream_id()
+        self.h2.send_headers(stream_id, HEADERS)
+        self.h2.send_data(stream_id, body, end_stream=end)
+        self.send()
+        return stream_id
+
+    async def hears(self) -> list[Event]:
+        """What the connection sent, once the loop has nothing more to do."""
+        for _ in range(4 * FLUSH_HOPS):
+            await asyncio.sleep(0)
+        return self.h2.receive_data(self.wire.take())
+
+
+def of_kind(events: list[Event], kind: type) -> list[Any]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def body_of(events: list[Event]) -> bytes:
+    pieces: list[bytes] = [event.data for event in of_kind(events, DataReceived)]
+    return b"".join(pieces)
+
+
+async def read_all(receive: Any) -> bytes:
+    body: bytes = b""
+    while True:
+        event = await receive()
+        assert event["type"] == "http.request"
+        body += event["body"]
+        if not event["more_body"]:
+            return body
+
+
+async def echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    body = await read_all(receive)
+    await send(START)
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def test_a_request_and_its_answer() -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        seen.append(scope)
+        await echo(scope, receive, send)
+
+    async def main() -> None:
+        peer = Peer(app)
+        peer.request(b"hello")
+        events = await peer.hears()
+        (head,) = of_kind(events, ResponseReceived)
+        assert dict(head.headers) == {b":status": b"200", b"content-type": b"text/plain"}
+        assert body_of(events) == b"hello"
+        assert of_kind(events, StreamEnded)
+        assert not of_kind(events, StreamReset)
+        assert peer.emptied == 1
+
+    asyncio.run(main())
+    (scope,) = seen
+    assert (scope["path"], scope["raw_path"], scope["query_string"]) == ("/invoke/A b/c", b"/invoke/A%20b/c", b"x=1")
+    assert (scope["method"], scope["http_version"]) == ("POST", "2")
+    assert scope["headers"] == [(b"host", b"here")]
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 7, 1 << 30])
+def test_bytes_may_come_in_any_pieces(piece_bytes: int) -> None:
+    async def main() -> None:
+        peer = Peer(echo)
+        stream_id = peer.h2.get_next_available_stream_id()
+        peer.h2.send_headers(stream_id, HEADERS)
+        peer.h2.send_data(stream_id, b"hello", end_stream=True)
+        peer.send(piece_bytes)
+        assert body_of(await peer.hears()) == b"hello"
+
+    asyncio.run(main())
+
+
+def test_what_is_said_at_once_leaves_as_one_frame() -> None:
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await send(START)
+        for text in (b"run", b"", b"result"):
+            await send({"type": "http.response.body", "body": text, "more_body": True})
+            await asyncio.sleep(0)
+        await read_all(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def main() -> None:
+        peer = Peer(app)
+        stream_id = peer.request(end=False)
+        events = await peer.hears()
+        assert [event.data for event in of_kind(events, DataReceived)] == [b"runresult"]
+        peer.h2.end_stream(stream_id)
+        peer.send()
+        events = await peer.hears()
+        assert body_of(events) == b""
+        assert of_kind(events, StreamEnded)
+
+    asyncio.run(main())
+
+
+def test_both_ways_at_the_same_time() -> None:
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await send(START)
+        while (event := await receive())["more_body"]:
+            await send({"type": "http.response.body", "body": event["body"].upper(), "more_body": True})
+        await send({"type": "http.response.body"})
+
+    async def main() -> None:
+        peer = Peer(app)
+        stream_id = peer.request(b"one", end=False)
+        assert body_of(await peer.hears()) == b"ONE"
+        peer.h2.send_data(stream_id, b"two")
+        peer.send()
+        assert body_of(await peer.hears()) == b"TWO"
+        peer.h2.end_stream(stream_id)
+        peer.send()
+        assert of_kind(await peer.hears(), StreamEnded)
+
+    asyncio.run(main())
+
+
+def test_a_peer_that_reads_slowly_makes_the_app_wait() -> None:
+    size = UNSENT_BYTES_MAX + 100_000
+    progress: list[str] = []
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await send(START)
+        await send({"type": "http.response.body", "body": bytes(size), "more_body": True})
+        progress.append("sent")
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def main() -> None:
+        peer = Peer(app, window_bytes=1_000)
+        stream_id = peer.request()
+        other = peer.request()
+        got = len(body_of([event for event in await peer.hears() if getattr(event, "stream_id", 0) == stream_id]))
+        assert (got, progress) == (1_000, [])
+        peer.h2.increment_flow_control_window(4 * size)
+        for each in (stream_id, other):
+            peer.h2.increment_flow_control_window(2 * size, each)
+        peer.send()
+        events = await peer.hears()
+        assert len(body_of([event for event in events if getattr(event, "stream_id", 0) == stream_id])) == size - 1_000
+        assert progress == ["sent", "sent"]
+        assert {event.stream_id for event in of_kind(events, StreamEnded)} == {stream_id, other}
+
+    asyncio.run(main())
+
+
+def test_an_app_that_does_not_read_stops_only_itself() -> None:
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["headers"][-1] == (b"lazy", b"yes"):
+            await asyncio.Event().wait()
+        await echo(scope, receive, send)
+
+    async def main() -> None:
+        peer = Peer(app)
+        await peer.hears()
+        lazy = peer.h2.get_next_available_stream_id()
+        peer.h2.send_headers(lazy, [*HEADERS, ("lazy", "yes")])
+        for _ in range(STREAM_WINDOW_BYTES // 16_384):
+            peer.h2.send_data(lazy, bytes(16_384))
+        peer.send()
+        assert peer.h2.local_flow_control_window(lazy) == 0
+        sent = 0
+        stream_id = peer.request(end=False)
+        while sent < 3 * STREAM_WINDOW_BYTES:  # More than its window, which opens as the app reads.
+            peer.h2.send_data(stream_id, bytes(16_384))
+            sent += 16_384
+            peer.send()
+            assert not of_kind(await peer.hears(), StreamReset)
+        peer.connection.cut()
+
+    asyncio.run(main())
+
+
+def test_a_reset_stops_the_app() -> None:
+    ended: list[str] = []
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append((await receive())["type"])
+            raise
+
+    async def main() -> None:
+        peer = Peer(app)
+        stream_id = peer.request()
+        await peer.hears()
+        peer.h2.reset_stream(stream_id)
+        peer.send()
+        await peer.hears()
+        peer.request()
+        await peer.hears()
+        peer.connection.connection_lost(None)
+        await peer.hears()
+
+    asyncio.run(main())
+    assert ended == ["http.disconnect", "http.disconnect"]
+
+
+def test_an_app_that_breaks_is_a_reset() -> None:
+    async def raises(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        raise ValueError("no")
+
+    async def stops_in_the_middle(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await send(START)
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+
+    async def main() -> None:
+        for app in (raises, stops_in_the_middle):
+            peer = Peer(app)
+            peer.request()
+            events = await peer.hears()
+            assert [int(event.error_code) for event in of_kind(events, StreamReset)] == [2]
+            assert peer.emptied == 1
+
+    asyncio.run(main())
+
+
+def test_an_answer_before_the_end_of_the_request_closes_it() -> None:
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await send(START)
+        await send({"type": "http.response.body", "body": b"enough", "more_body": False})
+
+    async def main() -> None:
+        peer = Peer(app)
+        stream_id = peer.request(b"a", end=False)
+        events = await peer.hears()
+        assert body_of(events) == b"enough"
+        assert of_kind(events, StreamEnded)
+        assert [int(event.error_code) for event in of_kind(events, StreamReset)] == [0]
+        peer.request(b"b")
+        assert body_of(await peer.hears()) == b"enough"
+        assert stream_id == 1
+
+    asyncio.run(main())
+
+
+def test_leaving_lets_streams_finish_and_takes_no_new_one() -> None:
+    go_on = asyncio.Event()
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await go_on.wait()
+        await echo(scope, receive, send)
+
+    async def main() -> None:
+        peer = Peer(app)
+        await peer.hears()
+        peer.request(b"old")
+        # What is on its way when the goodbye arrives is refused, and can be sent elsewhere.
+        peer.connection.leave()
+        peer.request(b"new")
+        frames = peer.wire.take()
+        goaway = frames[frames.index(b"\x07\x00\x00\x00\x00\x00") - 3 :][:17]
+        assert goaway[9:17] == b"\x00\x00\x00\x01" + b"\x00\x00\x00\x00"
+        events = peer.h2.receive_data(frames.replace(goaway, b""))
+        assert not of_kind(events, ConnectionTerminated)
+        assert [(event.stream_id, int(event.error_code)) for event in of_kind(events, StreamReset)] == [(3, 7)]
+        assert not peer.wire.is_closed
+        go_on.set()
+        assert body_of(await peer.hears()) == b"old"
+        assert peer.wire.is_closed
+
+    asyncio.run(main())
+
+
+def test_windows_open_again() -> None:
+    async def main() -> None:
+        peer = Peer(echo, window_bytes=STREAM_WINDOW_BYTES)
+        await peer.hears()
+        stream_id = peer.request(end=False)
+        opened: set[int] = set()
+        for _ in range(40):
+            peer.h2.send_data(stream_id, bytes(16_384))
+            peer.send()
+            opened |= {event.stream_id for event in of_kind(await peer.hears(), WindowUpdated)}
+        assert opened == {stream_id}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 1 << 30])
+def test_http1_is_told_so(piece_bytes: int) -> None:
+    async def main() -> None:
+        wire = Wire()
+        connection = Connection(cast("Any", echo), lambda _: None, lambda _: None)
+        connection.connection_made(wire)
+        request = b"POST /discover HTTP/1.1\r\n\r\n"
+        for start in range(0, len(request), piece_bytes):
+            if not wire.is_closed:
+                connection.data_received(request[start : start + piece_bytes])
+        assert wire.is_closed
+        assert wire.written.startswith(b"HTTP/1.1 505 ")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\xff" * 64, b"\x00\x00\x04\x01\x04\x00\x00\x00\x00abcd", b"\xff\xff\xff\x00" * 9]
+)
+def test_garbage_closes_the_connection(garbage: bytes) -> None:
+    async def main() -> None:
+        peer = Peer(echo)
+        peer.connection.data_received(garbage)
+        assert peer.wire.is_closed
+        with contextlib.suppress(Exception):
+            await peer.hears()
+
+    asyncio.run(main())
