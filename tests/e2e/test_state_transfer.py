@@ -1,0 +1,165 @@
+"""`rewake state export` and `import` between engines, with what can come between."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from cli_process import Running
+
+APP: Final = """
+import restate
+
+cart = restate.VirtualObject("Cart")
+flow = restate.Workflow("Flow")
+plain = restate.Service("Plain")
+
+
+@cart.handler()
+async def put(ctx: restate.ObjectContext, values: dict[str, str]) -> None:
+    for name, value in values.items():
+        ctx.set(name, value)
+
+
+@cart.handler()
+async def hold(ctx: restate.ObjectContext) -> str:
+    name, resolved = ctx.awakeable(type_hint=str)
+    ctx.set("held", name)
+    return await resolved
+
+
+@cart.handler(kind="shared")
+async def get(ctx: restate.ObjectSharedContext, name: str) -> str | None:
+    return await ctx.get(name, type_hint=str)
+
+
+@flow.main()
+async def run(ctx: restate.WorkflowContext, text: str) -> str:
+    ctx.set("text", text)
+    return text
+
+
+@plain.handler()
+async def nothing(ctx: restate.Context) -> None:
+    return None
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[Running]:
+    (tmp_path / "app.py").write_text(APP)
+    with Running("run", "app.py", "--data", "source", cwd=tmp_path) as engine:
+        yield engine
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Running]:
+    (tmp_path / "app.py").write_text(APP)
+    with Running("run", "app.py", "--data", "target", cwd=tmp_path) as engine:
+        yield engine
+
+
+def fill(engine: Running, count: int) -> None:
+    """Keys that need care, and many that do not."""
+    for key, values in {
+        "k%2Fey%20%E2%9C%93%27s": {"quote'": "it's", "": "unnamed"},
+        "large": {"text": "ä" * 150_000},
+        **{f"key-{number:04}": {"n": str(number)} for number in range(count)},
+    }.items():
+        assert engine.call(f"/Cart/{key}/put", values)[0] == 200
+    assert engine.call("/Flow/w1/run", "done")[0] == 200
+
+
+def transferred(engine: Running, *args: str) -> dict[str, Any]:
+    result = engine.cli("state", *args, "--json")
+    assert result.returncode == 0, result.stderr
+    told: dict[str, Any] = json.loads(result.stdout)
+    return told
+
+
+def whole_of(told: dict[str, Any]) -> dict[str, Any]:
+    """The sum alone."""
+    return {name: told[name] for name in ("keys", "entries", "sha256")}
+
+
+def test_there_and_back(source: Running, target: Running) -> None:
+    fill(source, 30)
+    told = transferred(source, "export", "s.jsonl")
+    assert (told["keys"], told["entries"]) == (33, 34)
+    assert transferred(target, "import", "s.jsonl") == {**whole_of(told), "unchanged": 0}
+    again = transferred(target, "export", "t.jsonl")
+    assert again == told
+    assert (target.cwd / "s.jsonl").read_bytes() == (target.cwd / "t.jsonl").read_bytes()
+    assert target.call("/Cart/k%2Fey%20%E2%9C%93%27s/get", "quote'") == (200, "it's")
+    assert target.rows("select value_utf8 from state where service_name = 'Flow'") == [{"value_utf8": '"done"'}]
+    assert transferred(target, "import", "s.jsonl")["unchanged"] == 33
+
+
+def test_an_export_that_was_cut_off_goes_on(source: Running) -> None:
+    fill(source, 30)
+    whole = transferred(source, "export", "s.jsonl")
+    lines = (source.cwd / "s.jsonl").read_bytes().splitlines(keepends=True)
+    (source.cwd / "s.jsonl.part").write_bytes(b"".join(lines[:10]) + lines[10][:5])
+    assert transferred(source, "export", "s.jsonl") == whole | {"resumed": 9}
+    assert (source.cwd / "s.jsonl").read_bytes() == b"".join(lines)
+    assert not (source.cwd / "s.jsonl.part").exists()
+
+
+def test_an_import_that_was_cut_off_goes_on(source: Running, target: Running) -> None:
+    fill(source, 30)
+    whole = transferred(source, "export", "s.jsonl")
+    assert target.call("/Cart/key-0003/put", {"n": "3"})[0] == 200
+    assert transferred(target, "import", "s.jsonl")["unchanged"] == 1
+    assert transferred(target, "export", "t.jsonl")["sha256"] == whole["sha256"]
+
+
+def test_state_of_another_kind_is_not_overwritten(source: Running, target: Running) -> None:
+    fill(source, 1)
+    transferred(source, "export", "s.jsonl")
+    assert target.call("/Cart/key-0000/put", {"n": "other", "more": "x"})[0] == 200
+    before = target.rows("select service_key, key, value_utf8 from state")
+    refused = target.cli("state", "import", "s.jsonl")
+    assert (refused.returncode, "RW1014" in refused.stderr, "Cart/key-0000" in refused.stderr) == (1, True, True)
+    assert target.rows("select service_key, key, value_utf8 from state") == before
+    transferred(target, "import", "s.jsonl", "--force")
+    assert target.call("/Cart/key-0000/get", "n") == (200, "0")
+    assert target.call("/Cart/key-0000/get", "more") == (200, None)
+
+
+def test_a_busy_key_gets_its_state_when_it_is_free(source: Running, target: Running) -> None:
+    fill(source, 1)
+    transferred(source, "export", "s.jsonl")
+    held = target.send("/Cart/key-0000/hold")
+    (row,) = target.until("select value_utf8 from state where key = 'held'")
+    busy = target.cli("state", "import", "s.jsonl", "--force", "--wait", "100ms")
+    assert (busy.returncode, "Cart/key-0000" in busy.stderr) == (1, True)
+    done: list[dict[str, Any]] = []
+    waiting = threading.Thread(target=lambda: done.append(transferred(target, "import", "s.jsonl", "--force")))
+    waiting.start()
+    awakeable = json.loads(row["value_utf8"])
+    assert target.call(f"/restate/awakeables/{awakeable}/resolve", "go on")[0] == 202
+    target.until(f"select id from sys_invocation where id = '{held}' and status = 'completed'")
+    waiting.join(30)
+    assert done
+    assert target.call("/Cart/key-0000/get", "held") == (200, None)
+
+
+def test_one_service_alone_and_names_that_have_no_state(source: Running) -> None:
+    fill(source, 1)
+    assert transferred(source, "export", "f.jsonl", "--service", "Flow")["keys"] == 1
+    unknown = source.cli("state", "export", "x.jsonl", "--service", "Flo")
+    assert (unknown.returncode, "Did you mean Flow" in unknown.stderr) == (3, True)
+    assert source.cli("state", "export", "x.jsonl", "--service", "Plain").returncode == 3
+    assert not (source.cwd / "x.jsonl").exists()
+
+
+def test_an_engine_without_the_services_is_told_so(source: Running, tmp_path: Path) -> None:
+    fill(source, 1)
+    transferred(source, "export", "s.jsonl")
+    with Running("server", "--data", "empty", cwd=tmp_path) as empty:
+        refused = empty.cli("state", "import", "s.jsonl")
+    assert (refused.returncode, "rewake deployments register URL" in refused.stderr) == (3, True)
