@@ -17,7 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-
 from rewake.core import calls, commands, ids
 from rewake.core.effects import (
     Reply,
