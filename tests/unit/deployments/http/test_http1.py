@@ -1,0 +1,247 @@
+"""HTTP/1.1 connections against a server of bytes: reading answers, keeping connections, telling what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from http2_peer import Heard
+
+from rewake.deployments.http.address import parse_address
+from rewake.deployments.http.exchange import Exchange, HttpOptions
+from rewake.deployments.http.http1 import Http1Pool
+
+DEADLINE_S = 10.0
+LOST = "The connection was lost: the server closed it."
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+Answer = Callable[[int], list[bytes | None]]
+"""Number of the request on its connection -> what to send; None closes the connection."""
+
+
+class Site:
+    """A server that answers as told and keeps what it was asked."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.requests: list[bytes] = []
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        number = 0
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                size = next(
+                    (int(line[16:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length: ")), 0
+                )
+                self.requests.append(head + await reader.readexactly(size))
+                for part in self.answer(number):
+                    if part is None:
+                        return
+                    writer.write(part)
+                    await writer.drain()
+                number += 1
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+Scenario = Callable[[Http1Pool, Site], Awaitable[None]]
+
+
+def play(answer: Answer, scenario: Scenario, **options: Any) -> None:
+    async def main() -> None:
+        site = Site(answer)
+        server = await asyncio.start_server(site.serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        pool = Http1Pool(parse_address(f"http://127.0.0.1:{port}/x"), None, HttpOptions(**options), lambda: None)
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await scenario(pool, site)
+        finally:
+            await pool.close()
+            server.close()
+            for writer in site.writers:
+                writer.close()
+            await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+
+
+class Waiting(Heard):
+    def __init__(self) -> None:
+        super().__init__()
+        self.done = asyncio.Event()
+
+    def on_end(self) -> None:
+        super().on_end()
+        self.done.set()
+
+    def on_error(self, message: str) -> None:
+        super().on_error(message)
+        self.done.set()
+
+
+async def ask(pool: Http1Pool, body: bytes = b"") -> Waiting:
+    exchange, heard = begin(pool, body)
+    exchange.end()
+    await heard.done.wait()
+    return heard
+
+
+def begin(pool: Http1Pool, body: bytes = b"") -> tuple[Exchange, Waiting]:
+    exchange, heard = Exchange(b"POST", b"/x/invoke/a/b", [(b"a", b"b")]), Waiting()
+    exchange.responder = heard
+    pool.submit(exchange)
+    exchange.write(body)
+    return exchange, heard
+
+
+def test_a_request_goes_out_once_it_is_complete() -> None:
+    async def scenario(pool: Http1Pool, site: Site) -> None:
+        exchange, heard = begin(pool, b"one")
+        await asyncio.sleep(0.01)
+        assert site.requests == []
+        exchange.write(b"two")
+        exchange.end()
+        exchange.write(b"late")
+        await heard.done.wait()
+        head, _, body = site.requests[0].partition(b"\r\n\r\n")
+        assert head.split(b"\r\n")[0] == b"POST /x/invoke/a/b HTTP/1.1"
+        assert b"content-length: 6" in head and b"\r\na: b" in head and b"\r\nhost: 127.0.0.1:" in head
+        assert body == b"onetwo"
+        assert (heard.heads, heard.chunks, heard.ends) == ([(200, {b"content-length": b"2"})], [b"ok"], [None])
+
+    play(lambda _: [OK], scenario)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\no\r\n", b"1\r\nk\r\n0\r\n\r\n"],
+        [b"HTTP/1.1 200 OK\r\nserver: x\r\n\r\no", b"k", None],
+        [b"HTTP/1.1 100 Continue\r\n\r\n", OK],
+        [b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + OK],
+        [bytes((byte,)) for byte in OK],
+        [b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", None],
+    ],
+    ids=["chunked", "until_close", "continue", "hints", "byte_by_byte", "version_1_0"],
+)
+def test_forms_of_answers(parts: list[bytes | None]) -> None:
+    async def scenario(pool: Http1Pool, _: Site) -> None:
+        heard = await ask(pool)
+        assert [status for status, _ in heard.heads] == [200]
+        assert b"".join(heard.chunks) == b"ok" and heard.ends == [None]
+
+    play(lambda _: parts, scenario)
+
+
+def test_a_connection_is_kept_and_used_again() -> None:
+    async def scenario(pool: Http1Pool, site: Site) -> None:
+        for _ in range(3):
+            assert (await ask(pool, b"x")).ends == [None]
+        assert len(site.writers) == 1
+        await asyncio.gather(*(ask(pool) for _ in range(4)))
+        assert len(site.writers) == 4
+        assert pool.is_idle
+
+    play(lambda _: [OK], scenario)
+
+
+def test_connections_are_limited() -> None:
+    async def scenario(pool: Http1Pool, site: Site) -> None:
+        heard = await asyncio.gather(*(ask(pool) for _ in range(10)))
+        assert [each.ends for each in heard] == [[None]] * 10
+        assert len(site.writers) == 2
+
+    play(lambda _: [OK], scenario, http1_connections_max=2)
+
+
+def test_a_kept_connection_closed_by_the_server_costs_nothing() -> None:
+    """The server closes when the second request comes, as one whose idle timer has just run out."""
+
+    async def scenario(pool: Http1Pool, site: Site) -> None:
+        assert (await ask(pool, b"first")).ends == [None]
+        second = await ask(pool, b"second")
+        assert second.ends == [None]
+        assert [each.rpartition(b"\r\n")[2] for each in site.requests] == [b"first", b"second", b"second"]
+        assert len(site.writers) == 2
+
+    play(lambda number: [None] if number else [OK], scenario)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([None], LOST),
+        (
+            [b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort", None],
+            LOST,
+        ),
+        ([b"HTTP/1.1 200 OK\r\ntransfer-enc", None], LOST),
+        ([b"220 mail.example ESMTP\r\n"], "The server's answer is not HTTP/1.1:"),
+        ([b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"], "The server's answer is not HTTP/1.1:"),
+    ],
+)
+def test_answers_that_break_off(parts: list[bytes | None], message: str) -> None:
+    async def scenario(pool: Http1Pool, _: Site) -> None:
+        heard = await ask(pool)
+        (end,) = heard.ends
+        assert end is not None and end.startswith(message)
+        assert pool.is_idle
+
+    play(lambda _: parts, scenario)
+
+
+def test_nobody_there() -> None:
+    async def scenario(pool: Http1Pool, _: Site) -> None:
+        nowhere = Http1Pool(parse_address("http://127.0.0.1:1"), None, HttpOptions(), lambda: None)
+        heard = await asyncio.gather(*(ask(nowhere) for _ in range(3)))
+        assert [each.ends for each in heard] == [["The deployment could not be reached: Connection refused."]] * 3
+        await nowhere.close()
+
+    play(lambda _: [OK], scenario)
+
+
+def test_a_reset_hangs_up_silently() -> None:
+    async def scenario(pool: Http1Pool, site: Site) -> None:
+        exchange, heard = begin(pool)
+        exchange.end()
+        while not site.requests:
+            await asyncio.sleep(0.001)
+        exchange.reset()
+        never, heard_never = begin(pool)
+        never.reset()
+        while not pool.is_idle:
+            await asyncio.sleep(0.001)
+        assert heard.ends == heard_never.ends == []
+
+    play(lambda _: [], scenario)
+
+
+def test_a_finished_exchange_whose_answer_does_not_end_is_hung_up_on() -> None:
+    async def scenario(pool: Http1Pool, site: Site) -> None:
+        exchange, heard = begin(pool)
+        exchange.end()
+        while not heard.chunks:
+            await asyncio.sleep(0.001)
+        exchange.finish()
+        await heard.done.wait()
+        assert heard.ends == ["The connection was closed."]  # A WireAttempt is over by then and passes nothing on.
+
+    play(lambda _: [b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nEnd"], scenario, drain_timeout_s=0.01)
+
+
+def test_idle_connections_close() -> None:
+    async def scenario(pool: Http1Pool, site: Site) -> None:
+        await ask(pool)
+        await asyncio.wait_for(site.writers[0].wait_closed(), 5)
+        assert (await ask(pool)).ends == [None]
+        assert len(site.writers) == 2
+
+    play(lambda _: [OK], scenario, idle_timeout_s=0.01)
