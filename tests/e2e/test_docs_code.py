@@ -121,6 +121,7 @@ class Reader:
             "PYTHONPATH": str(ROOT / "src"),
             "PYTHONUNBUFFERED": "1",
             "NO_COLOR": "1",
+            "REWAKE_LOG_FORMAT": "text",  # as on a reader's terminal
             "REWAKE_INGRESS_PORT": self.ports["8080"],
             "REWAKE_ADMIN_PORT": self.ports["9070"],
             "REWAKE_ADMIN": f"http://127.0.0.1:{self.ports['9070']}",

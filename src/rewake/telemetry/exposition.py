@@ -126,6 +126,8 @@ def _workers_and_models(telemetry: Telemetry) -> Iterator[str]:
     if telemetry.tracer is not None:
         sent = ((_labels(outcome=outcome), count) for outcome, count in telemetry.tracer.span_counts().items())
         yield from _family("rewake_spans_total", "counter", "Spans for the collector.", sent)
+        waiting: list[Sample] = [("", telemetry.tracer.waiting_count)]
+        yield from _family("rewake_traces_waiting", "gauge", "Invocations whose spans are not sent yet.", waiting)
 
 
 def _process() -> Iterator[str]:
