@@ -67,6 +67,16 @@ def npm_program(package: str, program: str) -> Path:
     return found
 
 
+def npm_folder(package: str) -> Path:
+    """A folder with a package, whose scripts can import it; skips the test where it cannot be installed."""
+    name = package.rpartition("@")[0]
+    folder = CACHE / package.replace("/", "+")
+    with _locked(folder):
+        if not (folder / "node_modules" / name / "package.json").exists():
+            _npm(folder, "install", "--no-save", package)
+    return folder
+
+
 def installed(example: str) -> Path:
     """A folder with the example and its packages, as its lock file says. The example's own folder stays clean."""
     source = EXAMPLES / example
