@@ -148,6 +148,15 @@ def test_a_busy_key_gets_its_state_when_it_is_free(source: Running, target: Runn
     assert target.call("/Cart/key-0000/get", "held") == (200, None)
 
 
+def test_a_key_that_is_too_large_is_named(source: Running, target: Running) -> None:
+    fill(source, 3)
+    assert source.call("/Cart/huge/put", {"text": "x" * 2_500_000})[0] == 200
+    transferred(source, "export", "s.jsonl")
+    refused = target.cli("state", "import", "s.jsonl")
+    assert (refused.returncode, "RW1014" in refused.stderr, "Cart/huge" in refused.stderr) == (1, True, True)
+    assert target.call("/Cart/key-0002/get", "n") == (200, "2")
+
+
 def test_one_service_alone_and_names_that_have_no_state(source: Running) -> None:
     fill(source, 1)
     assert transferred(source, "export", "f.jsonl", "--service", "Flow")["keys"] == 1

@@ -48,7 +48,7 @@ class AdminClient:
         """One request; the decoded JSON of the answer, None when it is empty."""
         given = {name: value for name, value in parameters.items() if value is not None}
         target = self._base_path + path + ("?" + urlencode(given) if given else "")
-        content = None if body is None else json.dumps(body).encode()
+        content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         headers = {"accept": "application/json"} | ({"content-type": "application/json"} if content else {})
         status, text = self._send(method, target, content, headers)
         if status >= 300:

@@ -34,7 +34,12 @@ _ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 @setting("port", default=9080, type=click.IntRange(0, 65_535), help="Port to listen on; 0 picks a free one.")
 @setting("stop-grace", default="5s", type=Duration(), help="Time attempts get to finish when stopping.")
 @setting("log-level", default="info", type=click.Choice(("debug", "info", "warning", "error")), help="Least level.")
-@setting("log-format", default="text", type=click.Choice(("text", "json")), help="Form of the log lines.")
+@setting(
+    "log-format",
+    default="auto",
+    type=click.Choice(("auto", "text", "json")),
+    help="Form of the log lines; auto is text on a terminal and JSON elsewhere.",
+)
 @click.option(
     "--exit-with-stdin", is_flag=True, hidden=True, help="Stop when stdin ends: for a program that is our parent."
 )
@@ -47,7 +52,7 @@ def serve(app: str, **options: Any) -> None:
     from rewake.cli.logs import configure_logging
     from rewake.server import new_event_loop
 
-    configure_logging(options["log_level"], options["log_format"])
+    options["log_format"] = configure_logging(options["log_level"], options["log_format"])
     gc.set_threshold(*GC_THRESHOLD)  # Before the import, so that the app may choose otherwise.
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(_Options(app=app, **options)))

@@ -33,6 +33,7 @@ CHECK_KEYS: Final = 200
 CHANGES_AT_ONCE: Final = 8
 POLL_S: Final = 0.1
 KEYED: Final = ("VirtualObject", "Workflow")
+_TOO_LARGE: Final = 413
 
 
 @click.command("export")
@@ -204,7 +205,17 @@ def _send(admin: AdminClient, record: Record, version: str) -> None:
         "new_state": {name: _as_json(value) for name, value in record.state.items()},
         "version": version,
     }
-    admin.ask("POST", f"/services/{segment(record.service)}/state", body)
+    try:
+        admin.ask("POST", f"/services/{segment(record.service)}/state", body)
+    except RewakeError as error:
+        if error.facts.get("http_status") != _TOO_LARGE:
+            raise
+        size = sum(len(value) for value in record.state.values())
+        raise RewakeError(
+            ErrorCode.STATE_NOT_TRANSFERRED,
+            f"The state of {record.service}/{record.key} is larger than the admin API takes: {size} bytes.",
+            "Make it smaller, or have a handler write it there. The other keys have their state.",
+        ) from error
 
 
 def _as_json(value: bytes) -> str | list[int]:

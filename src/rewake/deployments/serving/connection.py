@@ -23,7 +23,6 @@ from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset, WindowUpdated
 from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import GoAwayFrame
 
 from rewake.deployments.asgi import REQUEST_SCOPE
 from rewake.deployments.http.connect_errors import ConnectionBroken
@@ -45,6 +44,8 @@ FLUSH_HOPS: Final = 5
 """Loop iterations that what a handler says waits for what it says next: a Run command and its result go together."""
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_GOAWAY_HEAD: Final = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00"  # eight bytes of GOAWAY, on no stream
+_NO_ERROR: Final = b"\x00\x00\x00\x00"
 _NOT_HTTP2: Final = b"This deployment speaks HTTP/2 with prior knowledge only; register it without --use-http1.1.\n"
 _REFUSAL: Final = (
     b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-type: text/plain\r\n"
@@ -127,8 +128,8 @@ class Connection(asyncio.Protocol):
             return
         self._is_leaving = True
         if self._preface == _PREFACE:
-            frame = GoAwayFrame(0, last_stream_id=self._last_stream_id, error_code=int(ErrorCodes.NO_ERROR))
-            self._transport.write(frame.serialize())  # h2 would take it for the end of everything.
+            # By hand: h2 would take it for the end of everything.
+            self._transport.write(_GOAWAY_HEAD + self._last_stream_id.to_bytes(4, "big") + _NO_ERROR)
         if not self.streams:
             self._transport.close()
 
