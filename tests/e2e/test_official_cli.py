@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -88,6 +89,26 @@ def test_whoami(session: Session, cli: Cli) -> None:
     assert f"Admin base URL http://127.0.0.1:{session.engine.port}/" in said
     assert f"[OK]: Admin Service 'http://127.0.0.1:{session.engine.port}/' is healthy!" in said
     assert f"Advertised ingress address http://127.0.0.1:{session.engine.ingress_port}/" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("rules", "No rules defined."),
+        ("vqueues", "No virtual queues found."),
+        ("subscriptions", "No subscriptions registered."),
+        ("kafka-clusters", "No Kafka clusters registered."),
+    ],
+)
+def test_what_there_is_none_of(cli: Cli, command: str, says: str) -> None:
+    assert cli(command, "list") == says
+
+
+@pytest.mark.skipif(os.environ.get("REWAKE_TEST_ENGINE") == "restate", reason="a Restate server can")
+def test_what_cannot_be_made(cli: Cli) -> None:
+    assert "Flow control (limit rules, virtual queues) is not supported." in cli.fails(
+        "rules", "set", "*", "--concurrency", "3"
+    )
 
 
 # Deployments

@@ -21,6 +21,7 @@ API_VERSION_MAX: Final = 4
 FEATURES: Final = ("vqueues", "protocol_v7", "scoped_virtual_objects", "kafka_scope")
 
 _NO_KAFKA: Final = "Kafka subscriptions are not supported."
+_NO_FLOW_CONTROL: Final = "Flow control (limit rules, virtual queues) is not supported."
 
 
 class About:
@@ -72,3 +73,7 @@ class About:
     async def no_kafka(self, request: Request) -> Response:
         """Nothing can be subscribed to."""
         raise unsupported(_NO_KAFKA, "Send the messages to the ingress instead.")
+
+    async def no_flow_control(self, request: Request) -> Response:
+        """Nothing can be limited."""
+        raise unsupported(_NO_FLOW_CONTROL, "Limit the callers instead.")
