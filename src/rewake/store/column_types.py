@@ -101,10 +101,9 @@ def kind_of(expression: Sequence[Token], kinds: Kinds) -> ColumnType | None:
         return ColumnType.BOOLEAN
     if is_word(expression, 0, "case"):
         return _kind_of_case(expression, kinds)
-    operator = next((at for at in reversed(list(top_level(expression))) if at and is_sign(expression, at, "+", "-")), 0)
-    if operator:
-        left, right = kind_of(expression[:operator], kinds), kind_of(expression[operator + 1 :], kinds)
-        return _kind_of_sum(left, right)
+    signs = [at for at in top_level(expression) if at and is_sign(expression, at, "+", "-")]
+    if signs:
+        return _kind_of_sum(expression, signs, kinds)
     if len(expression) == 1 and first.kind in (INTERVAL, MOMENT):
         return ColumnType.DURATION if first.kind == INTERVAL else ColumnType.TIMESTAMP
     if _is_path(expression):
@@ -132,10 +131,17 @@ def _kind_of_case(expression: Sequence[Token], kinds: Kinds) -> ColumnType | Non
     return kind_of(expression[starts[0] : end], kinds)
 
 
-def _kind_of_sum(left: ColumnType | None, right: ColumnType | None) -> ColumnType | None:
-    if ColumnType.TIMESTAMP in (left, right):
-        return ColumnType.DURATION if left is right else ColumnType.TIMESTAMP
-    return ColumnType.DURATION if ColumnType.DURATION in (left, right) else None
+def _kind_of_sum(expression: Sequence[Token], signs: list[int], kinds: Kinds) -> ColumnType | None:
+    """That of the terms between the signs, from the left."""
+    starts, ends = [0, *(at + 1 for at in signs)], [*signs, len(expression)]
+    terms = [kind_of(expression[start:end], kinds) for start, end in zip(starts, ends, strict=True)]
+    total = terms[0]
+    for term in terms[1:]:
+        if ColumnType.TIMESTAMP in (total, term):
+            total = ColumnType.DURATION if total is term else ColumnType.TIMESTAMP
+        else:
+            total = ColumnType.DURATION if ColumnType.DURATION in (total, term) else None
+    return total
 
 
 def _kind_of_call(function: str, arguments: Sequence[Token], kinds: Kinds) -> ColumnType | None:

@@ -156,11 +156,12 @@ def _arithmetic(tokens: Sequence[Token], at: int, result: list[Token], kinds: Ki
     if not is_sign(tokens, at, "+", "-"):
         return 0
     start, end = operand_start(result, len(result)), operand_end(tokens, at + 1)
-    left, right = result[start:], _operations(tokens[at + 1 : end], kinds)
-    if not left or not right:
+    left, sign = result[start:], tokens[at]
+    left_type = kind_of(left, kinds)
+    if left_type not in (ColumnType.TIMESTAMP, ColumnType.DURATION) or end == at + 1:
         return 0
-    types = kind_of(left, kinds), kind_of(right, kinds)
-    space, sign = left[0].space, tokens[at]
+    right, space = _operations(tokens[at + 1 : end], kinds), left[0].space
+    types = left_type, kind_of(right, kinds)
     if types == (ColumnType.TIMESTAMP, ColumnType.DURATION):
         result[start:] = call("shifted", left, [sign, *right], space=space)
     elif types == (ColumnType.DURATION, ColumnType.TIMESTAMP) and sign.text == "+":
@@ -168,7 +169,7 @@ def _arithmetic(tokens: Sequence[Token], at: int, result: list[Token], kinds: Ki
     elif types == (ColumnType.TIMESTAMP, ColumnType.TIMESTAMP) and sign.text == "-":
         result[start:] = call("milliseconds_between", left, right, space=space)
     else:
-        return 0
+        result += [sign, *right]
     return end
 
 
@@ -200,9 +201,10 @@ def _ilike(tokens: Sequence[Token], at: int, result: list[Token], kinds: Kinds) 
         return 0
     negation = [result.pop()] if is_word(result, len(result) - 1, "not") else []
     start, end = operand_start(result, len(result)), operand_end(tokens, at + 1)
-    left, right = result[start:], _operations(tokens[at + 1 : end], kinds)
-    if left and right:
-        result[start:] = [*call("lower", left), *negation, Token("word", "like"), *call("lower", right)]
-        return end
-    result += negation
-    return 0
+    left = result[start:]
+    if not left or end == at + 1:
+        result += negation
+        return 0
+    right = _operations(tokens[at + 1 : end], kinds)
+    result[start:] = [*call("lower", left), *negation, Token("word", "like"), *call("lower", right)]
+    return end

@@ -29,6 +29,10 @@ KEYWORDS: Final = {
 }
 """Words that end an operand or begin something else: never a name here."""
 
+TOKENS_MAX: Final = 50_000
+NESTING_MAX: Final = 50
+"""Of parentheses and CASE; rewriting takes time in proportion to tokens times nesting, and holds up the engine."""
+
 
 class Token(NamedTuple):
     """A word, sign or literal. space: what stood before it; kept, since unnamed columns are named by their text."""
@@ -65,7 +69,27 @@ def single_statement(sql: str) -> list[Token]:
             "Send them one by one.",
             reason="several_statements",
         )
+    _check_size(tokens)
     return tokens
+
+
+def _check_size(tokens: Sequence[Token]) -> None:
+    depth = deepest = 0
+    for at in range(len(tokens)):
+        depth += is_sign(tokens, at, "(") - is_sign(tokens, at, ")")
+        depth += is_word(tokens, at, "case") - is_word(tokens, at, "end")
+        deepest = max(deepest, depth)
+        if depth < 0:
+            break
+    if depth:
+        raise RewakeError(ErrorCode.QUERY_INVALID, "The query's parentheses, or CASE and END, do not match.", reason="syntax")
+    if deepest > NESTING_MAX or len(tokens) > TOKENS_MAX:
+        raise RewakeError(
+            ErrorCode.QUERY_INVALID,
+            f"The query is too large: over {TOKENS_MAX:,} words, or nested more than {NESTING_MAX} deep.",
+            "Ask in several queries.",
+            reason="syntax",
+        )
 
 
 def text_of(tokens: Sequence[Token]) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from dialect_samples import SAMPLES
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from store_samples import ADD, NOW_MS, deployment, entry, invocation, service, submit
 
 from rewake.core.model import Status
@@ -14,8 +18,11 @@ from rewake.core.writes import Batch
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import Failure, Success
 from rewake.store.catalog import ColumnType
+from rewake.store.column_types import with_names
+from rewake.store.dialect import translated
 from rewake.store.query import QueryResult, run_query
 from rewake.store.store import Store
+from rewake.store.tokens import single_statement
 
 HOUR_MS = 3_600_000
 
@@ -146,6 +153,50 @@ def test_an_interval_that_cannot_be_read(store: Store, interval: str) -> None:
     with pytest.raises(RewakeError) as caught:
         result(store, f"select now() - {interval}")
     assert caught.value.code is ErrorCode.QUERY_INVALID
+
+
+# Any text
+
+
+WORDS = (
+    *(
+        "select",
+        "from",
+        "where",
+        "as",
+        "case",
+        "when",
+        "then",
+        "else",
+        "end",
+        "and",
+        "not",
+        "in",
+        "like",
+        "ilike",
+        "is",
+    ),
+    *("between", "null", "cast", "first_value", "now", "union", "limit", "order", "by", "distinct", "filter", "over"),
+    *("interval", "timestamp", "'1'", "'1 hour'", "'2026-11-22'", "hour", "id", "created_at", "sys_invocation", "i"),
+    *("(", ")", "()", ",", ".", "-", "+", "*", "=", "<", "::", ";", '"', "'", "1", "state", "x", "index"),
+)
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=25))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_answered_or_told_to_be_wrong(store: Store, words: list[str]) -> None:
+    with contextlib.suppress(RewakeError):
+        result(store, "select " + " ".join(words)).json_rows()
+
+
+def test_long_and_deep_queries_are_rewritten_quickly() -> None:
+    deep = "now() - (1 + now() - (" * 20 + "1" + "))" * 20
+    long = " + ".join(["created_at"] * 5000)
+    many = " union all ".join(["select created_at - now() ilike 'x'"] * 2000)
+    started_s = time.process_time()
+    for sql in (f"select {deep}", f"select {long} from sys_invocation", many, "select " + "a.b - " * 9000 + "1"):
+        translated(with_names(single_statement(sql)))
+    assert time.process_time() - started_s < 5
 
 
 # What tools send

@@ -516,6 +516,10 @@ def test_only_reading_is_possible(store: Store, ask: Queries, sql: str, tmp_path
         ("select ?", "syntax", ""),
         ("select array_length('x')", "syntax", ""),
         ("select 'open", "syntax", ""),
+        ("select (1", "syntax", "parentheses"),
+        ("select 1)", "syntax", "parentheses"),
+        ("select " + "(" * 60 + "1" + ")" * 60, "syntax", "nested"),
+        ("select " + "1, " * 30_000 + "1", "syntax", "50,000 words"),
     ],
 )
 def test_mistakes_are_named(ask: Queries, sql: str, reason: str, says: str) -> None:
