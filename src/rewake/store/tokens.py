@@ -82,7 +82,9 @@ def _check_size(tokens: Sequence[Token]) -> None:
         if depth < 0:
             break
     if depth:
-        raise RewakeError(ErrorCode.QUERY_INVALID, "The query's parentheses, or CASE and END, do not match.", reason="syntax")
+        raise RewakeError(
+            ErrorCode.QUERY_INVALID, "The query's parentheses, or CASE and END, do not match.", reason="syntax"
+        )
     if deepest > NESTING_MAX or len(tokens) > TOKENS_MAX:
         raise RewakeError(
             ErrorCode.QUERY_INVALID,
