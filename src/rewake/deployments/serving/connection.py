@@ -41,7 +41,8 @@ TURN_BYTES: Final = 65_536
 """What a stream may send before it is another one's turn."""
 
 FLUSH_HOPS: Final = 5
-"""Loop iterations that what a handler says waits for what it says next: a Run command and its result go together."""
+"""Loop iterations that what a handler says waits for what it says next: a Run command and its result go together.
+The result itself waits for nothing: its step is done, and would be done again if the process were killed now."""
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _GOAWAY_HEAD: Final = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00"  # eight bytes of GOAWAY, on no stream
@@ -81,6 +82,7 @@ class Connection(asyncio.Protocol):
         self._is_paused = False
         self._is_leaving = False
         self._is_flush_due = False
+        self._is_flush_urgent = False
 
     # asyncio.Protocol
 
@@ -152,9 +154,13 @@ class Connection(asyncio.Protocol):
             self._h2.send_headers(stream.id, [(b":status", b"%d" % status), *head])
         self._flush_soon()
 
-    def on_unsent(self, stream: Stream) -> None:
+    def on_unsent(self, stream: Stream, *, is_urgent: bool) -> None:
         self._mark(stream)
-        self._flush_soon()
+        if is_urgent and not self._is_flush_urgent:
+            self._is_flush_urgent = True
+            self._loop.call_soon(self._flush)
+        else:
+            self._flush_soon()
 
     def on_consumed(self, stream: Stream, size: int) -> None:
         stream.consumed_bytes += size
@@ -255,6 +261,10 @@ class Connection(asyncio.Protocol):
         else:
             self._is_flush_due = False
             self._pump()
+
+    def _flush(self) -> None:
+        self._is_flush_urgent = False
+        self._pump()
 
     def _pump(self) -> None:
         """Write what there is, as far as the windows and the socket let it."""

@@ -15,14 +15,31 @@ UNSENT_BYTES_MAX: Final = 1024 * 1024
 """Bytes of one answer above which its writer waits for the peer."""
 
 
+_FRAME_HEADER_BYTES: Final = 8
+_PROPOSE_RUN_COMPLETION: Final = b"\x00\x05"
+
+
+def holds_a_result(chunk: bytes) -> bool:
+    """Whether a chunk of whole frames proposes the result of a step (service-protocol.md, ProposeRunCompletion)."""
+    offset, end = 0, len(chunk)
+    while end - offset >= _FRAME_HEADER_BYTES:
+        if chunk[offset : offset + 2] == _PROPOSE_RUN_COMPLETION:
+            return True
+        offset += _FRAME_HEADER_BYTES + int.from_bytes(chunk[offset + 4 : offset + 8], "big")
+    return False
+
+
 class Connection(Protocol):
     """What a stream needs of its connection."""
 
     def on_head(self, stream: Stream, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The answer begins."""
 
-    def on_unsent(self, stream: Stream) -> None:
-        """There is something to send, or the answer has ended."""
+    def on_unsent(self, stream: Stream, *, is_urgent: bool) -> None:
+        """There is something to send, or the answer has ended.
+
+        is_urgent: it tells that a step was done, which would be done again if this got lost.
+        """
 
     def on_consumed(self, stream: Stream, size: int) -> None:
         """The app took this many bytes of the request."""
@@ -130,7 +147,7 @@ class Stream:
             self._unsent_bytes += len(body)
         self.is_ended = not event.get("more_body", False)
         if body or self.is_ended:
-            self._connection.on_unsent(self)
+            self._connection.on_unsent(self, is_urgent=holds_a_result(body))
         while self._unsent_bytes > UNSENT_BYTES_MAX:
             self._room = asyncio.get_running_loop().create_future()
             try:

@@ -23,6 +23,7 @@ from h2.settings import SettingCodes
 
 from rewake.deployments.serving.connection import FLUSH_HOPS, STREAM_WINDOW_BYTES, Connection
 from rewake.deployments.serving.stream import UNSENT_BYTES_MAX
+from rewake.protocol.framing import encode_frame
 
 App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 START = {"type": "http.response.start", "status": 200, "headers": [(b"Content-Type", b"text/plain")]}
@@ -169,6 +170,30 @@ def test_what_is_said_at_once_leaves_as_one_frame() -> None:
         events = await peer.hears()
         assert body_of(events) == b""
         assert of_kind(events, StreamEnded)
+
+    asyncio.run(main())
+
+
+def test_the_result_of_a_step_does_not_wait() -> None:
+    """A killed process does the steps again whose results it has not sent, so nothing delays these."""
+    command, result = encode_frame(0x0411, b"run"), encode_frame(0x0005, b"result")
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await send(START)
+        await send({"type": "http.response.body", "body": command, "more_body": True})
+        for _ in range(2):
+            await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": command + result, "more_body": True})
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        peer = Peer(app)
+        peer.request()
+        for _ in range(FLUSH_HOPS - 1):
+            await asyncio.sleep(0)
+        events = peer.h2.receive_data(peer.wire.take())
+        assert [event.data for event in of_kind(events, DataReceived)] == [command + command + result]
+        peer.connection.cut()
 
     asyncio.run(main())
 
