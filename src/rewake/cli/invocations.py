@@ -6,6 +6,7 @@ one PATCH for each id; the server decides whether the status allows it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
@@ -19,11 +20,12 @@ from rewake.errors import ErrorCode, RewakeError
 STATUSES: Final = ("pending", "scheduled", "ready", "running", "backing-off", "suspended", "paused", "completed")
 FAILURE_CHARS_MAX: Final = 60
 ID_CHARS: Final = 38
+LIST_COLUMNS: Final = ("id", "target", "status", "created", "took", "about")
 
 
 @click.group(cls=Group)
 def invocations() -> None:
-    """List, show, cancel, kill, purge, pause, resume, restart."""
+    """List, show, watch, cancel, kill, purge, pause, resume, restart."""
 
 
 @invocations.command("list")
@@ -35,25 +37,31 @@ def list_invocations(
     service: tuple[str, ...], status: tuple[str, ...], limit: int, admin: AdminClient, as_json: bool
 ) -> None:
     """List invocations, newest first."""
+    rows = admin.query(list_query(service, status, limit))
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        click.echo("No invocations match." if service or status else "No invocations yet.", err=True)
+    else:
+        print_table(LIST_COLUMNS, [list_row(row) for row in rows])
+
+
+def list_query(service: Sequence[str], status: Sequence[str], limit: int) -> str:
+    """The newest invocations of these services, in these statuses; of all when empty."""
     conditions = [
         f"{column} in ({', '.join(sql_text(value) for value in values)})"
         for column, values in (("target_service_name", service), ("status", status))
         if values
     ]
     where = f" where {' and '.join(conditions)}" if conditions else ""
-    rows = admin.query(
+    return (
         "select id, target, status, created_at, modified_at, completed_at, completion_result, completion_failure, "
         f"retry_count, last_failure from sys_invocation{where} order by created_at desc, id limit {limit}"
     )
-    if as_json:
-        print_json(rows)
-    elif not rows:
-        click.echo("No invocations match." if conditions else "No invocations yet.", err=True)
-    else:
-        print_table(("id", "target", "status", "created", "took", "about"), [_list_row(row) for row in rows])
 
 
-def _list_row(row: dict[str, Any]) -> tuple[Any, ...]:
+def list_row(row: dict[str, Any]) -> tuple[Any, ...]:
+    """A row of sys_invocation under LIST_COLUMNS."""
     from rewake.cli.durations import spoken_duration
 
     created_ms, completed_ms = at_ms(row.get("created_at")), at_ms(row.get("completed_at"))
@@ -75,10 +83,11 @@ def _about(row: dict[str, Any]) -> str:
 @click.argument("invocation_id", metavar="ID")
 @admin_options
 def show(invocation_id: str, admin: AdminClient, as_json: bool) -> None:
-    """Show one invocation with its journal and its failures."""
+    """Show one invocation: its timeline with all it called, who handed over to whom, its journal and its failures."""
     from rewake.cli.journal_view import journal_lines
+    from rewake.cli.run_tree import picture_lines
 
-    _check_id(invocation_id)
+    check_id(invocation_id)
     wanted = sql_text(invocation_id)
     rows = admin.query(f"select * from sys_invocation where id = {wanted}")
     if not rows:
@@ -95,7 +104,8 @@ def show(invocation_id: str, admin: AdminClient, as_json: bool) -> None:
         print_json(rows[0] | {"journal": journal, "events": events})
         return
     _show_facts(rows[0])
-    click.echo("\n" + "\n".join(journal_lines(journal, events)))
+    picture = picture_lines(admin, rows[0], journal, now_ms())
+    click.echo("\n" + "\n".join([*picture, "", *journal_lines(journal, events)]))
 
 
 def _show_facts(row: dict[str, Any]) -> None:
@@ -151,7 +161,7 @@ def _operate(
     first_error: RewakeError | None = None
     for invocation_id in ids:
         try:
-            _check_id(invocation_id)
+            check_id(invocation_id)
             answer = admin.ask("PATCH", f"/invocations/{segment(invocation_id)}/{path}", body, **parameters)
         except RewakeError as error:
             answers.append({"id": invocation_id, "error": error.message})
@@ -170,7 +180,7 @@ def _operate(
         raise first_error
 
 
-def _check_id(invocation_id: str) -> None:
+def check_id(invocation_id: str) -> None:
     """Refuse what cannot be an id here, where the likely mistake can be named."""
     if len(invocation_id) != ID_CHARS or not invocation_id.startswith("inv_1"):
         hint = f"An id is {ID_CHARS} characters and starts with inv_1; see `rewake invocations list`."

@@ -7,6 +7,7 @@ rows of sys_journal and sys_journal_events; knows only their public JSON forms.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any, Final
 
 from rewake.cli.durations import spoken_duration
@@ -28,6 +29,58 @@ def journal_lines(journal: list[Entry], events: list[Entry]) -> list[str]:
     if events:
         lines += ["", *table_lines(("after #", "at", "event", "about"), [_event_row(row, start_ms) for row in events])]
     return lines
+
+
+@dataclass(slots=True, frozen=True)
+class JournalStep:
+    """A command and what became of it. content: of a result that is a value.   child_id: of a call's callee."""
+
+    index: int
+    kind: str
+    name: str
+    start_ms: int | None
+    end_ms: int | None
+    is_failed: bool
+    content: bytes | None
+    child_id: str | None
+
+
+def steps_of(journal: list[Entry]) -> list[JournalStep]:
+    """The commands of a journal, each with its completion."""
+    completions = _completions(journal)
+    found = []
+    for row in journal:
+        body = _decoded(row.get("entry_json"))
+        if "Command" in body:
+            kind, command = next(iter(body["Command"].items()))
+            found.append(_step(row, kind, command, completions))
+    return found
+
+
+def _step(row: Entry, kind: str, command: dict[str, Any], completions: dict[int, Any]) -> JournalStep:
+    completion_id = command.get("result_completion_id", command.get("completion_id"))
+    _, completion, completed_ms = completions.get(completion_id or 0, (None, None, None))
+    result = completion.get("result") if completion is not None else None
+    value = result.get("Success") if isinstance(result, dict) else None
+    _, told, _ = completions.get(command.get("invocation_id_completion_id") or 0, (None, None, None))
+    child_id = (told or {}).get("invocation_id") or command.get("request", {}).get("invocation_id")
+    return JournalStep(
+        index=row["index"],
+        kind=kind,
+        name=str(command.get("name") or row.get("name") or _subject(kind, command)),
+        start_ms=at_ms(row.get("appended_at")),
+        end_ms=completed_ms,
+        is_failed=isinstance(result, dict) and "Failure" in result,
+        content=_content(value),
+        child_id=child_id if isinstance(child_id, str) else None,
+    )
+
+
+def _content(value: Any) -> bytes | None:
+    try:
+        return bytes(value) if isinstance(value, list) else None
+    except (ValueError, TypeError):
+        return None
 
 
 def _entry_rows(journal: list[Entry], start_ms: int) -> list[tuple[Any, ...]]:

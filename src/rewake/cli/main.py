@@ -15,6 +15,7 @@ from rewake.cli.run import run, server
 from rewake.cli.serve import serve
 from rewake.cli.sql import sql
 from rewake.cli.state import state
+from rewake.cli.watching import watch
 
 
 @click.group(cls=exits.Group, epilog=exits.HELP, context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,3 +26,4 @@ def main() -> None:
 
 for subcommand in (run, server, serve, demo, example, invocations, services, deployments, identity, state, sql):
     main.add_command(subcommand)
+invocations.add_command(watch)
