@@ -146,6 +146,8 @@ def test_http1_is_told_what_it_meets(tmp_path: Path) -> None:
             while garbage.recv(4096):
                 pass
         with Running("server", cwd=tmp_path) as engine:
+            refused = engine.cli("deployments", "register", url(app), "--http1")
+            assert (refused.returncode, "505" in refused.stderr) == (1, True)
             assert engine.cli("deployments", "register", url(app)).returncode == 0
 
 
