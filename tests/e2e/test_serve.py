@@ -6,14 +6,16 @@ import http.client
 import json
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import psutil
 import pytest
-from cli_process import APP, Running, rewake
+from cli_process import APP, Running, command, environment, rewake
 
 MORE: Final = '''
 
@@ -112,6 +114,20 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         app.process.send_signal(signal.SIGINT)
         app.wait_for("stopping")
         assert app.stop(signal.SIGINT) == 130
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    """One process, and one that ends with the program that started it, if that asks for it."""
+    with serving(tmp_path) as app:
+        assert psutil.Process(app.process.pid).children() == []
+    words = command("serve", "app.py", "--port", "0", "--log-format", "json", "--exit-with-stdin")
+    with subprocess.Popen(
+        words, cwd=tmp_path, env=environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None and process.stderr is not None
+        assert json.loads(process.stderr.readline())["event"] == "ready"
+        process.stdin.close()
+        assert process.wait(10) == 0
 
 
 def test_unsigned_requests_are_refused_and_signed_ones_are_not(tmp_path: Path) -> None:
