@@ -27,6 +27,10 @@ DEPTH_MAX: Final = 4
 TURNS_MAX: Final = 400
 PAYLOAD_BYTES_MAX: Final = 1 << 20
 EARLIER_RUNS_MAX: Final = 40
+LATEST_RUNS_MAX: Final = 5_000
+DECISIONS_MAX: Final = 12
+"""Steps of one page for which earlier choices are looked up."""
+
 SESSION_BYTES_MAX: Final = 4 << 20
 
 _HANDOFF: Final = re.compile(r"^(?:transfer|hand_?off|handover|hand_over|delegate|route)_to_(.+)$")
@@ -123,6 +127,7 @@ class _Tracer:
         self.trace = AgentTrace()
         self.seen: set[bytes] = set()
         self.aliases: dict[str, str] = {}
+        self.choices: dict[tuple[str, str, str], dict[str, int]] = {}
 
     def follow(self, invocation: Invocation, depth: int, agent: str | None) -> None:
         """One run's turns. agent: who the caller says it is."""
@@ -364,15 +369,20 @@ class _Run:
     def _chosen_before(self, step: Step) -> dict[str, int]:
         """What earlier runs of this handler chose at this step, most frequent first."""
         reading, target = self.tracer.reading, self.invocation.target
+        place = (target.service, target.handler, step.name)
+        known = self.tracer.choices.get(place)
+        if known is not None or len(self.tracer.choices) >= DECISIONS_MAX:
+            return known or {}
         counts: dict[str, int] = {}
         found = reading.execute(
-            "select n.payload, i.pinned_version from (select i.id, i.pinned_version from invocation i "
-            "indexed by invocation_created where i.service = ? and i.handler = ? "
-            "order by i.created_at_ms desc limit ?) i "
+            "select n.payload, i.pinned_version from (select l.id, l.pinned_version from (select id, pinned_version, "
+            "service, handler from invocation indexed by invocation_created order by created_at_ms desc limit ?) l "
+            "where l.service = ? and l.handler = ? limit ?) i "
             "join journal c on c.invocation_id = i.id and c.idx < 40 and c.type = ? and c.name = ? "
             "join journal n on n.invocation_id = i.id and n.idx > c.idx and n.idx < c.idx + 20 "
             "and n.type = ? and n.completion_id = c.completion_id and length(n.payload) < 20000 limit ?",
             (
+                LATEST_RUNS_MAX,
                 target.service,
                 target.handler,
                 EARLIER_RUNS_MAX,
@@ -388,7 +398,9 @@ class _Run:
                 decision = decision_in(step.title, loaded(message.result.content))
                 if decision is not None and decision[0]:
                     counts[decision[0]] = counts.get(decision[0], 0) + 1
-        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:12])
+        counts = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:12])
+        self.tracer.choices[place] = counts
+        return counts
 
     def _add(self, kind: str, step: Step, **facts: Any) -> None:
         end_ms = step.end_ms

@@ -218,6 +218,10 @@ class Reading:
             return ""
         return formats.line(message.value, 140) if isinstance(message, InputCommand) else ""
 
+    def with_inputs(self, runs: list[RunSummary]) -> list[RunSummary]:
+        """The runs, each with what it was asked."""
+        return [msgspec.structs.replace(run, input=self.input_line(run.id)) for run in runs]
+
     # Journals
 
     def entries(

@@ -17,7 +17,7 @@ from rewake.core.ids import InvalidId
 from rewake.ui.reading import OPEN_STATUSES, STATUSES, SUMMARY_COLUMNS, Reading, RunSummary, summary_from
 
 PAGE_RUNS_MAX: Final = 100
-LOOK_S: Final = 0.12
+LOOK_S: Final = 0.1
 """How long a page may look for runs that match."""
 
 _SLICE_RUNS: Final = 2_000
@@ -109,11 +109,13 @@ def run_page(reading: Reading, wanted: RunFilter, counts: Counts) -> RunPage:
     conditions, values = _conditions(wanted, reading.now_ms)
     counted = counts.now(reading)
     open_only = bool(wanted.status) and all(status in OPEN_STATUSES for status in wanted.status)
-    if open_only and sum(counted[status] for status in OPEN_STATUSES) <= _OPEN_RUNS_MAX:
+    if wanted.service and wanted.key:
+        runs, next_cursor, looked_until_ms = _of_key(reading, wanted, conditions, values)
+    elif open_only and sum(counted[status] for status in OPEN_STATUSES) <= _OPEN_RUNS_MAX:
         runs, next_cursor, looked_until_ms = _open_runs(reading, wanted, conditions, values)
     else:
         runs, next_cursor, looked_until_ms = _by_creation(reading, wanted, conditions, values)
-    runs = [msgspec.structs.replace(run, input=reading.input_line(run.id)) for run in runs]
+    runs = reading.with_inputs(runs)
     services = {service.name: list(service.handlers) for service in reading.services()}
     return RunPage(
         filter=wanted,
@@ -166,6 +168,21 @@ def _open_runs(reading: Reading, wanted: RunFilter, conditions: str, values: dic
     found = reading.execute(
         f"select {SUMMARY_COLUMNS} from invocation i where i.id in "
         "(select id from invocation indexed by invocation_open where status < 5) "
+        f"and (i.created_at_ms, i.id) {beyond} (:created_at_ms, :id) and {conditions} "
+        f"order by i.created_at_ms {direction}, i.id {direction} limit {PAGE_RUNS_MAX + 1}",
+        values,
+    ).fetchall()
+    return _page_of([summary_from(row) for row in found])
+
+
+def _of_key(reading: Reading, wanted: RunFilter, conditions: str, values: dict[str, Any]) -> _Found:
+    """The runs of one key stand together in the table."""
+    direction, beyond = _order_of(wanted)
+    _place(values, wanted)
+    values["low"] = ids.partition_key(wanted.key, wanted.service)
+    values["high"] = values["low"] + b"\xff" * 17
+    found = reading.execute(
+        f"select {SUMMARY_COLUMNS} from invocation i where i.id >= :low and i.id < :high "
         f"and (i.created_at_ms, i.id) {beyond} (:created_at_ms, :id) and {conditions} "
         f"order by i.created_at_ms {direction}, i.id {direction} limit {PAGE_RUNS_MAX + 1}",
         values,

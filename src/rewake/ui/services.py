@@ -290,6 +290,7 @@ def _content_type(rules: dict[str, Any]) -> str:
 
 def _curl(service: ServiceSchema, handler: HandlerSchema, example: Any) -> str:
     path = "/".join([service.name, *(["KEY"] if service.is_keyed else []), handler.name])
+    example = "text" if example == "" and (handler.manifest.get("input") or {}).get("jsonSchema") else example
     body = "" if example == "" else " --json '" + json.dumps(example, ensure_ascii=False).replace("'", "'\\''") + "'"
     return f"curl localhost:8080/{path}{body}"
 

@@ -104,7 +104,7 @@ def session_page(reading: Reading, known: ServiceSchema | None, service: str, ke
         holder=holders[0] if holders else None,
         queue=queue,
         beside=beside,
-        history=reading.runs_of_key(service, key, HISTORY_MAX),
+        history=reading.with_inputs(reading.runs_of_key(service, key, HISTORY_MAX)),
         promises=[_promise(*row) for row in reading.promises(service, key)],
         last_agent=_last_agent(state),
         conversation=conversation[-CONVERSATION_MAX:],

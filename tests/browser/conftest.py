@@ -1,0 +1,50 @@
+"""One browser and one engine for all tests of the folder; each test gets a page of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.browser.stage import FLAGS, Stage, chromium_path, staged
+
+PAGE_TIMEOUT_MS = 10_000
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+    path = chromium_path()
+    if path is None:
+        pytest.skip("the browser tests need Chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def stage(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with staged(Path(tmp_path_factory.mktemp("ui")) / "data") as stage:
+        yield stage
+
+
+@pytest.fixture
+def page(browser: Any, stage: Stage) -> Iterator[Any]:
+    """A page; the test fails when the browser complains or anything is asked of another host."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(PAGE_TIMEOUT_MS)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: _check_host(request.url, stage.url, complaints))
+    yield page
+    context.close()
+    assert not complaints
+
+
+def _check_host(url: str, own: str, complaints: list[str]) -> None:
+    if not url.startswith((own, "data:", "about:")):
+        complaints.append(f"asked another host: {url}")

@@ -1,0 +1,137 @@
+"""An engine with the UI and a real Chromium, for tests that look and click.
+
+The app has a run of every kind: steps, retries, a call, an approval, a router that can be forked, hostile output.
+Without Chromium and playwright the tests are skipped, with one line that says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import restate
+
+from rewake.engine import Engine
+from rewake.server import Server
+from rewake.ui import ui_routes
+
+WAIT_S: Final = 20.0
+HOSTILE: Final = '<img src=x onerror="document.title=1"><script>document.title=2</script>\u202e</pre>"\'{{7*7}}'
+FLAGS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+_Value = TypeVar("_Value")
+
+router = restate.Service("Router")
+desk = restate.VirtualObject("Desk")
+
+
+def pick() -> dict[str, Any]:
+    return {"specialist": "billing", "answer": None}
+
+
+def answer_as(specialist: str) -> str:
+    return f"{specialist} answers"
+
+
+def hostile() -> str:
+    return HOSTILE
+
+
+@router.handler()
+async def ask(ctx: restate.Context, question: str) -> str:
+    """Pick a specialist and ask it."""
+    decision = await ctx.run_typed("Pick specialist", pick)
+    return await ctx.run_typed(f"Ask {decision['specialist']}", answer_as, specialist=decision["specialist"])
+
+
+@router.handler()
+async def repeat(ctx: restate.Context, text: str) -> str:
+    """Says something nasty."""
+    return await ctx.run_typed("Say it", hostile)
+
+
+@router.handler()
+async def through(ctx: restate.Context, question: str) -> str:
+    return await ctx.service_call(ask, question)
+
+
+@router.handler()
+async def refuse(ctx: restate.Context, text: str) -> str:
+    raise restate.TerminalError(text, 418)
+
+
+@router.handler()
+async def flaky(ctx: restate.Context, text: str) -> str:
+    raise ValueError("the provider is overloaded")
+
+
+@desk.handler()
+async def approve(ctx: restate.ObjectContext, amount: int) -> str:
+    """Wait until somebody approves."""
+    name, approved = ctx.awakeable(type_hint=bool)
+    ctx.set("asked", {"awakeable": name, "amount": amount})
+    ctx.set("agent", "Approver")
+    return "paid" if await approved else "refused"
+
+
+class Stage:
+    """The engine, and a way to run coroutines beside it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine, server: Server) -> None:
+        self.engine = engine
+        self.url = server.admin_url.rstrip("/")
+        self._loop = loop
+
+    def run(self, coroutine: Coroutine[Any, Any, _Value]) -> _Value:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(WAIT_S)
+
+    def call(self, service: str, handler: str, body: Any, key: str | None = None) -> Any:
+        return self.run(self.engine.call(service, handler, body, key=key))
+
+    def send(self, service: str, handler: str, body: Any, key: str | None = None) -> str:
+        return self.run(self.engine.send(service, handler, body, key=key))
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Stage]:
+    """Serve until the block ends."""
+    ready = threading.Event()
+    made: list[Stage] = []
+    stops: list[asyncio.Event] = []
+
+    async def main() -> None:
+        stops.append(asyncio.Event())
+        engine = Engine(path, restate.app([router, desk]))
+        async with engine, Server(engine, ingress_port=0, admin_port=0, admin_routes=ui_routes(engine)) as server:
+            made.append(Stage(asyncio.get_running_loop(), engine, server))
+            ready.set()
+            await stops[0].wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()), name="stage")
+    thread.start()
+    try:
+        assert ready.wait(WAIT_S)
+        yield made[0]
+    finally:
+        if made:
+            made[0]._loop.call_soon_threadsafe(stops[0].set)
+        thread.join(WAIT_S)
+
+
+def chromium_path() -> str | None:
+    """Chromium of the system, or the one of REWAKE_CHROMIUM; None when there is none."""
+    named = os.environ.get("REWAKE_CHROMIUM")
+    return named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -1,0 +1,196 @@
+"""The pages over HTTP: headers, JSON twins, forms that only our own pages can send."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+from tests.browser.stage import HOSTILE, Stage, staged
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with staged(tmp_path_factory.mktemp("pages") / "data") as stage:
+        yield stage
+
+
+class Answer:
+    """Status, headers and text of a response."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self.text = response.read().decode()
+
+
+class _Plain(HTMLParser):
+    """Asserts that nothing is inline and nothing is loaded from elsewhere."""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag not in ("style", "iframe", "object", "base")
+        assert tag != "script" or dict(attrs).get("src")
+        for name, value in attrs:
+            assert name != "style"
+            assert not name.startswith("on")
+            assert name not in ("src", "href", "action") or (value or "").startswith(("/", "#"))
+
+
+def ask(stage: Stage, method: str, path: str, fields: Any = None, **headers: str) -> Answer:
+    connection = http.client.HTTPConnection(urlsplit(stage.url).netloc, timeout=20)
+    try:
+        connection.request(
+            method,
+            f"/ui{path}",
+            None if fields is None else urlencode(fields),
+            {name.replace("_", "-"): value for name, value in headers.items()},
+        )
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def done(stage: Stage, handler: str, body: str) -> str:
+    run_id = stage.send("Router", handler, body)
+    stage.run(stage.engine.result(run_id))
+    return run_id
+
+
+def token(stage: Stage) -> str:
+    found = re.search(r'name="token" value="([0-9a-f]+)"', ask(stage, "GET", "/services/Router/ask").text)
+    assert found is not None
+    return found.group(1)
+
+
+PAGES = ("/", "/sessions", "/sessions/Desk?key=a", "/services", "/services/Router", "/services/Router/ask",
+         "/deployments", "/patterns", "/help")  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_are_html_and_json(stage: Stage, path: str) -> None:
+    page = ask(stage, "GET", path)
+    assert page.status == 200
+    assert page.headers["content-type"].startswith("text/html")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    _Plain().feed(page.text)
+    twin = ask(stage, "GET", f"{path}{'&' if '?' in path else '?'}format=json")
+    assert twin.headers["content-type"] == "application/json"
+    assert isinstance(json.loads(twin.text), dict)
+    assert json.loads(ask(stage, "GET", path, accept="application/json").text).keys() == json.loads(twin.text).keys()
+
+
+def test_a_run_and_its_steps_as_json(stage: Stage) -> None:
+    run_id = done(stage, "ask", "Hello?")
+    page = json.loads(ask(stage, "GET", f"/runs/{run_id}?format=json").text)
+    assert [row["title"] for row in page["rows"]] == ["Input", "Pick specialist", "Ask billing", "Output"]
+    step = json.loads(ask(stage, "GET", f"/runs/{run_id}/steps/3?format=json").text)
+    assert step["output"]["text"] == '"billing answers"'
+    agents = json.loads(ask(stage, "GET", f"/runs/{run_id}/agents?format=json").text)
+    assert agents["trace"]["handoffs"][0]["target"] == "billing"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/nothing", 404), ("/runs/x", 404), ("/runs/inv_10BnVMHtxjjO0HyUJWli0aN6NpK3xqX1zy", 404), ("/services/No", 404),
+     ("/services/Router/no", 404), ("/sessions/Desk", 404), ("/static/x/..%2f..%2fweb.py", 404), ("/static/x/no", 404),
+     ("/confirm", 404)],
+)  # fmt: skip
+def test_what_is_not_there(stage: Stage, path: str, status: int) -> None:
+    page = ask(stage, "GET", path)
+    assert page.status == status
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def test_an_unchanged_page_is_not_sent_again(stage: Stage) -> None:
+    first = ask(stage, "GET", "/services")
+    assert ask(stage, "GET", "/services", if_none_match=first.headers["etag"]).status == 304
+
+
+@pytest.mark.parametrize(
+    ("has_token", "headers"),
+    [(False, {}), (True, {"origin": "https://evil.example"}), (True, {"sec_fetch_site": "cross-site"}),
+     (True, {"origin": "null"})],
+)  # fmt: skip
+def test_forms_of_others_are_refused(stage: Stage, has_token: bool, headers: dict[str, str]) -> None:
+    run_id = done(stage, "ask", "Hello?")
+    fields = {"action": "purge", "run": run_id, "token": token(stage) if has_token else "0" * 64}
+    assert ask(stage, "POST", "/actions", fields, **headers).status == 403
+    assert ask(stage, "GET", f"/runs/{run_id}").status == 200
+
+
+def test_a_purge(stage: Stage) -> None:
+    run_id = done(stage, "ask", "Hello?")
+    fields = {"action": "purge", "run": run_id, "token": token(stage), "back": "https://evil.example/ui/"}
+    answer = ask(stage, "POST", "/actions", fields)
+    assert (answer.status, answer.headers["location"]) == (303, "/ui/?notice=1+run+purged.")
+    assert ask(stage, "GET", f"/runs/{run_id}").status == 404
+
+
+@pytest.mark.parametrize("back", ["//evil.example/ui/", "https://evil.example/ui/", "/ui/\\evil", "javascript:1", "/x"])
+def test_the_way_back_stays_here(stage: Stage, back: str) -> None:
+    run_id = done(stage, "ask", "Hello?")
+    fields = {"action": "pause", "run": run_id, "token": token(stage), "back": back}
+    assert ask(stage, "POST", "/actions", fields).headers["location"].startswith("/ui/?notice=")
+
+
+def test_a_restart_leads_to_the_new_run(stage: Stage) -> None:
+    run_id = done(stage, "ask", "Hello?")
+    answer = ask(stage, "POST", "/actions", {"action": "restart-as-new", "run": run_id, "token": token(stage)})
+    assert answer.headers["location"].startswith("/ui/runs/inv_")
+    assert run_id not in answer.headers["location"]
+
+
+def test_state_that_has_changed_is_not_overwritten(stage: Stage) -> None:
+    fields = {"key": "a", "name": "x", "value": "1", "version": "old", "token": token(stage)}
+    answer = ask(stage, "POST", "/sessions/Desk/state", fields)
+    assert answer.status == 409
+    assert "nothing was saved" in answer.text
+
+
+@pytest.mark.parametrize("value", ["{", "'x'", "nul", "[" * 50_000])
+def test_a_value_must_be_json(stage: Stage, value: str) -> None:
+    run_id = done(stage, "ask", "Hello?")
+    fields = {"from": "1", "replace": "yes", "value": value, "token": token(stage)}
+    assert ask(stage, "POST", f"/runs/{run_id}/fork", fields).status == 400
+
+
+def test_only_a_step_can_be_replaced(stage: Stage) -> None:
+    run_id = done(stage, "ask", "Hello?")
+    fields = {"from": "0", "replace": "yes", "value": "1", "token": token(stage)}
+    assert ask(stage, "POST", f"/runs/{run_id}/fork", fields).status == 409
+
+
+def test_hostile_content_is_escaped(stage: Stage) -> None:
+    run_id = done(stage, "repeat", HOSTILE)
+    for path in (
+        "/",
+        f"/runs/{run_id}",
+        f"/runs/{run_id}?step=1",
+        f"/runs/{run_id}/agents",
+        "/?" + urlencode({"text": HOSTILE}),
+    ):
+        page = ask(stage, "GET", path).text
+        assert "<img" not in page
+        assert "<script>" not in page
+        assert "{{7*7}}" in page
+        assert "\u202e" not in page or "text=" in path
+
+
+def test_10_000_entries(stage: Stage, tmp_path: Path) -> None:
+    """A window of them, and a way to the others."""
+    from tests.unit.ui.long_run import make_long
+
+    run_id = make_long(stage, 5_000)
+    page = ask(stage, "GET", f"/runs/{run_id}?row=4900")
+    assert page.status == 200
+    assert "Steps 4,801 to 5,000" in page.text or "Steps 4801 to 5000" in page.text
+    assert len(page.text) < 1_000_000
+    assert ask(stage, "GET", f"/runs/{run_id}/agents").status == 200
