@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from restate import TerminalError
 from stage import DEFAULTS, run, until
 
 from rewake.engine import Engine, EngineOptions
+from rewake.errors import ErrorCode, RewakeError
 from rewake.telemetry import Telemetry
 from rewake.telemetry.exposition import render
 from rewake.telemetry.tracing import Tracer, tracer_for
@@ -192,6 +194,42 @@ def test_a_run_nobody_traces_begins_a_trace_of_its_own(tmp_path: Path, given: st
         assert other.attributes["error.type"] == "404"
 
     run(main())
+
+
+def test_the_environment_decides_what_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.0")
+
+    async def main() -> None:
+        with http_collector() as collector:
+            async with traced(tmp_path, collector) as (engine, _):
+                await call(engine, "refuse")
+                await call(engine, "refuse", None, CALLER)
+                await until(lambda: collector.spans)
+        assert [span.trace_id for span in collector.spans] == [CALLER_TRACE]
+
+    run(main())
+
+
+def test_no_collector_named_means_no_traces(tmp_path: Path) -> None:
+    assert tracer_for(tmp_path, None, {}) is None
+    assert tracer_for(tmp_path, None, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_SDK_DISABLED": "true"}) is None
+    assert (
+        tracer_for(tmp_path, None, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_TRACES_EXPORTER": "none"}) is None
+    )
+    assert tracer_for(tmp_path, None, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://x"}) is not None
+
+
+def test_a_missing_extra_is_an_error_only_when_traces_were_asked_of_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "rewake.telemetry.exporting", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    with pytest.raises(RewakeError, match=r"rewake\[otel\]") as told:
+        tracer_for(tmp_path, "http://x", {})
+    assert told.value.code is ErrorCode.EXTRA_MISSING
+    monkeypatch.delitem(sys.modules, "rewake.telemetry.exporting", raising=False)
+    assert tracer_for(tmp_path, None, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}) is None
 
 
 def test_what_the_caller_does_not_sample_is_not_sent(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from rewake.core.effects import Completed, Note, StartAttempt
 from rewake.core.model import Target
 from rewake.core.writes import Batch
@@ -26,6 +28,8 @@ REPLIES_MAX: Final = 500
 """Model replies that wait to be read; then they are read at once."""
 
 REPLY_BYTES_MAX: Final = 1 << 20
+
+log = structlog.get_logger("rewake.telemetry")
 
 _RUN_COMPLETION: Final = int(MessageType.RUN_COMPLETION)
 _USAGE: Final = b'"usage'
@@ -91,12 +95,12 @@ class Telemetry:
             is_ours = result.code == 409 and result.message in (_CANCELED, _KILLED)
             counts.outcomes[result.message if is_ours else "failed"] += 1
         if invocation.completed_at_ms is not None:
-            counts.runs.add(invocation.completed_at_ms - invocation.created_at_ms)
+            counts.runs.add(max(invocation.completed_at_ms - invocation.created_at_ms, 0))  # clocks are set back
             if self.tracer is not None:
                 self.tracer.add(invocation)
 
     def on_attempt_ended(self, effect: StartAttempt, started_at_ms: int) -> None:
-        self._counts(effect.target).attempts.add(time.time_ns() // 1_000_000 - started_at_ms)
+        self._counts(effect.target).attempts.add(max(time.time_ns() // 1_000_000 - started_at_ms, 0))
 
     def on_note(self, note: Note) -> None:
         if note.event == "attempt_failed":
@@ -138,7 +142,11 @@ class Telemetry:
 
         while self._replies:
             payload = self._replies.popleft()
-            reply = reply_in_completion(payload) if len(payload) <= REPLY_BYTES_MAX else None
+            try:
+                reply = reply_in_completion(payload) if len(payload) <= REPLY_BYTES_MAX else None
+            except Exception:  # whatever a handler wrote there, it must not stop the engine
+                log.exception("model_reply_unreadable")
+                continue
             if reply is None:
                 continue
             model = reply.model or "unknown"

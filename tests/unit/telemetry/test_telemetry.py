@@ -1,0 +1,107 @@
+"""The observer's counting: outcomes, failures, tokens of models with limits, and clocks that run backwards."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from rewake.core.effects import Completed, Note
+from rewake.core.model import Invocation, Status, Target
+from rewake.core.writes import Batch, EntryRow
+from rewake.protocol.codec import encode_message
+from rewake.protocol.discovery import HandlerKind, ServiceType
+from rewake.protocol.messages import Completion, Failure, MessageType, Success
+from rewake.telemetry import Telemetry, agents
+from rewake.telemetry import telemetry as module
+
+ID = b"i" * 24
+TARGET = Target("Desk", "route", None, ServiceType.SERVICE, HandlerKind.SHARED)
+
+
+def invocation(created_at_ms: int = 100, completed_at_ms: int | None = 150) -> Invocation:
+    return Invocation(
+        id=ID,
+        target=TARGET,
+        status=Status.COMPLETED,
+        created_at_ms=created_at_ms,
+        modified_at_ms=150,
+        completed_at_ms=completed_at_ms,
+    )
+
+
+def completion_row(value: Any) -> EntryRow:
+    completion = Completion(MessageType.RUN_COMPLETION, 1, Success(json.dumps(value).encode()))
+    return EntryRow(ID, 1, MessageType.RUN_COMPLETION, encode_message(completion), 100)
+
+
+def reply(model: str) -> dict[str, Any]:
+    usage = {"prompt_tokens": 3, "completion_tokens": 4}
+    return {"model": model, "choices": [{"message": {"content": "x"}}], "usage": usage}
+
+
+def test_outcomes() -> None:
+    telemetry = Telemetry()
+    results = [
+        Success(b""),
+        Failure(409, "killed"),
+        Failure(409, "canceled"),
+        Failure(409, "taken"),
+        Failure(500, "no"),
+    ]
+    for result in results:
+        telemetry.on_completed(Completed(ID, result, invocation()))
+    telemetry.on_completed(Completed(ID, Failure(409, "killed"), invocation(completed_at_ms=None)))  # never started
+    counts = telemetry.handlers["Desk", "route"]
+    assert counts.outcomes == {"succeeded": 1, "killed": 2, "canceled": 1, "failed": 2}
+    assert sum(counts.runs.counts) == 5
+    assert counts.runs.total == 250
+
+
+def test_a_clock_that_was_set_back_takes_no_time() -> None:
+    telemetry = Telemetry()
+    telemetry.on_completed(Completed(ID, Success(b""), invocation(created_at_ms=900)))
+    assert telemetry.handlers["Desk", "route"].runs.total == 0
+
+
+def test_failed_attempts_by_code() -> None:
+    telemetry = Telemetry()
+    for code in ("RT0007", "RT0007", "RT0010"):
+        telemetry.on_note(Note("attempt_failed", ID, {"target": "Desk/k/route", "code": code}))
+    telemetry.on_note(Note("invocation_paused", ID, {"target": "Desk/k/route"}))
+    assert telemetry.failures == {("Desk", "RT0007"): 2, ("Desk", "RT0010"): 1}
+
+
+def test_tokens_are_counted_where_a_model_answered_and_nowhere_else() -> None:
+    telemetry = Telemetry()
+    rows = [completion_row(value) for value in (reply("m"), reply("m"), {"usage": 1}, "usage", None)]
+    telemetry.on_commit(Batch(entries=rows, inserts=[invocation()]), 0.0004)
+    assert telemetry.tokens == {}  # not on the hot path
+    telemetry.read_replies()
+    telemetry.read_replies()
+    assert telemetry.tokens == {("m", "input"): 6, ("m", "output"): 8}
+    assert telemetry.model_calls == {"m": 2}
+    assert telemetry.handlers["Desk", "route"].created == 1
+    assert telemetry.commits.total == 400
+    assert telemetry.commit_rows.total == 6
+
+
+def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MODELS_MAX", 2)
+    monkeypatch.setattr(module, "REPLIES_MAX", 4)
+    telemetry = Telemetry()
+    rows = [completion_row(reply(f"m{number}")) for number in range(4)]
+    telemetry.on_commit(Batch(entries=rows), 0.0)  # so many are read at once
+    assert telemetry.model_calls == {"m0": 1, "m1": 1, "other": 2}
+
+
+def test_a_reply_that_cannot_be_read_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(payload: bytes) -> None:
+        raise RuntimeError("a shape nobody thought of")
+
+    monkeypatch.setattr(agents, "reply_in_completion", broken)
+    telemetry = Telemetry()
+    telemetry.on_commit(Batch(entries=[completion_row(reply("m"))]), 0.0)
+    telemetry.read_replies()
+    assert telemetry.model_calls == {}
