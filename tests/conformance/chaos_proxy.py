@@ -1,4 +1,7 @@
-"""A TCP proxy that cuts connections: at random times by a seed, when asked, or by falling silent."""
+"""A TCP proxy that cuts connections: after random amounts of traffic by a seed, when asked, or by falling silent.
+
+By traffic and not by time, so that a slow machine gets as far on each connection as a fast one.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from typing import Self
 
 
 class ChaosProxy:
-    """Forwards to a port of this machine. lifetime_ms: each connection is reset after a random time up to that."""
+    """Forwards to a port of this machine. life_bytes: each connection is reset after so much traffic at most."""
 
-    def __init__(self, target_port: int, *, seed: int = 0, lifetime_ms: int | None = None) -> None:
+    def __init__(self, target_port: int, *, seed: int = 0, life_bytes: int | None = None) -> None:
         self.port = 0
         self.cut_count = 0
         self.is_hanging = False
-        self.lifetime_ms = lifetime_ms
+        self.life_bytes = life_bytes
         self.target_port = target_port
         self.ends: set[_End] = set()
         self._random = random.Random(seed)
@@ -40,16 +43,9 @@ class ChaosProxy:
         """Keep the connections and forward nothing more: half-open, as after a lost route."""
         self.is_hanging = True
 
-    def doom(self, end: _End) -> None:
-        """Let a new connection live a random time."""
-        if self.lifetime_ms is not None:
-            delay_s = self._random.uniform(0.2, 1.0) * self.lifetime_ms / 1000
-            asyncio.get_running_loop().call_later(delay_s, self._cut_one, end)
-
-    def _cut_one(self, end: _End) -> None:
-        if end in self.ends:
-            self.cut_count += 1
-            end.transport.abort()
+    def span_of_life(self) -> int | None:
+        """How many bytes a new connection may carry in both directions together."""
+        return None if self.life_bytes is None else int(self._random.uniform(0.2, 1.0) * self.life_bytes)
 
 
 class _End(asyncio.Protocol):
@@ -67,7 +63,14 @@ class _End(asyncio.Protocol):
         self.proxy.ends.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self.other is not None and not self.proxy.is_hanging:
+        if self.other is None or self.proxy.is_hanging:
+            return
+        caller = self if isinstance(self, _Caller) else self.other
+        assert isinstance(caller, _Caller)
+        if caller.is_spent(len(data)):
+            self.proxy.cut_count += 1
+            caller.transport.abort()
+        else:
             self.other.transport.write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -78,6 +81,15 @@ class _End(asyncio.Protocol):
 
 class _Caller(_End):
     """The side of whoever connected; connects to the target before it reads."""
+
+    left_bytes: int | None = None
+
+    def is_spent(self, size: int) -> bool:
+        """Count traffic against the connection's span of life."""
+        if self.left_bytes is None:
+            return False
+        was_alive, self.left_bytes = self.left_bytes > 0, self.left_bytes - size
+        return was_alive and self.left_bytes <= 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -96,5 +108,5 @@ class _Caller(_End):
         if self.transport.is_closing():
             self.other.transport.abort()
         else:
+            self.left_bytes = self.proxy.span_of_life()
             self.transport.resume_reading()
-            self.proxy.doom(self)

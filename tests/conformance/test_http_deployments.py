@@ -213,11 +213,11 @@ async def _many_under_fire(stage: Stage, engine: Engine, deployment_id: str, cou
 def test_connections_cut_at_random(stage: Stage, services: Services, seed: int) -> None:
     async def main() -> None:
         service = services.get("http_apps:app")
-        async with ChaosProxy(service.port, seed=seed, lifetime_ms=400) as proxy, engine_on(stage) as engine:
+        async with ChaosProxy(service.port, seed=seed, life_bytes=110_000) as proxy, engine_on(stage) as engine:
             uri = f"http://127.0.0.1:{proxy.port}"
             result = await _register_patiently(engine, uri)
             await _many_under_fire(stage, engine, result, 200)
-            assert proxy.cut_count > 3
+            assert proxy.cut_count > 1
 
     run(main())
 
@@ -225,7 +225,7 @@ def test_connections_cut_at_random(stage: Stage, services: Services, seed: int) 
 def test_connections_cut_at_random_over_http1(stage: Stage, services: Services) -> None:
     async def main() -> None:
         service = services.get("http_apps:app", "uvicorn")
-        async with ChaosProxy(service.port, seed=3, lifetime_ms=200) as proxy, engine_on(stage) as engine:
+        async with ChaosProxy(service.port, seed=3, life_bytes=20_000) as proxy, engine_on(stage) as engine:
             uri = f"http://127.0.0.1:{proxy.port}"
             result = await _register_patiently(engine, uri, use_http_11=True)
             await _many_under_fire(stage, engine, result, 100)
