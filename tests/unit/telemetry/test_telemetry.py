@@ -43,7 +43,7 @@ def reply(model: str) -> dict[str, Any]:
 
 def test_outcomes() -> None:
     telemetry = Telemetry()
-    results = [
+    results: list[Success | Failure] = [
         Success(b""),
         Failure(409, "killed"),
         Failure(409, "canceled"),
