@@ -279,6 +279,25 @@ def test_a_run_over_two_lives_of_the_engine_is_sent_once(tmp_path: Path) -> None
     run(main())
 
 
+def test_what_completes_while_the_tracer_starts_is_sent_once(tmp_path: Path) -> None:
+    """It is in the database when the tracer looks for what was missed, and in the queue as well."""
+
+    async def main() -> None:
+        with http_collector() as collector:
+            async with traced(tmp_path, collector) as (engine, _):
+                await call(engine, "refuse")
+                await until(lambda: collector.spans)
+            telemetry = Telemetry(tracer_for(tmp_path, collector.endpoint, {}))
+            async with Engine(tmp_path, app, options=EngineOptions(defaults=DEFAULTS), observer=telemetry) as engine:
+                await call(engine, "agent")
+                telemetry.start()
+            await asyncio.to_thread(telemetry.close)
+        names = Counter(span.name for span in collector.spans)
+        assert names["Desk/agent"] == names["Desk/refuse"] == names["chat gpt-router"] == 1
+
+    run(main())
+
+
 def test_what_the_collector_refuses_is_sent_when_it_is_back(tmp_path: Path) -> None:
     async def main() -> None:
         with http_collector() as collector:

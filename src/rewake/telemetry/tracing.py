@@ -95,6 +95,7 @@ class Tracer:
         self._interval_s = interval_s
         self._queue: deque[Invocation] = deque()
         self._outcomes: Counter[str] = Counter()
+        self._missed: dict[tuple[bytes, int | None], Invocation] = {}
         self._closing = threading.Event()
         self._close_by_s = float("inf")
         self._thread: threading.Thread | None = None
@@ -160,9 +161,13 @@ class Tracer:
         self._sender.close()
 
     def _add_missed(self, connection: apsw.Connection, sent: Sent) -> None:
-        """What completed without being sent, before this start; in front of what completes now."""
+        """What completed without being sent, before this start; in front of what completes now.
+
+        What completes while this looks is found here and comes through the queue as well; see _is_due.
+        """
         found = [rows.invocation_from(row) for row in connection.execute(_MISSED, (sent.until_ms, MISSED_MAX))]
         missed = [item for item in found if not sent.has(item.id, item.completed_at_ms or 0)]
+        self._missed = {(item.id, item.completed_at_ms): item for item in missed}
         self._queue.extendleft(reversed(missed))
         if missed:
             log.info("traces_recovered", invocation_count=len(missed))
@@ -185,7 +190,7 @@ class Tracer:
         batch = [self._queue[place] for place in range(min(len(self._queue), INVOCATIONS_PER_SEND))]
         spans: list[Span] = []
         for invocation in batch:
-            if not sent.has(invocation.id, invocation.completed_at_ms or 0):
+            if self._is_due(invocation, sent):
                 spans += self._spans_of(connection, invocation)
         if spans and not self._sender.send(spans):
             log.warning("spans_not_sent", span_count=len(spans), invocations_waiting=len(self._queue))
@@ -195,6 +200,11 @@ class Tracer:
         self._outcomes["sent"] += len(spans)
         sent.add((item.id, item.completed_at_ms or 0) for item in batch)
         return True
+
+    def _is_due(self, invocation: Invocation, sent: Sent) -> bool:
+        """Whether nobody else stands for it: neither what was sent before, nor another of the queue."""
+        found = self._missed.get((invocation.id, invocation.completed_at_ms), invocation)
+        return found is invocation and not sent.has(invocation.id, invocation.completed_at_ms or 0)
 
     def _spans_of(self, connection: apsw.Connection, invocation: Invocation) -> list[Span]:
         if not trace_ids.context_of(invocation.id, invocation.traceparent).is_sampled:
