@@ -1,11 +1,12 @@
 """The web UI on the admin port, under /ui: server-rendered, works without JavaScript, and shows runs as agents.
 
-ui_app.py     routes, security headers, HTML or its JSON twin     reading.py    the database, read-only
-runs.py       the list of runs                                    run.py        one run: facts, rows, one step
-steps.py      journal entries to steps                            timeline.py   steps to a picture, to scale
-agents.py     what a run says as agents                           decoding.py   payloads of the agent frameworks
-sessions.py   virtual objects and their state                     services.py   services, deployments, playground
-actions.py    what a person may do                                formats.py    how values look
+ui_app.py    routes, errors                         web.py        HTML or its JSON twin, headers, forms
+runs.py      the list of runs                       run.py        one run: rows, waits, one step
+steps.py     journal entries to steps               timeline.py   steps to a picture, to scale
+agents.py    what a run says as agents              decoding.py   payloads of the agent frameworks
+sessions.py  virtual objects and their state        services.py   services, deployments, playground
+actions.py   what a person may do                   compare.py    a fork beside its origin
+reading.py   the database, read-only                formats.py    how values look
 """
 
 from .mount import ui_routes

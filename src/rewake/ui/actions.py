@@ -19,6 +19,7 @@ from rewake.core import ids
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.ids import InvalidId
 from rewake.core.keyed import state_version
+from rewake.errors import RewakeError
 from rewake.protocol.messages import Failure, Success
 from rewake.ui import formats
 from rewake.ui.port import UiEngine
@@ -150,6 +151,16 @@ class Actions:
             message = refusal.message.format(id=request.path_params["run"]) if refusal else "The run was not forked."
             raise Problem(409, message, refusal.hint if refusal else "")
         return see(run_url(ids.invocation_id_to_str(reply.invocation_id)), "Forked: this is the new run.")
+
+    async def remove_deployment(self, request: Request) -> Response:
+        """Forget a deployment that nothing needs any more."""
+        await self._web.form(request)
+        deployment_id = request.path_params["deployment"]
+        try:
+            was_known = await self._engine.remove_deployment(deployment_id, force=False)
+        except RewakeError as error:
+            raise Problem(409, error.message, error.hint or "") from None
+        return see("/ui/deployments", "Removed." if was_known else "It was not there any more.")
 
     async def change_state(self, request: Request) -> Response:
         """Set, add or remove one value of a key, if the state is still what the person saw."""

@@ -193,6 +193,14 @@ def _result(invocation: Invocation) -> formats.Shown | None:
             return None
 
 
+def rows_of(reading: Reading, invocation: Invocation, limit: int) -> list[Row]:
+    """The first rows of a run alone, without those of runs it called."""
+    steps = steps_of(reading.entries(invocation.id))[:limit]
+    start_ms = steps[0].start_ms if steps else invocation.created_at_ms
+    scale = Scale(start_ms, invocation.completed_at_ms or reading.now_ms)
+    return _Rows(reading, scale, reading.now_ms).rows(invocation, steps, [], depth=DEPTH_MAX)
+
+
 class _Rows:
     """Builds rows, those of called runs under the call."""
 

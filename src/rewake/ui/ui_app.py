@@ -26,6 +26,7 @@ from rewake.store.connection import as_rewake_error
 from rewake.ui import patterns
 from rewake.ui.actions import Actions
 from rewake.ui.agents import AgentTrace, agent_trace
+from rewake.ui.compare import ComparePage, compare_page
 from rewake.ui.graph import handoff_graph
 from rewake.ui.port import UiEngine
 from rewake.ui.reading import STATUSES, Reading, RunSummary, reading
@@ -64,6 +65,7 @@ def build_ui(engine: UiEngine) -> ASGIApp:
         ("/", "GET", pages.runs),
         ("/runs/{run}", "GET", pages.run),
         ("/runs/{run}/agents", "GET", pages.agents),
+        ("/runs/{run}/compare", "GET", pages.compare),
         ("/runs/{run}/steps/{index:int}", "GET", pages.step),
         ("/runs/{run}/awakeables/{awakeable}", "POST", actions.answer),
         ("/runs/{run}/fork", "POST", actions.fork),
@@ -77,6 +79,7 @@ def build_ui(engine: UiEngine) -> ASGIApp:
         ("/services/{service}/{handler}", "GET", playground.show),
         ("/services/{service}/{handler}", "POST", playground.send),
         ("/deployments", "GET", pages.deployments),
+        ("/deployments/{deployment}/remove", "POST", actions.remove_deployment),
         ("/patterns", "GET", pages.patterns),
         ("/help", "GET", pages.help),
         ("/static/{version}/{name}", "GET", _static),
@@ -125,14 +128,15 @@ class _Pages:
         except apsw.Error as error:
             raise as_rewake_error(error, self.engine.path) from error
 
-    def _show(self, request: Request, template: str, data: Any, status: int = 200, **more: Any) -> Response:
+    async def _show(self, request: Request, template: str, data: Any, status: int = 200, **more: Any) -> Response:
         more.setdefault("notice", request.query_params.get("notice", ""))
-        return self.web.page(request, template, data, now_ms=self.engine.now_ms(), status=status, **more)
+        now_ms = self.engine.now_ms()
+        return await asyncio.to_thread(self.web.page, request, template, data, now_ms=now_ms, status=status, **more)
 
     async def runs(self, request: Request) -> Response:
         wanted = filter_from(request.query_params)
         page = await self.read(lambda found: run_page(found, wanted, self._counts))
-        return self._show(request, "runs.html", page, statuses=STATUSES)
+        return await self._show(request, "runs.html", page, statuses=STATUSES)
 
     async def run(self, request: Request) -> Response:
         invocation_id = run_id_of(request)
@@ -146,7 +150,7 @@ class _Pages:
                 raise run_unknown(request)
             return run_view(found, invocation, first_row=first_row, scale_name=scale, step_index=step_index)
 
-        return self._show(request, "run.html", await self.read(find), tab="timeline")
+        return await self._show(request, "run.html", await self.read(find), tab="timeline")
 
     async def step(self, request: Request) -> Response:
         """One step alone, for programs; people see it beside the timeline."""
@@ -162,7 +166,7 @@ class _Pages:
                 raise Problem(404, f"The run has no step {index}.", "Its journal may be past its retention.")
             return detail
 
-        return self._show(request, "step.html", await self.read(find))
+        return await self._show(request, "step.html", await self.read(find))
 
     async def agents(self, request: Request) -> Response:
         invocation_id = run_id_of(request)
@@ -174,7 +178,23 @@ class _Pages:
             return AgentPage(summary, agent_trace(found, invocation, ids.invocation_id_to_str))
 
         page = await self.read(find)
-        return self._show(request, "agents.html", page, tab="agents", graph=handoff_graph(page.trace))
+        return await self._show(request, "agents.html", page, tab="agents", graph=handoff_graph(page.trace))
+
+    async def compare(self, request: Request) -> Response:
+        """A run beside the one it was restarted or forked from."""
+        invocation_id = run_id_of(request)
+
+        def find(found: Reading) -> ComparePage:
+            new = found.invocation(invocation_id)
+            if new is None:
+                raise run_unknown(request)
+            old = None if new.restarted_from is None else found.invocation(new.restarted_from)
+            page = None if old is None else compare_page(found, old, new)
+            if page is None:
+                raise Problem(404, "There is no run to compare it with.", "Only restarts and forks have one.")
+            return page
+
+        return await self._show(request, "compare.html", await self.read(find))
 
     async def sessions(self, request: Request) -> Response:
         parameters = request.query_params
@@ -184,7 +204,7 @@ class _Pages:
                 found, services, parameters.get("service", ""), parameters.get("text", ""), parameters.get("after", "")
             )
         )
-        return self._show(request, "sessions.html", page)
+        return await self._show(request, "sessions.html", page)
 
     async def session(self, request: Request) -> Response:
         service, key = request.path_params["service"], request.query_params.get("key")
@@ -192,45 +212,45 @@ class _Pages:
             raise Problem(404, "The address names no key.", "Sessions are listed by service.")
         known = self.engine.services.get(service)
         page = await self.read(lambda found: session_page(found, known, service, key))
-        return self._show(request, "session.html", page)
+        return await self._show(request, "session.html", page)
 
     async def services(self, request: Request) -> Response:
         page = services_page(self.engine)
-        return self._show(request, "services.html", page)
+        return await self._show(request, "services.html", page)
 
     async def service(self, request: Request) -> Response:
         page = service_page(self.engine, request.path_params["service"])
-        return self._show(request, "service.html", page)
+        return await self._show(request, "service.html", page)
 
     async def deployments(self, request: Request) -> Response:
         page = await self.read(lambda found: deployments_page(found, self.engine))
-        return self._show(request, "deployments.html", page)
+        return await self._show(request, "deployments.html", page)
 
     async def patterns(self, request: Request) -> Response:
         now_ms = self.engine.now_ms()
-        return self._show(request, "patterns.html", patterns.page(now_ms), graph=patterns.graph())
+        return await self._show(request, "patterns.html", patterns.page(now_ms), graph=patterns.graph())
 
     async def help(self, request: Request) -> Response:
-        return self._show(request, "help.html", ProblemPage(200, ""))
+        return await self._show(request, "help.html", ProblemPage(200, ""))
 
     # What goes wrong
 
     async def on_problem(self, request: Request, problem: Any) -> Response:
-        return self._problem(request, problem.status, problem.message, problem.hint)
+        return await self._problem(request, problem.status, problem.message, problem.hint)
 
     async def on_rewake_error(self, request: Request, error: Any) -> Response:
         log.warning("page_failed", path=request.url.path, code=error.code.value, error=error.message)
-        return self._problem(request, 503, f"{error.code.value}  {error.message}", error.hint or "")
+        return await self._problem(request, 503, f"{error.code.value}  {error.message}", error.hint or "")
 
     async def on_not_found(self, request: Request, _error: Any) -> Response:
-        return self._problem(request, 404, "There is no such page.", "The runs are at /ui/.")
+        return await self._problem(request, 404, "There is no such page.", "The runs are at /ui/.")
 
     async def on_bug(self, request: Request, error: Any) -> Response:
         log.error("page_failed", path=request.url.path, exc_info=error)
-        return self._problem(request, 500, "The page could not be made.", "The log says why; please report it.")
+        return await self._problem(request, 500, "The page could not be made.", "The log says why; please report it.")
 
-    def _problem(self, request: Request, status: int, message: str, hint: str) -> Response:
-        return self._show(request, "problem.html", ProblemPage(status, message, hint), status=status, notice="")
+    async def _problem(self, request: Request, status: int, message: str, hint: str) -> Response:
+        return await self._show(request, "problem.html", ProblemPage(status, message, hint), status=status, notice="")
 
 
 async def _static(request: Request) -> Response:

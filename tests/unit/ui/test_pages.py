@@ -194,3 +194,14 @@ def test_10_000_entries(stage: Stage, tmp_path: Path) -> None:
     assert "Steps 4,801 to 5,000" in page.text or "Steps 4801 to 5000" in page.text
     assert len(page.text) < 1_000_000
     assert ask(stage, "GET", f"/runs/{run_id}/agents").status == 200
+
+
+def test_a_deployment_in_use_stays(stage: Stage) -> None:
+    (deployment_id,) = stage.engine.deployments
+    answer = ask(stage, "POST", f"/deployments/{deployment_id}/remove", {"token": token(stage)})
+    assert answer.status == 409
+    assert deployment_id in stage.engine.deployments
+
+
+def test_nothing_to_compare(stage: Stage) -> None:
+    assert ask(stage, "GET", f"/runs/{done(stage, 'ask', 'Hello?')}/compare").status == 404
