@@ -7,6 +7,7 @@ so that nothing but the engine differs. Skipped where npm cannot bring the Resta
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,11 +15,10 @@ from typing import Any
 
 import psutil
 import pytest
-import tour_app
-from cli_process import ROOT, Running, rewake
+from cli_process import Running, rewake
 from cluster import Cluster, running_cluster
 from node_tour import Answer, Engine, Process, free_port, installed, make_engine, node, until
-from tour import HANDOFFS, TOURS, Tour, asked, needs, plain
+from tour import HANDOFFS, TOURS, Tour, answered, asked, needs, plain
 
 from rewake.testing.models import ModelServer, Rule
 from rewake.testing.models.rules_file import load_rules
@@ -33,7 +33,6 @@ TYPESCRIPT = (
     ("ts_claim_approval", "/ClaimApproval/claim-1/run", HOSPITAL),
     ("ts_remote_specialists", "/ClaimRouter/answer", BIKE),
 )
-STOPPED_BEFORE = 5  # of the commands of HANDOFFS: a specialist is picked, nothing is filed yet
 
 
 @pytest.fixture(scope="module")
@@ -171,29 +170,38 @@ def test_state_moves_to_the_cluster_and_back(tour: Tour, cluster: Cluster, tmp_p
 
 
 @pytest.mark.parametrize("tour", [needs(HANDOFFS)])
-def test_a_killed_node_loses_no_run(tour: Tour, cluster: Cluster, tmp_path: Path) -> None:
-    """Runs are in their middle, on all nodes, when one of these is killed; no finished step is done again."""
-    mark = tour_app.stop_before(STOPPED_BEFORE, tour.entry_service)
-    app = f"{ROOT / 'tests' / 'e2e' / 'tour_app.py'}:app"
-    with ExitStack() as stack:
-        running, models = stack.enter_context(served(app, tour.rules(), tmp_path, TOUR_APP=str(tour.app)))
-        register(running.port, cluster.one)
+def test_a_killed_node_loses_no_run(tour: Tour, tmp_path: Path) -> None:
+    """Runs are in their middle, on all nodes, when one of these is killed; no finished step is done again.
+
+    The specialist's model call is held until those that were cut have come again on another node. On a cluster of its
+    own: for a while after the loss of a node, SQL fails on the others.
+    """
+    held = tour.models[1]
+    with running_cluster(tmp_path) as cluster, served(tour.app, tour.rules(), tmp_path) as (app, models):
+        register(app.port, cluster.one)
+        for key in CUSTOMERS:  # All partitions have their leaders now.
+            assert says(cluster.one, f"/ClaimDesk/{key}/agent", None).body == "Intake"
+        models.hold(held)
         ids = [
-            str(cluster.one.call(tour.path.format(key=key) + "/send", f"{tour.claim} {mark}").body["invocationId"])
+            str(cluster.one.call(tour.path.format(key=key) + "/send", tour.claim).body["invocationId"])
             for key in CUSTOMERS
         ]
-        until(lambda: models.counts[tour_app.STOP].asked >= len(CUSTOMERS))
-        assert asked(models) == dict.fromkeys(tour.models[:1], len(CUSTOMERS))
-        cluster.kill_node(max(cluster.alive, key=lambda node: connection_count(node, running.port)))
-        models.release(tour_app.STOP)
+        until(lambda: outcomes(models, held)["pending"] == len(CUSTOMERS))
+        cut_before = outcomes(models, held)["abandoned"]
+        cluster.kill_node(max(cluster.alive, key=lambda node: connection_count(node, app.port)))
+        until(lambda: outcomes(models, held)["abandoned"] > cut_before)
+        until(lambda: outcomes(models, held)["pending"] == len(CUSTOMERS), 60.0)
+        models.release(held)
         for invocation_id in ids:
-            until(lambda invocation_id=invocation_id: _is_answered(cluster.one, invocation_id, tour), 60.0)  # type: ignore[misc]
-        assert asked(models) == dict.fromkeys(tour.models, len(CUSTOMERS))
-        assert models.counts[tour_app.STOP].asked > len(
-            CUSTOMERS
-        )  # Some ran on that node, and were replayed elsewhere.
+            until(lambda invocation_id=invocation_id: is_answered(cluster.one, invocation_id, tour), 60.0)  # type: ignore[misc]
+        assert answered(models) == dict.fromkeys(tour.models, len(CUSTOMERS))
         for node in cluster.alive:
             assert says(node, "/ClaimDesk/customer-0/agent", None).body == "Medical specialist"
+
+
+def outcomes(models: ModelServer, rule: str) -> Counter[str]:
+    """How the calls of a rule ended, or `pending`."""
+    return Counter(exchange.outcome for exchange in models.exchanges if exchange.rule == rule)
 
 
 def connection_count(node: Engine, port: int) -> int:
@@ -202,7 +210,7 @@ def connection_count(node: Engine, port: int) -> int:
     return sum(1 for each in connections if each.raddr and each.raddr.port == port)
 
 
-def _is_answered(node: Engine, invocation_id: str, tour: Tour) -> bool:
+def is_answered(node: Engine, invocation_id: str, tour: Tour) -> bool:
     answer = node.get(f"/restate/invocation/{invocation_id}/output")
     if answer.status != 200:
         return False
