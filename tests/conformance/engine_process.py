@@ -34,7 +34,7 @@ async def main(request: dict[str, Any]) -> None:
 
     stage = Stage(Path(os.environ["REWAKE_TEST_STAGE"]))
     cut = Cut(0, die)
-    async with stage.engine(version=request["version"], cut=cut) as engine:
+    async with stage.engine("in_process", version=request["version"], cut=cut) as engine:
         engines.append(engine)
         if request["previous"] is not None:
             await tell(engine, request["previous"])

@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import durable_app
 import msgspec
+from http_service import ServerKind, Service
 
 from rewake.core import ids
 from rewake.core.model import HandlerOptions, Invocation, RetryPolicy, Status
@@ -29,14 +30,20 @@ from rewake.deployments.base import (
     DiscoveryResponse,
     ReceivedMessage,
 )
+from rewake.deployments.http.address import parse_address
+from rewake.deployments.http.client import HttpDeployment
 from rewake.deployments.in_process import InProcessDeployment
 from rewake.deployments.worker import WorkerOptions
 from rewake.deployments.worker_pool import WorkerPool
 from rewake.engine import Engine, EngineOptions
 from rewake.protocol.messages import Message, MessageType, ProposeRunCompletion, RunCommand
 
-Transport = Literal["in_process", "worker"]
-TRANSPORTS: tuple[Transport, ...] = ("in_process", "worker")
+Transport = Literal["in_process", "worker", "http2", "http1"]
+TRANSPORTS: tuple[Transport, ...] = ("in_process", "worker", "http2")
+USUAL_TRANSPORT = cast("Transport", os.environ.get("REWAKE_TEST_TRANSPORT", "in_process"))
+"""What tests run over that do not say: all of them can be run over any."""
+
+SERVERS: dict[str, ServerKind] = {"http2": "hypercorn", "http1": "uvicorn"}
 VERSIONS = (5, 6, 7)
 DEADLINE_S = 50.0
 POLL_S = 0.003
@@ -102,7 +109,7 @@ class Stage:
     @asynccontextmanager
     async def engine(
         self,
-        transport: Transport = "in_process",
+        transport: Transport = USUAL_TRANSPORT,
         *,
         version: int = 6,
         defaults: HandlerOptions = DEFAULTS,
@@ -118,7 +125,12 @@ class Stage:
         if eager_state_bytes_max is not None:
             engine.settings = msgspec.structs.replace(engine.settings, eager_state_bytes_max=eager_state_bytes_max)
         client: DeploymentClient
-        if transport == "worker":
+        service: Service | None = None
+        if transport in SERVERS and app is None:
+            service = Service("durable_app:app", SERVERS[transport])
+            version_of = {"http2": "HTTP/2.0", "http1": "HTTP/1.1"}
+            client = HttpDeployment(parse_address(service.uri), http_version=cast("Any", version_of[transport]))
+        elif transport == "worker":
             worker_options = WorkerOptions(app_ref=f"{durable_app.__file__}:app", loop="asyncio")
             client = pool = WorkerPool(worker_options, workers=workers)
         else:
@@ -135,6 +147,8 @@ class Stage:
         finally:
             await engine.stop()
             await client.close()
+            if service is not None:
+                service.kill()
 
 
 # Looking inside
