@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import callers, processes, report, store_limit, waiting
-from bench.peers import REPOSITORY, RESTATE_PACKAGE, SCRATCH, Peer, PeerError, Restate, Rewake
+from bench.peers import REPOSITORY, RESTATE_PACKAGE, SCRATCH, Peer, PeerError, Restate, Rewake, RewakeHttp2
 from bench.report import Row, Start
 from bench.works import TIMED, Spec
 
@@ -53,6 +53,8 @@ class Bench:
                 self.guarded(peer, self.measure_round)
         if self.options.waiting:
             for peer in self.peers:
+                if isinstance(peer, RewakeHttp2):
+                    continue  # where they wait is the engine, which Rewake has measured
                 say(f"{self.options.waiting} waiting invocations: {peer.name}")
                 self.guarded(peer, self.measure_waiting)
         if not self.options.skip_store:
@@ -68,6 +70,8 @@ class Bench:
                 print(f"{Restate.name} skipped: {error}")
         if Rewake.name in self.options.peers:
             self.peers.append(Rewake())
+        if RewakeHttp2.name in self.options.peers:
+            self.peers.append(RewakeHttp2(self.options.hypercorn.split()))
 
     def guarded(self, peer: Peer, measure: Callable[[Peer], None]) -> None:
         """Starts the peer, measures, stops it whatever happens."""
@@ -115,6 +119,7 @@ class Bench:
         text += [limit.line() for limit in self.limits]
         text += [measured.line() for measured in self.waits]
         ratios = report.ratio_lines(rows, self.starts, Rewake.name, Restate.name)
+        ratios += report.http2_lines(rows, RewakeHttp2.name, Restate.name)
         text += ["", *ratios] if ratios else []
         text += [f"error: {error}" for error in self.errors]
         return text
@@ -181,7 +186,8 @@ def say(text: str) -> None:
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Rewake beside restate-server, same app.")
-    parser.add_argument("--peers", nargs="+", choices=["restate", "rewake"], default=["restate", "rewake"])
+    names = [Restate.name, Rewake.name, RewakeHttp2.name]
+    parser.add_argument("--peers", nargs="+", choices=names, default=names)
     parser.add_argument("--works", nargs="+", choices=TIMED, default=list(TIMED))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each timed row")

@@ -1,6 +1,7 @@
-"""The two engines that are compared, each as a peer that starts, answers and stops.
+"""What is compared, each as a peer that starts, answers and stops.
 
-`Restate` is the real server from npm with the app on hypercorn (h2c, hypercorn's defaults); `Rewake` is `rewake run`.
+`Restate` is the real server from npm with the app on hypercorn (h2c, hypercorn's defaults); `Rewake` is `rewake run`;
+`RewakeHttp2` is `rewake server` with the very same app process that the real server drives.
 Both get free ports, an empty data folder on the same disk and their own default durability: neither is told to skip an
 fsync. See README.md for what those defaults are.
 """
@@ -126,30 +127,23 @@ class Peer:
         self.roles.clear()
 
 
-class Restate(Peer):
-    """`restate-server` and the app on hypercorn, two process trees."""
-
-    name = "restate"
+class WithHypercorn(Peer):
+    """A server and the app on hypercorn, two process trees, the app registered by its address."""
 
     def __init__(self, hypercorn_options: Sequence[str] = ()) -> None:
         super().__init__()
-        self.binary = restate_binary()
         self.hypercorn_options = hypercorn_options
 
     def launch(self) -> None:
-        app_port, node_port = free_port(), free_port()
-        self.spawn(
-            "server",
-            [str(self.binary), "--base-dir", str(self.data), "--node-name", "bench", "--no-logo"],
-            DO_NOT_TRACK="1",
-            RESTATE_LISTEN_MODE="tcp",
-            RESTATE_BIND_ADDRESS=f"127.0.0.1:{node_port}",
-            RESTATE_INGRESS__BIND_ADDRESS=f"127.0.0.1:{self.ingress_port}",
-            RESTATE_ADMIN__BIND_ADDRESS=f"127.0.0.1:{self.admin_port}",
-        )
+        app_port = free_port()
+        self.launch_server()
         options = ["--bind", f"127.0.0.1:{app_port}", *self.hypercorn_options]
         self.spawn("hypercorn", [sys.executable, "-m", "hypercorn", *options, "bench.app:app"])
         self.register(app_port, time.perf_counter() + START_SECONDS_MAX)
+
+    def launch_server(self) -> None:
+        """Spawns the engine."""
+        raise NotImplementedError
 
     def register(self, app_port: int, deadline: float) -> None:
         """Registers the app as soon as the server and the app are there."""
@@ -162,6 +156,37 @@ class Restate(Peer):
                 return
             time.sleep(POLL_SECONDS)
         raise PeerError(f"{self.name}: registration answered {status} {answer!r}")
+
+
+class Restate(WithHypercorn):
+    """`restate-server` and the app on hypercorn."""
+
+    name = "restate"
+
+    def __init__(self, hypercorn_options: Sequence[str] = ()) -> None:
+        super().__init__(hypercorn_options)
+        self.binary = restate_binary()
+
+    def launch_server(self) -> None:
+        self.spawn(
+            "server",
+            [str(self.binary), "--base-dir", str(self.data), "--node-name", "bench", "--no-logo"],
+            DO_NOT_TRACK="1",
+            RESTATE_LISTEN_MODE="tcp",
+            RESTATE_BIND_ADDRESS=f"127.0.0.1:{free_port()}",
+            RESTATE_INGRESS__BIND_ADDRESS=f"127.0.0.1:{self.ingress_port}",
+            RESTATE_ADMIN__BIND_ADDRESS=f"127.0.0.1:{self.admin_port}",
+        )
+
+
+class RewakeHttp2(WithHypercorn):
+    """`rewake server` and the app on hypercorn."""
+
+    name = "rewake-http2"
+
+    def launch_server(self) -> None:
+        ports = ["--ingress-port", str(self.ingress_port), "--admin-port", str(self.admin_port)]
+        self.spawn("engine", [*rewake_command(), "server", "--data", str(self.data), *ports])
 
 
 class Rewake(Peer):
