@@ -84,18 +84,34 @@ def plain_typescript(body: Any) -> Any:
     return body
 
 
+def rows(engine: Engine, sql: str) -> list[dict[str, Any]]:
+    """The rows of a query; asked again while a cluster moves a partition, when it answers 500."""
+    found: list[list[dict[str, Any]]] = []
+
+    def is_answered() -> bool:
+        try:
+            found.append(engine.query(sql))
+        except AssertionError as error:
+            if "partition store" not in str(error):
+                raise
+        return bool(found)
+
+    until(is_answered)
+    return found[-1]
+
+
 def journals(engine: Engine, invocation_id: str) -> dict[str, tuple[str, ...]]:
     """By service, what an invocation and those it called journaled: kinds and names of commands after the input."""
     waiting, found = [invocation_id], {}
     while waiting:
         each = waiting.pop()
-        (row,) = engine.query(f"select target_service_name as service from sys_invocation where id = '{each}'")
-        journal = engine.query(f"select entry_type, name from sys_journal where id = '{each}' order by \"index\"")
+        (row,) = rows(engine, f"select target_service_name as service from sys_invocation where id = '{each}'")
+        journal = rows(engine, f"select entry_type, name from sys_journal where id = '{each}' order by \"index\"")
         kinds = [(step["entry_type"].partition(": "), step.get("name", "")) for step in journal]
         found[row["service"]] = tuple(
             f"{kind} {name}".strip() for (family, _, kind), name in kinds if family == "Command" and kind != "Input"
         )
-        waiting += [row["id"] for row in engine.query(f"select id from sys_invocation where invoked_by_id = '{each}'")]
+        waiting += [row["id"] for row in rows(engine, f"select id from sys_invocation where invoked_by_id = '{each}'")]
     return found
 
 

@@ -32,6 +32,10 @@ CHECK_KEYS: Final = 200
 
 CHANGES_AT_ONCE: Final = 8
 POLL_S: Final = 0.1
+MOVING_S: Final = 10.0
+"""How long a query is asked again while a cluster moves a partition."""
+
+_FAILED: Final = 500
 KEYED: Final = ("VirtualObject", "Workflow")
 _TOO_LARGE: Final = 413
 
@@ -131,9 +135,10 @@ def _records_of(admin: AdminClient, service: str, after: str | None) -> Iterator
     of_service = f"service_name = {sql_text(service)}"
     while True:
         later = "" if after is None else f" and service_key > {sql_text(after)}"
-        page = admin.query(
+        page = _rows(
+            admin,
             f"select service_key, sum(value_length) as bytes from state where {of_service}{later} "
-            f"group by service_key order by service_key limit {PAGE_KEYS}"
+            f"group by service_key order by service_key limit {PAGE_KEYS}",
         )
         for keys in _batches(page):
             yield from _read(admin, service, keys)
@@ -160,13 +165,26 @@ def _read(admin: AdminClient, service: str, keys: Iterable[str]) -> list[Record]
     """The state of these keys, in their order; of one without state, an empty one."""
     states: dict[str, dict[str, bytes]] = {key: {} for key in keys}
     listed = ", ".join(sql_text(key) for key in states)
-    rows = admin.query(
+    rows = _rows(
+        admin,
         f"select service_key, key, value from state where service_name = {sql_text(service)} "
-        f"and service_key in ({listed}) order by service_key, key"
+        f"and service_key in ({listed}) order by service_key, key",
     )
     for row in rows:
         states[row["service_key"]][row["key"]] = bytes.fromhex(row.get("value", ""))
     return [Record(service, key, state) for key, state in states.items()]
+
+
+def _rows(admin: AdminClient, sql: str) -> list[dict[str, Any]]:
+    """The rows of a query, asked again for a while: a cluster that moves a partition answers 500."""
+    give_up_at_s = time.monotonic() + MOVING_S
+    while True:
+        try:
+            return admin.query(sql)
+        except RewakeError as error:
+            if error.facts.get("http_status") != _FAILED or time.monotonic() > give_up_at_s:
+                raise
+        time.sleep(POLL_S)
 
 
 def _as_there(admin: AdminClient, records: Iterable[Record]) -> Iterator[Record]:
