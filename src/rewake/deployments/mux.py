@@ -83,12 +83,7 @@ def decode_head(payload: bytes) -> tuple[int, list[tuple[bytes, bytes]]]:
 
 
 class MuxProtocol(asyncio.Protocol):
-    """One end of the link. Subclasses implement frame_received and link_lost.
-
-    flush_hops: loop iterations a write waits for company before it leaves.
-    """
-
-    flush_hops = 0
+    """One end of the link. Subclasses implement frame_received and link_lost."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -131,15 +126,15 @@ class MuxProtocol(asyncio.Protocol):
                 kind = DATA
 
     def flush_soon(self) -> None:
-        """Make sure that what was written leaves after `flush_hops` iterations; idempotent."""
+        """Make sure that what was written leaves in the next loop iteration; idempotent.
+
+        Not later: a step's result that waits here when the process dies is a step that runs again.
+        """
         if not self._is_flush_due:
             self._is_flush_due = True
-            self.loop.call_soon(self._flush, self.flush_hops)
+            self.loop.call_soon(self._flush)
 
-    def _flush(self, hops: int) -> None:
-        if hops:
-            self.loop.call_soon(self._flush, hops - 1)
-            return
+    def _flush(self) -> None:
         self.before_flush()
         self._is_flush_due = False
         if self.transport is None:
@@ -164,7 +159,7 @@ class MuxProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its class.
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX)
-        self._flush(0)
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         if self._rest:

@@ -36,10 +36,6 @@ EXIT_GRACE_S: Final = 2.0
 PARENT_CHECK_MS: Final = 1000
 """Between looks at the parent's pid, for the case that someone else holds its end of the socket."""
 
-FLUSH_HOPS: Final = 5
-"""Loop iterations that what a handler says waits for what it says next. The SDK sends a Run command, and three
-iterations later, if the closure did not wait for anything, its result: together they cost the engine one commit."""
-
 GC_THRESHOLD: Final = (20_000, 10, 10)
 """Attempts are short and many: with Python's default of 700 a tenth of a small handler's time goes to collections."""
 
@@ -152,8 +148,6 @@ class Stream:
 
 class ChildLink(mux.MuxProtocol):
     """The child's end: starts and feeds the streams."""
-
-    flush_hops = FLUSH_HOPS
 
     def __init__(self, loop: asyncio.AbstractEventLoop, app: App) -> None:
         super().__init__(loop)
