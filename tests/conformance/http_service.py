@@ -1,13 +1,12 @@
 """Services in processes of their own, behind real HTTP servers: what the tests of HTTP deployments talk to.
 
 A Service can be killed and started again on its port. `hypercorn` speaks HTTP/2 without TLS, `uvicorn` only HTTP/1.1,
-`node` runs the TypeScript SDK where a Node 22 and the SDK are found.
+`node` runs a script, where there is a Node new enough.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Literal
+
+from node_tour import node
 
 HERE = Path(__file__).parent
 STARTED_SECONDS_MAX = 20.0
@@ -70,9 +71,7 @@ class Service:
         elif self.server == "uvicorn":
             serve = ["-m", "uvicorn", "--log-level", "critical", "--port", str(self.port), *self._options]
         else:
-            node = node_path()
-            assert node is not None
-            return [node, self._app]
+            return [str(node()), self._app]
         return [sys.executable, *serve, self._app]
 
     def signal(self, number: int) -> None:
@@ -107,13 +106,3 @@ class Services:
     def close(self) -> None:
         for service in self._running.values():
             service.kill()
-
-
-def node_path() -> str | None:
-    """A Node new enough for the TypeScript SDK: REWAKE_TEST_NODE, or the one on the PATH."""
-    for candidate in (os.environ.get("REWAKE_TEST_NODE"), shutil.which("node")):
-        if candidate:
-            told = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False).stdout
-            if told.startswith("v") and int(told[1:].split(".")[0]) >= 22:
-                return candidate
-    return None

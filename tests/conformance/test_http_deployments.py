@@ -6,10 +6,8 @@ The rules of single attempts over HTTP/2 are in test_transports.py, as for every
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,30 +15,20 @@ from typing import Any
 
 import pytest
 from chaos_proxy import ChaosProxy
-from http_apps import ATTEMPT_HEADER, STEP_COUNT
+from http_apps import STEP_COUNT
 from http_service import ServerKind, Service, Services
 from stage import FAST_RETRY, Stage, reaches, run, until
+from under_fire import PERSISTENT, many_under_fire, register_patiently
 
 from rewake.core import ids
 from rewake.core.model import HandlerOptions, Status
-from rewake.deployments.base import (
-    AttemptHandle,
-    AttemptSink,
-    AttemptStart,
-    DeploymentClient,
-    DiscoveryResponse,
-    ReceivedMessage,
-)
 from rewake.deployments.http.exchange import HttpOptions
 from rewake.deployments.http.identity import load_key, new_key
 from rewake.engine import Engine, EngineOptions
 from rewake.errors import ErrorCode, RewakeError
-from rewake.protocol.messages import ProposeRunCompletion, Success
+from rewake.protocol.messages import Success
 
 FIRST_AWAKEABLE = 17
-PERSISTENT = HandlerOptions(
-    retry=type(FAST_RETRY)(initial_interval_ms=5, exponentiation_factor=1.0, max_interval_ms=5, max_attempts=None)
-)
 
 
 @pytest.fixture
@@ -148,75 +136,14 @@ def test_headers_of_the_deployment_reach_the_handler(stage: Stage, services: Ser
 # Losses
 
 
-class _Recorder:
-    """A deployment in between: numbers the attempts, and notes when they began and each step's result arrived."""
-
-    def __init__(self, client: DeploymentClient) -> None:
-        self.client = client
-        self.protocol_type = client.protocol_type
-        self.started_ns: list[int] = []
-        self.settled_ns: dict[str, int] = {}
-
-    async def discover(self) -> DiscoveryResponse:
-        return await self.client.discover()
-
-    def start_attempt(self, start: AttemptStart, sink: AttemptSink) -> AttemptHandle:
-        number = len(self.started_ns)
-        self.started_ns.append(time.monotonic_ns())
-        start.headers = (*start.headers, (ATTEMPT_HEADER, str(number)))
-        return self.client.start_attempt(start, _RecordedAttempt(self, start.invocation_id, sink))
-
-    async def close(self) -> None:
-        await self.client.close()
-
-
-class _RecordedAttempt:
-    def __init__(self, recorder: _Recorder, invocation_id: str, sink: AttemptSink) -> None:
-        self._recorder = recorder
-        self._invocation_id = invocation_id
-        self._sink = sink
-        self.on_failure = sink.on_failure
-        self.on_closed = sink.on_closed
-
-    def on_messages(self, messages: list[ReceivedMessage]) -> None:
-        for message, *_ in messages:
-            if isinstance(message, ProposeRunCompletion) and isinstance(message.result, Success):
-                step = f"{self._invocation_id} {message.completion_id}"
-                self._recorder.settled_ns.setdefault(step, time.monotonic_ns())
-        self._sink.on_messages(messages)
-
-
-async def _many_under_fire(stage: Stage, engine: Engine, deployment_id: str, count: int) -> None:
-    """`count` invocations at once: all finish, and no attempt that began after a step was settled runs that step.
-
-    Attempts of before may: the SDK notices the loss of its connection only when it next uses it.
-    """
-    recorder = _Recorder(engine.clients[deployment_id])
-    engine.clients[deployment_id] = recorder
-    sent = await asyncio.gather(*(engine.send("Chain", "steps", number) for number in range(count)))
-    results = await asyncio.gather(*(engine.result(each) for each in sent))
-    assert results == [number + STEP_COUNT for number in range(count)]
-    ran = set()
-    late = []
-    for line in stage.marks:
-        step, attempt, _ = line.split()
-        number, index = step.split("/")
-        ran.add(step)
-        settled_ns = recorder.settled_ns.get(f"{sent[int(number)]} {int(index) + 1}")
-        if settled_ns is not None and recorder.started_ns[int(attempt)] > settled_ns:
-            late.append(line)
-    assert len(ran) == count * STEP_COUNT
-    assert not late
-
-
 @pytest.mark.parametrize("seed", [1, 2])
 def test_connections_cut_at_random(stage: Stage, services: Services, seed: int) -> None:
     async def main() -> None:
         service = services.get("http_apps:app")
         async with ChaosProxy(service.port, seed=seed, life_bytes=110_000) as proxy, engine_on(stage) as engine:
             uri = f"http://127.0.0.1:{proxy.port}"
-            result = await _register_patiently(engine, uri)
-            await _many_under_fire(stage, engine, result, 200)
+            result = await register_patiently(engine, uri)
+            await many_under_fire(stage, engine, result, 200)
             assert proxy.cut_count > 1
 
     run(main())
@@ -227,17 +154,11 @@ def test_connections_cut_at_random_over_http1(stage: Stage, services: Services) 
         service = services.get("http_apps:app", "uvicorn")
         async with ChaosProxy(service.port, seed=3, life_bytes=20_000) as proxy, engine_on(stage) as engine:
             uri = f"http://127.0.0.1:{proxy.port}"
-            result = await _register_patiently(engine, uri, use_http_11=True)
-            await _many_under_fire(stage, engine, result, 100)
+            result = await register_patiently(engine, uri, use_http_11=True)
+            await many_under_fire(stage, engine, result, 100)
             assert proxy.cut_count > 3
 
     run(main())
-
-
-async def _register_patiently(engine: Engine, uri: str, **options: Any) -> str:
-    while True:
-        with contextlib.suppress(RewakeError):
-            return (await engine.register_http(uri, **options)).deployment.id
 
 
 def test_a_service_killed_in_mid_run_goes_on_when_it_is_back(stage: Stage) -> None:

@@ -1,0 +1,28 @@
+// The handlers `steps` and `same` of http_apps.py, written with the TypeScript SDK.
+import { appendFileSync } from "node:fs";
+import * as restate from "@restatedev/restate-sdk";
+
+const MARKS = `${process.env.REWAKE_TEST_STAGE}/marks`;
+const STEP_COUNT = 4;
+
+const chain = restate.service({
+  name: "TsChain",
+  handlers: {
+    steps: async (ctx, number) => {
+      const attempt = ctx.request().attemptHeaders.get("x-attempt");
+      let total = number;
+      for (let index = 0; index < STEP_COUNT; index++) {
+        const before = total;
+        total = await ctx.run(`step ${index}`, async () => {
+          appendFileSync(MARKS, `TsChain ${number}/${index} ${attempt}\n`);
+          await new Promise((resolve) => setTimeout(resolve, 3));
+          return before + 1;
+        });
+      }
+      return await ctx.serviceClient({ name: "TsChain" }).same(total);
+    },
+    same: async (_, value) => value,
+  },
+});
+
+restate.serve({ services: [chain], port: Number(process.env.PORT) });
