@@ -316,6 +316,23 @@ def test_a_removed_deployment_stops_what_is_pinned_to_it(stage: Stage, services:
     run(main())
 
 
+def test_a_removed_local_deployment_cuts_off_what_runs_there(stage: Stage) -> None:
+    """It ends with its client, so nothing may be left waiting for an answer of it."""
+    import http_apps
+
+    async def main() -> None:
+        options = EngineOptions(defaults=HandlerOptions(retry=FAST_RETRY))
+        async with Engine(stage.data, http_apps.app, options=options) as engine:
+            sent = await engine.send("Chain", "held", "a")
+            await until(lambda: any(line.startswith("waiting") for line in stage.marks))
+            (deployment_id,) = engine.deployments
+            assert await engine.remove_deployment(deployment_id)
+            paused = await reaches(engine, sent, Status.PAUSED)
+            assert paused.last_error is not None and paused.last_error.restate_code == "RT0011"
+
+    run(main())
+
+
 def test_an_address_that_moves(stage: Stage, services: Services) -> None:
     async def main() -> None:
         old = Service("http_apps:app")

@@ -29,6 +29,7 @@ from rewake.deployments.in_process import InProcessDeployment
 from rewake.engine.observer import Observer
 from rewake.engine.options import EngineOptions
 from rewake.engine.registration import RegistrationResult, plan_registration, with_token
+from rewake.engine.remote import KIND as REMOTE
 from rewake.engine.remote import in_use
 from rewake.engine.results import decode_result, encode_body
 from rewake.engine.runtime import Runtime
@@ -190,7 +191,10 @@ class Engine(Runtime):
         reply = await self._ask(
             lambda token: commands.RemoveDeployment(now_ms=now_ms, token=token, deployment_id=deployment_id)
         )
-        await self._remote.release(self.clients.pop(deployment_id, None))
+        client = self.clients.pop(deployment_id, None)
+        if deployment is not None and deployment.kind != REMOTE:
+            self._attempts.fail_on(deployment_id)
+        await self._remote.release(client)
         return reply.status is ReplyStatus.DONE
 
     async def update_service(self, name: str, **overrides: Any) -> ServiceSchema:

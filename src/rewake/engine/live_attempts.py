@@ -36,6 +36,7 @@ from rewake.protocol.messages import MessageType, Start
 NOT_REACHED_USER_CODE = frozenset({"RT0011", "RT0013", "RT0014", "RT0015", "RT0019"})
 log = structlog.get_logger("rewake.engine")
 
+DEPLOYMENT_REMOVED = "the deployment '{}' was removed while this attempt ran on it"
 CLIENT_MISSING = "the deployment '{}' is registered but not connected to this engine"
 
 
@@ -285,6 +286,13 @@ class LiveAttempts:
                 reached_user_code=error.restate_code not in NOT_REACHED_USER_CODE,
             )
         )
+
+    def fail_on(self, deployment_id: str) -> None:
+        """Cut off what runs on a deployment that is going away."""
+        for attempt in list(self.running.values()):
+            if attempt.effect.deployment_id == deployment_id:
+                attempt.abort()
+                self.fail(attempt.effect, AttemptError(500, DEPLOYMENT_REMOVED.format(deployment_id), "RT0011"), None)
 
     def abort_all(self) -> None:
         """Cut off everything; used when memory is rebuilt and at the end."""
