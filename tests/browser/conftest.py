@@ -1,4 +1,8 @@
-"""One browser and one engine for all tests of the folder; each test gets a page of its own."""
+"""One browser and one engine for the tests of a module; each test gets a page of its own.
+
+Not for the whole session: playwright keeps a loop running in the main thread as long as it is open, and other tests
+need one of their own.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from tests.browser.stage import FLAGS, Stage, chromium_path, staged
 PAGE_TIMEOUT_MS = 10_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
     path = chromium_path()
@@ -24,7 +28,7 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stage(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with staged(Path(tmp_path_factory.mktemp("ui")) / "data") as stage:
         yield stage
