@@ -3,10 +3,11 @@
 ui_app.py    routes, errors                         web.py        HTML or its JSON twin, headers, forms
 runs.py      the list of runs                       run.py        one run: rows, waits, one step
 steps.py     journal entries to steps               timeline.py   steps to a picture, to scale
-agents.py    what a run says as agents              decoding.py   payloads of the agent frameworks
+agents.py    what a run says as agents              graph.py      handoffs as a drawing
 sessions.py  virtual objects and their state        services.py   services, deployments, playground
 actions.py   what a person may do                   compare.py    a fork beside its origin
-reading.py   the database, read-only                formats.py    how values look
+reading.py   what pages read                        formats.py    how values look
+database.py  ... of this engine's database
 """
 
 from .mount import ui_routes

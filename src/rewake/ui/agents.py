@@ -2,7 +2,7 @@
 
 Made from the journal alone. What the journal does not say (who spoke first, what else a router could have chosen) is
 told by the object's state, the session or earlier runs, or left open; nothing is invented. Reads runs that were called
-too, so that specialists in services of their own appear in the same conversation. Read next: decoding.py.
+too, so that specialists in services of their own appear in the same conversation. Read next: agents/decoding.py.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any, Final
 
 import msgspec
 
+from rewake.agents.decoding import ModelReply, Said, ToolCall, decode_conversation, decode_reply, loaded
+from rewake.agents.prices import cost_of
+from rewake.agents.routing import AGENT_STATES, choice_in, decision_in, handoff_target
 from rewake.core.model import Invocation
 from rewake.protocol import messages as m
 from rewake.protocol.messages import MessageType
 from rewake.ui import formats
-from rewake.ui.decoding import ModelReply, Said, ToolCall, decode_conversation, decode_reply, loaded
-from rewake.ui.prices import cost_of
 from rewake.ui.reading import Reading
 from rewake.ui.steps import Step, decoded, steps_of
 
@@ -26,21 +27,12 @@ RUNS_MAX: Final = 20
 DEPTH_MAX: Final = 4
 TURNS_MAX: Final = 400
 PAYLOAD_BYTES_MAX: Final = 1 << 20
-EARLIER_RUNS_MAX: Final = 40
-LATEST_RUNS_MAX: Final = 5_000
 DECISIONS_MAX: Final = 12
 """Steps of one page for which earlier choices are looked up."""
 
 SESSION_BYTES_MAX: Final = 4 << 20
 
-_HANDOFF: Final = re.compile(r"^(?:transfer|hand_?off|handover|hand_over|delegate|route)_to_(.+)$")
 _CONSULT: Final = re.compile(r"(consult|ask|delegate|agent|specialist|expert)", re.IGNORECASE)
-_DECIDING: Final = re.compile(r"\b(pick|route|routing|select|choose|triage|classif|dispatch|decide)", re.IGNORECASE)
-_CHOICE_FIELDS: Final = (
-    "specialist", "agent", "route", "assistant", "next_agent", "next", "handoff_to", "target", "category", "choice",
-)  # fmt: skip
-_REASON_FIELDS: Final = ("reason", "reasoning", "rationale", "why")
-_AGENT_STATES: Final = ("agent", "specialist", "last_agent", "current_agent", "active_agent")
 
 
 class Turn(msgspec.Struct, kw_only=True):
@@ -306,7 +298,7 @@ class _Run:
     def _on_state(self, step: Step) -> None:
         message = self._message(step.index)
         if isinstance(message, m.GetEagerStateCommand) and isinstance(message.result, m.Success):
-            if message.key.decode(errors="replace") in _AGENT_STATES and not self.is_agent_known:
+            if message.key.decode(errors="replace") in AGENT_STATES and not self.is_agent_known:
                 named = loaded(message.result.content)
                 if isinstance(named, str) and named:
                     self.agent, self.is_agent_known = named, True
@@ -352,7 +344,7 @@ class _Run:
             self._add("problem", step, text=f"[{message.result.code}] {message.result.message}", is_failure=True)
             return
         value = loaded(message.result.content)
-        named = _choice_of(value)
+        named = choice_in(value)
         if named:
             self.tracer.name(named)
         self._add("answer", step, text=_spoken(message.result.content), value=formats.shown(message.result.content))
@@ -374,26 +366,8 @@ class _Run:
         if known is not None or len(self.tracer.choices) >= DECISIONS_MAX:
             return known or {}
         counts: dict[str, int] = {}
-        found = reading.execute(
-            "select n.payload, i.pinned_version from (select l.id, l.pinned_version from (select id, pinned_version, "
-            "service, handler from invocation indexed by invocation_created order by created_at_ms desc limit ?) l "
-            "where l.service = ? and l.handler = ? limit ?) i "
-            "join journal c on c.invocation_id = i.id and c.idx < 40 and c.type = ? and c.name = ? "
-            "join journal n on n.invocation_id = i.id and n.idx > c.idx and n.idx < c.idx + 20 "
-            "and n.type = ? and n.completion_id = c.completion_id and length(n.payload) < 20000 limit ?",
-            (
-                LATEST_RUNS_MAX,
-                target.service,
-                target.handler,
-                EARLIER_RUNS_MAX,
-                MessageType.RUN,
-                step.name,
-                MessageType.RUN_COMPLETION,
-                EARLIER_RUNS_MAX * 2,
-            ),
-        )
-        for payload, version in found:
-            message = decoded(MessageType.RUN_COMPLETION, payload, version or 6)
+        for payload, version in reading.earlier_results(target.service, target.handler, step.name):
+            message = decoded(MessageType.RUN_COMPLETION, payload, version)
             if isinstance(message, m.Completion) and isinstance(message.result, m.Success):
                 decision = decision_in(step.title, loaded(message.result.content))
                 if decision is not None and decision[0]:
@@ -420,47 +394,8 @@ class _Run:
         )
 
     def _message(self, index: int) -> Any:
-        row = self.tracer.reading.execute(
-            "select type, payload from journal where invocation_id = ? and idx = ? and length(payload) <= ?",
-            (self.invocation.id, index, max(PAYLOAD_BYTES_MAX, SESSION_BYTES_MAX)),
-        ).fetchone()
-        return None if row is None else decoded(row[0], row[1], self.version)
-
-
-def handoff_target(call: ToolCall) -> str | None:
-    """Whom a tool call hands over to, as the frameworks name such tools; None for other tools."""
-    if call.name == "transfer_to_agent" and isinstance(call.arguments, dict):
-        named = call.arguments.get("agent_name")
-        return named if isinstance(named, str) and named else None
-    found = _HANDOFF.match(call.name)
-    return found.group(1).replace("_", " ") if found else None
-
-
-def decision_in(title: str, value: Any) -> tuple[str | None, str] | None:
-    """(choice, reason) if a step's result is a routing decision. The choice is None when the router answers itself."""
-    is_deciding = bool(_DECIDING.search(title))
-    if isinstance(value, dict):
-        fields = [name for name in _CHOICE_FIELDS if name in value]
-        if not fields or not (is_deciding or len(value) <= 3):
-            return None
-        choice = value[fields[0]]
-        if choice is not None and not isinstance(choice, str):
-            return None
-        if not is_deciding and (choice is None or len(choice) > 60):
-            return None
-        reasons = (value.get(name) for name in _REASON_FIELDS)
-        return choice or None, next((reason for reason in reasons if isinstance(reason, str)), "")
-    if is_deciding and isinstance(value, str) and value:
-        choice, _, reason = value.partition(": ")
-        return formats.shortened(choice, 80), reason
-    return None
-
-
-def _choice_of(value: Any) -> str | None:
-    if not isinstance(value, dict):
-        return None
-    found = (value.get(name) for name in _CHOICE_FIELDS)
-    return next((name for name in found if isinstance(name, str) and len(name) <= 80), None)
+        row = self.tracer.reading.entry(self.invocation.id, index, max(PAYLOAD_BYTES_MAX, SESSION_BYTES_MAX))
+        return None if row is None else decoded(row.type_id, row.payload, self.version)
 
 
 def _spoken(content: bytes) -> str:

@@ -9,10 +9,10 @@ from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:
-    from rewake.ui.port import UiEngine
+    from rewake.ui.port import LocalEngine
 
 
-def ui_routes(engine: UiEngine) -> list[BaseRoute]:
+def ui_routes(engine: LocalEngine) -> list[BaseRoute]:
     """Everything under /ui, for `Server(..., admin_routes=ui_routes(engine))`."""
     return [Mount("/ui", app=_Late(engine))]
 
@@ -20,7 +20,7 @@ def ui_routes(engine: UiEngine) -> list[BaseRoute]:
 class _Late:
     """The app, built on a thread when it is first asked for."""
 
-    def __init__(self, engine: UiEngine) -> None:
+    def __init__(self, engine: LocalEngine) -> None:
         self._engine = engine
         self._app: ASGIApp | None = None
 
@@ -30,6 +30,8 @@ class _Late:
         await self._app(scope, receive, send)
 
     def _build(self) -> ASGIApp:
+        from rewake.ui.database import reading
         from rewake.ui.ui_app import build_ui
 
-        return build_ui(self._engine)
+        engine = self._engine
+        return build_ui(engine, lambda: reading(engine.path, engine.now_ms()))

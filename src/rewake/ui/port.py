@@ -13,9 +13,7 @@ from rewake.protocol.messages import SignalResult
 
 
 class UiEngine(EnginePort, Protocol):
-    """Reading goes past the engine, to the database in `path`."""
-
-    path: Path
+    """What the pages act through; they read past it (reading.py)."""
 
     @staticmethod
     def now_ms() -> int: ...
@@ -36,3 +34,9 @@ class UiEngine(EnginePort, Protocol):
     ) -> Reply: ...
 
     async def complete_awakeable(self, invocation_id: bytes, signal: int, result: SignalResult) -> Reply: ...
+
+
+class LocalEngine(UiEngine, Protocol):
+    """An engine of this process, whose database is in the directory `path`."""
+
+    path: Path

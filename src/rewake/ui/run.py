@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import msgspec
 
+from rewake.agents.decoding import ModelReply, decode_reply
 from rewake.core import ids
 from rewake.core.model import Invocation, Status
 from rewake.protocol import messages as m
 from rewake.protocol.messages import FIRST_USER_SIGNAL, Future, MessageType
 from rewake.ui import formats
-from rewake.ui.decoding import ModelReply, decode_reply
 from rewake.ui.reading import EventFact, Reading, RunSummary
 from rewake.ui.steps import Step, decoded, name_step, steps_of
 from rewake.ui.timeline import AttemptSpan, Bar, Scale, Tick, attempts_of, overview, waiting_stretches
@@ -26,6 +26,7 @@ NESTED_ROWS_MAX: Final = 60
 DEPTH_MAX: Final = 3
 PREVIEW_BYTES_MAX: Final = 4_096
 _SEARCHED_ENTRIES: Final = 400
+_SEARCHED_BYTES_MAX: Final = 200_000
 
 
 class Row(msgspec.Struct, kw_only=True):
@@ -267,12 +268,7 @@ class _Rows:
     def _payloads(self, invocation_id: bytes, indexes: list[int]) -> dict[int, bytes]:
         if not indexes:
             return {}
-        found = self.reading.execute(
-            "select idx, payload from journal where invocation_id = ? and idx >= ? and idx <= ? "
-            "and length(payload) <= ?",
-            (invocation_id, min(indexes), max(indexes), PREVIEW_BYTES_MAX),
-        )
-        return dict(found)
+        return self.reading.short_payloads(invocation_id, min(indexes), max(indexes), PREVIEW_BYTES_MAX)
 
 
 def _preview(step: Step, payloads: dict[int, bytes], version: int) -> tuple[str, str | None]:
@@ -461,17 +457,9 @@ def _awakeables(reading: Reading, invocation: Invocation) -> list[Waiting]:
         indexes |= {item for item in _signals(invocation.awaiting) if item >= FIRST_USER_SIGNAL}
     asked: dict[int, str] = {}
     prefix = ids.awakeable_id_format(invocation.id, 0)[: len("sign_1") + 32]
-    mentions = reading.execute(
-        "select type, payload from journal where invocation_id = ? and idx > ? "
-        "and instr(payload, cast(? as blob)) and length(payload) < 200000 order by idx",
-        (
-            invocation.id,
-            max(reading.entry_count(invocation.id) - _SEARCHED_ENTRIES, -1),
-            prefix,
-        ),
-    )
+    after = max(reading.entry_count(invocation.id) - _SEARCHED_ENTRIES, -1)
     pattern = re.compile(re.escape(prefix.encode()) + rb"[A-Za-z0-9_-]+")
-    for type_, payload in mentions:
+    for type_, payload in reading.mentions(invocation.id, prefix, after, _SEARCHED_BYTES_MAX):
         for text in pattern.findall(payload):
             try:
                 owner, signal = ids.awakeable_id_parse(text.decode())
@@ -480,12 +468,6 @@ def _awakeables(reading: Reading, invocation: Invocation) -> list[Waiting]:
             if owner == invocation.id and signal >= FIRST_USER_SIGNAL:
                 indexes.add(signal)
                 asked.setdefault(signal, _mention(type_, payload, invocation.pinned_version or 6))
-    done = {
-        signal
-        for (signal,) in reading.execute(
-            "select signal from journal where invocation_id = ? and type = ?", (invocation.id, MessageType.SIGNAL)
-        )
-    }
     return [
         Waiting(
             kind="awakeable",
@@ -494,7 +476,7 @@ def _awakeables(reading: Reading, invocation: Invocation) -> list[Waiting]:
             awakeable=ids.awakeable_id_format(invocation.id, index),
             asked=asked.get(index, ""),
         )
-        for index in sorted(indexes - done)
+        for index in sorted(indexes - reading.signals(invocation.id))
     ]
 
 

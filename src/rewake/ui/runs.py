@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from rewake.core import ids
 from rewake.core.ids import InvalidId
-from rewake.ui.reading import OPEN_STATUSES, STATUSES, SUMMARY_COLUMNS, Reading, RunSummary, summary_from
+from rewake.ui.reading import OPEN_STATUSES, STATUSES, Reading, RunSummary
+from rewake.ui.summaries import SUMMARY_COLUMNS, summary_from
+
+if TYPE_CHECKING:
+    from rewake.ui.database import DatabaseReading
 
 PAGE_RUNS_MAX: Final = 100
 LOOK_S: Final = 0.1
@@ -104,7 +108,7 @@ class Counts:
         return {status: counts[status] for status in STATUSES}
 
 
-def run_page(reading: Reading, wanted: RunFilter, counts: Counts) -> RunPage:
+def run_page(reading: DatabaseReading, wanted: RunFilter, counts: Counts) -> RunPage:
     """The runs a filter matches, one page of them."""
     conditions, values = _conditions(wanted, reading.now_ms)
     counted = counts.now(reading)
@@ -162,7 +166,7 @@ def _text_condition(text: str, values: dict[str, Any]) -> str:
 _Found = tuple[list[RunSummary], str | None, int | None]
 
 
-def _open_runs(reading: Reading, wanted: RunFilter, conditions: str, values: dict[str, Any]) -> _Found:
+def _open_runs(reading: DatabaseReading, wanted: RunFilter, conditions: str, values: dict[str, Any]) -> _Found:
     direction, beyond = _order_of(wanted)
     _place(values, wanted)
     found = reading.execute(
@@ -175,7 +179,7 @@ def _open_runs(reading: Reading, wanted: RunFilter, conditions: str, values: dic
     return _page_of([summary_from(row) for row in found])
 
 
-def _of_key(reading: Reading, wanted: RunFilter, conditions: str, values: dict[str, Any]) -> _Found:
+def _of_key(reading: DatabaseReading, wanted: RunFilter, conditions: str, values: dict[str, Any]) -> _Found:
     """The runs of one key stand together in the table."""
     direction, beyond = _order_of(wanted)
     _place(values, wanted)
@@ -190,7 +194,7 @@ def _of_key(reading: Reading, wanted: RunFilter, conditions: str, values: dict[s
     return _page_of([summary_from(row) for row in found])
 
 
-def _by_creation(reading: Reading, wanted: RunFilter, conditions: str, values: dict[str, Any]) -> _Found:
+def _by_creation(reading: DatabaseReading, wanted: RunFilter, conditions: str, values: dict[str, Any]) -> _Found:
     """Slice by slice through the index, so that what was looked at is known when time is up."""
     if "text_id" in values:
         found = reading.execute(f"select {SUMMARY_COLUMNS} from invocation i where {conditions}", values).fetchall()

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import apsw
 import msgspec
 import structlog
 from starlette.applications import Starlette
@@ -22,16 +21,15 @@ from starlette.types import ASGIApp
 from rewake.core import ids
 from rewake.core.ids import InvalidId
 from rewake.errors import RewakeError
-from rewake.store.connection import as_rewake_error
 from rewake.ui import patterns
 from rewake.ui.actions import Actions
 from rewake.ui.agents import AgentTrace, agent_trace
 from rewake.ui.compare import ComparePage, compare_page
 from rewake.ui.graph import handoff_graph
 from rewake.ui.port import UiEngine
-from rewake.ui.reading import STATUSES, Reading, RunSummary, reading
+from rewake.ui.reading import STATUSES, OpenReading, Reading, RunSummary
 from rewake.ui.run import StepDetail, run_view, step_detail
-from rewake.ui.runs import Counts, filter_from, run_page
+from rewake.ui.runs import Counts, filter_from
 from rewake.ui.services import Playground, deployments_page, service_page, services_page
 from rewake.ui.sessions import session_page, sessions_page
 from rewake.ui.steps import steps_of
@@ -56,9 +54,9 @@ class ProblemPage(msgspec.Struct):
     hint: str = ""
 
 
-def build_ui(engine: UiEngine) -> ASGIApp:
-    """The app under /ui."""
-    pages = _Pages(engine, Web())
+def build_ui(engine: UiEngine, open_reading: OpenReading) -> ASGIApp:
+    """The app under /ui: acts through `engine`, reads what `open_reading` opens."""
+    pages = _Pages(engine, open_reading, Web())
     actions = Actions(engine, pages.web, pages.read)
     playground = Playground(engine, pages.web)
     routes: list[tuple[str, str, _Endpoint]] = [
@@ -111,22 +109,20 @@ def _dispatch(methods: dict[str, _Endpoint]) -> _Endpoint:
 class _Pages:
     """The pages that only read."""
 
-    def __init__(self, engine: UiEngine, web: Web) -> None:
+    def __init__(self, engine: UiEngine, open_reading: OpenReading, web: Web) -> None:
         self.engine = engine
+        self._open_reading = open_reading
         self.web = web
         self._counts = Counts()
 
     async def read(self, find: Callable[[Reading], _Found]) -> _Found:
-        """What `find` finds, on a thread. Raises RewakeError when the database cannot be read."""
+        """What `find` finds, on a thread. Raises RewakeError when nothing can be read."""
 
         def on_thread() -> _Found:
-            with reading(self.engine.path, self.engine.now_ms()) as found:
+            with self._open_reading() as found:
                 return find(found)
 
-        try:
-            return await asyncio.to_thread(on_thread)
-        except apsw.Error as error:
-            raise as_rewake_error(error, self.engine.path) from error
+        return await asyncio.to_thread(on_thread)
 
     async def _show(self, request: Request, template: str, data: Any, status: int = 200, **more: Any) -> Response:
         more.setdefault("notice", request.query_params.get("notice", ""))
@@ -135,7 +131,7 @@ class _Pages:
 
     async def runs(self, request: Request) -> Response:
         wanted = filter_from(request.query_params)
-        page = await self.read(lambda found: run_page(found, wanted, self._counts))
+        page = await self.read(lambda found: found.run_page(wanted, self._counts))
         return await self._show(request, "runs.html", page, statuses=STATUSES)
 
     async def run(self, request: Request) -> Response:

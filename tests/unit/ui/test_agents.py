@@ -9,10 +9,11 @@ import msgspec
 import pytest
 from tests.unit.ui.recorded import load
 
+from rewake.agents.decoding import ModelReply, ToolCall, decode_conversation, decode_reply
+from rewake.agents.routing import decision_in, handoff_target
 from rewake.core import ids
-from rewake.ui.agents import AgentTrace, agent_trace, decision_in, handoff_target
-from rewake.ui.decoding import ModelReply, ToolCall, decode_conversation, decode_reply
-from rewake.ui.reading import reading
+from rewake.ui.agents import AgentTrace, agent_trace
+from rewake.ui.database import reading
 
 
 def traces(name: str, folder: Path) -> list[AgentTrace]:

@@ -12,7 +12,8 @@ from tests.unit.ui.recorded import load
 
 from rewake.core import ids
 from rewake.ui import runs
-from rewake.ui.reading import STATUSES, Reading, reading
+from rewake.ui.database import DatabaseReading, reading
+from rewake.ui.reading import STATUSES
 from rewake.ui.runs import Counts, RunFilter, RunPage, filter_from, run_page
 
 NOW_MS = 1_900_000_000_000
@@ -49,16 +50,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def found(folder: Path) -> Iterator[Reading]:
+def found(folder: Path) -> Iterator[DatabaseReading]:
     with reading(folder, NOW_MS) as found:
         yield found
 
 
-def page(found: Reading, **fields: object) -> RunPage:
+def page(found: DatabaseReading, **fields: object) -> RunPage:
     return run_page(found, RunFilter(**fields), Counts())  # type: ignore[arg-type]
 
 
-def pages(found: Reading, **fields: object) -> list[str]:
+def pages(found: DatabaseReading, **fields: object) -> list[str]:
     """All ids, page by page."""
     listed: list[str] = []
     cursor: str | None = ""
@@ -87,7 +88,7 @@ def pages(found: Reading, **fields: object) -> list[str]:
 )
 @pytest.mark.parametrize("look_s", [0.0, 10.0])
 def test_pages_hold_each_run_once(
-    found: Reading, monkeypatch: pytest.MonkeyPatch, fields: dict[str, object], count: int, look_s: float
+    found: DatabaseReading, monkeypatch: pytest.MonkeyPatch, fields: dict[str, object], count: int, look_s: float
 ) -> None:
     """Also when a page's time is up before it is full."""
     monkeypatch.setattr(runs, "LOOK_S", look_s)
@@ -96,12 +97,12 @@ def test_pages_hold_each_run_once(
     assert len(listed) == len(set(listed)) == count
 
 
-def test_order(found: Reading) -> None:
+def test_order(found: DatabaseReading) -> None:
     newest, oldest = pages(found), pages(found, order="oldest")
     assert newest == oldest[::-1]
 
 
-def test_counts(found: Reading) -> None:
+def test_counts(found: DatabaseReading) -> None:
     counts = page(found).counts
     assert tuple(counts) == STATUSES
     assert {status: count for status, count in counts.items() if count} == {
@@ -111,13 +112,13 @@ def test_counts(found: Reading) -> None:
     }
 
 
-def test_a_run_by_its_id(found: Reading) -> None:
+def test_a_run_by_its_id(found: DatabaseReading) -> None:
     wanted = page(found).runs[42]
     assert [run.id for run in page(found, text=wanted.id).runs] == [wanted.id]
 
 
 @pytest.mark.parametrize("cursor", ["x", "-", "12", "12-inv_1", "999999999999999999999999-", "\u0663-x"])
-def test_a_cursor_nobody_made_is_the_beginning(found: Reading, cursor: str) -> None:
+def test_a_cursor_nobody_made_is_the_beginning(found: DatabaseReading, cursor: str) -> None:
     assert [run.id for run in page(found, cursor=cursor).runs] == [run.id for run in page(found).runs]
 
 

@@ -1,0 +1,306 @@
+"""The UI's Reading on the engine's own database: raw tables by their keys and indexes, read-only, for one request.
+
+The public `sys_*` views are for people's SQL; a page of runs out of a million needs the indexes underneath. One
+transaction a request, so a page never shows two moments. Every method is one or two statements by key or index; the
+list of runs is in runs.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from rewake.core import ids
+from rewake.core.model import Deployment, Invocation, ServiceSchema, Status
+from rewake.core.writes import EntryRow
+from rewake.protocol.codec import decode_message
+from rewake.protocol.errors import ProtocolViolation
+from rewake.protocol.messages import InputCommand, MessageType
+from rewake.store import rows
+from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader
+from rewake.ui import formats, runs
+from rewake.ui.reading import OPEN_STATUSES, EventFact, Reading, RunSummary
+from rewake.ui.summaries import SUMMARY_COLUMNS, summary_from
+
+INPUT_BYTES_MAX: Final = 4_096
+EARLIER_RUNS_MAX: Final = 40
+LATEST_RUNS_MAX: Final = 5_000
+_MMAP_BYTES: Final = 1 << 30
+
+
+class DatabaseReading(Reading):
+    """The queries of one request."""
+
+    def __init__(self, connection: apsw.Connection, now_ms: int) -> None:
+        super().__init__(now_ms)
+        self.execute = connection.execute
+
+    # Runs
+
+    def run_page(self, wanted: runs.RunFilter, counts: runs.Counts) -> runs.RunPage:
+        return runs.run_page(self, wanted, counts)
+
+    def invocation(self, invocation_id: bytes) -> Invocation | None:
+        row = self.execute(
+            f"select {rows.INVOCATION_COLUMNS} from invocation where id = ?", (invocation_id,)
+        ).fetchone()
+        return None if row is None else rows.invocation_from(row)
+
+    def summary(self, invocation_id: bytes) -> RunSummary | None:
+        row = self.execute(
+            f"select {SUMMARY_COLUMNS} from invocation i where i.id = :id",
+            {"id": invocation_id, "now_ms": self.now_ms},
+        ).fetchone()
+        return None if row is None else summary_from(row)
+
+    def runs_of_key(self, service: str, key: str, limit: int) -> list[RunSummary]:
+        """The runs of one object or workflow key, newest first. They share a prefix of the primary key."""
+        prefix = ids.partition_key(key, service)
+        found = self.execute(
+            f"select {SUMMARY_COLUMNS} from invocation i where i.id >= :low and i.id < :high "
+            "and i.service = :service and i.key = :key order by i.created_at_ms desc, i.id desc limit :limit",
+            {
+                "low": prefix,
+                "high": _after(prefix),
+                "service": service,
+                "key": key,
+                "limit": limit,
+                "now_ms": self.now_ms,
+            },
+        )
+        return [summary_from(row) for row in found]
+
+    def restarts_of(self, invocation_id: bytes, limit: int = 20) -> list[RunSummary]:
+        """Runs started from this one; like it they begin with its partition key."""
+        prefix = invocation_id[:8]
+        found = self.execute(
+            f"select {SUMMARY_COLUMNS} from invocation i where i.id >= :low and i.id < :high "
+            "and i.restarted_from = :id order by i.created_at_ms limit :limit",
+            {"low": prefix, "high": _after(prefix), "id": invocation_id, "limit": limit, "now_ms": self.now_ms},
+        )
+        return [summary_from(row) for row in found]
+
+    def open_counts(self) -> dict[str, int]:
+        """How many open runs there are of each status a person sees."""
+        counts = dict.fromkeys(OPEN_STATUSES, 0)
+        names = {0: "scheduled", 1: "pending", 2: "running", 3: "suspended", 4: "paused"}
+        for status, count in self.execute(
+            "select status, count(*) from invocation indexed by invocation_open where status < 5 group by status"
+        ):
+            counts[names[status]] = count
+        if counts["running"]:
+            backing_off: int = self.execute(
+                "select count(*) from invocation i where i.id in "
+                "(select id from invocation indexed by invocation_open where status < 5 and status = ?) "
+                "and i.next_retry_at_ms > ?",
+                (Status.INVOKED, self.now_ms),
+            ).get
+            counts["running"] -= backing_off
+            counts["backing-off"] = backing_off
+        return counts
+
+    def ended_counts(self) -> dict[str, int]:
+        """How many completed runs are kept, by outcome."""
+        total: int = self.execute("select count(*) from invocation").get
+        is_open: int = self.execute("select count(*) from invocation indexed by invocation_open where status < 5").get
+        failed: int = self.execute(
+            "select count(*) from invocation indexed by invocation_failed where result_code is not null"
+        ).get
+        return {"failed": failed, "succeeded": total - is_open - failed}
+
+    def _input_line(self, run_id: str) -> str:
+        """What a run was asked, on one line; empty when that is long or gone."""
+        row = self.execute(
+            "select payload from journal where invocation_id = ? and idx = 0 and length(payload) <= ?",
+            (ids.invocation_id_from_str(run_id), INPUT_BYTES_MAX),
+        ).fetchone()
+        if row is None:
+            return ""
+        try:
+            message = decode_message(MessageType.INPUT, row[0], 6)
+        except ProtocolViolation:
+            return ""
+        return formats.line(message.value, 140) if isinstance(message, InputCommand) else ""
+
+    def with_inputs(self, found: list[RunSummary]) -> list[RunSummary]:
+        return [msgspec.structs.replace(run, input=self._input_line(run.id)) for run in found]
+
+    # Journals
+
+    def entries(
+        self, invocation_id: bytes, *, with_payload: bool = False, low: int = 0, high: int | None = None
+    ) -> list[EntryRow]:
+        """Entries low <= index < high; payloads are left empty unless asked for."""
+        columns = rows.ENTRY_COLUMNS if with_payload else rows.ENTRY_COLUMNS.replace("payload", "x''")
+        found = self.execute(
+            f"select {columns} from journal where invocation_id = ? and idx >= ? and idx < ? order by idx",
+            (invocation_id, low, 1 << 40 if high is None else high),
+        )
+        return [rows.entry_from(row) for row in found]
+
+    def payloads(self, invocation_id: bytes, indexes: list[int]) -> dict[int, bytes]:
+        """The payloads of some entries."""
+        found = {}
+        for index in indexes:
+            row = self.execute(
+                "select payload from journal where invocation_id = ? and idx = ?", (invocation_id, index)
+            ).fetchone()
+            if row is not None:
+                found[index] = row[0]
+        return found
+
+    def entry(self, invocation_id: bytes, index: int, bytes_max: int) -> EntryRow | None:
+        row = self.execute(
+            f"select {rows.ENTRY_COLUMNS} from journal where invocation_id = ? and idx = ? and length(payload) <= ?",
+            (invocation_id, index, bytes_max),
+        ).fetchone()
+        return None if row is None else rows.entry_from(row)
+
+    def short_payloads(self, invocation_id: bytes, first: int, last: int, bytes_max: int) -> dict[int, bytes]:
+        return dict(
+            self.execute(
+                "select idx, payload from journal where invocation_id = ? and idx >= ? and idx <= ? "
+                "and length(payload) <= ?",
+                (invocation_id, first, last, bytes_max),
+            )
+        )
+
+    def mentions(self, invocation_id: bytes, text: str, after: int, bytes_max: int) -> list[tuple[int, bytes]]:
+        return list(
+            self.execute(
+                "select type, payload from journal where invocation_id = ? and idx > ? "
+                "and instr(payload, cast(? as blob)) and length(payload) < ? order by idx",
+                (invocation_id, after, text, bytes_max),
+            )
+        )
+
+    def signals(self, invocation_id: bytes) -> set[int | str]:
+        found = self.execute(
+            "select signal from journal where invocation_id = ? and type = ?", (invocation_id, MessageType.SIGNAL)
+        )
+        return {signal for (signal,) in found}
+
+    def earlier_results(self, service: str, handler: str, step: str) -> list[tuple[bytes, int]]:
+        found = self.execute(
+            "select n.payload, i.pinned_version from (select l.id, l.pinned_version from (select id, pinned_version, "
+            "service, handler from invocation indexed by invocation_created order by created_at_ms desc limit ?) l "
+            "where l.service = ? and l.handler = ? limit ?) i "
+            "join journal c on c.invocation_id = i.id and c.idx < 40 and c.type = ? and c.name = ? "
+            "join journal n on n.invocation_id = i.id and n.idx > c.idx and n.idx < c.idx + 20 "
+            "and n.type = ? and n.completion_id = c.completion_id and length(n.payload) < 20000 limit ?",
+            (
+                LATEST_RUNS_MAX,
+                service,
+                handler,
+                EARLIER_RUNS_MAX,
+                MessageType.RUN,
+                step,
+                MessageType.RUN_COMPLETION,
+                EARLIER_RUNS_MAX * 2,
+            ),
+        )
+        return [(payload, version or 6) for payload, version in found]
+
+    def entry_count(self, invocation_id: bytes) -> int:
+        count: int = self.execute("select count(*) from journal where invocation_id = ?", (invocation_id,)).get
+        return count
+
+    def events(self, invocation_id: bytes, limit: int = 500) -> list[EventFact]:
+        """The last events of a run, oldest first."""
+        found: list[tuple[Any, ...]] = self.execute(
+            "select after_index, appended_at_ms, event_type, data from event where invocation_id = ? "
+            "order by position desc limit ?",
+            (invocation_id, limit),
+        ).fetchall()
+        return [EventFact(after, at_ms, kind, msgspec.json.decode(data)) for after, at_ms, kind, data in found[::-1]]
+
+    # Keys and state
+
+    def state(self, service: str, key: str) -> dict[bytes, bytes]:
+        return dict(
+            self.execute("select name, value from state where service = ? and key = ? order by name", (service, key))
+        )
+
+    def keys_with_state(self, service: str, *, after: str, contains: str, limit: int) -> list[tuple[str, int, int]]:
+        """Keys in order, with how many values and bytes they hold."""
+        return list(
+            self.execute(
+                "select key, count(*), sum(length(value)) from state where service = ? and key > ? "
+                "and (? = '' or instr(key, ?)) group by key order by key limit ?",
+                (service, after, contains, contains, limit),
+            )
+        )
+
+    def keys_at_work(self, service: str, limit: int) -> dict[str, tuple[int, int]]:
+        """Keys with open runs: (holding, waiting)."""
+        found = self.execute(
+            "select key, sum(status != 1), sum(status = 1) from invocation indexed by invocation_open "
+            "where status < 5 and service = ? and key is not null group by key limit ?",
+            (service, limit),
+        )
+        return {key: (holding, waiting) for key, holding, waiting in found}
+
+    def open_runs_of_key(self, service: str, key: str, limit: int = 200) -> list[RunSummary]:
+        """Open runs of a key in order of arrival."""
+        found = self.execute(
+            f"select {SUMMARY_COLUMNS} from invocation i indexed by invocation_open "
+            "where i.status < 5 and i.service = :service and i.key = :key order by i.inbox_sequence limit :limit",
+            {"service": service, "key": key, "limit": limit, "now_ms": self.now_ms},
+        )
+        return [summary_from(row) for row in found]
+
+    def promises(self, service: str, key: str) -> list[tuple[Any, ...]]:
+        """(name, result code, result message, result value) of each promise of a workflow."""
+        return list(
+            self.execute(
+                "select name, result_code, result_message, result_value from promise "
+                "where service = ? and key = ? order by name",
+                (service, key),
+            )
+        )
+
+    # Registry
+
+    def services(self) -> list[ServiceSchema]:
+        return [rows.service_from(data) for (data,) in self.execute("select data from service order by name")]
+
+    def deployments(self) -> list[Deployment]:
+        found = self.execute("select data from deployment order by created_at_ms desc, id")
+        return [rows.deployment_from(data) for (data,) in found]
+
+    def pinned_counts(self, deployment_ids: list[str]) -> dict[str, int]:
+        """Open runs that must finish on each deployment."""
+        counts = dict.fromkeys(deployment_ids, 0)
+        for deployment_id, count in self.execute(
+            "select pinned_deployment_id, count(*) from invocation where id in "
+            "(select id from invocation indexed by invocation_open where status < 5) "
+            "and pinned_deployment_id is not null group by pinned_deployment_id"
+        ):
+            counts[deployment_id] = count
+        return counts
+
+
+@contextmanager
+def reading(directory: Path, now_ms: int) -> Iterator[DatabaseReading]:
+    """The database at one moment, for a thread beside the event loop. Raises RewakeError when it cannot be read."""
+    path = directory / DATABASE_FILE
+    try:
+        connection = open_reader(path)
+        try:
+            connection.execute(f"pragma mmap_size = {_MMAP_BYTES}")
+            connection.execute("begin")
+            yield DatabaseReading(connection, now_ms)
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise as_rewake_error(error, directory) from error
+
+
+def _after(prefix: bytes) -> bytes:
+    """The first key that does not begin with `prefix`."""
+    return prefix + b"\xff" * 17

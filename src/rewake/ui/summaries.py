@@ -1,0 +1,62 @@
+"""A row of the invocation table as a run's summary: the columns to select and what a person sees in them.
+
+Status here is what a person sees: `completed` is `succeeded` or `failed`, `invoked` is `running` or `backing-off`.
+Used by database.py and runs.py, whose statements name the table `i` and bind `:now_ms`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from rewake.core import ids
+from rewake.core.model import AttemptError
+from rewake.ui.reading import RunSummary
+
+_decode_error = msgspec.json.Decoder(AttemptError).decode
+
+STATUS_SQL: Final = (
+    "case i.status when 0 then 'scheduled' when 1 then 'pending' when 3 then 'suspended' when 4 then 'paused' "
+    "when 5 then case when i.result_code is null then 'succeeded' else 'failed' end "
+    "else case when i.next_retry_at_ms > :now_ms then 'backing-off' else 'running' end end"
+)
+
+SUMMARY_COLUMNS: Final = (
+    "i.id, i.service, i.handler, i.key, "
+    f"{STATUS_SQL}, i.created_at_ms, i.running_at_ms, i.completed_at_ms, i.start_at_ms, i.retry_count, "
+    "i.next_retry_at_ms, i.invoked_by, i.invoked_by_id, i.restarted_from, i.result_code, i.result_message, "
+    "i.last_error, i.modified_at_ms"
+)
+
+
+def summary_from(row: tuple[Any, ...]) -> RunSummary:
+    """A row of SUMMARY_COLUMNS."""
+    (
+        id_, service, handler, key, status, created_at_ms, running_at_ms, completed_at_ms, start_at_ms, retry_count,
+        next_retry_at_ms, invoked_by, invoked_by_id, restarted_from, result_code, result_message, last_error,
+        modified_at_ms,
+    ) = row  # fmt: skip
+    problem = None
+    if result_code is not None:
+        problem = f"[{result_code}] {result_message}"
+    elif last_error is not None and status in ("backing-off", "paused"):
+        problem = _decode_error(last_error).message
+    return RunSummary(
+        id=ids.invocation_id_to_str(id_),
+        service=service,
+        handler=handler,
+        key=key,
+        status=status,
+        created_at_ms=created_at_ms,
+        running_at_ms=running_at_ms,
+        completed_at_ms=completed_at_ms,
+        start_at_ms=start_at_ms,
+        retry_count=retry_count,
+        next_retry_at_ms=next_retry_at_ms,
+        invoked_by=invoked_by,
+        parent=None if invoked_by_id is None else ids.invocation_id_to_str(invoked_by_id),
+        restarted_from=None if restarted_from is None else ids.invocation_id_to_str(restarted_from),
+        problem=problem,
+        modified_at_ms=modified_at_ms,
+    )
