@@ -272,6 +272,24 @@ def test_clearing_state_of_an_unknown_service_is_accepted(port: int) -> None:
     assert put(port, "POST", "/services/Nope/state", {"object_key": "a", "new_state": {}}).status == 202
 
 
+@pytest.mark.parametrize(
+    ("given", "status", "result"),
+    [({"value": "ok"}, 200, b'"ok"'), ({"failure": "too much"}, 500, b"too much"), ({"value": [1.0]}, 200, b"[1.0]")],
+)
+def test_a_promise_is_completed_once(
+    port: int, engine: Served, given: dict[str, Any], status: int, result: bytes
+) -> None:
+    key = f"promise-{result.hex()}"
+    assert put(port, "POST", "/services/Flow/promises", {"workflow_key": key, "name": "go", **given}).status == 404
+    fetch(engine.ingress_port, "POST", f"/Flow/{key}/run/send", JSON, b'"x"')
+    assert put(port, "POST", "/services/Flow/promises", {"workflow_key": key, "name": "go", **given}).status == 202
+    answer = fetch(engine.ingress_port, "GET", f"/restate/workflow/Flow/{key}/attach")
+    assert answer.status == status
+    assert result in answer.body
+    late = put(port, "POST", "/services/Flow/promises", {"workflow_key": key, "name": "go", "value": 1})
+    assert (late.status, late.json["code"]) == (409, ErrorCode.OPERATION_CONFLICT)
+
+
 # Queries
 
 

@@ -76,6 +76,25 @@ REFUSALS: list[tuple[str, str, Any, int, str, ErrorCode]] = [
         ErrorCode.REQUEST_INVALID,
     ),
     (
+        "POST",
+        "/services/Greeter/promises",
+        {"workflow_key": "a", "name": "p", "value": 1},
+        400,
+        "Cannot complete promises of service type Service",
+        ErrorCode.REQUEST_INVALID,
+    ),
+    *(
+        (
+            "POST",
+            "/services/Flow/promises",
+            {"workflow_key": "a", "name": "p", **given},
+            400,
+            "The body must have either 'value' or 'failure'",
+            ErrorCode.REQUEST_INVALID,
+        )
+        for given in ({}, {"value": None, "failure": "no"})
+    ),
+    (
         "GET",
         f"/deployments/{UNKNOWN_DEPLOYMENT}",
         None,

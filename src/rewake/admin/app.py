@@ -102,6 +102,7 @@ def _table(engine: EnginePort, ingress_url: str) -> dict[str, dict[str, Endpoint
         "/services/{service}/handlers/{handler}": {"GET": services.handler},
         "/services/{service}/openapi": {"GET": services.openapi},
         "/services/{service}/state": {"POST": services.modify_state},
+        "/services/{service}/promises": {"POST": services.complete_promise},
         "/deployments": {"GET": deployments.list, "POST": deployments.register},
         "/deployments/{deployment}": {
             "GET": deployments.get,

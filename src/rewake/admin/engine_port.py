@@ -9,6 +9,7 @@ from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import Deployment, ServiceSchema
 from rewake.core.settings import Settings
 from rewake.engine.registration import RegistrationResult
+from rewake.protocol.messages import Failure, Success
 from rewake.store.query import QueryResult
 
 
@@ -42,6 +43,8 @@ class EnginePort(Protocol):
     async def mutate_state(
         self, service: str, key: str, new_state: dict[bytes, bytes], expected_version: str | None = None
     ) -> None: ...
+
+    async def complete_promise(self, service: str, key: str, name: str, result: Success | Failure) -> ReplyStatus: ...
 
     async def update_service(self, name: str, **overrides: Any) -> ServiceSchema: ...
 

@@ -13,11 +13,15 @@ from rewake.admin.openapi import service_openapi
 from rewake.admin.refusals import Refused, handler_not_found, service_not_found
 from rewake.admin.render import SERVICE_TYPES, handler_json, service_json
 from rewake.admin.requests import Duration, duration_ms, json_response, read_json
+from rewake.core.effects import ReplyStatus
 from rewake.core.model import HandlerSchema, ServiceSchema
 from rewake.errors import ErrorCode
 from rewake.protocol.discovery import ServiceType
+from rewake.protocol.messages import Failure, Success
 
 Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
+REJECTED_CODE = 500
+"""Of a promise that fails by hand, as of an awakeable."""
 
 
 class ServicePatch(msgspec.Struct):
@@ -38,6 +42,15 @@ class StateChange(msgspec.Struct):
     new_state: dict[str, list[Byte] | str]
     version: str | None = None
     scope: str | None = None
+
+
+class PromiseResult(msgspec.Struct):
+    """The result of a workflow's promise: `value`, any JSON, or `failure`, the message it fails with."""
+
+    workflow_key: str
+    name: str
+    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    failure: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Services:
@@ -103,6 +116,23 @@ class Services:
         await self._engine.mutate_state(name, change.object_key, new_state, change.version)
         return Response(status_code=202)
 
+    async def complete_promise(self, request: Request) -> Response:
+        """Resolve or reject a promise of a workflow key, once."""
+        given = await read_json(request, PromiseResult)
+        service = self._service(request)
+        if service.type is not ServiceType.WORKFLOW:
+            message = f"Cannot complete promises of service type {SERVICE_TYPES[service.type]}"
+            raise Refused(400, ErrorCode.REQUEST_INVALID, message, "Only workflows have promises.")
+        status = await self._engine.complete_promise(service.name, given.workflow_key, given.name, _outcome(given))
+        promise = f"'{given.name}' of '{service.name}/{given.workflow_key}'"
+        if status is ReplyStatus.NOT_FOUND:
+            message = f"The workflow '{service.name}/{given.workflow_key}' has not been started"
+            raise Refused(404, ErrorCode.INVOCATION_NOT_FOUND, message, "Start it first; its result may be forgotten.")
+        if status is ReplyStatus.ALREADY_COMPLETED:
+            hint = "The first completion counts: sys_promise shows it."
+            raise Refused(409, ErrorCode.OPERATION_CONFLICT, f"The promise {promise} was already completed", hint)
+        return Response(status_code=202)
+
     def _shown(self, service: ServiceSchema) -> dict[str, object]:
         return service_json(service, self._engine.deployments.get(service.deployment_id))
 
@@ -119,3 +149,13 @@ class Services:
         if schema is None or handler not in schema.handlers:
             raise handler_not_found(service, handler)
         return schema.handlers[handler]
+
+
+def _outcome(given: PromiseResult) -> Success | Failure:
+    """What the body says. Raises Refused unless it says one of the two."""
+    if isinstance(given.failure, msgspec.UnsetType) and not isinstance(given.value, msgspec.UnsetType):
+        return Success(bytes(given.value))
+    if isinstance(given.value, msgspec.UnsetType) and not isinstance(given.failure, msgspec.UnsetType):
+        return Failure(REJECTED_CODE, given.failure)
+    hint = '{"workflow_key": "...", "name": "...", "value": true} or "failure": "..." in place of the value.'
+    raise Refused(400, ErrorCode.REQUEST_INVALID, "The body must have either 'value' or 'failure'", hint)

@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rewake.core import attempts, calls, commands, invocations, keyed, registry, restart, retention, signals, timers
+from rewake.core import (
+    attempts,
+    calls,
+    commands,
+    invocations,
+    keyed,
+    promises,
+    registry,
+    restart,
+    retention,
+    signals,
+    timers,
+)
 from rewake.core.state import State
 
 _TRANSITIONS: dict[type, Callable[[State, Any], None]] = {
@@ -28,6 +40,7 @@ _TRANSITIONS: dict[type, Callable[[State, Any], None]] = {
     commands.Sweep: retention.on_sweep,
     commands.RestartAsNew: restart.on_restart,
     commands.CompleteSignal: signals.on_complete,
+    commands.CompletePromise: promises.on_complete,
     commands.MutateState: keyed.on_mutate,
     commands.RegisterDeployment: registry.on_register,
     commands.RemoveDeployment: registry.on_remove,

@@ -128,6 +128,16 @@ class CompleteSignal(_Command):
     result: SignalResult
 
 
+class CompletePromise(_Command):
+    """Resolve or reject a promise of a workflow key from outside."""
+
+    token: int
+    service: str
+    key: str
+    name: str
+    result: Success | Failure
+
+
 class MutateState(_Command):
     """Replace the whole state of a key, when it is free and still has `expected_version` (None: whatever it has)."""
 
@@ -190,6 +200,7 @@ Command = (
     | Purge
     | RestartAsNew
     | CompleteSignal
+    | CompletePromise
     | MutateState
     | RegisterDeployment
     | RemoveDeployment

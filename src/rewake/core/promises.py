@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rewake.core import journal
+from rewake.core import calls, ids, journal
+from rewake.core.commands import CompletePromise
+from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import Listener
 from rewake.core.state import State
 from rewake.protocol.messages import VOID, Completion, Failure, MessageType, Result, Success, Void
@@ -42,3 +44,18 @@ def complete(state: State, service: str, key: str, name: str, result: Success | 
             completion = Completion(MessageType.GET_PROMISE_COMPLETION, listener.completion_id, result)
             journal.append_completion(state, waiting, completion, now_ms=now_ms)
     return VOID
+
+
+def on_complete(state: State, command: CompletePromise) -> None:
+    """From outside. A key that has no run and nobody who waits has no promises: one set there would stay for ever."""
+    service, key, name = command.service, command.key, command.name
+    promise = state.promise(service, key, name)
+    run_id = ids.workflow_invocation_id(service, key)
+    if promise.result is not None:
+        status = ReplyStatus.ALREADY_COMPLETED
+    elif not promise.listeners and calls.find_live(state, run_id, command.now_ms) is None:
+        status = ReplyStatus.NOT_FOUND
+    else:
+        complete(state, service, key, name, command.result, command.now_ms)
+        status = ReplyStatus.ACCEPTED
+    state.emit(Reply(command.token, status, run_id))

@@ -35,7 +35,7 @@ from rewake.engine.results import decode_result, encode_body
 from rewake.engine.runtime import Runtime
 from rewake.engine.waiters import OnAccepted
 from rewake.errors import ErrorCode, RewakeError
-from rewake.protocol.messages import CANCEL_SIGNAL, SignalResult
+from rewake.protocol.messages import CANCEL_SIGNAL, Failure, SignalResult, Success
 from rewake.store.query import QueryResult, needs_attempts, run_query
 from rewake.store.views import AttemptRow, attempt_row
 
@@ -275,6 +275,16 @@ class Engine(Runtime):
                 now_ms=now_ms, token=token, invocation_id=invocation_id, signal=signal, result=result
             )
         )
+
+    async def complete_promise(self, service: str, key: str, name: str, result: Success | Failure) -> ReplyStatus:
+        """Resolve or reject a promise of a workflow key: ACCEPTED, ALREADY_COMPLETED, or NOT_FOUND (key not in use)."""
+        now_ms = self.now_ms()
+        reply = await self._ask(
+            lambda token: commands.CompletePromise(
+                now_ms=now_ms, token=token, service=service, key=key, name=name, result=result
+            )
+        )
+        return reply.status
 
     async def cancel(self, invocation_id: InvocationRef) -> ReplyStatus:
         """Ask the handler to stop; it sees a terminal error 409 at its next await and may clean up."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.core.play import Play, Start, Tell, success
+from tests.unit.core.play import Answer, Play, Start, Tell, success
 
 from rewake.core import commands, promises
+from rewake.core.effects import ReplyStatus
 from rewake.core.model import Status
 from rewake.protocol import messages as m
 
@@ -143,3 +144,47 @@ def test_a_promise_completed_and_forgotten_in_one_batch_leaves_nothing(play: Pla
     play.commit()
     assert not [item for item in play.store.promises.values() if item.result is not None]
     assert not any(play.store.promise_listeners.values())
+
+
+def complete(play: Play, result: m.Success | m.Failure, key: str = "w") -> Answer:
+    """From outside; how it is answered."""
+    play.token += 1
+    play.submit(
+        commands.CompletePromise(
+            now_ms=play.now_ms, token=play.token, service="signup", key=key, name="p", result=result
+        )
+    )
+    play.commit()
+    reply = play.replies[-1]
+    assert reply.token == play.token
+    return Answer(reply.status)
+
+
+@pytest.mark.parametrize("result", [success(), m.Failure(500, "no")])
+def test_from_outside_a_promise_wakes_who_waits(play: Play, result: m.Success | m.Failure) -> None:
+    run = play.call("signup/w/run")
+    play.sdk(run, m.GetPromiseCommand("p", 1))
+    play.suspend(run, 1, signals=(1,))
+    play.crash()
+    play.skip()
+    assert complete(play, result) == Answer(ReplyStatus.ACCEPTED)
+    play.expect(Start(run), Answer(ReplyStatus.ACCEPTED))
+    assert play.journal(run)[-1] == m.Completion(GET, 1, result)
+    assert complete(play, success()) == Answer(ReplyStatus.ALREADY_COMPLETED)
+
+
+def test_from_outside_a_promise_can_be_completed_before_anybody_waits(play: Play) -> None:
+    run = play.call("signup/w/run")
+    assert complete(play, success()) == Answer(ReplyStatus.ACCEPTED)
+    play.sdk(run, m.GetPromiseCommand("p", 1))
+    assert play.journal(run)[-1] == m.Completion(GET, 1, success())
+
+
+def test_from_outside_a_promise_nobody_could_forget_is_refused(play: Play) -> None:
+    """Without a run of the key; who waits without one may be told."""
+    assert complete(play, success(), "nobody") == Answer(ReplyStatus.NOT_FOUND)
+    assert play.store.promises == {}
+    look = play.call("signup/w/look")
+    play.sdk(look, m.GetPromiseCommand("p", 1))
+    assert complete(play, success()) == Answer(ReplyStatus.ACCEPTED)
+    assert play.journal(look)[-1] == m.Completion(GET, 1, success())
