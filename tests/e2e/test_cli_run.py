@@ -56,6 +56,8 @@ def test_it_says_where_it_is_and_how_to_call(folder: Path) -> None:
     process.stderr.close()
     assert "ingress   http://127.0.0.1:" in text
     assert "admin     http://127.0.0.1:" in text
+    assert "web UI    http://127.0.0.1:" in text
+    assert "/ui/\n" in text
     assert f"data      {folder / '.rewake'}" in text
     assert "handlers  app.py, process " in text
     assert "/Counter/my-key/add --json 1" in text

@@ -39,6 +39,7 @@ def announce(
     facts = [
         ("ingress", f"http://{shown_host}:{ingress_port}"),
         ("admin", f"http://{shown_host}:{admin_port}"),
+        ("web UI", f"http://{shown_host}:{admin_port}/ui/"),
         ("data", str(data.resolve())),
     ]
     if app is not None:
