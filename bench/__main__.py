@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import callers, processes, report, store_limit, waiting
-from bench.peers import REPOSITORY, RESTATE_PACKAGE, SCRATCH, Peer, PeerError, Restate, Rewake, RewakeHttp2
+from bench.npm import REPOSITORY, RESTATE_PACKAGE, SCRATCH, PeerError
+from bench.peers import Peer, Restate, RestateTypeScript, Rewake, RewakeHttp2, RewakeTypeScript
 from bench.report import Row, Start
 from bench.works import TIMED, Spec
 
@@ -49,29 +50,36 @@ class Bench:
         self.find_peers()
         for number in range(1, self.options.rounds + 1):
             for peer in self.peers:
-                say(f"round {number} of {self.options.rounds}: {peer.name}")
+                say(f"round {number} of {self.options.rounds}: {report.title(peer.name)}")
                 self.guarded(peer, self.measure_round)
         if self.options.waiting:
-            for peer in self.peers:
-                if isinstance(peer, RewakeHttp2):
-                    continue  # where they wait is the engine, which Rewake has measured
-                say(f"{self.options.waiting} waiting invocations: {peer.name}")
+            for peer in self.peers_of(Restate, Rewake):  # where they wait is the engine, whatever the app
+                say(f"{self.options.waiting} waiting invocations: {report.title(peer.name)}")
                 self.guarded(peer, self.measure_waiting)
         if not self.options.skip_store:
             say("store alone")
             self.limits = store_limit.measure(SCRATCH / "data" / "store")
 
     def find_peers(self) -> None:
-        """The peers that were asked for; the real server is skipped with a line where it cannot be had."""
-        if Restate.name in self.options.peers:
-            try:
-                self.peers.append(Restate(self.options.hypercorn.split()))
-            except PeerError as error:
-                print(f"{Restate.name} skipped: {error}")
-        if Rewake.name in self.options.peers:
-            self.peers.append(Rewake())
-        if RewakeHttp2.name in self.options.peers:
-            self.peers.append(RewakeHttp2(self.options.hypercorn.split()))
+        """The peers that were asked for; one that cannot be had here is skipped with a line."""
+        hypercorn = self.options.hypercorn.split()
+        ways: dict[str, Callable[[], Peer]] = {
+            Restate.name: lambda: Restate(hypercorn),
+            Rewake.name: Rewake,
+            RewakeHttp2.name: lambda: RewakeHttp2(hypercorn),
+            RestateTypeScript.name: RestateTypeScript,
+            RewakeTypeScript.name: RewakeTypeScript,
+        }
+        for name, make in ways.items():
+            if name in self.options.peers:
+                try:
+                    self.peers.append(make())
+                except PeerError as error:
+                    print(f"{report.title(name)} skipped: {error}")
+
+    def peers_of(self, *kinds: type[Peer]) -> list[Peer]:
+        """The peers that are of one of these kinds."""
+        return [peer for peer in self.peers if isinstance(peer, kinds)]
 
     def guarded(self, peer: Peer, measure: Callable[[Peer], None]) -> None:
         """Starts the peer, measures, stops it whatever happens."""
@@ -120,6 +128,7 @@ class Bench:
         text += [measured.line() for measured in self.waits]
         ratios = report.ratio_lines(rows, self.starts, Rewake.name, Restate.name)
         ratios += report.http2_lines(rows, RewakeHttp2.name, Restate.name)
+        ratios += report.typescript_lines(rows, RewakeTypeScript.name, RestateTypeScript.name)
         text += ["", *ratios] if ratios else []
         text += [f"error: {error}" for error in self.errors]
         return text
@@ -132,7 +141,7 @@ class Bench:
             seconds = ", ".join(f"{start.seconds:.2f}" for start in starts)
             mib = ", ".join(f"{start.idle_mib:.0f}" for start in starts)
             if starts:
-                text.append(f"{peer.name}: first answer after {seconds} s; idle memory {mib} MiB")
+                text.append(f"{report.title(peer.name)}: first answer after {seconds} s; idle memory {mib} MiB")
         return text
 
     def results(self) -> dict[str, Any]:
@@ -186,7 +195,7 @@ def say(text: str) -> None:
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Rewake beside restate-server, same app.")
-    names = [Restate.name, Rewake.name, RewakeHttp2.name]
+    names = [kind.name for kind in (Restate, Rewake, RewakeHttp2, RestateTypeScript, RewakeTypeScript)]
     parser.add_argument("--peers", nargs="+", choices=names, default=names)
     parser.add_argument("--works", nargs="+", choices=TIMED, default=list(TIMED))
     parser.add_argument("--rounds", type=int, default=3)

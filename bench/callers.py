@@ -10,7 +10,8 @@ from dataclasses import asdict
 
 from bench import processes
 from bench.load import Outcome
-from bench.peers import REPOSITORY, Peer, PeerError
+from bench.npm import REPOSITORY, PeerError
+from bench.peers import Peer
 from bench.report import Row, percentile
 from bench.works import Spec
 

@@ -1,8 +1,9 @@
 """What is compared, each as a peer that starts, answers and stops.
 
 `Restate` is the real server from npm with the app on hypercorn (h2c, hypercorn's defaults); `Rewake` is `rewake run`;
-`RewakeHttp2` is `rewake server` with the very same app process that the real server drives.
-Both get free ports, an empty data folder on the same disk and their own default durability: neither is told to skip an
+`RewakeHttp2` is `rewake server` with the very same app process that the real server drives. `RestateTypeScript` and
+`RewakeTypeScript` are the two engines with the TypeScript app, again the same process for both.
+All get free ports, an empty data folder on the same disk and their own default durability: none is told to skip an
 fsync. See README.md for what those defaults are.
 """
 
@@ -22,17 +23,11 @@ from typing import Any
 
 import psutil
 
-from bench import processes
+from bench import npm, processes
+from bench.npm import REPOSITORY, SCRATCH, PeerError
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-SCRATCH = REPOSITORY / ".bench"
-RESTATE_PACKAGE = "@restatedev/restate-server@1.7.12"
 START_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.005
-
-
-class PeerError(Exception):
-    """A peer cannot be had here, did not start, or answered wrongly; the text is for the reader of the table."""
 
 
 class Peer:
@@ -48,7 +43,7 @@ class Peer:
 
     def start(self) -> None:
         """Starts on an empty data folder and returns when the first request has been answered."""
-        make_scratch()
+        npm.make_scratch()
         shutil.rmtree(self.data, ignore_errors=True)
         self.data.mkdir(parents=True)
         self.ingress_port, self.admin_port = free_port(), free_port()
@@ -127,28 +122,27 @@ class Peer:
         self.roles.clear()
 
 
-class WithHypercorn(Peer):
-    """A server and the app on hypercorn, two process trees, the app registered by its address."""
-
-    def __init__(self, hypercorn_options: Sequence[str] = ()) -> None:
-        super().__init__()
-        self.hypercorn_options = hypercorn_options
+class WithApp(Peer):
+    """An engine and an app that it drives over HTTP/2, two process trees, the app registered by its address."""
 
     def launch(self) -> None:
         app_port = free_port()
-        self.launch_server()
-        options = ["--bind", f"127.0.0.1:{app_port}", *self.hypercorn_options]
-        self.spawn("hypercorn", [sys.executable, "-m", "hypercorn", *options, "bench.app:app"])
-        self.register(app_port, time.perf_counter() + START_SECONDS_MAX)
+        self.launch_engine()
+        self.launch_app(app_port)
+        await_port(app_port, time.perf_counter() + START_SECONDS_MAX)
+        self.register(f"http://127.0.0.1:{app_port}", time.perf_counter() + START_SECONDS_MAX)
 
-    def launch_server(self) -> None:
+    def launch_engine(self) -> None:
         """Spawns the engine."""
         raise NotImplementedError
 
-    def register(self, app_port: int, deadline: float) -> None:
-        """Registers the app as soon as the server and the app are there."""
-        body = json.dumps({"uri": f"http://127.0.0.1:{app_port}"}).encode()
-        await_port(app_port, deadline)
+    def launch_app(self, port: int) -> None:
+        """Spawns the app, listening there."""
+        raise NotImplementedError
+
+    def register(self, uri: str, deadline: float) -> None:
+        """Registers an app that is there, as soon as the engine is."""
+        body = json.dumps({"uri": uri}).encode()
         while time.perf_counter() < deadline:
             self.check_alive()
             status, answer = self.call("POST", "/deployments", body, admin=True)
@@ -158,16 +152,14 @@ class WithHypercorn(Peer):
         raise PeerError(f"{self.name}: registration answered {status} {answer!r}")
 
 
-class Restate(WithHypercorn):
-    """`restate-server` and the app on hypercorn."""
+class RestateEngine(WithApp):
+    """`restate-server` as the engine."""
 
-    name = "restate"
+    def __init__(self) -> None:
+        super().__init__()
+        self.binary = npm.restate_binary()
 
-    def __init__(self, hypercorn_options: Sequence[str] = ()) -> None:
-        super().__init__(hypercorn_options)
-        self.binary = restate_binary()
-
-    def launch_server(self) -> None:
+    def launch_engine(self) -> None:
         self.spawn(
             "server",
             [str(self.binary), "--base-dir", str(self.data), "--node-name", "bench", "--no-logo"],
@@ -179,14 +171,59 @@ class Restate(WithHypercorn):
         )
 
 
-class RewakeHttp2(WithHypercorn):
+class RewakeEngine(WithApp):
+    """`rewake server` as the engine."""
+
+    def launch_engine(self) -> None:
+        ports = ["--ingress-port", str(self.ingress_port), "--admin-port", str(self.admin_port)]
+        self.spawn("engine", [*rewake_command(), "server", "--data", str(self.data), *ports])
+
+
+class PythonApp(WithApp):
+    """app.py on hypercorn."""
+
+    def __init__(self, hypercorn_options: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.hypercorn_options = hypercorn_options
+
+    def launch_app(self, port: int) -> None:
+        options = ["--bind", f"127.0.0.1:{port}", *self.hypercorn_options]
+        self.spawn("hypercorn", [sys.executable, "-m", "hypercorn", *options, "bench.app:app"])
+
+
+class TypeScriptApp(WithApp):
+    """typescript/app.ts on Node, with the SDK's own HTTP/2 server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.node, self.folder = npm.node_binary(), npm.typescript_app()
+
+    def launch_app(self, port: int) -> None:
+        self.spawn("node", [str(self.node), str(self.folder / "app.ts")], PORT=str(port), NODE_ENV="production")
+
+
+class Restate(PythonApp, RestateEngine):
+    """`restate-server` and the app on hypercorn."""
+
+    name = "restate"
+
+
+class RewakeHttp2(PythonApp, RewakeEngine):
     """`rewake server` and the app on hypercorn."""
 
     name = "rewake-http2"
 
-    def launch_server(self) -> None:
-        ports = ["--ingress-port", str(self.ingress_port), "--admin-port", str(self.admin_port)]
-        self.spawn("engine", [*rewake_command(), "server", "--data", str(self.data), *ports])
+
+class RestateTypeScript(TypeScriptApp, RestateEngine):
+    """`restate-server` and the TypeScript app on Node."""
+
+    name = "restate-typescript"
+
+
+class RewakeTypeScript(TypeScriptApp, RewakeEngine):
+    """`rewake server` and the TypeScript app on Node."""
+
+    name = "rewake-typescript"
 
 
 class Rewake(Peer):
@@ -205,27 +242,6 @@ def rewake_command() -> list[str]:
     return [str(script)] if script.exists() else [sys.executable, "-m", "rewake"]
 
 
-def restate_binary() -> Path:
-    """The server's program, installed from npm into `.bench/` when it is not there yet."""
-    folder = Path(os.environ.get("REWAKE_BENCH_NPM", SCRATCH / "npm"))
-    found = _find_binary(folder)
-    if found is None:
-        npm = shutil.which("npm")
-        if npm is None:
-            raise PeerError("npm is missing, so restate-server cannot be installed")
-        _npm_install(npm, folder)
-        found = _find_binary(folder)
-    if found is None:
-        raise PeerError(f"{RESTATE_PACKAGE} brings no program for this platform")
-    return found
-
-
-def make_scratch() -> None:
-    """The folder for programs and data, which tells git to ignore all of it."""
-    SCRATCH.mkdir(exist_ok=True)
-    (SCRATCH / ".gitignore").write_text("*\n")
-
-
 def free_port() -> int:
     """A TCP port that is free at this moment."""
     with socket.socket() as probe:
@@ -242,17 +258,3 @@ def await_port(port: int, deadline: float) -> None:
             return
         except OSError:
             time.sleep(POLL_SECONDS)
-
-
-def _find_binary(folder: Path) -> Path | None:
-    """The native program itself: the Node script npm links to would only add a process."""
-    return next(iter(sorted(folder.glob("node_modules/@restatedev/restate-server-*/bin/restate-server"))), None)
-
-
-def _npm_install(npm: str, folder: Path) -> None:
-    make_scratch()
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", RESTATE_PACKAGE]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
-    if done.returncode != 0:
-        raise PeerError(f"npm install {RESTATE_PACKAGE} failed: {done.stderr.strip()[-300:]}")

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from bench import processes
 from bench.callers import CALLERS_MAX, load
 from bench.load import Outcome
-from bench.peers import Peer, PeerError
+from bench.npm import PeerError
+from bench.peers import Peer
 from bench.works import Spec
 
 PASS_SECONDS_MAX = 60.0

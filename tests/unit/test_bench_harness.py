@@ -70,6 +70,19 @@ def test_each_target_gets_its_ratio_and_its_verdict() -> None:
     ]
 
 
+def test_typescript_asks_for_two_thirds_and_says_where_it_is_behind() -> None:
+    ours, theirs = "rewake-typescript", "restate-typescript"
+    rows = [row(theirs, runs_per_second=300), row(ours, runs_per_second=199), row(ours, callers=1)]
+    assert report.typescript_lines(rows, ours, theirs) == [
+        "route2, 64 callers with TypeScript: 199 / 300 runs/s = 0.66, MISSED (target >= 2/3); "
+        "behind restate-server by 34%"
+    ]
+    rows[1] = row(ours, runs_per_second=330)
+    assert report.typescript_lines(rows, ours, theirs) == [
+        "route2, 64 callers with TypeScript: 330 / 300 runs/s = 1.10, met (target >= 2/3)"
+    ]
+
+
 def test_without_the_other_peer_only_our_own_target_is_judged() -> None:
     starts = [Start(peer="rewake", seconds=1.2, idle_mib=20)]
     assert report.ratio_lines([row()], starts, "rewake", "restate") == [
