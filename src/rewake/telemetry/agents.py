@@ -1,34 +1,27 @@
 """What agents did, in the words of OpenTelemetry's GenAI conventions: model calls, tools, handoffs.
 
-The replies of models are decoded by rewake.ui.decoding, which knows the frameworks; here they become attributes. A
-handoff is a tool call whose name says so (`transfer_to_billing`) or whose argument does (ADK's `transfer_to_agent`).
-Texts of prompts and answers are not among the attributes: a collector is often somebody else's machine.
+What frameworks write is read by rewake.agents (decoding.py: replies of models, routing.py: handoffs); here it becomes
+attributes. Texts of prompts and answers are not among the attributes: a collector is often somebody else's machine.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from rewake.agents.decoding import ModelReply, ToolCall, decode_reply
 from rewake.protocol.codec import VERSION_MAX, decode_message
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.messages import Completion, MessageType, Success
 
-if TYPE_CHECKING:
-    from rewake.ui.decoding import ModelReply, ToolCall
-
 Attributes = dict[str, str | int | float | bool | list[str]]
 
-_HANDOFF: Final = re.compile(r"^(?:transfer|hand_?off|delegate)_to_(?P<agent>\w+)$", re.IGNORECASE)
-_AGENT_ARGUMENTS: Final = ("agent_name", "agent", "name")
 _PROVIDERS: Final = {"google": "gcp.gemini", "openai": "openai", "anthropic": "anthropic"}
 _NOT_WORD: Final = re.compile(r"\W+")
 
 
 def reply_in(content: bytes) -> ModelReply | None:
     """The reply of a model in a step's result; None when it is something else."""
-    from rewake.ui.decoding import decode_reply
-
     if content[:1] not in (b"{", b"["):
         return None
     reply = decode_reply(content)
@@ -80,17 +73,6 @@ def tool_attributes(name: str, call_id: str, agent: str) -> Attributes:
 def agent_attributes(agent: str) -> Attributes:
     """Of a span that is the work of one agent."""
     return {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": agent}
-
-
-def handoff_of(call: ToolCall) -> str | None:
-    """The agent this tool call hands over to."""
-    found = _HANDOFF.match(call.name)
-    if found is None:
-        return None
-    agent = found["agent"]
-    if agent == "agent" and isinstance(call.arguments, dict):
-        agent = next((str(call.arguments[name]) for name in _AGENT_ARGUMENTS if call.arguments.get(name)), agent)
-    return agent
 
 
 def is_step_of(call: ToolCall, step_name: str) -> bool:

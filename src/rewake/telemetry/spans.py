@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from rewake.agents.routing import handoff_target
 from rewake.core.ids import invocation_id_to_str
 from rewake.core.model import Invocation, InvokedBy
 from rewake.core.writes import EntryRow, EventRow
@@ -209,7 +210,7 @@ class _Steps:
         span.kind = "client"
         span.attributes |= agents.model_attributes(reply, self._agent)
         self._tools = list(reply.calls)
-        taker = next((agent for call in reply.calls if (agent := agents.handoff_of(call))), None)
+        taker = next((agent for call in reply.calls if (agent := handoff_target(call))), None)
         if taker is not None:
             self._hand_over(taker, span, row.index, completion.appended_at_ms)
 

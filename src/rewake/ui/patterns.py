@@ -6,10 +6,10 @@ from typing import Final
 
 import msgspec
 
+from rewake.agents.decoding import ModelReply, ToolCall
 from rewake.core import ids
 from rewake.ui import formats
 from rewake.ui.agents import AgentTrace, Handoff, Turn, Usage
-from rewake.ui.decoding import ModelReply, ToolCall
 from rewake.ui.graph import Graph, handoff_graph
 from rewake.ui.reading import STATUSES, RunSummary
 from rewake.ui.run import Row, Waiting

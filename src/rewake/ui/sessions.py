@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import msgspec
 
+from rewake.agents.decoding import Said, loaded
 from rewake.core.keyed import state_version
 from rewake.core.model import ServiceSchema
 from rewake.ui import formats
 from rewake.ui.agents import conversation_of
-from rewake.ui.decoding import Said, loaded
 from rewake.ui.reading import Reading, RunSummary
 
 SESSIONS_MAX: Final = 100

@@ -6,7 +6,7 @@ import importlib
 from functools import lru_cache
 from typing import Any
 
-from rewake.ui.decoding import ModelReply
+from rewake.agents.decoding import ModelReply
 
 
 def cost_of(reply: ModelReply) -> float | None:
