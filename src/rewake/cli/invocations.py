@@ -13,6 +13,7 @@ import click
 
 from rewake.cli.admin_client import AdminClient, admin_options, segment, sql_text
 from rewake.cli.exits import Group, not_found
+from rewake.cli.progress import with_progress
 from rewake.cli.tables import print_facts, print_json, print_table, shortened
 from rewake.cli.times import at_ms, now_ms, time_and_age
 from rewake.errors import ErrorCode, RewakeError
@@ -159,7 +160,7 @@ def _operate(
     """Ask for every id; say which went through, and fail at the end with the first that did not."""
     answers: list[dict[str, Any]] = []
     first_error: RewakeError | None = None
-    for invocation_id in ids:
+    for invocation_id in with_progress(ids, "Asking", len(ids)):
         try:
             check_id(invocation_id)
             answer = admin.ask("PATCH", f"/invocations/{segment(invocation_id)}/{path}", body, **parameters)

@@ -45,6 +45,12 @@ _ENGINE_SETTINGS = (
         type=click.Choice(("auto", "text", "json")),
         help="Form of the log lines; auto is text on a terminal and JSON elsewhere.",
     ),
+    setting(
+        "live",
+        default="auto",
+        type=click.Choice(("auto", "off")),
+        help="A live view of the runs below the log; auto is on a terminal with the text format.",
+    ),
     setting("otlp-endpoint", metavar="URL", help="OpenTelemetry collector that traces are sent to."),
 )
 

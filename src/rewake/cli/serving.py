@@ -26,7 +26,8 @@ from rewake.errors import RewakeError
 
 if TYPE_CHECKING:
     from rewake.deployments.worker_pool import WorkerPool
-    from rewake.engine import EngineOptions
+    from rewake.engine import Engine, EngineOptions
+    from rewake.server import Server
     from rewake.telemetry import Telemetry
 
 GITIGNORE: Final = "*\n"
@@ -55,6 +56,7 @@ class ServeOptions:
     stop_grace: int
     log_level: str
     log_format: str
+    live: str
     otlp_endpoint: str | None
     workers: int
     reload: bool
@@ -175,6 +177,19 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
             worker_pids=list(pids.alive),
             stream=sys.stderr,
         )
+        if options.live == "auto":
+            _start_live_view(engine, server, stack)
+
+
+def _start_live_view(engine: Engine, server: Server, stack: contextlib.AsyncExitStack) -> None:
+    """Below the log, where the terminal can do it; taken away first of all when stopping."""
+    from rewake.cli.reserved_lines import ReservedLines
+
+    if ReservedLines.fit(sys.stderr):
+        from rewake.cli.live_view import LiveView
+
+        view = LiveView(engine, sys.stderr, f"{server.admin_url}ui/")
+        stack.push_async_callback(_cancelled, asyncio.ensure_future(view.draw_until_cancelled()))
 
 
 def _make_folder(data: Path) -> None:

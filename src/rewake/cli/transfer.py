@@ -19,6 +19,7 @@ import click
 from rewake.cli.admin_client import AdminClient, admin_options, segment, sql_text
 from rewake.cli.durations import Duration
 from rewake.cli.exits import nearest, not_found
+from rewake.cli.progress import with_progress
 from rewake.cli.state_file import Record, StateFile, Sum, checked_file, record_line, resumable_part, sum_line
 from rewake.cli.tables import print_json
 from rewake.errors import ErrorCode, RewakeError
@@ -55,12 +56,13 @@ def export_state(file: Path, services: tuple[str, ...], admin: AdminClient, as_j
     total, last = resumable_part(part, wanted)
     resumed = total.keys
     with part.open("a", encoding="utf-8") as out:
-        for record in _records(admin, wanted, last):
+        keys = _key_count(admin, wanted)
+        for record in with_progress(_records(admin, wanted, last), "Exporting", keys - resumed):
             out.write(record_line(record))
             total.add(record)
         out.write(sum_line(total))
     found = Sum()
-    for record in _records(admin, wanted, None):
+    for record in with_progress(_records(admin, wanted, None), "Verifying", total.keys):
         found.add(record)
     if found.shown() != total.shown():
         part.unlink()
@@ -88,16 +90,18 @@ def import_state(file: Path, force: bool, wait_ms: int, admin: AdminClient, as_j
     """
     source = checked_file(file)
     _check_services(admin, source)
-    pending = list(_pending(admin, source.records()))
+    count = source.sum["keys"]
+    pending = list(_pending(admin, with_progress(source.records(), "Comparing", count)))
     taken = [record for record, version in pending if version != _EMPTY_VERSION]
     if taken and not force:
         raise _taken(taken)
     with ThreadPoolExecutor(CHANGES_AT_ONCE) as senders:
-        for _ in senders.map(lambda change: _send(admin, *change), pending):
+        sent = senders.map(lambda change: _send(admin, *change), pending)
+        for _ in with_progress(sent, "Importing", len(pending)):
             pass
     _wait_until_there(admin, [record for record, _ in pending], wait_ms)
     found = Sum()
-    for record in _as_there(admin, source.records()):
+    for record in with_progress(_as_there(admin, source.records()), "Verifying", count):
         found.add(record)
     if found.shown() != source.sum:
         raise RewakeError(
@@ -145,6 +149,19 @@ def _records_of(admin: AdminClient, service: str, after: str | None) -> Iterator
         if len(page) < PAGE_KEYS:
             return
         after = page[-1]["service_key"]
+
+
+def _key_count(admin: AdminClient, services: Iterable[str]) -> int:
+    """Keys with state, of these services."""
+    listed = ", ".join(sql_text(service) for service in services)
+    if not listed:
+        return 0
+    rows = _rows(
+        admin,
+        "select count(*) as count from (select distinct service_name, service_key from state "
+        f"where service_name in ({listed})) as keys",
+    )
+    return int(rows[0]["count"])
 
 
 def _batches(page: list[dict[str, Any]]) -> Iterator[list[str]]:
