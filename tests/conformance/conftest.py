@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from node_tour import EngineKind
 from stage import Stage
+from subject import Subject, running_subject
+
+ENGINE_KINDS: tuple[EngineKind, ...] = ("rewake", "restate")
 
 
 @pytest.fixture
@@ -13,3 +19,36 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     """A directory for one engine and what its handlers leave there."""
     monkeypatch.setenv("REWAKE_TEST_STAGE", str(tmp_path))
     return Stage(tmp_path)
+
+
+class Subjects:
+    """Engines that are started when a test first wants them, and live as long as the tests do."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        self._running: dict[EngineKind, Subject] = {}
+
+    def get(self, kind: EngineKind) -> Subject:
+        if kind not in self._running:
+            self._running[kind] = self._stack.enter_context(running_subject(kind, self._folder / kind))
+        return self._running[kind]
+
+
+@pytest.fixture(scope="session")
+def subjects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subjects]:
+    with ExitStack() as stack:
+        yield Subjects(tmp_path_factory.mktemp("subjects"), stack)
+
+
+@pytest.fixture
+def subject(subjects: Subjects, engine_kind: EngineKind) -> Subject:
+    """The engine under test, with the handlers of both_app.py."""
+    return subjects.get(engine_kind)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests on a subject run on both engines, unless one is chosen."""
+    if "engine_kind" in metafunc.fixturenames:
+        chosen = metafunc.config.option.engine
+        metafunc.parametrize("engine_kind", ENGINE_KINDS if chosen is None else (chosen,))

@@ -48,8 +48,8 @@ def request(
 class Wire:
     """One connection."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
+    def __init__(self, port: int, *, timeout_s: float = TIMEOUT_S) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
         self.received = b""
 
     def __enter__(self) -> Self:
@@ -120,9 +120,11 @@ def fetch(
     target: str,
     headers: dict[str, str] | list[tuple[str, str]] | None = None,
     body: bytes | None = None,
+    *,
+    timeout_s: float = TIMEOUT_S,
 ) -> Answer:
     """One request on a connection of its own."""
-    with Wire(port) as wire:
+    with Wire(port, timeout_s=timeout_s) as wire:
         return wire.exchange(request(method, target, headers, body))
 
 

@@ -1,7 +1,7 @@
 """What the tests of the TypeScript tour stand on: Node 22, the apps with their packages, engines and app processes.
 
 Everything downloaded goes to `.cache/` in the repository, which ignores itself; with neither Node 22 nor npm the tests
-skip. An engine is a process here, `rewake server` or the real restate-server (`REWAKE_TEST_ENGINE=restate`): the apps
+skip. An engine is a process here, `rewake server` or the real restate-server (`pytest --engine restate`): the apps
 are registered by address with either, and the same test must hold.
 """
 
@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -33,10 +33,13 @@ EXAMPLES = SOURCES / "rewake" / "examples"
 CACHE = REPOSITORY / ".cache"
 NODE_VERSION = "22.23.3"
 NODE_OLDEST = (22, 18)  # runs .ts files without a flag; the SDK itself needs 22
+ENGINE_VARIABLE = "REWAKE_TEST_ENGINE"
 RESTATE_PACKAGE = "@restatedev/restate-server@1.7.12"
 NPM_SECONDS_MAX = 300
 READY_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.02
+
+EngineKind = Literal["rewake", "restate"]
 
 
 # --- programs and packages -------------------------------------------------------------------------------------------
@@ -209,7 +212,7 @@ class Engine(Process):
         """Registers the app that listens there."""
         answer = self._request(self.port, "POST", "/deployments", {"uri": f"http://127.0.0.1:{port}"})
         if answer.status == 501:
-            pytest.skip("this engine takes no deployments by address yet; REWAKE_TEST_ENGINE=restate runs the real one")
+            pytest.skip("this engine takes no deployments by address yet; --engine restate runs the real one")
         assert answer.status == 201, answer
 
     def call(self, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
@@ -265,10 +268,15 @@ class Engine(Process):
             connection.close()
 
 
-def make_engine(folder: Path) -> Engine:
-    """The engine under test, not yet started, with its data in the folder."""
+def engine_under_test() -> EngineKind:
+    """What `pytest --engine` says, by way of the variable that may say it too."""
+    return "restate" if os.environ.get(ENGINE_VARIABLE) == "restate" else "rewake"
+
+
+def make_engine(folder: Path, kind: EngineKind | None = None, **environment: str) -> Engine:
+    """An engine, of the kind under test unless told, not yet started; its data is in the folder."""
     ingress_port, admin_port = free_port(), free_port()
-    if os.environ.get("REWAKE_TEST_ENGINE") == "restate":
+    if (kind or engine_under_test()) == "restate":
         program = npm_program(RESTATE_PACKAGE, "bin/restate-server")
         return Engine(
             [str(program), "--base-dir", str(folder / "data"), "--node-name", "tour", "--no-logo"],
@@ -280,10 +288,11 @@ def make_engine(folder: Path) -> Engine:
             RESTATE_BIND_ADDRESS=f"127.0.0.1:{free_port()}",
             RESTATE_INGRESS__BIND_ADDRESS=f"127.0.0.1:{ingress_port}",
             RESTATE_ADMIN__BIND_ADDRESS=f"127.0.0.1:{admin_port}",
+            **environment,
         )
     ports = ["--ingress-port", str(ingress_port), "--admin-port", str(admin_port)]
     command = [sys.executable, "-m", "rewake", "server", "--data", str(folder / "data"), *ports]
-    return Engine(command, folder, admin_port, ingress_port, PYTHONPATH=str(SOURCES))
+    return Engine(command, folder, admin_port, ingress_port, PYTHONPATH=str(SOURCES), **environment)
 
 
 def free_port() -> int:

@@ -1,6 +1,6 @@
 """The official `restate` CLI beside an engine, and the app its session is about.
 
-The engine is `rewake server`, or the real restate-server with REWAKE_TEST_ENGINE=restate (node_tour.py): what is
+The engine is `rewake server`, or the real restate-server with --engine restate (node_tour.py): what is
 expected of the one is proven on the other. The CLI is installed from npm into the repository's cache.
 """
 

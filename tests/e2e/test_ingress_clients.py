@@ -1,13 +1,12 @@
 """The official ingress clients, Python and TypeScript, against `rewake run`.
 
-With REWAKE_TEST_ENGINE=restate they run against the real restate-server, whose one difference is told in its test.
+With --engine restate they run against the real restate-server, whose one difference is told in its test.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,13 +17,13 @@ from typing import Any, TypeVar
 import client_app
 import pytest
 from cli_process import Running
-from node_tour import Process, free_port, make_engine, node, npm_folder, until
+from node_tour import Process, engine_under_test, free_port, make_engine, node, npm_folder, until
 from restate.client import create_client
 from restate.client_types import HttpError, RestateClient
 
 pytestmark = pytest.mark.timeout(180)
 
-IS_RESTATE = os.environ.get("REWAKE_TEST_ENGINE") == "restate"
+IS_RESTATE = engine_under_test() == "restate"
 TYPESCRIPT_CLIENT = "@restatedev/restate-sdk-clients@1.17.2"
 HERE = Path(__file__).parent
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 from cli_process import Running
 from dialect_samples import SAMPLES
-from node_tour import Engine, Process, free_port, make_engine, until
+from node_tour import Engine, Process, engine_under_test, free_port, make_engine, until
 from official_cli import APP, OTHER_APP, Cli, send, status
 
 from rewake.store.catalog import TABLES
@@ -104,7 +103,7 @@ def test_what_there_is_none_of(cli: Cli, command: str, says: str) -> None:
     assert cli(command, "list") == says
 
 
-@pytest.mark.skipif(os.environ.get("REWAKE_TEST_ENGINE") == "restate", reason="a Restate server can")
+@pytest.mark.skipif(engine_under_test() == "restate", reason="a Restate server can")
 def test_what_cannot_be_made(cli: Cli) -> None:
     assert "Flow control (limit rules, virtual queues) is not supported." in cli.fails(
         "rules", "set", "*", "--concurrency", "3"

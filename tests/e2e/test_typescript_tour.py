@@ -1,7 +1,7 @@
 """The TypeScript rows of the tour, each app in its own Node process, registered by address.
 
 Every app gives the right answer with the exact number of model calls and readable journal entries; kill -9 of the app
-or of the engine, at each point, changes nothing of that. See node_tour.py for the engines and REWAKE_TEST_ENGINE.
+or of the engine, at each point, changes nothing of that. See node_tour.py for the engines.
 """
 
 from __future__ import annotations

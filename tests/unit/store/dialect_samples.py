@@ -1,5 +1,5 @@
 """Queries of the public server's dialect with their answers: asked of our views here, of the real server by
-tests/e2e/test_official_cli.py with REWAKE_TEST_ENGINE=restate. They need no data."""
+tests/e2e/test_official_cli.py with --engine restate. They need no data."""
 
 from __future__ import annotations
 

@@ -1,0 +1,267 @@
+"""An engine as one sees it from outside: ingress, admin API, SQL, and the marks its handlers leave.
+
+A Subject is Rewake or the public restate-server, a process with one app registered by URL. Tests that take the fixture
+`subject` (conftest.py) run on both. The engine is started once and shared, so whatever a test names (keys, gates,
+idempotency keys) comes from `unique`, and marks are kept by invocation. Where the two differ on purpose, `differs`
+picks what is expected of the one at hand; differences.toml tells why.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from http_service import ServerKind, Service
+from node_tour import EngineKind, make_engine
+from raw_http import Answer, fetch
+
+DEADLINE_S = 30.0
+POLL_S = 0.01
+SWEEP_INTERVAL = "1s"
+JSON = {"content-type": "application/json"}
+ENVIRONMENT: dict[EngineKind, dict[str, str]] = {
+    "rewake": {"REWAKE_CLEANUP_INTERVAL": SWEEP_INTERVAL},
+    "restate": {"RESTATE_WORKER__CLEANUP_INTERVAL": SWEEP_INTERVAL, "RESTATE_DEFAULT_NUM_PARTITIONS": "2"},
+}
+
+_Value = TypeVar("_Value")
+
+
+class Subject:
+    """One engine with one app. kind: which engine; service: the process with the app."""
+
+    def __init__(self, kind: EngineKind, folder: Path, service: Service, *, use_http_11: bool = False) -> None:
+        self.kind = kind
+        self.folder = folder
+        self.service = service
+        self.engine = make_engine(folder, kind, **ENVIRONMENT[kind])
+        self.engine.start()
+        self.ingress_port, self.admin_port = self.engine.ingress_port, self.engine.port
+        answer = self.admin("POST", "/deployments", {"uri": service.uri, "use_http_11": use_http_11})
+        assert answer.status == 201, answer.body
+        self.deployment_id: str = answer.json["id"]
+        self._numbers = itertools.count(1)
+        self._callers = ThreadPoolExecutor(32, "caller")
+
+    def close(self) -> None:
+        """Ends the processes, hard."""
+        self.engine.kill()
+        self.service.kill()
+        self._callers.shutdown(cancel_futures=True)
+
+    def restart(self) -> None:
+        """kill -9 of the engine, and a new start on its data."""
+        self.engine.kill()
+        self.engine.start()
+
+    def differs(self, name: str, *, rewake: _Value, restate: _Value) -> _Value:
+        """What is expected of this engine, where the two differ on purpose. name: in differences.toml."""
+        assert name
+        return rewake if self.kind == "rewake" else restate
+
+    def unique(self, prefix: str = "k") -> str:
+        """A name no other test uses."""
+        return f"{prefix}-{next(self._numbers)}-{os.getpid()}"
+
+    # The ingress
+
+    def ingress(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request. body: bytes as they are; anything else but None as JSON, with its content type."""
+        return self._request(self.ingress_port, method, path, body, headers)
+
+    def call(
+        self,
+        target: str,
+        body: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Call and wait. target: `Service/handler` or `Service/key/handler`, the key percent-encoded."""
+        return self.ingress("POST", f"/{target}", body, _with_key(headers, idempotency_key))
+
+    def calling(self, target: str, body: Any = None, **options: Any) -> Future[Answer]:
+        """The same, beside the test."""
+        return self._callers.submit(self.call, target, body, **options)
+
+    def send(
+        self, target: str, body: Any = None, *, delay: str | None = None, idempotency_key: str | None = None
+    ) -> str:
+        """Send; the invocation's id."""
+        query = "" if delay is None else f"?delay={delay}"
+        answer = self.ingress("POST", f"/{target}/send{query}", body, _with_key(None, idempotency_key))
+        assert answer.status == 202, answer.body
+        invocation_id: str = answer.json["invocationId"]
+        return invocation_id
+
+    def attach(self, invocation_id: str) -> Answer:
+        """Wait for the result."""
+        return self.ingress("GET", f"/restate/attach/{invocation_id}")
+
+    def attaching(self, invocation_id: str) -> Future[Answer]:
+        """The same, beside the test."""
+        return self._callers.submit(self.attach, invocation_id)
+
+    def output(self, invocation_id: str) -> Answer:
+        """The result as of now."""
+        return self.ingress("GET", f"/restate/output/{invocation_id}")
+
+    def result(self, invocation_id: str) -> Any:
+        """The value it ended with, which may take a while; or `CODE message` of its failure."""
+        return outcome(self.attach(invocation_id))
+
+    def resolve(self, awakeable_id: str, value: Any) -> Answer:
+        return self.ingress("POST", f"/restate/awakeables/{awakeable_id}/resolve", value)
+
+    def reject(self, awakeable_id: str, reason: str) -> Answer:
+        return self.ingress("POST", f"/restate/awakeables/{awakeable_id}/reject", reason.encode())
+
+    # The admin API
+
+    def admin(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """One request; `body` as in `ingress`."""
+        return self._request(self.admin_port, method, path, body, headers)
+
+    def operate(self, invocation_id: str, operation: str, **query: Any) -> Answer:
+        """cancel, kill, pause, resume, purge, purge-journal or restart-as-new."""
+        asked = f"?{urllib.parse.urlencode(query)}" if query else ""
+        return self.admin("PATCH", f"/invocations/{invocation_id}/{operation}{asked}")
+
+    def register(self, uri: str, **options: Any) -> Answer:
+        return self.admin("POST", "/deployments", {"uri": uri, **options})
+
+    # SQL
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        answer = self.admin("POST", "/query", {"query": sql}, {"accept": "application/json"})
+        assert answer.status == 200, answer.body
+        rows: list[dict[str, Any]] = answer.json["rows"]
+        return rows
+
+    def invocation(self, invocation_id: str) -> dict[str, Any] | None:
+        """The row of sys_invocation; columns that are null are not in it."""
+        rows = self.query(f"SELECT * FROM sys_invocation WHERE id = '{invocation_id}'")
+        return rows[0] if rows else None
+
+    def status(self, invocation_id: str) -> str | None:
+        found = self.invocation(invocation_id)
+        return found["status"] if found else None
+
+    def reaches(self, invocation_id: str, *statuses: str) -> dict[str, Any]:
+        """Wait until it has one of these statuses; the row."""
+
+        def there() -> dict[str, Any] | None:
+            found = self.invocation(invocation_id)
+            return found if found and found["status"] in statuses else None
+
+        return until(there, lambda: f"{statuses}: {self.invocation(invocation_id)}")
+
+    def vanishes(self, invocation_id: str) -> None:
+        """Wait until nothing is stored of it."""
+        until(lambda: self.invocation(invocation_id) is None, lambda: f"gone: {self.invocation(invocation_id)}")
+
+    def journal(self, invocation_id: str) -> list[str]:
+        """Its entries: commands as `Run pick`, notifications as `> Run`."""
+        rows = self.query(
+            f"SELECT index, entry_type, name FROM sys_journal WHERE id = '{invocation_id}' ORDER BY index"
+        )
+        return [_entry(row["entry_type"], row.get("name")) for row in rows]
+
+    def commands(self, invocation_id: str) -> list[str]:
+        """The journal without notifications, whose order may depend on the day."""
+        return [entry for entry in self.journal(invocation_id) if not entry.startswith(">")]
+
+    def state(self, service: str, key: str) -> dict[str, bytes]:
+        """The stored state of an object or workflow."""
+        rows = self.query(f"SELECT key, value FROM state WHERE service_name = '{service}' AND service_key = '{key}'")
+        return {row["key"]: bytes.fromhex(row.get("value", "")) for row in rows}
+
+    def children(self, invocation_id: str) -> list[str]:
+        """Ids of what it called or sent, in order."""
+        rows = self.query(f"SELECT index, invoked_id FROM sys_journal WHERE id = '{invocation_id}' ORDER BY index")
+        return [row["invoked_id"] for row in rows if "invoked_id" in row]
+
+    # The handlers
+
+    def marks(self, invocation_id: str) -> list[str]:
+        """What its handler left, in all its attempts."""
+        file = self.folder / "marks" / invocation_id
+        return file.read_text().splitlines() if file.exists() else []
+
+    def marked(self, invocation_id: str, prefix: str = "", times: int = 1) -> str:
+        """Wait until it has left such a mark so many times; the rest of the last one."""
+
+        def there() -> list[str]:
+            lines = [line for line in self.marks(invocation_id) if line.startswith(prefix)]
+            return lines if len(lines) >= times else []
+
+        lines = until(there, lambda: f"{prefix}: {self.marks(invocation_id)}, {self.invocation(invocation_id)}")
+        return lines[-1].removeprefix(prefix).strip()
+
+    def open_gate(self, name: str) -> None:
+        """Let handlers go on that wait for it, now and later."""
+        (self.folder / f"open.{name}").touch()
+
+    def _request(self, port: int, method: str, path: str, body: Any, headers: Mapping[str, str] | None) -> Answer:
+        given = dict(headers or {})
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        if content is not None and not isinstance(body, bytes):
+            given = JSON | given
+        return fetch(port, method, path, given, content, timeout_s=DEADLINE_S)
+
+
+@contextmanager
+def running_subject(
+    kind: EngineKind, folder: Path, app: str = "both_app:app", server: ServerKind = "hypercorn"
+) -> Iterator[Subject]:
+    """An engine with an app; marks and gates are in the folder, which the app finds in REWAKE_TEST_STAGE."""
+    (folder / "marks").mkdir(parents=True)
+    service = Service(app, server, REWAKE_TEST_STAGE=str(folder))
+    try:
+        subject = Subject(kind, folder, service, use_http_11=server == "uvicorn")
+    except BaseException:
+        service.kill()
+        raise
+    try:
+        yield subject
+    finally:
+        subject.close()
+
+
+def outcome(answer: Answer) -> Any:
+    """The value of a call's answer; or `CODE message` of the failure."""
+    if answer.status == 200:
+        return json.loads(answer.body) if answer.body else None
+    return f"{answer.status} {answer.json['message']}"
+
+
+def until(found: Callable[[], _Value | None], told: Callable[[], str]) -> _Value:
+    """Wait for what an engine or a handler does by itself; told: what it looks like when it does not."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not (value := found()):
+        assert time.monotonic() < deadline_s, f"waited in vain for {told()}"
+        time.sleep(POLL_S)
+    return value
+
+
+def _with_key(headers: Mapping[str, str] | None, idempotency_key: str | None) -> dict[str, str]:
+    return {**(headers or {}), **({} if idempotency_key is None else {"idempotency-key": idempotency_key})}
+
+
+def _entry(entry_type: str, name: str | None) -> str:
+    family, _, kind = entry_type.partition(": ")
+    return f"{kind} {name or ''}".strip() if family == "Command" else f"> {kind}"

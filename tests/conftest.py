@@ -1,0 +1,26 @@
+"""Options of the whole test suite.
+
+`--engine` chooses the engine where a test can have either: tests on `subject` (conformance/conftest.py) run on both
+when nothing is said, all others on Rewake.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from node_tour import ENGINE_VARIABLE
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine",
+        choices=("rewake", "restate"),
+        default=os.environ.get(ENGINE_VARIABLE),
+        help=f"the engine under test, Rewake or the real restate-server; as the variable {ENGINE_VARIABLE}",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.engine is not None:
+        os.environ[ENGINE_VARIABLE] = config.option.engine
