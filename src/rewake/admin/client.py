@@ -1,0 +1,129 @@
+"""A client of the admin API: JSON over HTTP, errors as RewakeError with the server's own code and hint.
+
+Speaks the public Restate admin API, so what uses it also works against a Restate server. Blocks; standard library only.
+The subcommands use it (cli/admin_client.py), and the UI for a server elsewhere (ui/remote_reading.py).
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from typing import Any, Final, Self
+from urllib.parse import quote, urlencode, urlsplit
+
+from rewake.errors import ErrorCode, RewakeError
+
+TIMEOUT_S: Final = 30.0
+DEFAULT_URL: Final = "http://127.0.0.1:9070"
+_HINT: Final = "Start an engine (rewake run FILE.py), or say where it is: --admin URL or REWAKE_ADMIN"
+
+
+class AdminClient:
+    """One admin API. Raises RewakeError RW1009 when it is not there, else what it answered.
+
+    Inside `with client:` one connection is kept and used again; a client may then be used by one thread only.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self.url = url.rstrip("/")
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise RewakeError(
+                ErrorCode.SETTING_INVALID, f"{url!r} is not the URL of an admin API.", f"Write it as {DEFAULT_URL}."
+            )
+        self._connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._host, self._port, self._base_path = parts.hostname, parts.port, parts.path
+        self._timeout_s = timeout_s
+        self._keeps = False
+        self._kept: http.client.HTTPConnection | None = None
+
+    def __enter__(self) -> Self:
+        self._keeps = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._keeps = False
+        self._drop()
+
+    def get(self, path: str) -> Any:
+        """The decoded JSON of a GET."""
+        return self.ask("GET", path)
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """The rows of a SQL query; a column that is null is absent."""
+        rows: list[dict[str, Any]] = self.ask("POST", "/query", {"query": sql})["rows"]
+        return rows
+
+    def ask(self, method: str, path: str, body: Any = None, **parameters: str | None) -> Any:
+        """One request; the decoded JSON of the answer, None when it is empty."""
+        given = {name: value for name, value in parameters.items() if value is not None}
+        target = self._base_path + path + ("?" + urlencode(given) if given else "")
+        content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        headers = {"accept": "application/json"} | ({"content-type": "application/json"} if content else {})
+        what = f"{method} {self.url}{path}"
+        status, text = self._send(method, target, content, headers, what)
+        if status >= 300:
+            raise _refused(status, text, what)
+        try:
+            return json.loads(text) if text else None
+        except ValueError:
+            message = f"{what} was answered with something that is not JSON."
+            raise RewakeError(ErrorCode.ADMIN_REFUSED, message, "Is that the address of an admin API?") from None
+
+    def _send(
+        self, method: str, target: str, content: bytes | None, headers: dict[str, str], what: str
+    ) -> tuple[int, bytes]:
+        connection = self._kept or self._connect(self._host, self._port, timeout=self._timeout_s)
+        self._kept = connection if self._keeps else None
+        try:
+            connection.request(method, target, content, headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except TimeoutError as error:
+            self._drop()
+            message = f"{what} was not answered within {self._timeout_s:g} s."
+            raise RewakeError(ErrorCode.ADMIN_UNREACHABLE, message, "Ask for less, or try again later.") from error
+        except (OSError, http.client.HTTPException) as error:
+            self._drop()
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            message = f"Could not reach the admin API at {self.url!r}.\n{reason}."
+            raise RewakeError(ErrorCode.ADMIN_UNREACHABLE, message, _hint_for(error)) from error
+        finally:
+            if self._kept is None:
+                connection.close()
+
+    def _drop(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+
+def segment(text: str) -> str:
+    """A path segment."""
+    return quote(text, safe="")
+
+
+def sql_text(value: str) -> str:
+    """A SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _hint_for(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "Its certificate is not one this machine trusts: SSL_CERT_FILE names a file with more of them."
+    return _HINT
+
+
+def _refused(status: int, text: bytes, what: str) -> RewakeError:
+    """The server's own error, or what can be said of an answer that is none."""
+    try:
+        told = json.loads(text)
+        message = str(told["message"])
+    except (ValueError, KeyError, TypeError):
+        told, message = {}, text.decode(errors="replace").strip() or f"{what} was answered with status {status}."
+    try:
+        code = ErrorCode(told.get("code"))
+    except ValueError:
+        code = ErrorCode.ADMIN_REFUSED
+    return RewakeError(code, message, str(told.get("hint") or ""), http_status=status)
