@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import apsw
+import msgspec
 import structlog
 
 from rewake.core.model import Invocation
 from rewake.core.writes import EntryRow, EventRow
 from rewake.errors import ErrorCode, RewakeError
+from rewake.protocol.messages import Success
 from rewake.store import rows
 from rewake.store.connection import DATABASE_FILE, open_reader
 from rewake.telemetry import trace_ids
@@ -86,6 +88,15 @@ def tracer_for(directory: Path, endpoint: str | None, environ: Mapping[str, str]
         return None
 
 
+def _without_payloads(invocation: Invocation) -> Invocation:
+    """What spans are made of; a failure tells its message."""
+    result = _DONE if type(invocation.result) is Success else invocation.result
+    return msgspec.structs.replace(invocation, result=result, attempt=None, journal=None, listeners=None, notified=None)
+
+
+_DONE: Final = Success(b"")
+
+
 class Tracer:
     """Sends the spans of what completes in the engine on `directory`."""
 
@@ -121,8 +132,9 @@ class Tracer:
         return f"00-{context.trace_id}-{span_id}-{int(context.is_sampled):02x}"
 
     def add(self, invocation: Invocation) -> None:
+        """Send its spans later. What waits holds no payload, so that the queue is bounded in bytes too."""
         if len(self._queue) < QUEUE_MAX:
-            self._queue.append(invocation)
+            self._queue.append(_without_payloads(invocation))
         else:
             self._outcomes["dropped"] += 1
 
@@ -165,7 +177,8 @@ class Tracer:
 
         What completes while this looks is found here and comes through the queue as well; see _is_due.
         """
-        found = [rows.invocation_from(row) for row in connection.execute(_MISSED, (sent.until_ms, MISSED_MAX))]
+        wanted = connection.execute(_MISSED, (sent.until_ms, MISSED_MAX))
+        found = [_without_payloads(rows.invocation_from(row)) for row in wanted]
         missed = [item for item in found if not sent.has(item.id, item.completed_at_ms or 0)]
         self._missed = {(item.id, item.completed_at_ms): item for item in missed}
         self._queue.extendleft(reversed(missed))
