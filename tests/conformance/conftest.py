@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from http_service import ServerKind, typescript
 from node_tour import EngineKind
 from stage import Stage
 from subject import Subject, running_subject
 
 ENGINE_KINDS: tuple[EngineKind, ...] = ("rewake", "restate")
+
+AppKind = Literal["python", "typescript_http2", "typescript_http1"]
 
 
 @pytest.fixture
@@ -27,12 +31,20 @@ class Subjects:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder = folder
         self._stack = stack
-        self._running: dict[EngineKind, Subject] = {}
+        self._running: dict[tuple[EngineKind, AppKind], Subject] = {}
 
-    def get(self, kind: EngineKind) -> Subject:
-        if kind not in self._running:
-            self._running[kind] = self._stack.enter_context(running_subject(kind, self._folder / kind))
-        return self._running[kind]
+    def get(self, kind: EngineKind, app: AppKind = "python") -> Subject:
+        if (kind, app) not in self._running:
+            folder = self._folder / f"{kind}_{app}"
+            self._running[kind, app] = self._stack.enter_context(running_subject(kind, folder, *_served(app)))
+        return self._running[kind, app]
+
+
+def _served(app: AppKind) -> tuple[str, ServerKind]:
+    """An app and its server."""
+    if app == "python":
+        return "both_app:app", "hypercorn"
+    return typescript("app.ts"), "node" if app == "typescript_http2" else "node_http1"
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +57,12 @@ def subjects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subjects]:
 def subject(subjects: Subjects, engine_kind: EngineKind) -> Subject:
     """The engine under test, with the handlers of both_app.py."""
     return subjects.get(engine_kind)
+
+
+@pytest.fixture(params=["typescript_http2", "typescript_http1"])
+def typescript_subject(subjects: Subjects, engine_kind: EngineKind, request: pytest.FixtureRequest) -> Subject:
+    """The engine under test, with the handlers of ts/: full duplex over HTTP/2, or request and response over HTTP/1.1."""
+    return subjects.get(engine_kind, request.param)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

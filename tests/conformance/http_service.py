@@ -1,7 +1,7 @@
 """Services in processes of their own, behind real HTTP servers: what the tests of HTTP deployments talk to.
 
 A Service can be killed and started again on its port. `hypercorn` speaks HTTP/2 without TLS, `uvicorn` only HTTP/1.1,
-`node` runs a script, where there is a Node new enough.
+`node` runs a script, where there is a Node new enough; `node_http1` tells it to serve request and response, HTTP/1.1.
 """
 
 from __future__ import annotations
@@ -15,12 +15,19 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from node_tour import node
+from node_tour import installed, node
 
 HERE = Path(__file__).parent
 STARTED_SECONDS_MAX = 20.0
 
-ServerKind = Literal["hypercorn", "uvicorn", "node"]
+ServerKind = Literal["hypercorn", "uvicorn", "node", "node_http1"]
+HTTP1_SERVERS: tuple[ServerKind, ...] = ("uvicorn", "node_http1")
+NODE_ENVIRONMENT = {"NODE_ENV": "production", "RESTATE_LOGGING": "ERROR"}
+
+
+def typescript(script: str) -> str:
+    """A script of ts/, beside the packages it imports: an app for a Service on Node."""
+    return str(installed("ts", HERE) / script)
 
 
 def free_port() -> int:
@@ -50,7 +57,8 @@ class Service:
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
-        environment = {**os.environ, **self._environment, "PORT": str(self.port)}
+        environment = {**os.environ, **NODE_ENVIRONMENT, **self._environment, "PORT": str(self.port)}
+        environment["HTTP_MODE"] = "request_response" if self.server in HTTP1_SERVERS else "bidi"
         self._process = subprocess.Popen(
             self._command(), cwd=HERE, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from http_service import ServerKind, Service
+from http_service import HTTP1_SERVERS, ServerKind, Service
 from node_tour import EngineKind, make_engine
 from raw_http import Answer, fetch
 
@@ -191,9 +191,9 @@ class Subject:
         return {row["key"]: bytes.fromhex(row.get("value", "")) for row in rows}
 
     def children(self, invocation_id: str) -> list[str]:
-        """Ids of what it called or sent, in order."""
-        rows = self.query(f"SELECT index, invoked_id FROM sys_journal WHERE id = '{invocation_id}' ORDER BY index")
-        return [row["invoked_id"] for row in rows if "invoked_id" in row]
+        """Ids of what it called or sent, the oldest first."""
+        rows = self.query(f"SELECT id FROM sys_invocation WHERE invoked_by_id = '{invocation_id}' ORDER BY created_at")
+        return [row["id"] for row in rows]
 
     # The handlers
 
@@ -232,7 +232,7 @@ def running_subject(
     (folder / "marks").mkdir(parents=True)
     service = Service(app, server, REWAKE_TEST_STAGE=str(folder))
     try:
-        subject = Subject(kind, folder, service, use_http_11=server == "uvicorn")
+        subject = Subject(kind, folder, service, use_http_11=server in HTTP1_SERVERS)
     except BaseException:
         service.kill()
         raise

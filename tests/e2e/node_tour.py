@@ -80,9 +80,9 @@ def npm_folder(package: str) -> Path:
     return folder
 
 
-def installed(example: str) -> Path:
+def installed(example: str, parent: Path = EXAMPLES) -> Path:
     """A folder with the example and its packages, as its lock file says. The example's own folder stays clean."""
-    source = EXAMPLES / example
+    source = parent / example
     lock = (source / "package-lock.json").read_bytes()
     folder = CACHE / f"{example}-{hashlib.sha256(lock).hexdigest()[:12]}"
     with _locked(folder):
@@ -91,8 +91,17 @@ def installed(example: str) -> Path:
         if not (folder / "node_modules" / ".package-lock.json").exists():
             _npm(folder, "ci", "--omit=dev")
         for path in (*source.glob("*.ts"), *source.glob("*.py"), *source.glob("*.json")):
-            shutil.copy(path, folder)
+            _copy_if_new(path, folder / path.name)
     return folder
+
+
+def _copy_if_new(source: Path, target: Path) -> None:
+    """Whoever reads the target meanwhile must not find half of it."""
+    content = source.read_bytes()
+    if not target.exists() or target.read_bytes() != content:
+        unfinished = target.with_name(f".{target.name}.new")
+        unfinished.write_bytes(content)
+        unfinished.replace(target)
 
 
 def _npm(folder: Path, *arguments: str) -> None:
