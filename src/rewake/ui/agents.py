@@ -102,9 +102,11 @@ class AgentTrace(msgspec.Struct):
         return bool(self.usage or self.handoffs or any(turn.kind == "decision" for turn in self.turns))
 
 
-def agent_trace(reading: Reading, invocation: Invocation, public_id: Callable[[bytes], str]) -> AgentTrace:
-    """The trace of a run, with the runs it called inside it."""
-    tracer = _Tracer(reading, public_id)
+def agent_trace(
+    reading: Reading, invocation: Invocation, public_id: Callable[[bytes], str], *, decisions_max: int = DECISIONS_MAX
+) -> AgentTrace:
+    """The trace of a run, with the runs it called inside it. decisions_max: how many are compared with earlier ones."""
+    tracer = _Tracer(reading, public_id, decisions_max)
     tracer.follow(invocation, depth=0, agent=None)
     tracer.finish()
     return tracer.trace
@@ -113,9 +115,10 @@ def agent_trace(reading: Reading, invocation: Invocation, public_id: Callable[[b
 class _Tracer:
     """Walks a journal in order, keeping who speaks and which tool calls are still open."""
 
-    def __init__(self, reading: Reading, public_id: Callable[[bytes], str]) -> None:
+    def __init__(self, reading: Reading, public_id: Callable[[bytes], str], decisions_max: int) -> None:
         self.reading = reading
         self.public_id = public_id
+        self.decisions_max = decisions_max
         self.trace = AgentTrace()
         self.seen: set[bytes] = set()
         self.aliases: dict[str, str] = {}
@@ -363,7 +366,7 @@ class _Run:
         reading, target = self.tracer.reading, self.invocation.target
         place = (target.service, target.handler, step.name)
         known = self.tracer.choices.get(place)
-        if known is not None or len(self.tracer.choices) >= DECISIONS_MAX:
+        if known is not None or len(self.tracer.choices) >= self.tracer.decisions_max:
             return known or {}
         counts: dict[str, int] = {}
         for payload, version in reading.earlier_results(target.service, target.handler, step.name):
