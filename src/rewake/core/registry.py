@@ -6,7 +6,8 @@ their deployment. Effective handler settings are worked out here, once: handler,
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +16,9 @@ from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import HandlerOptions, HandlerSchema, OnMaxAttempts, RetryPolicy, ServiceSchema
 from rewake.core.state import State
 from rewake.protocol.discovery import EndpointManifest, HandlerManifest, ServiceManifest
+
+NOTES_PREFIX: Final = "rewake."
+"""Of metadata that we wrote into a manifest, or that users wrote for us."""
 
 
 def schemas_of(
@@ -31,11 +35,23 @@ def schemas_of(
         before = known.get(service.name)
         schema = schema_of(service, deployment_id, 1, defaults)
         if before is not None:
-            is_same = before.deployment_id == deployment_id and before.manifest == schema.manifest
+            is_same = before.deployment_id == deployment_id and _is_same(before, schema)
             revision = before.revision if is_same and not force_revision else before.revision + 1
             schema = msgspec.structs.replace(schema, revision=revision)
         schemas.append(schema)
     return schemas
+
+
+def _is_same(before: ServiceSchema, after: ServiceSchema) -> bool:
+    return _without_notes(before.manifest) == _without_notes(after.manifest)
+
+
+def _without_notes(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest without the metadata that only says how to show it: that makes no revision."""
+    metadata = manifest.get("metadata") or {}
+    kept = {name: value for name, value in metadata.items() if not name.startswith(NOTES_PREFIX)}
+    handlers = [_without_notes(handler) for handler in manifest.get("handlers", ())]
+    return {**manifest, "metadata": kept, "handlers": handlers}
 
 
 def schema_of(service: ServiceManifest, deployment_id: str, revision: int, defaults: HandlerOptions) -> ServiceSchema:

@@ -1,11 +1,13 @@
 """What in_process.py and the worker's child share about ASGI: the scopes, and when an attempt's request is over.
 
-Imports nothing of ours: it is loaded before the first byte of a restarted worker is served.
+Imports next to nothing: it is loaded before the first byte of a restarted worker is served.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
+
+from rewake.agents.introspection import tell_agents
 
 Event = dict[str, Any]
 
@@ -61,7 +63,8 @@ def ends_the_attempt(chunk: bytes) -> bool:
 
 
 async def call_discovery(app: Any) -> tuple[int, dict[str, str], bytes]:
-    """(status, headers, body) of an app's answer to discovery."""
+    """(status, headers, body) of an app's answer to discovery, in which its agents are told from here on."""
+    tell_agents(app)
     status, headers, body = 0, {}, b""
 
     async def receive() -> Event:

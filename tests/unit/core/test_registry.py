@@ -90,7 +90,11 @@ def test_a_revision_counts_up_unless_nothing_changed() -> None:
     assert register(shop, "dp1") == 1
     assert register(shop, "dp1", force_revision=True) == 2
     assert register(shop, "dp2") == 3
-    assert register(service(HandlerManifest(name="h"), HandlerManifest(name="i")), "dp2") == 4
+    told = service(HandlerManifest(name="h", metadata={"rewake.agents": "[]"}))
+    assert register(told, "dp2") == 3  # says how it is shown, not how it runs
+    assert known["shop"].handlers["h"].manifest["metadata"] == {"rewake.agents": "[]"}
+    assert register(service(HandlerManifest(name="h", metadata={"team": "x"})), "dp2") == 4
+    assert register(service(HandlerManifest(name="h"), HandlerManifest(name="i")), "dp2") == 5
 
 
 def test_a_removed_deployment_takes_its_services_along(play: Play) -> None:

@@ -1,0 +1,174 @@
+"""What an app tells of its agents at discovery, with stand-ins for the frameworks: no framework is imported here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import restate
+
+from rewake.agents.introspection import METADATA_KEY, tell_agents
+from rewake.agents.roster import Roster
+from rewake.deployments.asgi import call_discovery
+
+
+class OpenAIAgent:
+    """As agents.Agent: what it hands over to and which tools it has are lists."""
+
+    def __init__(self, name: str, *, model: Any = "m-1", tools: Any = (), handoffs: Any = ()) -> None:
+        self.name, self.model, self.tools, self.handoffs = name, model, list(tools), list(handoffs)
+
+
+class Handoff:
+    def __init__(self, agent: OpenAIAgent, tool_name: str) -> None:
+        self.agent_name, self.tool_name = agent.name, tool_name
+        self.on_invoke: Callable[[], OpenAIAgent] = lambda: agent
+
+
+class Tool:
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self.name, self.function = name, function
+
+
+@pytest.fixture(autouse=True)
+def framework(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    module = types.ModuleType("agents")
+    module.Agent = OpenAIAgent  # type: ignore[attr-defined]
+    for name in ("google.adk.agents", "pydantic_ai", "agents.models"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "agents", module)
+    return iter([None])
+
+
+def told(*services: Any, wrap: Callable[[Any], Any] = lambda app: app) -> dict[str, Any]:
+    """Handler to the agents in the manifest of an app of these services."""
+    status, _, body = asyncio.run(call_discovery(wrap(restate.app(services))))
+    assert status == 200, body
+    return {
+        handler["name"]: json.loads(handler.get("metadata", {}).get(METADATA_KEY, "[]"))
+        for service in json.loads(body)["services"]
+        for handler in service["handlers"]
+    }
+
+
+medical = OpenAIAgent("Medical specialist")
+car = OpenAIAgent("Car specialist", handoffs=[medical])
+unused = OpenAIAgent("Nobody")
+
+
+def ask_medical(question: str) -> str:
+    return f"{medical.name}: {question}"
+
+
+intake = OpenAIAgent(
+    "Intake",
+    model=types.SimpleNamespace(model="m-2"),
+    tools=[Tool("ask_a_doctor", ask_medical), Tool("look_up", len)],
+    handoffs=[Handoff(car, "transfer_to_car"), medical],
+)
+team = {"intake": intake}
+desk = restate.Service("Desk")
+
+
+@desk.handler()
+async def answer(ctx: restate.Context, text: str) -> str:
+    return team["intake"].name + text
+
+
+@desk.handler(metadata={"team": "claims"})
+async def car_only(ctx: restate.Context, text: str) -> str:
+    return car.name
+
+
+@desk.handler()
+async def forward(ctx: restate.Context, text: str) -> str:
+    return await ctx.service_call(answer, text)
+
+
+def test_each_handler_tells_the_agents_it_reaches() -> None:
+    found = told(desk)
+    assert [agent["name"] for agent in found["answer"]] == ["Car specialist", "Intake", "Medical specialist"]
+    assert found["answer"][1] == {
+        "name": "Intake",
+        "model": "m-2",
+        "handoffs": ["Car specialist", "Medical specialist"],
+        "handoff_tools": {"transfer_to_car": "Car specialist"},
+        "tools": ["ask_a_doctor", "look_up"],
+        "asks": {"ask_a_doctor": "Medical specialist"},
+    }
+    assert [agent["name"] for agent in found["car_only"]] == ["Car specialist", "Medical specialist"]
+
+
+def test_what_another_handler_reaches_is_not_its_callers() -> None:
+    assert told(desk)["forward"] == []
+
+
+def test_metadata_of_the_user_stays() -> None:
+    told(desk)
+    assert desk.handlers["car_only"].metadata is not None
+    assert desk.handlers["car_only"].metadata["team"] == "claims"
+    assert set(desk.handlers["car_only"].metadata) == {"team", METADATA_KEY}
+
+
+def test_middleware_around_the_app_is_looked_through() -> None:
+    class Middleware:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await self.app(scope, receive, send)
+
+    assert told(desk, wrap=Middleware)["answer"]
+
+
+def test_an_agent_that_cannot_be_read_is_left_out_and_discovery_goes_on() -> None:
+    class Broken(OpenAIAgent):
+        @property
+        def handoffs(self) -> Any:
+            raise RuntimeError("no")
+
+        @handoffs.setter
+        def handoffs(self, value: Any) -> None: ...
+
+    broken, whole = Broken("Broken"), OpenAIAgent("Whole")
+    service = restate.Service("Odd")
+
+    @service.handler()
+    async def run(ctx: restate.Context) -> str:
+        return broken.name + whole.name
+
+    assert [agent["name"] for agent in told(service)["run"]] == ["Whole"]
+
+
+def test_an_app_that_refuses_to_be_looked_at_is_discovered_all_the_same() -> None:
+    class Hostile:
+        @property
+        def __dict__(self) -> Any:  # type: ignore[override]
+            raise RuntimeError("no")
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await restate.app([desk])(scope, receive, send)
+
+    app = Hostile()
+    tell_agents(app)
+    status, _, _ = asyncio.run(call_discovery(app))
+    assert status == 200
+
+
+def test_a_roster_reads_what_was_told() -> None:
+    roster = Roster({METADATA_KEY: json.dumps(told(desk)["answer"])})
+    assert roster.choices_of("intake") == ("Car specialist", "Medical specialist")
+    assert roster.choices_of("car_specialist") == ("Medical specialist",)
+    assert roster.model_of("Intake") == "m-2"
+    assert roster.model_of("somebody") is None  # not all have the same
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '[{"name": 3}]', "[" * 2_000, '[{"model": "m"}]'])
+def test_a_roster_is_empty_when_metadata_is_anything_else(text: str) -> None:
+    assert not Roster({METADATA_KEY: text})
+    assert Roster({METADATA_KEY: text, "rewake.candidates": "car, medical,, "}).choices_of("x") == ("car", "medical")
