@@ -1,0 +1,106 @@
+"""Every page, light and dark, wide and on a phone: what axe-core, the checker browsers' developers use, says of it.
+
+Colours against their background, names of controls, order of headings, landmarks. axe-core comes from npm; it is run
+in the page and sends nothing anywhere.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import pytest
+from node_tour import npm_folder
+from tests.browser.stage import HOSTILE, Stage
+
+AXE: Final = "axe-core@4.14.1"
+SCHEMES: Final = ("light", "dark")
+WIDTHS: Final = (390, 1280)
+RULES: Final = "{resultTypes: ['violations'], rules: {'region': {enabled: true}}}"
+
+
+class Runs(NamedTuple):
+    """A run of each kind that has a page of its own look."""
+
+    done: str
+    open: str
+    waiting: str
+    hostile: str
+    fork: str
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    return (npm_folder(AXE) / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+@pytest.fixture(scope="module")
+def runs(stage: Stage) -> Runs:
+    done = stage.send("Router", "through", "Hello?")
+    stage.run(stage.engine.result(done))
+    first = stage.send("Router", "ask", "Fork me")
+    stage.run(stage.engine.result(first))
+    forked = stage.run(stage.engine.restart_as_new(first, from_index=0))
+    hostile = stage.send("Router", "repeat", HOSTILE)
+    stage.run(stage.engine.result(hostile))
+    with pytest.raises(Exception, match="teapot"):
+        stage.call("Router", "refuse", "teapot")
+    return Runs(
+        done=done,
+        open=stage.send("Router", "flaky", "x"),
+        waiting=stage.send("Desk", "approve", 12_000, key="alice"),
+        hostile=hostile,
+        fork=_public(forked.invocation_id),
+    )
+
+
+@pytest.fixture(params=list(itertools.product(SCHEMES, WIDTHS)), ids=lambda look: f"{look[0]}-{look[1]}")
+def look(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
+    """A page that looks so."""
+    scheme, width = request.param
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    yield context.new_page()
+    context.close()
+
+
+def paths(runs: Runs) -> Iterator[str]:
+    """Every page of the UI, and the looks of those that have several."""
+    yield from ("/", "/?status=failed", "/?text=nothing-has-this", "/?service=Unknown")
+    for run in runs:
+        yield from (f"/runs/{run}", f"/runs/{run}/agents")
+    yield from (f"/runs/{runs.done}?step=1", f"/runs/{runs.done}/steps/1", f"/runs/{runs.open}?step=0")
+    yield from (f"/runs/{runs.fork}/compare", f"/runs/{runs.hostile}?step=1")
+    yield from ("/sessions", "/sessions?service=Desk", "/sessions/Desk?key=alice", "/sessions/Desk?key=nobody")
+    yield from ("/services", "/services/Desk", "/services/Router/ask", "/services/Desk/approve", "/deployments")
+    yield from ("/patterns", "/help", "/no-such-page", "/runs/inv_1nothing", "/services/Unknown")
+
+
+def test_axe_finds_nothing(look: Any, stage: Stage, runs: Runs, axe: str) -> None:
+    found = []
+    for path in paths(runs):
+        look.goto(f"{stage.url}/ui{path}")
+        look.evaluate(axe)
+        violations = look.evaluate(f"axe.run(document, {RULES}).then(done => done.violations)")
+        found += [f"{path}: {told(each)}" for each in violations]
+    assert not found, "\n".join(found)
+
+
+def told(violation: Any) -> str:
+    """One line for a person: the rule, and the first elements that break it."""
+    nodes = violation["nodes"]
+    shown = "; ".join(f"{node['html'][:160]} [{_why(node)}]" for node in nodes[:3])
+    return f"{violation['id']} ({len(nodes)}): {shown}"
+
+
+def _why(node: Any) -> str:
+    return " ".join(check["message"] for check in (*node["any"], *node["all"], *node["none"]))[:200]
+
+
+def _public(invocation_id: bytes | None) -> str:
+    from rewake.core import ids
+
+    assert invocation_id is not None
+    return ids.invocation_id_to_str(invocation_id)
