@@ -1,7 +1,7 @@
-"""The tour for its tests: each Python app with what it must do, and `rewake run` around one with a scripted model.
+"""The tour for its tests: each app with what it must do, and `rewake run` around a Python one with a scripted model.
 
-A Tour says what a claim is answered, which rules of models.py that takes and which commands each service journals.
-A TourEngine is a real `rewake run` process called over HTTP, with the journal read over `POST /query`.
+A Tour says what a claim is answered, which rules of its models file that takes and which commands each service
+journals. A TourEngine is a real `rewake run` process called over HTTP, with the journal read over `POST /query`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,20 @@ CLAIM_NUMBER: Final = re.compile(r"\b([MC])-[0-9a-f]{8}\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A process of an app that is called over HTTP: its file, its services and the rules of what they ask a model."""
+
+    file: str
+    services: tuple[str, ...]
+    models: tuple[str, ...]
+
+    @property
+    def is_typescript(self) -> bool:
+        """Whether Node runs it."""
+        return self.file.endswith(".ts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tour:
     """One app and one claim.
 
@@ -39,6 +53,8 @@ class Tour:
     framework: the module without which it cannot run.   ask: from the claim's text to the request's body.
     answer: what comes back, without what differs from call to call (see `plain`).
     models: the rules that answer it, in order.   commands: per service, the journal of its invocation after the input.
+    parts: its processes, where there is not one for all.   attach: where a caller of a workflow asks again.
+    reviewed_before: the command, and the model call, before which the entry service waits for a reviewer.
     """
 
     name: str
@@ -49,6 +65,9 @@ class Tour:
     models: tuple[str, ...]
     commands: Mapping[str, tuple[str, ...]]
     ask: Callable[[str], Any] = field(default=lambda claim: claim)
+    parts: tuple[Part, ...] = ()
+    attach: str = ""
+    reviewed_before: tuple[int, str] | None = None
 
     @property
     def entry_service(self) -> str:
@@ -63,7 +82,12 @@ class Tour:
     def rules(self) -> list[Rule]:
         """The script of the app, and the rule that tour_app.py stops at, held from the start."""
         stop = rule(name=tour_app.STOP, model=tour_app.STOP, answer=text("go on"), hold=True)
-        return [stop, *load_rules(str(FOLDERS[self.name] / "models.py"))]
+        script = next(FOLDERS[self.name].glob("models.*"))
+        return [stop, *load_rules(str(script))]
+
+    def processes(self) -> tuple[Part, ...]:
+        """Its parts, or the one that is all of it."""
+        return self.parts or (Part(file="app.py", services=tuple(self.commands), models=self.models),)
 
 
 HANDOFFS: Final = Tour(
@@ -155,8 +179,78 @@ REMOTE: Final = Tour(
         "ClaimRouter": ("Run Pick specialist", "Call", "Output"),
         "CarSpecialist": ("Run call LLM", "Run Find garage", "Run call LLM", "Output"),
     },
+    parts=(
+        Part(file="router.py", services=("ClaimRouter",), models=("router-picks-car",)),
+        Part(file="car.py", services=("CarSpecialist",), models=("car-finds-garage", "car-answers")),
+    ),
 )
 TOURS: Final = (HANDOFFS, SUBAGENTS, TOOLS, SUPPORT, REMOTE)
+
+TS_SUPPORT: Final = Tour(
+    name="ts_support_router",
+    framework="openai",
+    path="/SupportRouter/ask",
+    claim=SUPPORT.claim,
+    answer=SUPPORT.answer,
+    models=SUPPORT.models,
+    commands=SUPPORT.commands,
+    parts=(Part(file="app.ts", services=("SupportRouter",), models=SUPPORT.models),),
+)
+TS_APPROVAL: Final = Tour(
+    name="ts_claim_approval",
+    framework="openai",
+    path="/ClaimApproval/{key}/run",
+    attach="/restate/workflow/ClaimApproval/{key}/attach",
+    claim="I hit a tree and my car is a wreck. It was worth 12,000 euros.",
+    ask=lambda claim: {"customer": "alice", "text": claim},
+    answer="Your claim is covered. The payment is on its way.",
+    models=("intake-asks-car", "car-answers", "intake-pays-car", "intake-confirms"),
+    commands={
+        "ClaimApproval": (
+            "Run calling openai.responses",
+            "Run Look up car cover",
+            "Run calling openai.responses",
+            "Run calling openai.responses",
+            "SetState",
+            "ClearState",
+            "Run Pay claim",
+            "Run calling openai.responses",
+            "Output",
+        )
+    },
+    parts=(
+        Part(
+            file="app.ts",
+            services=("ClaimApproval",),
+            models=("intake-asks-car", "car-answers", "intake-pays-car", "intake-confirms"),
+        ),
+    ),
+    reviewed_before=(6, "intake-confirms"),
+)
+TS_REMOTE: Final = Tour(
+    name="ts_remote_specialists",
+    framework="openai",
+    path="/ClaimRouter/answer",
+    claim="I fell off my bike and was in hospital for two days.",
+    ask=lambda claim: {"customer": claim, "text": claim},  # The cover desk is told the customer only.
+    answer={
+        "specialist": "MedicalSpecialist",
+        "text": "Your hospital stay is covered in full. Please send in the discharge letter.",
+    },
+    models=("router-picks-medical", "medical-answers"),
+    commands={
+        "ClaimRouter": ("Run Pick specialist", "Call", "Output"),
+        "MedicalSpecialist": ("Call", "Run Ask medical specialist", "Output"),
+        "CoverDesk": ("Run Look up cover", "Output"),
+    },
+    parts=(
+        Part(file="app.ts", services=("ClaimRouter", "CoverDesk"), models=("router-picks-medical",)),
+        Part(file="specialists.py", services=("MedicalSpecialist",), models=("medical-answers",)),
+    ),
+)
+TS_TOURS: Final = (TS_SUPPORT, TS_APPROVAL, TS_REMOTE)
+
+VARYING: Final = ("trace_id", "invocation_ids", "trace", "invocations")
 
 
 def needs(tour: Tour) -> Any:
@@ -175,7 +269,7 @@ def _is_installed(module: str) -> bool:
 def plain(body: Any) -> Any:
     """An answer without what differs from call to call: claim numbers, the trace and the invocations."""
     if isinstance(body, dict):
-        return {name: plain(value) for name, value in body.items() if name not in ("trace_id", "invocation_ids")}
+        return {name: plain(value) for name, value in body.items() if name not in VARYING}
     return CLAIM_NUMBER.sub(r"\1-#", body) if isinstance(body, str) else body
 
 
@@ -254,6 +348,8 @@ def journals(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Step]]:
         steps = found.setdefault(row["id"], [])
         entry = json.loads(row["entry_json"])[family]
         if family == "Notification":
+            if "Completion" not in entry:
+                continue  # a signal, such as the answer to an awakeable: no command waits for it by number
             completion = entry["Completion"][kind]
             position = waiting.get((row["id"], completion["completion_id"]))
             if position is not None:

@@ -1,9 +1,9 @@
-"""A tour app that stops where a test wants it: what `rewake run` serves in the crash tests. Runs in the worker.
+"""A Python tour app that stops where a test wants it: what `rewake run` and `rewake serve` run in the crash tests.
 
 A claim that says `[stop before command 4 of ClaimDesk]` gets its attempt held just before that command leaves the
 process: the handler has reached it, the engine knows nothing of it. The stop is one more question to the scripted
 model server, rule STOP, so that a test holds it, waits for it and lets it go like any model call.
-TOUR_APP names the app's file.
+TOUR_APP names the app's file. tour_app.mjs does the same to a TypeScript app.
 """
 
 from __future__ import annotations
@@ -81,9 +81,11 @@ async def _ask_to_go_on() -> None:
     body = json.dumps({"model": STOP, "messages": []}).encode()
     headers = f"host: models\r\nconnection: close\r\ncontent-length: {len(body)}"
     writer.write(f"POST /v1/chat/completions HTTP/1.1\r\n{headers}\r\n\r\n".encode() + body)
-    await reader.read()
-    writer.close()
+    try:
+        await reader.read()
+    finally:
+        writer.close()
 
 
-# Only in the worker: a test imports this file for its words.
+# Only where it is served: a test imports this file for its words.
 _tour: Any = load_app(os.environ["TOUR_APP"]) if "TOUR_APP" in os.environ else None
