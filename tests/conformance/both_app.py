@@ -155,6 +155,26 @@ async def slow(ctx: restate.Context, name: str) -> str:
 
 
 @steps.handler()
+async def pick_then_hold(ctx: restate.Context, name: str) -> str:
+    """A step that is done, and one that stands still."""
+    picked = await step(ctx, "pick")
+
+    async def held() -> str:
+        mark(ctx, "holding")
+        return await gate(name)
+
+    return f"{picked} {await ctx.run_typed('held', held)}"
+
+
+@steps.handler()
+async def through(ctx: restate.Context, text: str) -> int:
+    """A payload through a step, a call and their answers; its length both ways."""
+    mine = await ctx.run_typed("copy", lambda: text)
+    theirs = await ctx.service_call(same, mine)
+    return len(mine) + len(theirs)
+
+
+@steps.handler()
 async def sender(ctx: restate.Context, request: dict[str, Any]) -> str:
     """Sends to `leave_mark`, maybe later; the callee's id."""
     delay_ms = request.get("delay_ms")
@@ -170,7 +190,7 @@ async def sender(ctx: restate.Context, request: dict[str, Any]) -> str:
 
 @steps.handler()
 async def leave_mark(ctx: restate.Context, text: str) -> str:
-    mark(ctx, f"{text} {ctx.request().headers.get('x-from', '')}")
+    mark(ctx, f"{text} {ctx.request().headers.get('x-from', '')}".strip())
     return text
 
 
@@ -406,7 +426,7 @@ async def late(ctx: restate.Context, name: str) -> str:
     return f"late {name}"
 
 
-async def first_success(ctx: restate.Context) -> str:
+async def first_failure(ctx: restate.Context) -> str:
     """A race that a failing call wins."""
     mark(ctx, "attempt")
     call = ctx.generic_call("Steps", "fails", b"418")
@@ -419,10 +439,11 @@ async def first_success(ctx: restate.Context) -> str:
 
 waits = restate.Service("Waits", invocation_retry_policy=PATIENT)
 brief_waits = restate.Service("BriefWaits", invocation_retry_policy=PATIENT, inactivity_timeout=BRIEF_INACTIVITY)
+waiting: tuple[Any, ...] = (
+    awakeable, awakeable_later, named, signaller, gathered, selected, completed_in_turn, waited, late, first_failure,
+)  # fmt: skip
 for each in (waits, brief_waits):
-    for handler in (awakeable, awakeable_later, named, signaller, gathered, selected, completed_in_turn, waited):
-        each.handler()(handler)
-    for handler in (late, first_success):
+    for handler in waiting:
         each.handler()(handler)
 
 
@@ -488,8 +509,9 @@ async def leaf(ctx: restate.Context, number: int) -> str:
 
 cancels = restate.Service("Cancels", invocation_retry_policy=PATIENT)
 brief_cancels = restate.Service("BriefCancels", invocation_retry_policy=PATIENT, inactivity_timeout=BRIEF_INACTIVITY)
+cancelling: tuple[Any, ...] = (asleep, in_step, catches, tree, tree_that_tells, parent, leaf)
 for each in (cancels, brief_cancels):
-    for handler in (asleep, in_step, catches, tree, tree_that_tells, parent, leaf):
+    for handler in cancelling:
         each.handler()(handler)
 
 

@@ -191,9 +191,13 @@ class Subject:
         return {row["key"]: bytes.fromhex(row.get("value", "")) for row in rows}
 
     def children(self, invocation_id: str) -> list[str]:
-        """Ids of what it called or sent, the oldest first."""
-        rows = self.query(f"SELECT id FROM sys_invocation WHERE invoked_by_id = '{invocation_id}' ORDER BY created_at")
-        return [row["id"] for row in rows]
+        """Ids of what it called or sent, in order."""
+        rows = self.query(
+            "SELECT index, entry_json FROM sys_journal "
+            f"WHERE id = '{invocation_id}' AND entry_type = 'Notification: CallInvocationId' ORDER BY index"
+        )
+        told = [json.loads(row["entry_json"])["Notification"]["Completion"]["CallInvocationId"] for row in rows]
+        return [each["invocation_id"] for each in told]
 
     # The handlers
 
