@@ -21,9 +21,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench import callers, processes, report, store_limit, waiting
+from bench import callers, processes, report, sizes, store_limit, waiting
 from bench.npm import REPOSITORY, RESTATE_PACKAGE, SCRATCH, PeerError
-from bench.peers import Peer, Restate, RestateTypeScript, Rewake, RewakeHttp2, RewakeTypeScript
+from bench.peers import Peer, Restate, RestateTypeScript, Rewake, RewakeHttp2, RewakeTypeScript, WithApp
 from bench.report import Row, Start
 from bench.works import TIMED, Spec
 
@@ -42,6 +42,7 @@ class Bench:
         self.rows: list[Row] = []
         self.starts: list[Start] = []
         self.waits: list[waiting.Waiting] = []
+        self.sizes: list[sizes.Size] = []
         self.limits: Sequence[store_limit.StoreLimit] = []
         self.errors: list[str] = []
 
@@ -56,6 +57,10 @@ class Bench:
             for peer in self.peers_of(Restate, Rewake):  # where they wait is the engine, whatever the app
                 say(f"{self.options.waiting} waiting invocations: {report.title(peer.name)}")
                 self.guarded(peer, self.measure_waiting)
+        if not self.options.skip_sizes:
+            for peer in self.peers_of(Restate, Rewake, RewakeHttp2):
+                say(f"sizes: {report.title(peer.name)}")
+                self.guarded(peer, self.measure_sizes)
         if not self.options.skip_store:
             say("store alone")
             self.limits = store_limit.measure(SCRATCH / "data" / "store")
@@ -113,6 +118,14 @@ class Bench:
         self.waits.append(measured)
         self.errors += [f"{peer.name}: {error}" for error in measured.errors]
 
+    def measure_sizes(self, peer: Peer) -> None:
+        """What is large and what is many. One that goes wrong leaves the others to be measured."""
+        measurements = [*sizes.MEASUREMENTS.values(), *([sizes.deployments] if isinstance(peer, WithApp) else [])]
+        for measure in measurements:
+            measured = measure(peer)
+            self.sizes.append(measured)
+            self.errors += [f"{peer.name}, {measured.what}: {error}" for error in measured.errors]
+
     def lines(self) -> list[str]:
         """The whole report."""
         rows = report.over_rounds(self.rows)
@@ -126,6 +139,7 @@ class Bench:
         text += ["", *self.start_lines()]
         text += [limit.line() for limit in self.limits]
         text += [measured.line() for measured in self.waits]
+        text += ["", *sizes.lines(self.sizes, report.title)] if self.sizes else []
         ratios = report.ratio_lines(rows, self.starts, Rewake.name, Restate.name)
         ratios += report.http2_lines(rows, RewakeHttp2.name, Restate.name)
         ratios += report.typescript_lines(rows, RewakeTypeScript.name, RestateTypeScript.name)
@@ -153,6 +167,7 @@ class Bench:
             "rounds": [asdict(row) for row in self.rows],
             "starts": [asdict(start) for start in self.starts],
             "waiting": [asdict(measured) for measured in self.waits],
+            "sizes": [asdict(size) for size in self.sizes],
             "store": [asdict(limit) for limit in self.limits],
             "report": self.lines(),
             "errors": self.errors,
@@ -202,6 +217,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each timed row")
     parser.add_argument("--waiting", type=int, default=10_000, metavar="COUNT", help="waiting invocations, 0 to skip")
     parser.add_argument("--hypercorn", default="", metavar="OPTIONS", help="more options for it, as '--workers 2'")
+    parser.add_argument("--skip-sizes", action="store_true", help="leave out what is large and what is many")
     parser.add_argument("--skip-store", action="store_true", help="leave the store's limit out")
     parser.add_argument("--output", type=Path, default=None, metavar="FILE", help="JSON; default bench/results/")
     return parser.parse_args(arguments)

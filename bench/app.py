@@ -15,6 +15,7 @@ WAIT_INACTIVITY = timedelta(seconds=1)
 steps = restate.Service("Steps")
 counter = restate.VirtualObject("Counter")
 waiter = restate.Service("Waiter", inactivity_timeout=WAIT_INACTIVITY)
+sizes = restate.Service("Sizes", inactivity_timeout=WAIT_INACTIVITY)
 
 
 async def pick_specialist(claim: int) -> str:
@@ -63,4 +64,32 @@ async def wait(ctx: restate.Context, number: int) -> int:
     return number + await resolved
 
 
-app = restate.app([steps, counter, waiter])
+async def same(text: str) -> str:
+    """The step of large."""
+    return text
+
+
+@sizes.handler()
+async def large(ctx: restate.Context, text: str) -> str:
+    """Gives the request back through one step: it, the step's result and the answer are of the same size."""
+    return await ctx.run_typed("Same", same, text=text)
+
+
+@sizes.handler()
+async def many_steps(ctx: restate.Context, count: int) -> int:
+    """As many durable steps, one after another: two journal entries each."""
+    number = 0
+    for step in range(count):
+        number = await ctx.run_typed(f"Step {step}", plus_one, number=number)
+    return number
+
+
+@sizes.handler()
+async def many_steps_then_wait(ctx: restate.Context, count: int) -> int:
+    """The same, then a wait that ends the attempt: the next one has all of the journal to replay."""
+    _id, resolved = ctx.awakeable(type_hint=int)
+    number = await many_steps(ctx, count)
+    return number + await resolved
+
+
+app = restate.app([steps, counter, waiter, sizes])

@@ -75,7 +75,7 @@ class Peer:
         """Status and body of one request; status 0 when there was no connection."""
         port = self.admin_port if admin else self.ingress_port
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS_MAX)
-        headers = {"content-type": "application/json", "accept": "application/json"}
+        headers = {"accept": "application/json"} | ({"content-type": "application/json"} if body else {})
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
@@ -125,6 +125,8 @@ class Peer:
 class WithApp(Peer):
     """An engine and an app that it drives over HTTP/2, two process trees, the app registered by its address."""
 
+    engine_role = "engine"
+
     def launch(self) -> None:
         app_port = free_port()
         self.launch_engine()
@@ -140,6 +142,11 @@ class WithApp(Peer):
         """Spawns the app, listening there."""
         raise NotImplementedError
 
+    def restart_engine(self) -> None:
+        """Ends the engine and spawns it again on the same data and ports; does not wait until it answers."""
+        processes.stop(self.roles.pop(self.engine_role))
+        self.launch_engine()
+
     def register(self, uri: str, deadline: float) -> None:
         """Registers an app that is there, as soon as the engine is."""
         body = json.dumps({"uri": uri}).encode()
@@ -154,6 +161,8 @@ class WithApp(Peer):
 
 class RestateEngine(WithApp):
     """`restate-server` as the engine."""
+
+    engine_role = "server"
 
     def __init__(self) -> None:
         super().__init__()

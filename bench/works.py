@@ -1,7 +1,8 @@
 """The works: what the callers send, and how they tell a right answer from a wrong one.
 
 `route2`, `steps10` and `keyed` are what is timed; `send_waiting`, `resolve` and `attach` are the three passes of the
-waiting invocations. Used by load.py, in the callers' process; the handlers that answer are in app.py.
+waiting invocations; `unicode` is `keyed` on keys of all Unicode, `many` one call to each of many services. Used by
+load.py, in the callers' process; the handlers that answer are in app.py and many_app.py.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import random
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from bench.unicode_keys import unicode_keys
 
 TIMED = ("route2", "steps10", "keyed")
 KEY_COUNT = 100
@@ -24,7 +28,7 @@ class Spec:
     """What to send: `work` with `callers` at once, until `seconds` are over or `requests_max` were sent.
 
     seed: draws the keys of `keyed`.   counts: calls each key has answered before.
-    ids: invocations to resolve or attach to.
+    ids: invocations to resolve or attach to, or services to call.
     """
 
     port: int
@@ -103,6 +107,28 @@ class Keyed(Work):
         return errors
 
 
+class UnicodeKeyed(Keyed):
+    """The same on keys of all Unicode in turn, percent-encoded in the address."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.keys = unicode_keys()
+
+    def request(self, n: int) -> tuple[bytes, str]:
+        key = self.keys[n % len(self.keys)]
+        return http_request("POST", f"/Counter/{quote(key, safe='')}/keyed", str(n)), key
+
+
+class Many(Work):
+    """One call to each of the services that `ids` names, which answers with its own name."""
+
+    def request(self, n: int) -> tuple[bytes, str]:
+        return http_request("POST", f"/{self.ids[n]}/name", ""), self.ids[n]
+
+    def is_right(self, tag: str, status: int, body: bytes) -> bool:
+        return status == 200 and json.loads(body) == tag
+
+
 class SendWaiting(Work):
     """Sends invocations of `wait`, and keeps the id of number n as `ids[n]`."""
 
@@ -149,6 +175,10 @@ def make_work(spec: Spec) -> Work:
             return Function(spec, "/Steps/steps10", lambda n: n + 10)
         case "keyed":
             return Keyed(spec)
+        case "unicode":
+            return UnicodeKeyed(spec)
+        case "many":
+            return Many(spec)
         case "send_waiting":
             return SendWaiting(spec)
         case "resolve":

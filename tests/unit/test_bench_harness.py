@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import report, store_limit, works
+from bench import report, sizes, store_limit, works
 from bench.load import Loop, parse_response
 from bench.report import Row, Start
+from bench.sizes import Size
+from bench.unicode_keys import PLANE_COUNT, unicode_keys
 
 
 def row(peer: str = "rewake", callers: int = 64, **figures: float) -> Row:
@@ -119,6 +121,39 @@ def test_keyed_answers_must_be_the_next_counts_of_their_key(answers: list[int], 
     work = works.make_work(works.Spec(port=0, work="keyed", callers=1, seconds=1, counts={"key7": 3}))
     assert all(work.is_right("key7", 200, str(answer).encode()) for answer in answers)
     assert bool(work.finish()) is is_wrong
+
+
+def test_unicode_keys_are_different_and_from_every_plane() -> None:
+    keys = unicode_keys()
+    assert len(set(keys)) == len(keys) == 1_000
+    assert {ord(character) >> 16 for key in keys for character in key} == set(range(PLANE_COUNT))
+    assert keys == unicode_keys()
+    assert b"\xf0\x9f" in "".join(keys).encode()  # also that none holds half of a surrogate pair
+
+
+def test_a_unicode_key_is_percent_encoded_and_counted_under_its_own_name() -> None:
+    work = works.make_work(works.Spec(port=0, work="unicode", callers=1, seconds=1))
+    requests = {tag: data for data, tag in (work.request(n) for n in range(50))}
+    assert requests["a/b"].startswith(b"POST /Counter/a%2Fb/keyed HTTP/1.1\r\n")
+    assert requests["e\u0301"].startswith(b"POST /Counter/e%CC%81/keyed ")
+    assert requests["\u00e9"].startswith(b"POST /Counter/%C3%A9/keyed ")
+    assert all(work.is_right(tag, 200, b"1") for tag in requests)
+    assert not work.finish()
+    assert work.is_right("a/b", 200, b"1")
+    assert work.finish()
+
+
+def test_sizes_stand_by_what_they_are_of_and_say_what_failed() -> None:
+    found = [
+        Size(peer="restate", what="journal", errors=["wrong"]),
+        Size(peer="restate", what="unicode", figures={"keys": 1_000, "right": 2_999, "runs_per_s": 1_234.5}),
+        Size(peer="rewake", what="journal", figures={"entries": 10_001, "run_s": 1.25, "replay_s": 0.5}),
+    ]
+    assert sizes.lines(found, report.title) == [
+        "restate-server: journal of 0 entries (5,000 steps): run failed, replay of all of it failed",
+        "rewake: journal of 10,001 entries (5,000 steps): run 1.25 s, replay of all of it 0.50 s",
+        "restate-server: 1,000 keys of all Unicode: 2,999 right answers, 1,234 runs/s",
+    ]
 
 
 @contextmanager
