@@ -249,6 +249,11 @@ class History:
         if (attempt := self.any_attempt()) is not None:
             attempt.is_half_closed = True
 
+    def ask_to_leave(self) -> None:
+        """Others wait for the place of an attempt."""
+        if (attempt := self.any_attempt()) is not None:
+            self.submit(commands.MakeRoom(now_ms=self.outside.now_ms, invocation_id=attempt.id, epoch=attempt.epoch))
+
     # Clients
 
     def invoke(self) -> None:
@@ -463,7 +468,7 @@ class History:
         actions = [self.speak] * 30 + [self.commit_some] * self.rng.choice((3, 8, 14))
         actions += [self.settle] * self.rng.choice((2, 6)) + [self.run_flow_again] * self.rng.choice((0, 1, 2))
         actions += [self.invoke] * 5 + [self.attach, self.complete_awakeable, self.complete_awakeable]
-        actions += [self.pass_time] * 4 + [self.fire] * 4 + [self.half_close] * 3 + [self.sweep]
+        actions += [self.pass_time] * 4 + [self.fire] * 4 + [self.half_close] * 2 + [self.ask_to_leave, self.sweep]
         actions += [self.die] * 2 + [self.speak_late] * 3 + [self.crash_somewhere] * self.rng.choice((0, 1, 2))
         actions += [self.operate] * self.rng.choice((0, 3, 6)) + [self.change_state]
         if self.rng.random() < 0.2:

@@ -29,6 +29,8 @@ _TRANSITIONS: dict[type, Callable[[State, Any], None]] = {
     commands.Attach: calls.on_attach,
     commands.SdkMessages: attempts.on_messages,
     commands.AttemptFailed: attempts.on_failed,
+    commands.AttemptWithdrawn: attempts.on_withdrawn,
+    commands.MakeRoom: attempts.on_make_room,
     commands.TimersDue: timers.on_due,
     commands.Cancel: invocations.on_cancel,
     commands.Kill: invocations.on_kill,
@@ -51,3 +53,5 @@ _TRANSITIONS: dict[type, Callable[[State, Any], None]] = {
 def apply(state: State, command: commands.Command) -> None:
     """Change `state` as the command says."""
     _TRANSITIONS[type(command)](state, command)
+    while state.unstartable:
+        attempts.fail_unstartable(state, command.now_ms)

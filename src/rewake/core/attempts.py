@@ -8,7 +8,7 @@ Called by invocations.py, journal.py and timers.py. Read next: sdk_commands.py, 
 from __future__ import annotations
 
 from rewake.core import invocations, journal, retries, sdk_commands, timers
-from rewake.core.commands import AttemptFailed, SdkMessages
+from rewake.core.commands import AttemptFailed, AttemptWithdrawn, MakeRoom, SdkMessages
 from rewake.core.effects import CloseAttempt, CloseMode, Forward, StartAttempt
 from rewake.core.errors import CommandRejected
 from rewake.core.model import Attempt, AttemptError, Deployment, Invocation, OnMaxAttempts, Status
@@ -52,7 +52,8 @@ def begin(
         invocation.running_at_ms = now_ms
     chosen = _deployment_and_version(state, invocation)
     if isinstance(chosen, AttemptError):
-        retries.fail(state, invocation, chosen, now_ms=now_ms, jitter=0.0, reached_user_code=False)
+        # Not here: its end may wake who called it, which may fail the same way, and so on up a chain of any length.
+        state.unstartable.append((invocation.id, invocation.epoch, chosen))
         return
     deployment, version = chosen
     invocation.attempt = Attempt(invocation.epoch, deployment.id, version, now_ms)
@@ -76,6 +77,14 @@ def begin(
             entries=entries,
         )
     )
+
+
+def fail_unstartable(state: State, now_ms: int) -> None:
+    """Fail the first of the attempts that could not be made, unless it was overtaken since."""
+    invocation_id, epoch, error = state.unstartable.popleft()
+    invocation = state.invocations.get(invocation_id)
+    if invocation is not None and invocation.epoch == epoch and invocation.status is Status.INVOKED:
+        retries.fail(state, invocation, error, now_ms=now_ms, jitter=0.0, reached_user_code=False)
 
 
 def _deployment_and_version(state: State, invocation: Invocation) -> tuple[Deployment, int] | AttemptError:
@@ -178,6 +187,31 @@ def on_failed(state: State, command: AttemptFailed) -> None:
         reached_user_code=command.reached_user_code,
         exhausted=_exhausted_by(command.error),
     )
+
+
+def on_withdrawn(state: State, command: AttemptWithdrawn) -> None:
+    """Pause it as it was asked to or, when that was taken back meanwhile, queue another attempt."""
+    invocation = live(state, command.invocation_id, command.epoch)
+    if invocation is None:
+        return
+    assert invocation.attempt is not None
+    if invocation.attempt.pause_requested:
+        invocations.set_paused(state, invocation, command.now_ms)
+    else:
+        begin(state, invocation, command.now_ms)
+
+
+def on_make_room(state: State, command: MakeRoom) -> None:
+    """Ask the handler to suspend, unless it executes a step, or may be at work on something the journal does not show.
+
+    A step in the background would be cut off by the suspension and run again (service-protocol.md 5.5).
+    """
+    invocation = live(state, command.invocation_id, command.epoch)
+    if invocation is None:
+        return
+    waits_for = state.journal_of(invocation).pending.values()
+    if waits_for and MessageType.RUN_COMPLETION not in waits_for:
+        state.emit(CloseAttempt(invocation.id, invocation.epoch, CloseMode.HALF_CLOSE))
 
 
 def _exhausted_by(error: AttemptError) -> OnMaxAttempts | None:

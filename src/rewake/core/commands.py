@@ -68,6 +68,20 @@ class AttemptFailed(_Command):
     reached_user_code: bool = True
 
 
+class AttemptWithdrawn(_Command):
+    """An attempt that was asked to suspend while it still waited for its turn: it never began."""
+
+    invocation_id: bytes
+    epoch: int
+
+
+class MakeRoom(_Command):
+    """Others wait for the place of this attempt, which has been quiet: have it suspend, if it only waits for them."""
+
+    invocation_id: bytes
+    epoch: int
+
+
 class TimersDue(_Command):
     """Timers at or before now, as (fire_at_ms, invocation id, completion id); completion id 0 wakes the invocation."""
 
@@ -192,6 +206,8 @@ Command = (
     | Attach
     | SdkMessages
     | AttemptFailed
+    | AttemptWithdrawn
+    | MakeRoom
     | TimersDue
     | Cancel
     | Kill

@@ -34,15 +34,6 @@ def release(state: State, invocation: Invocation, now_ms: int) -> None:
     instance = _instance_of(state, invocation)
     assert instance.holder == invocation.id, (instance.holder, invocation.id)
     instance.holder = None
-    name = (instance.service, instance.key)
-    if name in state.releasing:
-        return  # the next in line ended before it began, and the loop that started it is still at work
-    state.releasing.add(name)
-    _admit_next(state, instance, now_ms)
-    state.releasing.discard(name)
-
-
-def _admit_next(state: State, instance: KeyedInstance, now_ms: int) -> None:
     while instance.queue and instance.holder is None:
         following = instance.queue.pop(0)
         if isinstance(following, StateMutation):

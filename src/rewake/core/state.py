@@ -7,11 +7,12 @@ or `hold` (keep it until this batch is committed). Called by the transitions; th
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from copy import copy
 
 from rewake.core.effects import Effect
 from rewake.core.model import (
+    AttemptError,
     Deployment,
     HandlerOptions,
     Invocation,
@@ -71,7 +72,9 @@ class State:
             lambda: (set(), set(), set())
         )
         self._sealed: dict[int, Batch] = {}
-        self.releasing: set[InstanceKey] = set()
+        self.unstartable: deque[tuple[bytes, int, AttemptError]] = deque()
+        """Attempts, by epoch, that could not be made. They fail one by one at the end of the command (see apply)."""
+
         self._forgotten_promises: dict[InstanceKey, int] = {}
 
     # Looking up, loading on a miss

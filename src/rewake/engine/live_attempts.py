@@ -8,15 +8,15 @@ holds back attempts beyond the concurrency limit. Holds nothing durable: after a
 from __future__ import annotations
 
 import asyncio
+import heapq
 import os
 import random
 from collections import OrderedDict
 from collections.abc import Callable
 
-import msgspec
 import structlog
 
-from rewake.core.commands import AttemptFailed, Command, SdkMessages
+from rewake.core.commands import AttemptFailed, AttemptWithdrawn, Command, MakeRoom, SdkMessages
 from rewake.core.effects import CloseAttempt, CloseMode, Forward, StartAttempt
 from rewake.core.ids import invocation_id_to_str
 from rewake.core.model import AttemptError
@@ -33,6 +33,12 @@ from rewake.protocol.codec import encode_message
 from rewake.protocol.framing import encode_frame
 from rewake.protocol.messages import MessageType, Start
 
+QUIET_AFTER_S = 0.05
+"""An attempt that neither said nor heard anything for so long may be asked to make room for others."""
+
+LEAVES_WITHIN_S = 1.0
+"""Time one that was asked to suspend is expected to take; others are not asked for the same place meanwhile."""
+
 NOT_REACHED_USER_CODE = frozenset({"RT0011", "RT0013", "RT0014", "RT0015", "RT0019"})
 log = structlog.get_logger("rewake.engine")
 
@@ -44,14 +50,15 @@ class LiveAttempt:
     """One running attempt; the AttemptSink of its deployment."""
 
     __slots__ = (
+        "_asked_at",
         "_attempts",
-        "_last_activity",
         "_timer",
         "delivered",
         "effect",
         "frames",
         "handle",
         "is_half_closed",
+        "last_activity",
         "started_at_ms",
     )
 
@@ -63,13 +70,14 @@ class LiveAttempt:
         self.frames: list[bytes] = []
         self.is_half_closed = False
         self.started_at_ms = attempts.now_ms()
-        self._last_activity = attempts.loop.time()
+        self.last_activity = attempts.loop.time()
         self._timer: asyncio.TimerHandle | None = None
+        self._asked_at = 0.0
 
     # From the deployment
 
     def on_messages(self, messages: list[ReceivedMessage]) -> None:
-        self._last_activity = self._attempts.loop.time()
+        self.last_activity = self._attempts.loop.time()
         effect = self.effect
         self._attempts.submit(
             SdkMessages(
@@ -127,7 +135,7 @@ class LiveAttempt:
         """Send all queued frames at once: one chunk per commit."""
         if self.frames and self.handle is not None:
             self.handle.send(self.frames[0] if len(self.frames) == 1 else b"".join(self.frames))
-            self._last_activity = self._attempts.loop.time()
+            self.last_activity = self._attempts.loop.time()
         self.frames = []
 
     def half_close(self) -> None:
@@ -137,8 +145,20 @@ class LiveAttempt:
         self.flush()
         self.is_half_closed = True
         self.handle.half_close()
-        self._last_activity = self._attempts.loop.time()
+        self.last_activity = self._attempts.loop.time()
         self._arm(self.effect.options.abort_timeout_ms / 1000)
+
+    def may_make_room(self, now: float) -> bool:
+        """Whether it has been quiet, and not asked since it last said or heard something."""
+        return not self.is_half_closed and self._asked_at < self.last_activity < now - QUIET_AFTER_S
+
+    def make_room(self) -> None:
+        """Have it suspend, if the core finds that it waits for nothing but others."""
+        self._asked_at = self._attempts.loop.time()
+        effect = self.effect
+        self._attempts.submit(
+            MakeRoom(now_ms=self._attempts.now_ms(), invocation_id=effect.invocation_id, epoch=effect.epoch)
+        )
 
     def abort(self) -> None:
         self.stop_timer()
@@ -159,7 +179,7 @@ class LiveAttempt:
     def _on_timer(self) -> None:
         options = self.effect.options
         limit_ms = options.abort_timeout_ms if self.is_half_closed else options.inactivity_timeout_ms
-        remaining = self._last_activity + limit_ms / 1000 - self._attempts.loop.time()
+        remaining = self.last_activity + limit_ms / 1000 - self._attempts.loop.time()
         if remaining > 0.001:
             self._arm(remaining)
         elif not self.is_half_closed:
@@ -171,7 +191,11 @@ class LiveAttempt:
 
 
 class LiveAttempts:
-    """All live attempts, by invocation; starts them within the concurrency limit, first come first served."""
+    """All live attempts, by invocation; starts them within the concurrency limit, first come first served.
+
+    While some wait for their turn, those that only wait for others are asked to suspend, the quietest first: else
+    callers that hold all places would keep the very callees out that they wait for.
+    """
 
     def __init__(
         self,
@@ -193,12 +217,14 @@ class LiveAttempts:
         self.running: dict[bytes, LiveAttempt] = {}
         self._queued: OrderedDict[bytes, StartAttempt] = OrderedDict()
         self._to_flush: list[LiveAttempt] = []
+        self._room_timer: asyncio.TimerHandle | None = None
         self.started_count = 0
 
     def start(self, effect: StartAttempt) -> None:
         if len(self.running) >= self._concurrency_max:
             effect.entries = None  # by the time it starts more may be in the journal than the input
             self._queued[effect.invocation_id] = effect
+            self._make_room_soon()
         else:
             self._start(effect)
 
@@ -220,6 +246,20 @@ class LiveAttempts:
             log.exception("attempt_not_started", invocation_id=invocation_id_to_str(effect.invocation_id))
             message = f"the attempt could not be started: {error!r}"
             self.loop.call_soon(self.fail, effect, AttemptError(500, message, "RT0006"), None)
+
+    def _make_room_soon(self) -> None:
+        if self._room_timer is None and self._queued:
+            self._room_timer = self.loop.call_later(QUIET_AFTER_S, self._make_room)
+
+    def _make_room(self) -> None:
+        self._room_timer = None
+        now = self.loop.time()
+        running = self.running.values()
+        leaving = sum(each.is_half_closed and now - each.last_activity < LEAVES_WITHIN_S for each in running)
+        quiet = [each for each in running if each.may_make_room(now)]
+        for attempt in heapq.nsmallest(len(self._queued) - leaving, quiet, key=lambda each: each.last_activity):
+            attempt.make_room()
+        self._make_room_soon()
 
     def _opening(self, effect: StartAttempt, entries: tuple[tuple[int, bytes], ...]) -> bytes:
         """Start and the replayed journal as wire frames."""
@@ -256,8 +296,10 @@ class LiveAttempts:
         queued = self._queued.get(effect.invocation_id)
         if queued is not None and queued.epoch == effect.epoch:
             del self._queued[effect.invocation_id]
-            if effect.mode is CloseMode.HALF_CLOSE:  # a pause: the attempt never ran
-                self.fail(queued, AttemptError(500, "paused before the attempt began", "RT0010"), None)
+            if effect.mode is CloseMode.HALF_CLOSE:  # it is to be paused
+                self.submit(
+                    AttemptWithdrawn(now_ms=self.now_ms(), invocation_id=queued.invocation_id, epoch=queued.epoch)
+                )
             return
         attempt = self.running.get(effect.invocation_id)
         if attempt is None or attempt.effect.epoch != effect.epoch:
@@ -297,6 +339,9 @@ class LiveAttempts:
     def abort_all(self) -> None:
         """Cut off everything; used when memory is rebuilt and at the end."""
         running, self.running = self.running, {}
+        if self._room_timer is not None:
+            self._room_timer.cancel()
+            self._room_timer = None
         self._queued.clear()
         self._to_flush.clear()
         for attempt in running.values():
@@ -305,13 +350,3 @@ class LiveAttempts:
     @property
     def queued_count(self) -> int:
         return len(self._queued)
-
-
-class LiveFacts(msgspec.Struct, frozen=True):
-    """What only memory knows of an invocation, for the sys_invocation view."""
-
-    in_flight: bool
-    retry_count: int
-    last_start_at_ms: int | None
-    next_retry_at_ms: int | None
-    deployment_id: str | None

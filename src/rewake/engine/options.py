@@ -11,7 +11,8 @@ from rewake.deployments.http.exchange import HttpOptions
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of one engine; durations in milliseconds.
 
-    concurrency_max: attempts that run at once; more wait their turn (1,000, as the real server).
+    concurrency_max: attempts that run at once; more wait their turn (1,000, as the real server). While some do, those
+    that only wait for calls, sleeps or promises are suspended.
     cleanup_interval_ms: time between retention sweeps.   protocol_version_max: 5, 6 or 7.
     identity_key_file: Ed25519 key in PKCS#8 PEM; requests to deployments reached by URL are then signed.
     """

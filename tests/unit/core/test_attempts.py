@@ -6,6 +6,8 @@ import pytest
 from tests.unit.core.play import (
     ABORT,
     FINISHED,
+    HALF_CLOSE,
+    NOW_MS,
     Ack,
     Answer,
     Asked,
@@ -22,7 +24,7 @@ from tests.unit.core.play import (
     success,
 )
 
-from rewake.core import attempts, commands
+from rewake.core import attempts, commands, ids
 from rewake.core.effects import ReplyStatus
 from rewake.core.model import HandlerOptions, OnMaxAttempts, RetryPolicy, Status
 from rewake.core.settings import Settings
@@ -306,11 +308,112 @@ def test_one_that_is_forgotten_within_its_own_wake_up_stays_forgotten() -> None:
     play.skip()
     complete(play, first)
     play.expect(
+        Answer(ReplyStatus.ACCEPTED),
         Logged("attempt_failed"),
         Done(first, m.Failure(500, attempts.DEPLOYMENT_GONE)),
-        Answer(ReplyStatus.ACCEPTED),
     )
     assert not play.exists(first)
+
+
+def test_a_long_chain_of_callers_that_cannot_go_on_ends_level_by_level() -> None:
+    """Each is woken by the end of the one it called and ends too: a loop, not a recursion."""
+    policy = RetryPolicy(max_attempts=1, on_max_attempts=OnMaxAttempts.KILL)
+    play = Play(Settings(defaults=HandlerOptions(retry=policy)))
+    chain = [play.call("greeter/greet")]
+    for _ in range(5_000):
+        play.sdk(chain[-1], call_command("greeter/greet", 1))
+        play.suspend(chain[-1], 2)
+        chain += play.children(chain[-1])
+    play.remove_deployment()
+    play.fails(chain[-1])
+    play.commit()
+    results = {(play.store.invocations[item].status, play.store.invocations[item].result) for item in chain[:-1]}
+    assert results == {(Status.COMPLETED, m.Failure(500, attempts.DEPLOYMENT_GONE))}
+
+
+def test_an_attempt_that_could_not_be_made_is_let_be_when_a_kill_is_faster(play: Play, first: bytes) -> None:
+    """The end of the caller wakes the callee, which waits for it; the same kill then goes down to the callee."""
+    play.sdk(first, call_command("greeter/route", 1))
+    (callee,) = play.children(first)
+    target = m.InvocationIdTarget(ids.invocation_id_to_str(first))
+    play.sdk(callee, m.AttachInvocationCommand(target, 1))
+    play.suspend(callee, 1)
+    play.remove_deployment()
+    play.skip()
+    play.ask(commands.Kill, first)
+    killed = m.Failure(409, "killed")
+    play.expect(Close(first, ABORT), Done(first, killed), Done(callee, killed), Answer(ReplyStatus.DONE))
+    assert play.row(callee).last_error is None
+
+
+# Attempts beyond the concurrency limit
+
+
+def about(play: Play, kind: type[commands.MakeRoom | commands.AttemptWithdrawn], invocation_id: bytes) -> None:
+    """What the engine says of the attempt that began last."""
+    play.commit()
+    epoch = play.started[invocation_id].epoch
+    play.submit(kind(now_ms=play.now_ms, invocation_id=invocation_id, epoch=epoch))
+
+
+@pytest.mark.parametrize(
+    "waits_for",
+    [
+        [m.SleepCommand(NOW_MS + 1000, 1)],
+        [call_command("greeter/route", 1)],
+        [m.SleepCommand(NOW_MS + 1000, 1), m.RunCommand(2), m.ProposeRunCompletion(2, m.Success(b"v"))],
+    ],
+)
+def test_one_that_waits_for_others_makes_room(play: Play, first: bytes, waits_for: list[m.Message]) -> None:
+    play.sdk(first, *waits_for)
+    play.skip()
+    about(play, commands.MakeRoom, first)
+    play.expect(Close(first, HALF_CLOSE))
+    play.suspend(first, 1, 2)
+    assert play.status(first) is Status.SUSPENDED
+
+
+@pytest.mark.parametrize(
+    "at_work",
+    [
+        [],
+        [m.RunCommand(1)],
+        [m.SleepCommand(NOW_MS + 1000, 1), m.RunCommand(2)],
+    ],
+)
+def test_one_that_may_be_at_work_keeps_its_place(play: Play, first: bytes, at_work: list[m.Message]) -> None:
+    play.sdk(first, *at_work)
+    play.skip()
+    about(play, commands.MakeRoom, first)
+    play.expect()
+
+
+def test_one_that_was_asked_to_pause_before_its_turn_is_paused_without_a_failure(play: Play, first: bytes) -> None:
+    play.ask(commands.Pause, first)
+    play.skip()
+    about(play, commands.AttemptWithdrawn, first)
+    play.expect(Logged("invocation_paused"))
+    row = play.row(first)
+    assert (row.status, row.last_error, row.command_retry_count) == (Status.PAUSED, None, 0)
+
+
+def test_a_pause_before_its_turn_may_be_taken_back(play: Play, first: bytes) -> None:
+    play.ask(commands.Pause, first)
+    play.ask(commands.Resume, first)
+    play.skip()
+    about(play, commands.AttemptWithdrawn, first)
+    play.expect(Start(first))
+
+
+@pytest.mark.parametrize("kind", [commands.MakeRoom, commands.AttemptWithdrawn])
+def test_what_is_said_of_an_attempt_that_is_over_changes_nothing(
+    play: Play, first: bytes, kind: type[commands.MakeRoom | commands.AttemptWithdrawn]
+) -> None:
+    play.sdk(first, m.SleepCommand(NOW_MS + 1000, 1))
+    play.suspend(first, 1)
+    play.skip()
+    about(play, kind, first)
+    play.expect()
 
 
 def test_a_pinned_deployment_that_is_gone_is_named(play: Play, first: bytes) -> None:
