@@ -9,11 +9,12 @@ from typing import Any
 from rewake.agents.decoding import ModelReply
 
 
-def cost_of(reply: ModelReply) -> float | None:
-    """US dollars, or None when the model or its price is not known."""
-    if reply.model is None or reply.input_tokens is None or reply.output_tokens is None:
+def cost_of(reply: ModelReply, model: str | None = None) -> float | None:
+    """US dollars, or None when the model or its price is not known. model: for a reply that names none."""
+    model = reply.model or model
+    if model is None or reply.input_tokens is None or reply.output_tokens is None:
         return None
-    rate = _rate(reply.model, reply.provider)
+    rate = _rate(model, reply.provider)
     if rate is None:
         return None
     return (reply.input_tokens * rate[0] + reply.output_tokens * rate[1]) / 1_000_000

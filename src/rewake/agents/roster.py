@@ -7,13 +7,14 @@ What introspection.py wrote at discovery, and what users say themselves for hand
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
 
-from rewake.agents.decoding import ModelReply
+from rewake.agents.decoding import ModelReply, ToolCall
 from rewake.agents.introspection import METADATA_KEY
+from rewake.agents.routing import handoff_target
 
 CANDIDATES_KEY: Final = "rewake.candidates"
 """Of a handler: whom its routing steps choose from."""
@@ -55,6 +56,23 @@ class Roster:
     def agent(self, name: str) -> AgentFacts | None:
         """By any spelling: `car_specialist` and "Car specialist" are one."""
         return self._agents.get(plain(name))
+
+    @property
+    def names(self) -> Iterator[str]:
+        """All that have one here."""
+        yield from (each.name for each in self._agents.values())
+        yield from self.candidates
+
+    def handed_to_by(self, tool: str) -> str | None:
+        """The agent a tool hands over to, where the app tells."""
+        return next((each.handoff_tools[tool] for each in self._agents.values() if tool in each.handoff_tools), None)
+
+    def asked_by(self, tool: str) -> str | None:
+        """The agent that works behind a tool; one the user named is found in the tool's name."""
+        found = next((each.asks[tool] for each in self._agents.values() if tool in each.asks), None)
+        if found is None and handoff_target(ToolCall(tool)) is None:
+            found = next((name for name in self.candidates if plain(name) and plain(name) in plain(tool)), None)
+        return found
 
     def choices_of(self, name: str) -> tuple[str, ...]:
         """Whom an agent, or a router's step, may choose."""

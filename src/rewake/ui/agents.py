@@ -1,8 +1,9 @@
 """A run read as agents: what was said, who decided, who handed over to whom, which tools were called, what it cost.
 
-Made from the journal alone. What the journal does not say (who spoke first, what else a router could have chosen) is
-told by the object's state, the session or earlier runs, or left open; nothing is invented. Reads runs that were called
-too, so that specialists in services of their own appear in the same conversation. Read next: agents/decoding.py.
+Made from the journal. What it does not say (who spoke first, which model, what else a router could have chosen) is told
+by the agents the app has (agents/roster.py), the object's state, the session or earlier runs, or left open; nothing is
+invented. Reads runs that were called too, so that specialists in services of their own appear in the same
+conversation. Read next: agents/decoding.py.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import msgspec
 
 from rewake.agents.decoding import ModelReply, Said, ToolCall, decode_conversation, decode_reply, loaded
 from rewake.agents.prices import cost_of
+from rewake.agents.roster import Roster, plain
 from rewake.agents.routing import AGENT_STATES, choice_in, decision_in, handoff_target
 from rewake.core.model import Invocation
 from rewake.protocol import messages as m
 from rewake.protocol.messages import MessageType
 from rewake.ui import formats
 from rewake.ui.reading import Reading
+from rewake.ui.spending import Total, Usage, add, total_of
 from rewake.ui.steps import Step, decoded, steps_of
 
 RUNS_MAX: Final = 20
@@ -32,14 +35,19 @@ DECISIONS_MAX: Final = 12
 
 SESSION_BYTES_MAX: Final = 4 << 20
 
+_NESTING: Final = ("Pydantic AI", "Vercel AI")
+"""Frameworks whose agents work inside a tool of another one, in the same journal."""
+
 _CONSULT: Final = re.compile(r"(consult|ask|delegate|agent|specialist|expert)", re.IGNORECASE)
+_CONSULTED: Final = re.compile(r"^(consult|ask|delegate_to|call)_?(?=.)")
 
 
 class Turn(msgspec.Struct, kw_only=True):
     """One thing that happened between agents.
 
     kind: `user`, `model`, `decision`, `handoff`, `step`, `call`, `problem` or `answer`.   index: of the journal entry.
-    choices: what a router is known to choose from, by how often earlier runs chose it.
+    candidates: whom the agent could have chosen, as the app tells; chosen: those of them it did.
+    choices: without that, what earlier runs chose here, by how often.   model: of the reply, or declared for the agent.
     """
 
     kind: str
@@ -56,7 +64,11 @@ class Turn(msgspec.Struct, kw_only=True):
     cost: float | None = None
     choice: str | None = None
     reason: str = ""
+    candidates: tuple[str, ...] = ()
+    chosen: tuple[str, ...] = ()
     choices: dict[str, int] = {}
+    model: str | None = None
+    is_model_declared: bool = False
     value: formats.Shown | None = None
     to_run: str | None = None
     is_failure: bool = False
@@ -73,17 +85,6 @@ class Handoff(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class Usage(msgspec.Struct):
-    """Tokens of one agent and model. cost: in US dollars, None where a price is not known."""
-
-    agent: str
-    model: str | None
-    calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float | None = 0.0
-
-
 class AgentTrace(msgspec.Struct):
     """Everything the agents page shows of a run and those it called."""
 
@@ -91,22 +92,48 @@ class AgentTrace(msgspec.Struct):
     agents: list[str] = []
     handoffs: list[Handoff] = []
     usage: list[Usage] = []
+    total: Total = Total()
     is_cut: bool = False
-
-    @property
-    def model_calls(self) -> int:
-        return sum(item.calls for item in self.usage)
 
     @property
     def has_agents(self) -> bool:
         return bool(self.usage or self.handoffs or any(turn.kind == "decision" for turn in self.turns))
 
 
+class Rosters:
+    """The agents of each handler, as its latest revision tells; read once for all traces of a request."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._found: dict[tuple[str, str], Roster] | None = None
+
+    def of(self, service: str, handler: str) -> Roster:
+        if self._found is None:
+            self._found = {
+                (schema.name, name): Roster(_metadata(schema.manifest) | _metadata(known.manifest))
+                for schema in self._reading.services()
+                for name, known in schema.handlers.items()
+            }
+        return self._found.get((service, handler), NOBODY)
+
+
+NOBODY: Final = Roster({})
+
+
+def _metadata(manifest: dict[str, Any]) -> dict[str, str]:
+    return manifest.get("metadata") or {}
+
+
 def agent_trace(
-    reading: Reading, invocation: Invocation, public_id: Callable[[bytes], str], *, decisions_max: int = DECISIONS_MAX
+    reading: Reading,
+    invocation: Invocation,
+    public_id: Callable[[bytes], str],
+    *,
+    decisions_max: int = DECISIONS_MAX,
+    rosters: Rosters | None = None,
 ) -> AgentTrace:
     """The trace of a run, with the runs it called inside it. decisions_max: how many are compared with earlier ones."""
-    tracer = _Tracer(reading, public_id, decisions_max)
+    tracer = _Tracer(reading, public_id, decisions_max, rosters or Rosters(reading))
     tracer.follow(invocation, depth=0, agent=None)
     tracer.finish()
     return tracer.trace
@@ -115,12 +142,16 @@ def agent_trace(
 class _Tracer:
     """Walks a journal in order, keeping who speaks and which tool calls are still open."""
 
-    def __init__(self, reading: Reading, public_id: Callable[[bytes], str], decisions_max: int) -> None:
+    def __init__(
+        self, reading: Reading, public_id: Callable[[bytes], str], decisions_max: int, rosters: Rosters
+    ) -> None:
         self.reading = reading
+        self.rosters = rosters
         self.public_id = public_id
         self.decisions_max = decisions_max
         self.trace = AgentTrace()
         self.seen: set[bytes] = set()
+        self.declared: dict[str, str] = {}
         self.aliases: dict[str, str] = {}
         self.choices: dict[tuple[str, str, str], dict[str, int]] = {}
 
@@ -132,31 +163,26 @@ class _Tracer:
         self.seen.add(invocation.id)
         _Run(self, invocation, depth, agent).walk()
 
+    def roster(self, invocation: Invocation) -> Roster:
+        """The agents of the run's handler. Their names are spelled as the app spells them, from here on."""
+        roster = self.rosters.of(invocation.target.service, invocation.target.handler)
+        for name in roster.names:
+            self.declared.setdefault(plain(name), name)
+        return roster
+
     def name(self, agent: str) -> str:
-        """An agent under the first of its spellings: `transfer_to_car_specialist` and "Car specialist" are one."""
+        """An agent under one of its spellings: `transfer_to_car_specialist` and "Car specialist" are one."""
         if not agent:
             return ""
-        plain = re.sub(r"[^a-z0-9]+", "", agent.lower())
-        known = self.aliases.get(plain)
-        if known is None or (known.islower() and not agent.islower()):
-            self.aliases[plain] = known = agent
+        key = plain(agent)
+        known = self.declared.get(key) or self.aliases.get(key)
+        if known is None or (key not in self.declared and known.islower() and not agent.islower()):
+            self.aliases[key] = known = agent
         return known
 
     def hand_over(self, source: str, target: str, kind: str, reason: str = "") -> None:
         handoffs = self.trace.handoffs
         handoffs.append(Handoff(source, target, len(handoffs) + 1, kind, reason))
-
-    def spend(self, agent: str, reply: ModelReply) -> float | None:
-        found = next((u for u in self.trace.usage if u.agent == agent and u.model == reply.model), None)
-        if found is None:
-            found = Usage(agent, reply.model)
-            self.trace.usage.append(found)
-        found.calls += 1
-        found.input_tokens += reply.input_tokens or 0
-        found.output_tokens += reply.output_tokens or 0
-        cost = cost_of(reply)
-        found.cost = None if cost is None or found.cost is None else found.cost + cost
-        return cost
 
     def finish(self) -> None:
         """Give every agent one spelling and list them by first appearance."""
@@ -169,8 +195,10 @@ class _Tracer:
             Handoff(self.name(item.source), self.name(item.target), item.number, item.kind, item.reason)
             for item in trace.handoffs
         ]
-        for usage in trace.usage:
-            usage.agent = self.name(usage.agent)
+        for turn in trace.turns:
+            if turn.reply is not None:
+                add(trace.usage, _usage_of(turn))
+        trace.total = total_of(trace.usage)
         ordered = [turn.agent for turn in trace.turns if turn.kind in ("model", "decision", "answer")]
         ordered += [name for item in trace.handoffs for name in (item.source, item.target)]
         first_seen = [name for item in trace.handoffs[:1] for name in (item.source,)] + ordered
@@ -187,10 +215,12 @@ class _Run:
         self.depth = depth
         self.version = invocation.pinned_version or 6
         self.run_id = tracer.public_id(invocation.id)
+        self.roster = tracer.roster(invocation)
         self.agent = agent or invocation.target.service
         self.is_agent_known = agent is not None
         self.pending: list[ToolCall] = []
         self.results: dict[str, Any] = {}
+        self.decisions: list[tuple[Turn, Step]] = []
         self.first_turn = len(tracer.trace.turns)
 
     def walk(self) -> None:
@@ -199,9 +229,11 @@ class _Run:
         self.last_model = max((step.index for step in steps if step.kind == "step"), default=-1)
         for step in steps:
             if len(trace.turns) >= TURNS_MAX:
-                return
+                break
             self._on_step(step)
+        self._sign()
         self._give_results()
+        self._tell_choices()
 
     def _on_step(self, step: Step) -> None:
         match step.type:
@@ -243,26 +275,28 @@ class _Run:
 
     def _on_reply(self, step: Step, reply: ModelReply) -> None:
         agent = self.agent
-        if self.pending and not reply.calls and step.index != self.last_model and reply.framework == "Pydantic AI":
+        is_nested = self.pending and not reply.calls and step.index != self.last_model
+        if is_nested and reply.framework in _NESTING:
             call = self.pending.pop(0)
-            if _CONSULT.search(call.name):
-                agent = re.sub(r"^(consult|ask|delegate_to|call)_", "", call.name)
+            asked = self.roster.asked_by(call.name)
+            if asked or _CONSULT.search(call.name):
+                agent = asked or _CONSULTED.sub("", call.name)
                 self.tracer.hand_over(self.agent, agent, "consult", formats.line(call.arguments, 200))
                 self.results[call.call_id] = reply.text
-        cost = self.tracer.spend(agent, reply)
-        self._add("model", step, agent=agent, title=step.title, text=reply.text, reply=reply, cost=cost)
+        self._add("model", step, agent=agent, title=step.title, text=reply.text, reply=reply)
         if agent != self.agent:
             return
         self.pending = list(reply.calls)
         for call in reply.calls:
-            target = handoff_target(call)
+            target = self.roster.handed_to_by(call.name) or handoff_target(call)
             if target is not None:
                 reason = call.arguments.get("reason") if isinstance(call.arguments, dict) else None
                 self._hand_over(step, target, reason if isinstance(reason, str) else "")
 
     def _hand_over(self, step: Step, target: str, reason: str) -> None:
         self.tracer.hand_over(self.agent, target, "handoff", reason)
-        self._add("handoff", step, title=target, reason=reason)
+        turn = self._add("handoff", step, title=target, reason=reason)
+        self.decisions.append((turn, step))
         self.agent = target
 
     def _on_decision(self, step: Step, choice: str | None, reason: str) -> None:
@@ -272,9 +306,10 @@ class _Run:
             self.tracer.name(choice)
             last.index, last.reason = step.index, reason or last.reason
             last.choice = choice
-            last.choices = self._chosen_before(step)
+            self.decisions[-1] = (last, step)
             return
-        self._add("decision", step, title=step.title, choice=choice, reason=reason, choices=self._chosen_before(step))
+        turn = self._add("decision", step, title=step.title, choice=choice, reason=reason)
+        self.decisions.append((turn, step))
         if choice is not None:
             self.tracer.hand_over(self.agent, choice, "handoff", reason)
             self.agent = choice
@@ -334,9 +369,6 @@ class _Run:
             Handoff(new if item.source == old else item.source, item.target, item.number, item.kind, item.reason)
             for item in trace.handoffs
         ]
-        for usage in trace.usage:
-            if usage.agent == old:
-                usage.agent = new
         self.is_agent_known = True
 
     def _on_output(self, step: Step) -> None:
@@ -351,6 +383,38 @@ class _Run:
         if named:
             self.tracer.name(named)
         self._add("answer", step, text=_spoken(message.result.content), value=formats.shown(message.result.content))
+
+    def _sign(self) -> None:
+        """Give the first replies, if no name is known for who spoke, that of the agent the app begins with."""
+        own = [turn for turn in self.tracer.trace.turns[self.first_turn :] if turn.run_id == self.run_id]
+        first = next((turn for turn in own if turn.reply is not None), None)
+        service = self.invocation.target.service
+        if not self.is_agent_known and first is not None and first.reply is not None and first.agent == service:
+            speaker = self.roster.first_speaker(first.reply)
+            if speaker is not None:
+                self._rename(service, speaker.name)
+        for turn in own:
+            if turn.reply is not None:
+                declared = None if turn.reply.model else self.roster.model_of(turn.agent)
+                turn.model, turn.is_model_declared = turn.reply.model or declared, declared is not None
+                turn.cost = cost_of(turn.reply, turn.model)
+
+    def _tell_choices(self) -> None:
+        """Beside each decision whom else the agent could have chosen; if the app is silent, what was chosen lately."""
+        for turn, step in self.decisions:
+            self._offer(turn, {turn.choice or "", turn.title if turn.kind == "handoff" else ""})
+            if not turn.candidates and (turn.kind == "decision" or turn.choice is not None):
+                turn.choices = self._chosen_before(step)
+        for turn in self.tracer.trace.turns[self.first_turn :]:
+            if turn.run_id == self.run_id and turn.reply is not None and turn.reply.calls:
+                asked = [self.roster.asked_by(call.name) for call in turn.reply.calls]
+                if any(asked):
+                    self._offer(turn, set(filter(None, asked)))
+
+    def _offer(self, turn: Turn, chosen: set[str]) -> None:
+        own, taken = plain(turn.agent), {plain(name) for name in chosen}
+        turn.candidates = tuple(name for name in self.roster.choices_of(turn.agent) if plain(name) != own)
+        turn.chosen = tuple(name for name in turn.candidates if plain(name) in taken)
 
     def _give_results(self) -> None:
         for turn in self.tracer.trace.turns[self.first_turn :]:
@@ -379,26 +443,39 @@ class _Run:
         self.tracer.choices[place] = counts
         return counts
 
-    def _add(self, kind: str, step: Step, **facts: Any) -> None:
+    def _add(self, kind: str, step: Step, **facts: Any) -> Turn:
         end_ms = step.end_ms
         facts.setdefault("agent", "" if kind in ("user", "asked") else self.agent)
         facts["text"] = formats.safe(facts.get("text", ""))
-        self.tracer.trace.turns.append(
-            Turn(
-                kind=kind,
-                run_id=self.run_id,
-                index=step.index,
-                at_ms=step.start_ms,
-                depth=self.depth,
-                took_ms=None if end_ms is None else end_ms - step.start_ms,
-                is_done=step.is_done,
-                **facts,
-            )
+        turn = Turn(
+            kind=kind,
+            run_id=self.run_id,
+            index=step.index,
+            at_ms=step.start_ms,
+            depth=self.depth,
+            took_ms=None if end_ms is None else end_ms - step.start_ms,
+            is_done=step.is_done,
+            **facts,
         )
+        self.tracer.trace.turns.append(turn)
+        return turn
 
     def _message(self, index: int) -> Any:
         row = self.tracer.reading.entry(self.invocation.id, index, max(PAYLOAD_BYTES_MAX, SESSION_BYTES_MAX))
         return None if row is None else decoded(row.type_id, row.payload, self.version)
+
+
+def _usage_of(turn: Turn) -> Usage:
+    assert turn.reply is not None
+    return Usage(
+        agent=turn.agent,
+        model=turn.model,
+        calls=1,
+        input_tokens=turn.reply.input_tokens or 0,
+        output_tokens=turn.reply.output_tokens or 0,
+        cost=turn.cost,
+        is_declared=turn.is_model_declared,
+    )
 
 
 def _spoken(content: bytes) -> str:

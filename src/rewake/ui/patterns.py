@@ -9,10 +9,11 @@ import msgspec
 from rewake.agents.decoding import ModelReply, ToolCall
 from rewake.core import ids
 from rewake.ui import formats
-from rewake.ui.agents import AgentTrace, Handoff, Turn, Usage
+from rewake.ui.agents import AgentTrace, Handoff, Turn
 from rewake.ui.graph import Graph, handoff_graph
 from rewake.ui.reading import STATUSES, RunSummary
 from rewake.ui.run import Row, Waiting
+from rewake.ui.spending import Total, Usage, total_of
 from rewake.ui.timeline import AttemptSpan, Bar
 
 HOSTILE: Final = '<script>alert(1)</script> "><img src=x onerror=alert(2)> \u202egnp.exe \x00\x1b[31m \ud83d'
@@ -29,6 +30,7 @@ class PatternsPage(msgspec.Struct):
     waiting: list[Waiting]
     turns: list[Turn]
     usage: list[Usage]
+    total: Total
     values: list[formats.Shown]
 
 
@@ -69,6 +71,7 @@ def page(now_ms: int) -> PatternsPage:
         ],
         turns=_turns(now_ms),
         usage=_USAGE,
+        total=total_of(_USAGE),
         values=[
             formats.shown(b'{"nested": {"list": [1, true, null]}, "text": "h\xc3\xa4llo"}'),
             formats.shown(HOSTILE.encode("utf-8", "replace")),
@@ -95,6 +98,8 @@ _HANDOFFS: Final = [
 _USAGE: Final = [
     Usage("Intake", "gpt-5-mini", 2, 151, 32, 0.000102),
     Usage("Medical specialist", None, 2, 131, 30, None),
+    Usage("Car specialist", "gpt-5", 1, 90, 12, 0.00023, is_declared=True),
+    Usage("Car specialist", "house-model-7", 1, 90, 12, None),
 ]
 
 
@@ -186,11 +191,27 @@ def _turns(now_ms: int) -> list[Turn]:
             title="Pick specialist",
             choice="Medical specialist",
             reason="it is about a treatment",
-            choices={"Medical specialist": 31, "Car specialist": 9},
+            candidates=("Medical specialist", "Car specialist"),
+            chosen=("Medical specialist",),
+        ),
+        turn(
+            "decision",
+            agent="Desk",
+            title="Pick desk",
+            choice="Refunds",
+            choices={"Refunds": 31, "Billing": 9},
         ),
         turn("handoff", agent="Intake", title="Medical specialist", reason="it is about a treatment"),
-        turn("model", agent="Medical specialist", title="call LLM", text=reply.text, reply=reply, cost=0.00006,
-             results={"c1": "M-ee996268: medical claim"}),
+        turn(
+            "model",
+            agent="Medical specialist",
+            title="call LLM",
+            text=reply.text,
+            reply=reply,
+            model=reply.model,
+            cost=0.00006,
+            results={"c1": "M-ee996268: medical claim"},
+        ),
         turn("step", agent="Medical specialist", title="File medical claim", text="M-ee996268: medical claim"),
         turn("call", agent="Medical specialist", title="CoverDesk/lookUp", text="alice", to_run=_RUN),
         turn("problem", agent="Medical specialist", title="Pay", text="[500] no such account", is_failure=True),

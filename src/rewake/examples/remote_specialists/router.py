@@ -59,7 +59,8 @@ class Reply(BaseModel):
 claim_router = restate.Service("ClaimRouter")
 
 
-@claim_router.handler()
+# Between whom the router chooses, for the web UI.
+@claim_router.handler(metadata={"rewake.candidates": ", ".join(SPECIALISTS)})
 async def answer(ctx: restate.Context, claim: str) -> Reply:
     """The right specialist's answer to a claim."""
     decision = await ctx.run_typed("Pick specialist", pick_specialist, claim=claim, headers=trace_headers(ctx))

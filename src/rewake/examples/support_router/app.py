@@ -58,7 +58,8 @@ async def ask_specialist(specialist: str, question: str) -> str:
 support_router = restate.Service("SupportRouter")
 
 
-@support_router.handler()
+# Between whom the router chooses, for the web UI.
+@support_router.handler(metadata={"rewake.candidates": ", ".join(SPECIALISTS)})
 async def ask(context: restate.Context, question: str) -> Reply:
     """Answer a question, with the help of a specialist where it needs one."""
     patient = restate.RunOptions[Decision](max_attempts=10, initial_retry_interval=timedelta(seconds=1))

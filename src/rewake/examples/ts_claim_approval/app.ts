@@ -110,7 +110,12 @@ const claimApproval = restate.workflow({
   handlers: {
     /** Settles one claim; the workflow's key is the claim's number. */
     run: restate.createWorkflowHandler(
-      { input: restate.serde.schema(Claim), output: restate.serde.schema(z.string()) },
+      {
+        input: restate.serde.schema(Claim),
+        output: restate.serde.schema(z.string()),
+        // Whom the intake agent may consult, for the web UI.
+        metadata: { "rewake.candidates": "medical specialist, car specialist" },
+      },
       answer,
     ),
 

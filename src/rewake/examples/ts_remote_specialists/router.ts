@@ -36,7 +36,12 @@ export const claimRouter = restate.service({
   handlers: {
     /** The right specialist's answer to a claim. */
     answer: restate.createServiceHandler(
-      { input: restate.serde.schema(Claim), output: restate.serde.schema(Reply) },
+      {
+        input: restate.serde.schema(Claim),
+        output: restate.serde.schema(Reply),
+        // Between whom the router chooses, for the web UI.
+        metadata: { "rewake.candidates": Object.keys(specialists).join(", ") },
+      },
       async (ctx: restate.Context, claim: Claim) => {
         const patient = { maxRetryAttempts: 10, initialRetryInterval: { seconds: 1 } };
         const decision = await ctx.run("Pick specialist", () => pickSpecialist(claim, traceHeaders(ctx)), patient);

@@ -58,7 +58,12 @@ const supportRouter = restate.service({
   handlers: {
     /** Answers a question, with the help of a specialist where it needs one. */
     ask: restate.createServiceHandler(
-      { input: restate.serde.schema(z.string()), output: restate.serde.schema(Reply) },
+      {
+        input: restate.serde.schema(z.string()),
+        output: restate.serde.schema(Reply),
+        // Between whom the router chooses, for the web UI.
+        metadata: { "rewake.candidates": Object.keys(specialists).join(", ") },
+      },
       async (ctx: restate.Context, question: string) => {
         const patient = { maxRetryAttempts: 10, initialRetryInterval: { seconds: 1 } };
         const decision = await ctx.run("Pick specialist", () => pickSpecialist(question), patient);
