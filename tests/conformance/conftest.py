@@ -15,7 +15,7 @@ from subject import Subject, running_subject
 
 ENGINE_KINDS: tuple[EngineKind, ...] = ("rewake", "restate")
 
-AppKind = Literal["python", "typescript_http2", "typescript_http1"]
+AppKind = Literal["python", "surfaces", "typescript_http2", "typescript_http1"]
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ class Subjects:
 
 def _served(app: AppKind) -> tuple[str, ServerKind]:
     """An app and its server."""
-    if app == "python":
-        return "both_app:app", "hypercorn"
+    if app in ("python", "surfaces"):
+        return "both_app:app" if app == "python" else "http_app:app", "hypercorn"
     return typescript("app.ts"), "node" if app == "typescript_http2" else "node_http1"
 
 
@@ -59,9 +59,15 @@ def subject(subjects: Subjects, engine_kind: EngineKind) -> Subject:
     return subjects.get(engine_kind)
 
 
+@pytest.fixture
+def wire(subjects: Subjects, engine_kind: EngineKind) -> Subject:
+    """The engine under test with the handlers of http_app.py: for tests of the HTTP surfaces, byte by byte."""
+    return subjects.get(engine_kind, "surfaces")
+
+
 @pytest.fixture(params=["typescript_http2", "typescript_http1"])
 def typescript_subject(subjects: Subjects, engine_kind: EngineKind, request: pytest.FixtureRequest) -> Subject:
-    """The engine under test, with the handlers of ts/: full duplex over HTTP/2, or request and response over HTTP/1.1."""
+    """The engine under test, with the handlers of ts/: full duplex over HTTP/2, or the one mode of HTTP/1.1."""
     return subjects.get(engine_kind, request.param)
 
 
