@@ -1,4 +1,4 @@
-"""What the admin API needs of the engine. rewake.engine.Engine has it all."""
+"""What the admin API, and in part the UI, needs of the engine. rewake.engine.Engine has it all."""
 
 from __future__ import annotations
 
@@ -13,16 +13,8 @@ from rewake.protocol.messages import Failure, Success
 from rewake.store.query import QueryResult
 
 
-class EnginePort(Protocol):
-    """The operations an operator has."""
-
-    settings: Settings
-
-    @property
-    def services(self) -> Mapping[str, ServiceSchema]: ...
-
-    @property
-    def deployments(self) -> Mapping[str, Deployment]: ...
+class Operations(Protocol):
+    """What an operator does to runs, keys and deployments; the UI does it through these too."""
 
     async def cancel(self, invocation_id: bytes) -> ReplyStatus: ...
 
@@ -45,6 +37,20 @@ class EnginePort(Protocol):
     ) -> None: ...
 
     async def complete_promise(self, service: str, key: str, name: str, result: Success | Failure) -> ReplyStatus: ...
+
+    async def remove_deployment(self, deployment_id: str, *, force: bool = True) -> bool: ...
+
+
+class EnginePort(Operations, Protocol):
+    """The operations, and the registry with its changes."""
+
+    settings: Settings
+
+    @property
+    def services(self) -> Mapping[str, ServiceSchema]: ...
+
+    @property
+    def deployments(self) -> Mapping[str, Deployment]: ...
 
     async def update_service(self, name: str, **overrides: Any) -> ServiceSchema: ...
 
@@ -70,7 +76,5 @@ class EnginePort(Protocol):
         overwrite: bool = False,
         dry_run: bool = False,
     ) -> RegistrationResult | None: ...
-
-    async def remove_deployment(self, deployment_id: str, *, force: bool = True) -> bool: ...
 
     async def query(self, sql: str) -> QueryResult: ...

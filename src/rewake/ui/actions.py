@@ -6,7 +6,6 @@ words here are those of the API and the command line.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,7 +22,7 @@ from rewake.errors import RewakeError
 from rewake.protocol.messages import Failure, Success
 from rewake.ui import formats
 from rewake.ui.port import UiEngine
-from rewake.ui.reading import Reading, RunSummary
+from rewake.ui.reading import Read, RunSummary
 from rewake.ui.web import Problem, Web, run_url, see, session_url
 
 RUNS_MAX: Final = 1_000
@@ -38,7 +37,7 @@ WORDS: Final = {
 }
 """Action -> its name, what was done, what it means."""
 
-_Read = Callable[[Callable[[Reading], Any]], Awaitable[Any]]
+_ON_A_DEPLOYMENT: Final = ("resume", "restart-as-new")
 
 
 class ConfirmPage(msgspec.Struct):
@@ -55,7 +54,7 @@ class ConfirmPage(msgspec.Struct):
 class Actions:
     """Endpoints of forms."""
 
-    def __init__(self, engine: UiEngine, web: Web, read: _Read) -> None:
+    def __init__(self, engine: UiEngine, web: Web, read: Read) -> None:
         self._engine = engine
         self._web = web
         self._read = read
@@ -65,10 +64,15 @@ class Actions:
         fields = await self._web.form(request)
         action, chosen = _chosen(fields)
         title, _, meaning = WORDS[action]
-        runs = await self._read(lambda found: [run for each in chosen if (run := found.summary(each)) is not None])
+        runs, deployments = await self._read(
+            lambda found: (
+                [run for each in chosen if (run := found.summary(each)) is not None],
+                [item.id for item in found.deployments()] if action in _ON_A_DEPLOYMENT else [],
+            )
+        )
         if not runs:
             raise Problem(404, "None of these runs is known any more.", "Completed runs are forgotten in time.")
-        page = ConfirmPage(action, title, meaning, runs, _own_path(fields.get("back")), list(self._engine.deployments))
+        page = ConfirmPage(action, title, meaning, runs, _own_path(fields.get("back")), deployments)
         return self._web.page(request, "confirm.html", page, now_ms=self._engine.now_ms(), notice="")
 
     async def act(self, request: Request) -> Response:

@@ -7,7 +7,7 @@ list of runs is in runs.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,30 +20,63 @@ from rewake.core.model import Deployment, Invocation, ServiceSchema, Status
 from rewake.core.writes import EntryRow
 from rewake.protocol.codec import decode_message
 from rewake.protocol.errors import ProtocolViolation
-from rewake.protocol.messages import InputCommand, MessageType
+from rewake.protocol.messages import Future, InputCommand, MessageType
 from rewake.store import rows
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader
 from rewake.ui import formats, runs
-from rewake.ui.reading import OPEN_STATUSES, EventFact, Reading, RunSummary
+from rewake.ui.agents import agent_trace
+from rewake.ui.reading import OPEN_STATUSES, EventFact, Matching, Reading, RunSummary
+from rewake.ui.run import awaits_person
 from rewake.ui.summaries import SUMMARY_COLUMNS, summary_from
 
 INPUT_BYTES_MAX: Final = 4_096
+WAITING_RUNS_MAX: Final = 1_000
 EARLIER_RUNS_MAX: Final = 40
 LATEST_RUNS_MAX: Final = 5_000
 _MMAP_BYTES: Final = 1 << 30
+
+decode_future = msgspec.json.Decoder(Future).decode
 
 
 class DatabaseReading(Reading):
     """The queries of one request."""
 
-    def __init__(self, connection: apsw.Connection, now_ms: int) -> None:
+    def __init__(
+        self, connection: apsw.Connection, now_ms: int, services: Mapping[str, ServiceSchema] | None = None
+    ) -> None:
+        """services: as they are in force, which may differ from what was stored under other settings."""
         super().__init__(now_ms)
+        self._services = services
         self.execute = connection.execute
+        self._define = connection.create_scalar_function
+
+    def define(self, name: str, function: Callable[..., bool]) -> None:
+        """Let the statements of this request use a function of one value."""
+        self._define(name, function, 1, deterministic=True)
 
     # Runs
 
     def run_page(self, wanted: runs.RunFilter, counts: runs.Counts) -> runs.RunPage:
         return runs.run_page(self, wanted, counts)
+
+    def matching(self, wanted: runs.RunFilter, counts: runs.Counts) -> Matching:
+        return runs.matching(self, wanted, counts)
+
+    def count_matching(self, wanted: runs.RunFilter, counts: runs.Counts, seconds: float) -> tuple[int, bool]:
+        counted = runs.count_matching(self, wanted, counts, seconds)
+        return super().count_matching(wanted, counts, seconds) if counted is None else counted
+
+    def waiting_count(self) -> int | None:
+        """How many suspended runs wait for a person; None when there are too many to look at each."""
+        found: list[tuple[Any, ...]] = self.execute(
+            "select id, awaiting from invocation where id in "
+            "(select id from invocation indexed by invocation_open where status < 5 and status = ?) limit ?",
+            (Status.SUSPENDED, WAITING_RUNS_MAX + 1),
+        ).fetchall()
+        if len(found) > WAITING_RUNS_MAX:
+            return None
+        waiting = {id_ for id_, awaiting in found if awaiting is not None and awaits_person(decode_future(awaiting))}
+        return len(waiting | {id_ for (id_,) in self.execute("select distinct caller_id from promise_listener")})
 
     def invocation(self, invocation_id: bytes) -> Invocation | None:
         row = self.execute(
@@ -129,6 +162,14 @@ class DatabaseReading(Reading):
 
     def with_inputs(self, found: list[RunSummary]) -> list[RunSummary]:
         return [msgspec.structs.replace(run, input=self._input_line(run.id)) for run in found]
+
+    def agents_of(self, run_id: str) -> list[str]:
+        """Names of agents that took part; none for a run without any."""
+        invocation = self.invocation(ids.invocation_id_from_str(run_id))
+        if invocation is None:
+            return []
+        trace = agent_trace(self, invocation, ids.invocation_id_to_str, decisions_max=0)
+        return trace.agents if trace.has_agents else []
 
     # Journals
 
@@ -219,6 +260,22 @@ class DatabaseReading(Reading):
         ).fetchall()
         return [EventFact(after, at_ms, kind, msgspec.json.decode(data)) for after, at_ms, kind, data in found[::-1]]
 
+    def waiting_runs(self, invocation_id: bytes) -> list[RunSummary]:
+        found = self.execute(
+            f"select {SUMMARY_COLUMNS} from listener l join invocation i on i.id = l.caller_id "
+            "where l.invocation_id = :id order by l.position limit 20",
+            {"id": invocation_id, "now_ms": self.now_ms},
+        )
+        return [summary_from(row) for row in found]
+
+    def promise_waiters(self, service: str, key: str, name: str) -> list[RunSummary]:
+        found = self.execute(
+            f"select {SUMMARY_COLUMNS} from promise_listener l join invocation i on i.id = l.caller_id "
+            "where l.service = :service and l.key = :key and l.name = :name order by l.position limit 20",
+            {"service": service, "key": key, "name": name, "now_ms": self.now_ms},
+        )
+        return [summary_from(row) for row in found]
+
     # Keys and state
 
     def state(self, service: str, key: str) -> dict[bytes, bytes]:
@@ -267,6 +324,8 @@ class DatabaseReading(Reading):
     # Registry
 
     def services(self) -> list[ServiceSchema]:
+        if self._services is not None:
+            return [service for _, service in sorted(self._services.items())]
         return [rows.service_from(data) for (data,) in self.execute("select data from service order by name")]
 
     def deployments(self) -> list[Deployment]:
@@ -286,7 +345,9 @@ class DatabaseReading(Reading):
 
 
 @contextmanager
-def reading(directory: Path, now_ms: int) -> Iterator[DatabaseReading]:
+def reading(
+    directory: Path, now_ms: int, services: Mapping[str, ServiceSchema] | None = None
+) -> Iterator[DatabaseReading]:
     """The database at one moment, for a thread beside the event loop. Raises RewakeError when it cannot be read."""
     path = directory / DATABASE_FILE
     try:
@@ -294,7 +355,7 @@ def reading(directory: Path, now_ms: int) -> Iterator[DatabaseReading]:
         try:
             connection.execute(f"pragma mmap_size = {_MMAP_BYTES}")
             connection.execute("begin")
-            yield DatabaseReading(connection, now_ms)
+            yield DatabaseReading(connection, now_ms, services)
         finally:
             connection.close()
     except apsw.Error as error:

@@ -34,4 +34,4 @@ class _Late:
         from rewake.ui.ui_app import build_ui
 
         engine = self._engine
-        return build_ui(engine, lambda: reading(engine.path, engine.now_ms()))
+        return build_ui(engine, lambda: reading(engine.path, engine.now_ms(), dict(engine.services)))

@@ -1,19 +1,20 @@
-"""What the UI needs of the engine beside the admin API's operations. rewake.engine.Engine has it all."""
+"""What the UI acts through: the admin API's operations and what callers do. rewake.engine.Engine has it all."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from rewake.admin.engine_port import EnginePort
+from rewake.admin.engine_port import Operations
 from rewake.core.effects import Reply
-from rewake.core.model import Target
+from rewake.core.model import ServiceSchema, Target
 from rewake.engine.waiters import OnAccepted
 from rewake.protocol.messages import SignalResult
 
 
-class UiEngine(EnginePort, Protocol):
-    """What the pages act through; they read past it (reading.py)."""
+class UiEngine(Operations, Protocol):
+    """An engine of this process, or one elsewhere (remote_engine.py). The pages read past it (reading.py)."""
 
     @staticmethod
     def now_ms() -> int: ...
@@ -40,3 +41,6 @@ class LocalEngine(UiEngine, Protocol):
     """An engine of this process, whose database is in the directory `path`."""
 
     path: Path
+
+    @property
+    def services(self) -> Mapping[str, ServiceSchema]: ...

@@ -7,7 +7,9 @@ block, so they are called on a thread beside the event loop. Status here is what
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -72,6 +74,13 @@ class EventFact(msgspec.Struct, frozen=True):
     data: dict[str, Any]
 
 
+class Matching(msgspec.Struct):
+    """Some of the runs a filter matches. next_cursor: where the others begin."""
+
+    ids: list[str]
+    next_cursor: str | None
+
+
 class Reading(ABC):
     """The questions of one request. now_ms: the moment the page is about."""
 
@@ -83,6 +92,21 @@ class Reading(ABC):
     @abstractmethod
     def run_page(self, wanted: RunFilter, counts: Counts) -> RunPage:
         """The runs a filter matches, one page of them."""
+
+    def matching(self, wanted: RunFilter, counts: Counts) -> Matching:
+        """Some of the runs a filter matches, in the order of creation: for what is done to all of them."""
+        page = self.run_page(msgspec.structs.replace(wanted, order="newest"), counts)
+        return Matching([run.id for run in page.runs], page.next_cursor)
+
+    def count_matching(self, wanted: RunFilter, counts: Counts, seconds: float) -> tuple[int, bool]:
+        """How many runs a filter matches, and whether these are all or those found in time."""
+        ends_at_s, count, cursor = time.monotonic() + seconds, 0, ""
+        while True:
+            found = self.matching(msgspec.structs.replace(wanted, cursor=cursor), counts)
+            count += len(found.ids)
+            if found.next_cursor is None or time.monotonic() >= ends_at_s:
+                return count, found.next_cursor is None
+            cursor = found.next_cursor
 
     @abstractmethod
     def invocation(self, invocation_id: bytes) -> Invocation | None: ...
@@ -149,6 +173,14 @@ class Reading(ABC):
     def events(self, invocation_id: bytes, limit: int = 500) -> list[EventFact]:
         """The last events of a run, oldest first."""
 
+    def waiting_runs(self, invocation_id: bytes) -> list[RunSummary]:
+        """Runs that wait for this one's result. None where that is not told."""
+        return []
+
+    def promise_waiters(self, service: str, key: str, name: str) -> list[RunSummary]:
+        """Runs that wait for a workflow's promise. None where that is not told."""
+        return []
+
     # Keys and state
 
     @abstractmethod
@@ -176,6 +208,9 @@ class Reading(ABC):
     def services(self) -> list[ServiceSchema]:
         """All services by name."""
 
+    def service(self, name: str) -> ServiceSchema | None:
+        return next((service for service in self.services() if service.name == name), None)
+
     @abstractmethod
     def deployments(self) -> list[Deployment]:
         """All deployments, newest first."""
@@ -183,6 +218,10 @@ class Reading(ABC):
     @abstractmethod
     def pinned_counts(self, deployment_ids: list[str]) -> dict[str, int]:
         """Open runs that must finish on each deployment."""
+
+
+Read = Callable[[Callable[[Reading], Any]], Awaitable[Any]]
+"""Has a function look things up, on a thread, and tells what it found."""
 
 
 class OpenReading(Protocol):

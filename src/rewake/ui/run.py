@@ -436,6 +436,24 @@ def waiting_for(reading: Reading, invocation: Invocation, steps: list[Step]) -> 
     return found[:50]
 
 
+def answerable(reading: Reading, invocation_id: bytes) -> bool:
+    """Whether a person can answer what a run waits for: an awakeable or a promise."""
+    invocation = reading.invocation(invocation_id)
+    if invocation is None or invocation.status not in (Status.INVOKED, Status.SUSPENDED):
+        return False
+    if invocation.awaiting is not None and awaits_person(invocation.awaiting):
+        return True
+    steps = steps_of(reading.entries(invocation_id))
+    if any(step.type is MessageType.GET_PROMISE and not step.is_done for step in steps):
+        return True
+    return invocation.status is Status.INVOKED and bool(_awakeables(reading, invocation))
+
+
+def awaits_person(awaiting: Future) -> bool:
+    """Whether an awakeable is among what a suspended run waits for."""
+    return any(signal >= FIRST_USER_SIGNAL for signal in _signals(awaiting))
+
+
 def _queue_or_schedule(invocation: Invocation) -> Waiting:
     if invocation.status is Status.SCHEDULED:
         return Waiting(

@@ -15,12 +15,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rewake.core import ids
+from rewake.core.effects import Reply
 from rewake.core.model import HandlerSchema, ServiceSchema
 from rewake.durations import format_duration
 from rewake.protocol.messages import Failure, Success
 from rewake.ui import formats
 from rewake.ui.port import UiEngine
-from rewake.ui.reading import Reading
+from rewake.ui.reading import Read, Reading
 from rewake.ui.web import Problem, Web, run_url, see
 
 ANSWER_S: Final = 5.0
@@ -101,22 +102,22 @@ class PlaygroundPage(msgspec.Struct):
     failure: str | None = None
 
 
-def services_page(engine: UiEngine) -> ServicesPage:
+def services_page(reading: Reading) -> ServicesPage:
     """All services by name."""
-    return ServicesPage([_service_row(item) for _, item in sorted(engine.services.items())])
+    return ServicesPage([_service_row(item) for item in reading.services()])
 
 
-def service_page(engine: UiEngine, name: str) -> ServiceRow:
+def service_page(reading: Reading, name: str) -> ServiceRow:
     """One service."""
-    found = engine.services.get(name)
+    found = reading.service(name)
     if found is None:
         raise Problem(404, f"There is no service {formats.shortened(name, 80)!r}.", "It may have been removed.")
     return _service_row(found)
 
 
-def deployments_page(reading: Reading, engine: UiEngine) -> DeploymentsPage:
+def deployments_page(reading: Reading) -> DeploymentsPage:
     """All deployments, newest first, with what still runs on them."""
-    found = sorted(engine.deployments.values(), key=lambda item: (-item.created_at_ms, item.id))
+    found, services = reading.deployments(), reading.services()
     counts = reading.pinned_counts([item.id for item in found])
     return DeploymentsPage(
         [
@@ -128,7 +129,7 @@ def deployments_page(reading: Reading, engine: UiEngine) -> DeploymentsPage:
                 sdk=item.sdk_version,
                 created_at_ms=item.created_at_ms,
                 services=item.services,
-                latest=[name for name, known in engine.services.items() if known.deployment_id == item.id],
+                latest=[known.name for known in services if known.deployment_id == item.id],
                 open_run_count=counts.get(item.id, 0),
             )
             for item in found
@@ -184,33 +185,35 @@ def _payload(rules: Any) -> str:
 class Playground:
     """The page of one handler, with a form that calls it."""
 
-    def __init__(self, engine: UiEngine, web: Web) -> None:
+    def __init__(self, engine: UiEngine, web: Web, read: Read) -> None:
         self._engine = engine
         self._web = web
+        self._read = read
 
     async def show(self, request: Request) -> Response:
         """The empty form."""
-        return self._render(request, self._page(request, {}))
+        return await self._render(request, await self._page(request, {}))
 
     async def send(self, request: Request) -> Response:
         """Send what the form says; the answer if it comes soon, else the run."""
         given = await self._web.form(request)
-        page = self._page(request, dict(given))
+        page = await self._page(request, dict(given))
         key = page.key if page.is_keyed else None
         target = self._engine.resolve(page.service, page.handler.name, key)
         if target is None:
             raise Problem(404, "The handler is not registered any more.")
         if page.is_keyed and not page.key:
             page.failure = "A key is needed: which object should take the call?"
-            return self._render(request, page, 400)
+            return await self._render(request, page, 400)
         body = self._body(page, dict(given))
         if body is None:
             page.failure = "The body is not JSON."
-            return self._render(request, page, 400)
+            return await self._render(request, page, 400)
         headers = (("content-type", page.content_type),) if body else ()
         if given.get("how") == "send":
             reply = await self._engine.invoke(target, body, headers=headers, wait=False)
-            assert reply.invocation_id is not None
+            if reply.invocation_id is None:
+                return await self._answered(request, page, reply)
             return see(run_url(ids.invocation_id_to_str(reply.invocation_id)), "Sent.")
         return await self._call(request, page, target, body, headers)
 
@@ -227,7 +230,9 @@ class Playground:
             if accepted:
                 return see(run_url(ids.invocation_id_to_str(accepted[0])), "It is still running.")
             raise Problem(503, "The engine has not taken the call in time.", "See the list of runs.")
-        reply = calling.result()
+        return await self._answered(request, page, calling.result())
+
+    async def _answered(self, request: Request, page: PlaygroundPage, reply: Reply) -> Response:
         if reply.invocation_id is not None:
             page.run_id = ids.invocation_id_to_str(reply.invocation_id)
         match reply.result:
@@ -235,16 +240,18 @@ class Playground:
                 page.answer = formats.shown(content)
             case Failure(code, message, _):
                 page.failure = formats.safe(f"[{code}] {message}")
-        return self._render(request, page)
+        return await self._render(request, page)
 
-    def _render(self, request: Request, page: PlaygroundPage, status: int = 200) -> Response:
-        return self._web.page(
-            request, "handler.html", page, now_ms=self._engine.now_ms(), status=status, notice="", tab="playground"
+    async def _render(self, request: Request, page: PlaygroundPage, status: int = 200) -> Response:
+        more = {"notice": "", "tab": "playground"}
+        now_ms = self._engine.now_ms()
+        return await asyncio.to_thread(
+            self._web.page, request, "handler.html", page, now_ms=now_ms, status=status, **more
         )
 
-    def _page(self, request: Request, given: dict[str, str]) -> PlaygroundPage:
+    async def _page(self, request: Request, given: dict[str, str]) -> PlaygroundPage:
         service_name, handler_name = request.path_params["service"], request.path_params["handler"]
-        service = self._engine.services.get(service_name)
+        service = await self._read(lambda found: found.service(service_name))
         handler = None if service is None else service.handlers.get(handler_name)
         if service is None or handler is None:
             name = formats.shortened(f"{service_name}/{handler_name}", 120)
@@ -264,7 +271,7 @@ class Playground:
             body=body,
             schema="" if schema is None else formats.pretty(schema),
             output_schema=formats.pretty((handler.manifest.get("output") or {}).get("jsonSchema") or ""),
-            curl=_curl(service, handler, example),
+            curl=_curl(self._web.abilities.ingress, service, handler, example),
             content_type=_content_type(rules),
         )
 
@@ -288,11 +295,11 @@ def _content_type(rules: dict[str, Any]) -> str:
     return given if isinstance(given, str) and "*" not in given and given else "application/json"
 
 
-def _curl(service: ServiceSchema, handler: HandlerSchema, example: Any) -> str:
+def _curl(ingress: str, service: ServiceSchema, handler: HandlerSchema, example: Any) -> str:
     path = "/".join([service.name, *(["KEY"] if service.is_keyed else []), handler.name])
     example = "text" if example == "" and (handler.manifest.get("input") or {}).get("jsonSchema") else example
     body = "" if example == "" else " --json '" + json.dumps(example, ensure_ascii=False).replace("'", "'\\''") + "'"
-    return f"curl localhost:8080/{path}{body}"
+    return f"curl {ingress}/{path}{body}"
 
 
 def fields_of(schema: dict[str, Any] | None, given: dict[str, str]) -> list[Field]:

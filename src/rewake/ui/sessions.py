@@ -5,7 +5,6 @@ State is read from the database as committed; it is changed by actions.py, behin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -68,11 +67,9 @@ class SessionPage(msgspec.Struct):
     is_registered: bool
 
 
-def sessions_page(
-    reading: Reading, services: Mapping[str, ServiceSchema], service: str, text: str, after: str
-) -> SessionsPage:
+def sessions_page(reading: Reading, service: str, text: str, after: str) -> SessionsPage:
     """Keys of one service; of the first keyed one unless it is named."""
-    keyed = {name: item.type.value.lower().replace("_", " ") for name, item in services.items() if item.is_keyed}
+    keyed = {item.name: item.type.value.lower().replace("_", " ") for item in reading.services() if item.is_keyed}
     service = service if service or not keyed else next(iter(sorted(keyed)))
     at_work = reading.keys_at_work(service, 1_000) if service else {}
     found = reading.keys_with_state(service, after=after, contains=text, limit=SESSIONS_MAX + 1) if service else []
@@ -86,8 +83,9 @@ def sessions_page(
     return SessionsPage(keyed, service, text, rows, next_after)
 
 
-def session_page(reading: Reading, known: ServiceSchema | None, service: str, key: str) -> SessionPage:
+def session_page(reading: Reading, service: str, key: str) -> SessionPage:
     """One key in full."""
+    known = reading.service(service)
     state = reading.state(service, key)
     is_open = reading.open_runs_of_key(service, key)
     exclusive = _exclusive_handlers(known)

@@ -22,6 +22,7 @@ from rewake.core import ids
 from rewake.core.ids import InvalidId
 from rewake.errors import RewakeError
 from rewake.ui import patterns
+from rewake.ui.abilities import OWN, Abilities
 from rewake.ui.actions import Actions
 from rewake.ui.agents import AgentTrace, agent_trace
 from rewake.ui.compare import ComparePage, compare_page
@@ -54,11 +55,11 @@ class ProblemPage(msgspec.Struct):
     hint: str = ""
 
 
-def build_ui(engine: UiEngine, open_reading: OpenReading) -> ASGIApp:
-    """The app under /ui: acts through `engine`, reads what `open_reading` opens."""
-    pages = _Pages(engine, open_reading, Web())
+def build_ui(engine: UiEngine, open_reading: OpenReading, abilities: Abilities = OWN) -> ASGIApp:
+    """The app under /ui: acts through `engine`, reads what `open_reading` opens, offers `abilities`."""
+    pages = _Pages(engine, open_reading, Web(abilities))
     actions = Actions(engine, pages.web, pages.read)
-    playground = Playground(engine, pages.web)
+    playground = Playground(engine, pages.web, pages.read)
     routes: list[tuple[str, str, _Endpoint]] = [
         ("/", "GET", pages.runs),
         ("/runs/{run}", "GET", pages.run),
@@ -194,10 +195,9 @@ class _Pages:
 
     async def sessions(self, request: Request) -> Response:
         parameters = request.query_params
-        services = self.engine.services
         page = await self.read(
             lambda found: sessions_page(
-                found, services, parameters.get("service", ""), parameters.get("text", ""), parameters.get("after", "")
+                found, parameters.get("service", ""), parameters.get("text", ""), parameters.get("after", "")
             )
         )
         return await self._show(request, "sessions.html", page)
@@ -206,20 +206,19 @@ class _Pages:
         service, key = request.path_params["service"], request.query_params.get("key")
         if key is None:
             raise Problem(404, "The address names no key.", "Sessions are listed by service.")
-        known = self.engine.services.get(service)
-        page = await self.read(lambda found: session_page(found, known, service, key))
+        page = await self.read(lambda found: session_page(found, service, key))
         return await self._show(request, "session.html", page)
 
     async def services(self, request: Request) -> Response:
-        page = services_page(self.engine)
+        page = await self.read(services_page)
         return await self._show(request, "services.html", page)
 
     async def service(self, request: Request) -> Response:
-        page = service_page(self.engine, request.path_params["service"])
+        page = await self.read(lambda found: service_page(found, request.path_params["service"]))
         return await self._show(request, "service.html", page)
 
     async def deployments(self, request: Request) -> Response:
-        page = await self.read(lambda found: deployments_page(found, self.engine))
+        page = await self.read(deployments_page)
         return await self._show(request, "deployments.html", page)
 
     async def patterns(self, request: Request) -> Response:

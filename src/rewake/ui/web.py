@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from rewake.ui import formats
+from rewake.ui.abilities import OWN, Abilities
 
 FORM_BYTES_MAX: Final = 4 * 1024 * 1024
 HERE: Final = Path(__file__).parent
@@ -52,7 +53,8 @@ class Problem(Exception):
 class Web:
     """Renders pages and guards forms."""
 
-    def __init__(self) -> None:
+    def __init__(self, abilities: Abilities = OWN) -> None:
+        self.abilities = abilities
         self._secret = secrets.token_bytes(32)
         version = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(STATIC.iterdir()))).hexdigest()[:12]
         self._templates = jinja2.Environment(
@@ -63,6 +65,7 @@ class Web:
             lstrip_blocks=True,
         )
         self._templates.globals.update(
+            abilities=abilities,
             asset=lambda name: f"/ui/static/{version}/{name}",
             csrf=self._token(),
             run_url=run_url,
