@@ -13,13 +13,14 @@ import http.client
 import json
 import os
 import platform
+import random
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,7 @@ RESTATE_PACKAGE = "@restatedev/restate-server@1.7.12"
 NPM_SECONDS_MAX = 300
 READY_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.02
+PORTS = range(20_000, 32_000)
 
 EngineKind = Literal["rewake", "restate"]
 
@@ -305,11 +307,12 @@ def make_engine(folder: Path, kind: EngineKind | None = None, **environment: str
 
 
 def free_port() -> int:
-    """A TCP port that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port that stays free until it is used: none of those the system gives to outgoing connections."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def eventually(send: Callable[[], Answer]) -> Answer:

@@ -109,7 +109,19 @@ class HttpStage(AbstractContextManager["HttpStage"]):
         return Reply(answer.status, answer.body, answer.invocation_id)
 
     def query(self, sql: str) -> list[dict[str, Any]]:
-        return self._engine.query(sql)
+        """The rows; a Restate server that has just started refuses for a moment, and is asked again."""
+        found: list[list[dict[str, Any]]] = []
+
+        def is_answered() -> bool:
+            try:
+                found.append(self._engine.query(sql))
+            except AssertionError as error:
+                if "partition" not in str(error):
+                    raise
+            return bool(found)
+
+        until(is_answered, sql)
+        return found[-1]
 
     def kill(self, victim: str) -> None:
         self._process(victim).kill()
