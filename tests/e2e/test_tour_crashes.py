@@ -88,6 +88,7 @@ class Callers:
         at_commands = [moment for moment in moments if moment.command]
         calls = {moment: self.call(moment) for moment in moments if not moment.model}
         self.review(moment for moment in at_commands if moment.is_reviewed(self._tour))
+        self.wait_for_questions(moment for moment in calls if not moment.command)
         models.hold(tour_app.STOP).wait_reached(len(at_commands), timeout_s=WAIT_S)
         for moment in moments[len(calls) :]:
             held = models.hold(moment.model)
@@ -99,11 +100,15 @@ class Callers:
 
     def review(self, moments: Iterable[Moment]) -> None:
         """Approve these claims, each as soon as it waits for that."""
-        service = self._tour.entry_service
-        for key in [moment.key for moment in moments]:
-            until(partial(self._is_asked, key), "the question to the reviewer")
-            verdict = {"approved": True, "by": "Dana"}
-            assert self._stage.post(f"/{service}/{key}/decide", verdict, {}).status in (200, 204)
+        for moment in moments:
+            self.wait_for_questions([moment])
+            path = f"/{self._tour.entry_service}/{moment.key}/decide"
+            assert self._stage.post(path, {"approved": True, "by": "Dana"}, {}).status in (200, 204)
+
+    def wait_for_questions(self, moments: Iterable[Moment]) -> None:
+        """Return when the reviewer is asked about these claims."""
+        for moment in moments:
+            until(partial(self._is_asked, moment.key), "the question to the reviewer")
 
     def _is_asked(self, key: str) -> bool:
         where = f"service_name = '{self._tour.entry_service}' and service_key = '{key}'"

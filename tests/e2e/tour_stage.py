@@ -116,7 +116,7 @@ class HttpStage(AbstractContextManager["HttpStage"]):
             try:
                 found.append(self._engine.query(sql))
             except AssertionError as error:
-                if "partition" not in str(error):
+                if "External error" not in str(error):
                     raise
             return bool(found)
 
