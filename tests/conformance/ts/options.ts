@@ -45,7 +45,7 @@ export const options = restate.service({
       async () => "overridden",
     ),
     hidden: handler({ ingressPrivate: true }, async () => "hidden"),
-    forgotten: handler({ journalRetention: 0 }, async () => "forgotten"),
+    forgotten: handler({ journalRetention: 0, idempotencyRetention: 0 }, async () => "forgotten"),
     killed: handler({ retryPolicy: { initialInterval: 1, maxAttempts: 3, onMaxAttempts: "kill" } }, alwaysFails),
     paused: handler({ retryPolicy: { initialInterval: 1, maxAttempts: 2, onMaxAttempts: "pause" } }, alwaysFails),
     /** Silent, and deaf to suspension, in its first attempt: only the abort timeout ends that. */
@@ -57,9 +57,7 @@ export const options = restate.service({
         return "went on";
       },
     ),
-    mismatchRetries: handler({ retryPolicy: { initialInterval: 1 } }, changesItsMind),
-    mismatchPauses: handler({ onJournalMismatchErrors: "pause", retryPolicy: { initialInterval: 1 } }, changesItsMind),
-    mismatchFails: handler({ onJournalMismatchErrors: "fail", retryPolicy: { initialInterval: 1 } }, changesItsMind),
+    changes: handler({ retryPolicy: { initialInterval: 1 } }, changesItsMind),
     reveals: async (ctx: Context) => ctx.serviceClient({ name: "TsOptions" } as Options).hidden(),
   },
 });

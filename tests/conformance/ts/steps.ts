@@ -19,6 +19,7 @@ function flaky(ctx: Context, name: string, failures: number): string {
 
 export const steps = restate.service({
   name: "TsSteps",
+  options: { retryPolicy: { initialInterval: 20, maxInterval: 20 } },
   handlers: {
     /** Step, call, step: the shape of a router agent. */
     route: async (ctx: Context, name: string) => {

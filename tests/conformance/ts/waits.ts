@@ -116,10 +116,11 @@ export const cancels = restate.service({
       mark(ctx, "attempt");
       await ctx.sleep(HOUR);
     },
-    inStep: async (ctx: Context) => {
+    /** Keeps its connection, so that it can be told. */
+    inStep: restate.handlers.handler({ inactivityTimeout: { minutes: 1 } }, async (ctx: Context) => {
       mark(ctx, "attempt");
       await ctx.run("held", () => gate("never"));
-    },
+    }),
     /** Calls itself down to a leaf that sleeps. */
     tree: async (ctx: Context, depth: number): Promise<string> => {
       mark(ctx, "attempt");
