@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench import callers, processes, report, sizes, store_limit, waiting
+from bench import callers, processes, report, sizes, store_limit, ui_pages, waiting
 from bench.npm import REPOSITORY, RESTATE_PACKAGE, SCRATCH, PeerError
 from bench.peers import Peer, Restate, RestateTypeScript, Rewake, RewakeHttp2, RewakeTypeScript, WithApp
 from bench.report import Row, Start
@@ -43,6 +43,7 @@ class Bench:
         self.starts: list[Start] = []
         self.waits: list[waiting.Waiting] = []
         self.sizes: list[sizes.Size] = []
+        self.ui: ui_pages.UiPages | None = None
         self.limits: Sequence[store_limit.StoreLimit] = []
         self.errors: list[str] = []
 
@@ -61,6 +62,9 @@ class Bench:
             for peer in self.peers_of(Restate, Rewake, RewakeHttp2):
                 say(f"sizes: {report.title(peer.name)}")
                 self.guarded(peer, self.measure_sizes)
+        if not self.options.skip_ui:
+            say("UI pages")
+            self.measure_ui()
         if not self.options.skip_store:
             say("store alone")
             self.limits = store_limit.measure(SCRATCH / "data" / "store")
@@ -126,6 +130,15 @@ class Bench:
             self.sizes.append(measured)
             self.errors += [f"{peer.name}, {measured.what}: {error}" for error in measured.errors]
 
+    def measure_ui(self) -> None:
+        """The pages of the UI over many stored runs; the real server has none to compare with."""
+        try:
+            self.ui = ui_pages.measure()
+        except PeerError as error:
+            self.errors.append(str(error))
+            return
+        self.errors += [f"UI, {error}" for error in self.ui.errors]
+
     def lines(self) -> list[str]:
         """The whole report."""
         rows = report.over_rounds(self.rows)
@@ -140,6 +153,7 @@ class Bench:
         text += [limit.line() for limit in self.limits]
         text += [measured.line() for measured in self.waits]
         text += ["", *sizes.lines(self.sizes, report.title)] if self.sizes else []
+        text += ["", *self.ui.lines()] if self.ui else []
         ratios = report.ratio_lines(rows, self.starts, Rewake.name, Restate.name)
         ratios += report.http2_lines(rows, RewakeHttp2.name, Restate.name)
         ratios += report.typescript_lines(rows, RewakeTypeScript.name, RestateTypeScript.name)
@@ -168,6 +182,7 @@ class Bench:
             "starts": [asdict(start) for start in self.starts],
             "waiting": [asdict(measured) for measured in self.waits],
             "sizes": [asdict(size) for size in self.sizes],
+            "ui": asdict(self.ui) if self.ui else None,
             "store": [asdict(limit) for limit in self.limits],
             "report": self.lines(),
             "errors": self.errors,
@@ -218,6 +233,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--waiting", type=int, default=10_000, metavar="COUNT", help="waiting invocations, 0 to skip")
     parser.add_argument("--hypercorn", default="", metavar="OPTIONS", help="more options for it, as '--workers 2'")
     parser.add_argument("--skip-sizes", action="store_true", help="leave out what is large and what is many")
+    parser.add_argument("--skip-ui", action="store_true", help="leave out the pages of the UI")
     parser.add_argument("--skip-store", action="store_true", help="leave the store's limit out")
     parser.add_argument("--output", type=Path, default=None, metavar="FILE", help="JSON; default bench/results/")
     return parser.parse_args(arguments)

@@ -11,11 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from bench import report, sizes, store_limit, works
+from bench import report, sizes, store_limit, ui_store, works
 from bench.load import Loop, parse_response
 from bench.report import Row, Start
 from bench.sizes import Size
+from bench.ui_pages import PageTime, UiPages
 from bench.unicode_keys import PLANE_COUNT, unicode_keys
+from rewake.core import ids
+from rewake.ui.database import reading
+from rewake.ui.runs import Counts, RunFilter, run_page
 
 
 def row(peer: str = "rewake", callers: int = 64, **figures: float) -> Row:
@@ -154,6 +158,32 @@ def test_sizes_stand_by_what_they_are_of_and_say_what_failed() -> None:
         "rewake: journal of 10,001 entries (5,000 steps): run 1.25 s, replay of all of it 0.50 s",
         "restate-server: 1,000 keys of all Unicode: 2,999 right answers, 1,234 runs/s",
     ]
+
+
+def test_stored_runs_are_what_the_pages_are_checked_against(tmp_path: Path) -> None:
+    made = ui_store.stored(5_000, tmp_path)
+    assert ui_store.stored(5_000, tmp_path).made_seconds is None
+    with reading(made.path, ui_store.created_at_ms(6_000)) as found:
+        page = run_page(found, RunFilter(), Counts())
+        assert [run.id for run in page.runs] == [ui_store.run_id(number) for number in range(4_999, 4_899, -1)]
+        assert sum(page.counts.values()) == 5_000
+        assert page.counts["failed"] == made.failed_count == 50
+        assert page.counts["suspended"] == made.suspended_count == 10
+        assert page.counts["suspended"] + page.counts["paused"] == made.open_count == 11
+        assert len(run_page(found, RunFilter(service="ClaimDesk", key=ui_store.SESSION_KEY), Counts()).runs) == 5
+        long_run = ids.invocation_id_from_str(ui_store.run_id(made.long_number))
+        assert found.entry_count(long_run) == ui_store.LONG_ENTRIES
+
+
+def test_ui_lists_are_judged_by_the_slowest_and_other_pages_are_not() -> None:
+    def page(name: str, p99_ms: float, is_list: bool) -> PageTime:
+        return PageTime(name=name, is_list=is_list, first_ms=300, median_ms=50, p99_ms=p99_ms, kilobytes=90)
+
+    pages = [page("runs", 80, True), page("text", 199.5, True), page("run", 900, False)]
+    found = UiPages(run_count=1_000_000, made_seconds=None, start_seconds=0.5, pages=pages, errors=[])
+    assert found.lines()[-1] == "each list of 100 runs: 200 ms at p99 for the slowest (text), met (target < 200 ms)"
+    found.pages.append(page("agent", 201, True))
+    assert found.lines()[-1] == "each list of 100 runs: 201 ms at p99 for the slowest (agent), MISSED (target < 200 ms)"
 
 
 @contextmanager
