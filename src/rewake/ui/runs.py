@@ -1,73 +1,147 @@
-"""The list of runs: filters, order, pages and counts, fast with a million runs stored.
+"""The list of runs: what to list, a page of it, all of it for an action on all, counts.
 
-Goes through the index by creation time in slices and stops when the page is full or its time is up; then the page says
-how far it looked and links to where it would go on. Few open runs are read by their own index instead.
+A filter is what stands in the address of the page, so that it can be shared. How runs are found in time is in scan.py,
+what a filter means for a row in conditions.py; both are about the engine's own database (database.py).
 """
 
 from __future__ import annotations
 
-import contextlib
+import datetime as dt
+import re
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from rewake.core import ids
-from rewake.core.ids import InvalidId
-from rewake.ui.reading import OPEN_STATUSES, STATUSES, Reading, RunSummary
+from rewake.ui.conditions import conditions_of
+from rewake.ui.reading import OPEN_STATUSES, STATUSES, Matching, Reading, RunSummary
+from rewake.ui.scan import Found, Source, Walk
 from rewake.ui.summaries import SUMMARY_COLUMNS, summary_from
 
 if TYPE_CHECKING:
+    from rewake.ui.conditions import Conditions
     from rewake.ui.database import DatabaseReading
 
-PAGE_RUNS_MAX: Final = 100
-LOOK_S: Final = 0.1
-"""How long a page may look for runs that match."""
+OPEN_RUNS_MAX: Final = 20_000
+"""As many open runs are read at once."""
 
-_SLICE_RUNS: Final = 2_000
-_OPEN_RUNS_MAX: Final = 5_000
-_SEARCHED_BYTES_MAX: Final = 64 * 1024
-_CREATED_MAX: Final = (1 << 62, b"\xff" * 25)
+AGENTS_MAX: Final = 40
+_AGENT_RUNS: Final = 20
+_AGENTS_S: Final = 0.02
+_LOOKED_RUNS_MAX: Final = 2_000
+_UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_AGO: Final = re.compile(r"(\d{1,6})([smhd])")
+_TEXT_FIELDS: Final = ("service", "handler", "key", "agent", "failure", "text")
+_FAILURE_STATUSES: Final = (*OPEN_STATUSES, "failed")
+_WAITING_STATUSES: Final = ("running", "suspended")
 
-_STORED: Final = {
-    "scheduled": "i.status = 0",
-    "pending": "i.status = 1",
-    "running": "(i.status = 2 and (i.next_retry_at_ms is null or i.next_retry_at_ms <= :now_ms))",
-    "backing-off": "(i.status = 2 and i.next_retry_at_ms > :now_ms)",
-    "suspended": "i.status = 3",
-    "paused": "i.status = 4",
-    "failed": "(i.status = 5 and i.result_code is not null)",
-    "succeeded": "(i.status = 5 and i.result_code is null)",
+
+class Order(NamedTuple):
+    """By what, in which direction, and the words for it."""
+
+    sort: str
+    is_descending: bool
+    words: str
+
+
+ORDERS: Final = {
+    "newest": Order("created", True, "Newest first"),
+    "oldest": Order("created", False, "Oldest first"),
+    "longest": Order("took", True, "Longest first"),
+    "shortest": Order("took", False, "Shortest first"),
+    "changed": Order("changed", True, "Last changed first"),
+    "unchanged": Order("changed", False, "Longest unchanged first"),
+    "target": Order("target", False, "By name"),
+    "target-desc": Order("target", True, "By name, from the end"),
+    "status": Order("status", False, "By status"),
+    "status-desc": Order("status", True, "By status, ended first"),
 }
 
 
 class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """What to list. text: in an id, a target, a failure, the input or the output. order: `newest` or `oldest` first."""
+    """What to list. text: in an id, a target, a failure, the input or the output.   failure: a text or code in one.
+
+    waiting: only runs a person can answer.   within: `15m`, `1h`: created that long ago at most.   since, until: bounds
+    of the creation, `2026-11-22T18:00` in UTC.   order: of ORDERS.   as_of_ms: without what was created or ended later.
+    """
 
     service: str = ""
     handler: str = ""
     key: str = ""
     status: tuple[str, ...] = ()
+    agent: str = ""
+    failure: str = ""
     text: str = ""
+    waiting: bool = False
+    within: str = ""
+    since: str = ""
+    until: str = ""
     order: str = "newest"
     cursor: str = ""
+    as_of_ms: int | None = None
 
     @property
     def is_empty(self) -> bool:
-        return not (self.service or self.handler or self.key or self.status or self.text)
+        return not any((*(getattr(self, name) for name in _TEXT_FIELDS), self.status, self.waiting, *self._times))
+
+    @property
+    def is_by_status(self) -> bool:
+        """Whether it asks for nothing beside the status."""
+        return not self.has_more and not any(getattr(self, name) for name in _TEXT_FIELDS)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether it asks for something beside status, target and text."""
+        return bool(self.agent or self.failure or self.waiting or any(self._times))
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        """The statuses a run that matches can have; () for any."""
+        possible: tuple[str, ...] = self.status
+        for given, implied in ((self.failure, _FAILURE_STATUSES), (self.waiting, _WAITING_STATUSES)):
+            if given:
+                possible = tuple(status for status in possible or STATUSES if status in implied)
+        return possible
+
+    @property
+    def is_impossible(self) -> bool:
+        return not self.statuses and bool(self.status or self.failure or self.waiting)
+
+    @property
+    def _times(self) -> tuple[str, str, str]:
+        return self.within, self.since, self.until
+
+    def created_between(self, now_ms: int) -> tuple[int | None, int | None]:
+        """The bounds of the time of creation in milliseconds, inclusive; None for none."""
+        now_ms = now_ms if self.as_of_ms is None else self.as_of_ms
+        bounds = [moment_ms(self.since), moment_ms(self.until, is_end=True)]
+        if found := _AGO.fullmatch(self.within):
+            bounds[0] = now_ms - int(found[1]) * _UNITS_MS[found[2]]
+        if self.as_of_ms is not None:
+            bounds[1] = min(self.as_of_ms, self.as_of_ms if bounds[1] is None else bounds[1])
+        return bounds[0], bounds[1]
 
     def query(self, **changes: Any) -> list[tuple[str, str]]:
         """The URL's parameters, without what is default."""
         value = msgspec.structs.replace(self, **changes)
-        pairs = [(name, getattr(value, name)) for name in ("service", "handler", "key")]
+        pairs = [(name, getattr(value, name)) for name in _TEXT_FIELDS]
         pairs += [("status", status) for status in value.status]
-        pairs += [("text", value.text), ("order", "" if value.order == "newest" else value.order)]
-        pairs.append(("cursor", value.cursor))
+        pairs += [("waiting", "person" if value.waiting else "")]
+        pairs += [(name, getattr(value, name)) for name in ("within", "since", "until")]
+        pairs += [("order", "" if value.order == "newest" else value.order), ("cursor", value.cursor)]
+        pairs += [("as_of", "" if value.as_of_ms is None else str(value.as_of_ms))]
         return [(name, given) for name, given in pairs if given]
 
 
 class RunPage(msgspec.Struct, kw_only=True):
-    """One page. next_cursor: where the next begins.   looked_until_ms: how far a page that is not full looked."""
+    """One page. next_cursor: where the next begins.   looked_until_ms: how far a page that is not full looked.
+
+    sorted_until_ms: the oldest of the runs another order than that of creation was made of; None when it is all.
+    waiting_count: runs that wait for a person; None when there are too many suspended ones to count them.
+    matching_count: of the filter, where the counts by status tell it.   agents: seen lately.
+    """
 
     filter: RunFilter
     runs: list[RunSummary]
@@ -75,28 +149,59 @@ class RunPage(msgspec.Struct, kw_only=True):
     next_cursor: str | None
     looked_until_ms: int | None
     services: dict[str, list[str]]
+    sorted_until_ms: int | None = None
+    waiting_count: int | None = None
+    matching_count: int | None = None
+    agents: list[str] = []
 
 
 def filter_from(parameters: Any) -> RunFilter:
-    """The filter a URL asks for; unknown statuses and orders are dropped."""
+    """The filter a URL asks for; what cannot be understood is dropped."""
+    given = {name: parameters.get(name, "").strip() for name in (*_TEXT_FIELDS, "within", "since", "until")}
     wanted = [part for value in parameters.getlist("status") for part in value.split(",")]
+    order, as_of = parameters.get("order", ""), parameters.get("as_of", "")
     return RunFilter(
-        service=parameters.get("service", "").strip(),
-        handler=parameters.get("handler", "").strip(),
-        key=parameters.get("key", "").strip(),
+        **{name: given[name] for name in _TEXT_FIELDS},
         status=tuple(status for status in STATUSES if status in wanted),
-        text=parameters.get("text", "").strip(),
-        order="oldest" if parameters.get("order") == "oldest" else "newest",
+        waiting=parameters.get("waiting") == "person",
+        within=given["within"] if _AGO.fullmatch(given["within"]) else "",
+        since=_moment_text(given["since"]),
+        until=_moment_text(given["until"], is_end=True),
+        order=order if order in ORDERS else "newest",
         cursor=parameters.get("cursor", ""),
+        as_of_ms=int(as_of) if as_of.isascii() and as_of.isdigit() and len(as_of) < 18 else None,
     )
 
 
+def moment_ms(text: str, *, is_end: bool = False) -> int | None:
+    """A moment as a form or a person writes it, in UTC unless it says otherwise. is_end: the last millisecond of it."""
+    try:
+        at = dt.datetime.fromisoformat(text)
+        at_ms = int((at if at.tzinfo else at.replace(tzinfo=dt.UTC)).timestamp() * 1_000)
+    except (ValueError, OverflowError):
+        return None
+    if not is_end:
+        return at_ms
+    return at_ms + {10: 86_400_000, 16: 60_000, 19: 1_000}.get(len(text), 1) - 1
+
+
+def _moment_text(text: str, *, is_end: bool = False) -> str:
+    """As a form's field for a moment takes it, in UTC; empty for what is no moment."""
+    at_ms = moment_ms(text, is_end=is_end)
+    if at_ms is None:
+        return ""
+    at = dt.datetime.fromtimestamp(at_ms // 1_000, dt.UTC).replace(tzinfo=None)
+    return at.isoformat(timespec="minutes" if at.second == (59 if is_end else 0) else "seconds")
+
+
 class Counts:
-    """Counts by status. Those of completed runs are remembered for a while when counting them takes long."""
+    """What lists remember between requests: counts of completed runs when counting takes long, agents seen lately."""
 
     def __init__(self) -> None:
         self._ended: dict[str, int] = {}
         self._good_until_s = 0.0
+        self._agents: OrderedDict[str, None] = OrderedDict()
+        self._looked: OrderedDict[str, None] = OrderedDict()
 
     def now(self, reading: Reading) -> dict[str, int]:
         started_s = time.monotonic()
@@ -107,153 +212,95 @@ class Counts:
         counts = reading.open_counts() | self._ended
         return {status: counts[status] for status in STATUSES}
 
+    def agents(self, reading: DatabaseReading, runs: list[RunSummary]) -> list[str]:
+        """Names of agents in runs that were listed, the latest seen first; looks at a few new ones each time."""
+        ends_at_s = time.monotonic() + _AGENTS_S
+        fresh = [run for run in runs[:_AGENT_RUNS] if not run.is_open and run.id not in self._looked]
+        for run in fresh:
+            if time.monotonic() >= ends_at_s:
+                break
+            self._looked[run.id] = None
+            for name in reading.agents_of(run.id):
+                self._agents[name] = None
+                self._agents.move_to_end(name)
+        for remembered, size in ((self._looked, _LOOKED_RUNS_MAX), (self._agents, AGENTS_MAX)):
+            while len(remembered) > size:
+                remembered.popitem(last=False)
+        return list(reversed(self._agents))
+
 
 def run_page(reading: DatabaseReading, wanted: RunFilter, counts: Counts) -> RunPage:
     """The runs a filter matches, one page of them."""
-    conditions, values = _conditions(wanted, reading.now_ms)
     counted = counts.now(reading)
-    open_only = bool(wanted.status) and all(status in OPEN_STATUSES for status in wanted.status)
-    if wanted.service and wanted.key:
-        runs, next_cursor, looked_until_ms = _of_key(reading, wanted, conditions, values)
-    elif open_only and sum(counted[status] for status in OPEN_STATUSES) <= _OPEN_RUNS_MAX:
-        runs, next_cursor, looked_until_ms = _open_runs(reading, wanted, conditions, values)
-    else:
-        runs, next_cursor, looked_until_ms = _by_creation(reading, wanted, conditions, values)
-    runs = reading.with_inputs(runs)
-    services = {service.name: list(service.handlers) for service in reading.services()}
+    found = _find(reading, wanted, counted)
+    runs = reading.with_inputs([summary_from(row) for row in found.rows])
     return RunPage(
         filter=wanted,
         runs=runs,
         counts=counted,
-        next_cursor=next_cursor,
-        looked_until_ms=looked_until_ms,
-        services=services,
+        next_cursor=found.next_cursor,
+        looked_until_ms=found.looked_until_ms,
+        sorted_until_ms=found.sorted_until_ms,
+        services={service.name: list(service.handlers) for service in reading.services()},
+        waiting_count=reading.waiting_count(),
+        matching_count=sum(counted[status] for status in wanted.status or STATUSES) if wanted.is_by_status else None,
+        agents=counts.agents(reading, runs),
     )
 
 
-def _conditions(wanted: RunFilter, now_ms: int) -> tuple[str, dict[str, Any]]:
-    parts: list[str] = []
-    values: dict[str, Any] = {"now_ms": now_ms}
-    for name in ("service", "handler", "key"):
-        if given := getattr(wanted, name):
-            parts.append(f"i.{name} = :{name}")
-            values[name] = given
-    if wanted.status:
-        parts.append("(" + " or ".join(_STORED[status] for status in wanted.status) + ")")
-    if wanted.text:
-        parts.append(_text_condition(wanted.text, values))
-    return " and ".join(parts) or "1", values
+def matching(reading: DatabaseReading, wanted: RunFilter, counts: Counts) -> Matching:
+    """Some of the runs a filter matches, in the order of creation: for what is done to all of them."""
+    found = _find(reading, msgspec.structs.replace(wanted, order="newest"), counts.now(reading))
+    return Matching([ids.invocation_id_to_str(row[0]) for row in found.rows], found.next_cursor)
 
 
-def _text_condition(text: str, values: dict[str, Any]) -> str:
-    try:
-        values["text_id"] = ids.invocation_id_from_str(text)
-    except InvalidId:
-        pass
-    else:
-        return "i.id = :text_id"
-    values["text"] = text
-    values["text_bytes"] = text.encode()
-    values["searched"] = _SEARCHED_BYTES_MAX
-    return (
-        "(instr(i.key, :text) or instr(i.result_message, :text) or instr(i.idempotency_key, :text) "
-        "or instr(i.last_error, :text_bytes) or instr(substr(i.result_value, 1, :searched), :text_bytes) "
-        "or exists (select 1 from journal j where j.invocation_id = i.id and j.idx = 0 "
-        "and instr(substr(j.payload, 1, :searched), :text_bytes)))"
+def count_matching(
+    reading: DatabaseReading, wanted: RunFilter, counts: Counts, seconds: float
+) -> tuple[int, bool] | None:
+    """How many runs a filter matches, and whether these are all or those found in time; None if SQL cannot tell."""
+    conditions = conditions_of(reading, wanted)
+    if wanted.is_impossible:
+        return 0, True
+    if conditions.check is not None or conditions.run_id is not None:
+        return None
+    return _walk(reading, wanted, conditions, counts.now(reading)).count(seconds)
+
+
+def _find(reading: DatabaseReading, wanted: RunFilter, counted: dict[str, int]) -> Found:
+    conditions = conditions_of(reading, wanted)
+    if wanted.is_impossible:
+        return Found([])
+    if conditions.run_id is not None:
+        return _one(reading, conditions)
+    order = ORDERS[wanted.order]
+    walk = _walk(reading, wanted, conditions, counted)
+    if order.sort == "created":
+        return walk.page(wanted.cursor)
+    return walk.sorted_page(wanted.cursor, order.sort, is_descending=order.is_descending)
+
+
+def _one(reading: DatabaseReading, conditions: Conditions) -> Found:
+    rows = reading.execute(
+        f"select {SUMMARY_COLUMNS} from invocation i where i.created_at_ms between :since_ms and :until_ms "
+        f"and {conditions.sql}",
+        conditions.values | {"since_ms": conditions.since_ms, "until_ms": conditions.until_ms},
     )
+    return Found([row for row in rows if conditions.check is None or conditions.check(row[0])])
 
 
-_Found = tuple[list[RunSummary], str | None, int | None]
+def _walk(reading: DatabaseReading, wanted: RunFilter, conditions: Conditions, counted: dict[str, int]) -> Walk:
+    source = _source(wanted, sum(counted[status] for status in OPEN_STATUSES))
+    is_newest_first = wanted.order != "oldest"
+    return Walk(reading, conditions, source, is_newest_first=is_newest_first, key=(wanted.service, wanted.key))
 
 
-def _open_runs(reading: DatabaseReading, wanted: RunFilter, conditions: str, values: dict[str, Any]) -> _Found:
-    direction, beyond = _order_of(wanted)
-    _place(values, wanted)
-    found = reading.execute(
-        f"select {SUMMARY_COLUMNS} from invocation i where i.id in "
-        "(select id from invocation indexed by invocation_open where status < 5) "
-        f"and (i.created_at_ms, i.id) {beyond} (:created_at_ms, :id) and {conditions} "
-        f"order by i.created_at_ms {direction}, i.id {direction} limit {PAGE_RUNS_MAX + 1}",
-        values,
-    ).fetchall()
-    return _page_of([summary_from(row) for row in found])
-
-
-def _of_key(reading: DatabaseReading, wanted: RunFilter, conditions: str, values: dict[str, Any]) -> _Found:
-    """The runs of one key stand together in the table."""
-    direction, beyond = _order_of(wanted)
-    _place(values, wanted)
-    values["low"] = ids.partition_key(wanted.key, wanted.service)
-    values["high"] = values["low"] + b"\xff" * 17
-    found = reading.execute(
-        f"select {SUMMARY_COLUMNS} from invocation i where i.id >= :low and i.id < :high "
-        f"and (i.created_at_ms, i.id) {beyond} (:created_at_ms, :id) and {conditions} "
-        f"order by i.created_at_ms {direction}, i.id {direction} limit {PAGE_RUNS_MAX + 1}",
-        values,
-    ).fetchall()
-    return _page_of([summary_from(row) for row in found])
-
-
-def _by_creation(reading: DatabaseReading, wanted: RunFilter, conditions: str, values: dict[str, Any]) -> _Found:
-    """Slice by slice through the index, so that what was looked at is known when time is up."""
-    if "text_id" in values:
-        found = reading.execute(f"select {SUMMARY_COLUMNS} from invocation i where {conditions}", values).fetchall()
-        return [summary_from(row) for row in found], None, None
-    direction, beyond = _order_of(wanted)
-    _place(values, wanted)
-    index = "invocation_failed" if wanted.status == ("failed",) else "invocation_created"
-    partial = " and i.result_code is not null" if index == "invocation_failed" else ""
-    slice_sql = (
-        f"select i.created_at_ms, i.id from invocation i indexed by {index} "
-        f"where (i.created_at_ms, i.id) {beyond} (:created_at_ms, :id){partial} "
-        f"order by i.created_at_ms {direction}, i.id {direction} limit 1 offset {{size}}"
-    )
-    page_sql = (
-        f"select {SUMMARY_COLUMNS} from invocation i indexed by {index} "
-        f"where (i.created_at_ms, i.id) {beyond} (:created_at_ms, :id){partial} {{until}} and {conditions} "
-        f"order by i.created_at_ms {direction}, i.id {direction} limit {{limit}}"
-    )
-    ends_at_s = time.monotonic() + LOOK_S
-    runs: list[RunSummary] = []
-    size = _SLICE_RUNS if wanted.text or wanted.status else _SLICE_RUNS * 10
-    while True:
-        last = reading.execute(slice_sql.format(size=size - 1), values).fetchone()
-        until = ""
-        if last is not None:
-            values["last_at_ms"], values["last_id"] = last
-            until = f"and (i.created_at_ms, i.id) {'>=' if beyond == '<' else '<='} (:last_at_ms, :last_id)"
-        limit = PAGE_RUNS_MAX + 1 - len(runs)
-        rows = reading.execute(page_sql.format(until=until, limit=limit), values)
-        runs += [summary_from(row) for row in rows]
-        if len(runs) > PAGE_RUNS_MAX:
-            return _page_of(runs)
-        if last is None:
-            return runs, None, None
-        if time.monotonic() >= ends_at_s:
-            return runs, _cursor(last[0], last[1]), last[0]
-        values["created_at_ms"], values["id"] = last
-
-
-def _page_of(runs: list[RunSummary]) -> _Found:
-    if len(runs) <= PAGE_RUNS_MAX:
-        return runs, None, None
-    kept = runs[:PAGE_RUNS_MAX]
-    return kept, _cursor(kept[-1].created_at_ms, ids.invocation_id_from_str(kept[-1].id)), None
-
-
-def _order_of(wanted: RunFilter) -> tuple[str, str]:
-    return ("asc", ">") if wanted.order == "oldest" else ("desc", "<")
-
-
-def _cursor(created_at_ms: int, invocation_id: bytes) -> str:
-    return f"{created_at_ms}-{ids.invocation_id_to_str(invocation_id)}"
-
-
-def _place(values: dict[str, Any], wanted: RunFilter) -> None:
-    """Where the page begins; a cursor nobody made is the beginning."""
-    start = (-1, b"") if wanted.order == "oldest" else _CREATED_MAX
-    at, _, id_ = wanted.cursor.partition("-")
-    if at.isascii() and at.isdigit():
-        with contextlib.suppress(InvalidId):
-            start = (min(int(at), _CREATED_MAX[0]), ids.invocation_id_from_str(id_))
-    values["created_at_ms"], values["id"] = start
+def _source(wanted: RunFilter, open_count: int) -> Source:
+    """Where the runs that can match stand closest together."""
+    statuses = wanted.statuses
+    if wanted.service and wanted.key:
+        return "key"
+    if statuses == ("failed",):
+        return "failed"
+    if not statuses or "succeeded" in statuses or open_count > OPEN_RUNS_MAX:
+        return "created"
+    return "failed and open" if "failed" in statuses else "open"

@@ -11,7 +11,7 @@ from starlette.datastructures import QueryParams
 from tests.unit.ui.recorded import load
 
 from rewake.core import ids
-from rewake.ui import runs
+from rewake.ui import scan
 from rewake.ui.database import DatabaseReading, reading
 from rewake.ui.reading import STATUSES
 from rewake.ui.runs import Counts, RunFilter, RunPage, filter_from, run_page
@@ -65,7 +65,7 @@ def pages(found: DatabaseReading, **fields: object) -> list[str]:
     cursor: str | None = ""
     while cursor is not None:
         made = page(found, cursor=cursor, **fields)
-        assert len(made.runs) <= runs.PAGE_RUNS_MAX
+        assert len(made.runs) <= scan.PAGE_RUNS_MAX
         listed += [run.id for run in made.runs]
         cursor = made.next_cursor
     return listed
@@ -91,8 +91,8 @@ def test_pages_hold_each_run_once(
     found: DatabaseReading, monkeypatch: pytest.MonkeyPatch, fields: dict[str, object], count: int, look_s: float
 ) -> None:
     """Also when a page's time is up before it is full."""
-    monkeypatch.setattr(runs, "LOOK_S", look_s)
-    monkeypatch.setattr(runs, "_SLICE_RUNS", 7)
+    monkeypatch.setattr(scan, "LOOK_S", look_s)
+    monkeypatch.setattr(scan, "_SLICE_RUNS", 7)
     listed = pages(found, **fields)
     assert len(listed) == len(set(listed)) == count
 

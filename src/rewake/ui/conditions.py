@@ -1,0 +1,169 @@
+"""A filter of runs as SQL: what a row must fulfil, and what a look into its journal must confirm afterwards.
+
+The statements of scan.py name the table `i`. What SQL cannot say cheaply (an agent took part, a person is waited for)
+is narrowed here to candidates and decided by `Check`, one run at a time. Used by runs.py.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from rewake.core import ids
+from rewake.core.ids import InvalidId
+from rewake.ui import formats
+from rewake.ui.agents import agent_trace
+from rewake.ui.run import answerable
+
+if TYPE_CHECKING:
+    from rewake.ui.database import DatabaseReading
+    from rewake.ui.runs import RunFilter
+
+_SEARCHED_BYTES_MAX: Final = 64 * 1024
+_CODE_DIGITS_MAX: Final = 5
+_WORD: Final = re.compile(r"[a-z0-9]+")
+_FOREVER_MS: Final = 1 << 62
+
+STORED: Final = {
+    "scheduled": "i.status = 0",
+    "pending": "i.status = 1",
+    "running": "(i.status = 2 and (i.next_retry_at_ms is null or i.next_retry_at_ms <= :now_ms))",
+    "backing-off": "(i.status = 2 and i.next_retry_at_ms > :now_ms)",
+    "suspended": "i.status = 3",
+    "paused": "i.status = 4",
+    "failed": "(i.status = 5 and i.result_code is not null)",
+    "succeeded": "(i.status = 5 and i.result_code is null)",
+}
+
+Check = Callable[[bytes], bool]
+"""Whether the run with this id is one; may read its journal, so it is asked only of candidates."""
+
+
+class Conditions(msgspec.Struct):
+    """sql: about a row, without the time of creation.   is_indexed: it needs no more than the index of creation has.
+
+    is_costly: a row's journal or result must be read for it.
+
+    since_ms, until_ms: bounds of the time of creation, inclusive.   check: what is left to decide for each run.
+    run_id: the only run that can match.
+    """
+
+    sql: str
+    values: dict[str, Any]
+    since_ms: int
+    until_ms: int
+    is_indexed: bool
+    is_costly: bool
+    check: Check | None
+    run_id: bytes | None
+
+
+def conditions_of(reading: DatabaseReading, wanted: RunFilter) -> Conditions:
+    """What a filter asks for, as of the reading's moment."""
+    now_ms = reading.now_ms
+    values: dict[str, Any] = {"now_ms": now_ms}
+    parts: list[str] = []
+    for name in ("service", "handler", "key"):
+        if given := getattr(wanted, name):
+            parts.append(f"i.{name} = :{name}")
+            values[name] = given
+    if wanted.status:
+        parts.append("(" + " or ".join(STORED[status] for status in wanted.status) + ")")
+    if wanted.failure:
+        parts.append(_failure_condition(wanted.failure, values))
+    if wanted.text:
+        parts.append(_text_condition(wanted.text, values))
+    if wanted.as_of_ms is not None:
+        parts.append("(i.completed_at_ms is null or i.completed_at_ms <= :as_of_ms)")
+        values["as_of_ms"] = wanted.as_of_ms
+    checks: list[Check] = []
+    if wanted.agent:
+        parts.append(_agent_candidates(reading, wanted.agent, values))
+        checks.append(lambda run_id: took_part(reading, run_id, wanted.agent))
+    if wanted.waiting:
+        parts.append("i.status in (2, 3)")
+        checks.append(lambda run_id: answerable(reading, run_id))
+    since_ms, until_ms = wanted.created_between(now_ms)
+    return Conditions(
+        sql=" and ".join(parts) or "1",
+        values=values,
+        since_ms=-1 if since_ms is None else since_ms,
+        until_ms=_FOREVER_MS if until_ms is None else until_ms,
+        is_indexed=not (wanted.status or wanted.failure or wanted.text or checks or wanted.as_of_ms),
+        is_costly=bool(wanted.text or wanted.agent),
+        check=(lambda run_id: all(check(run_id) for check in checks)) if checks else None,
+        run_id=values.get("text_id"),
+    )
+
+
+def _failure_condition(text: str, values: dict[str, Any]) -> str:
+    """A text in the failure of an ended run, or in the error for which an open one is retried; or its code."""
+    values["failure"] = text
+    values["failure_bytes"] = msgspec.json.encode(text)[1:-1]
+    ended, retried = ["instr(i.result_message, :failure)"], ["instr(i.last_error, :failure_bytes)"]
+    if text.isascii() and text.isdigit() and len(text) <= _CODE_DIGITS_MAX:
+        values["failure_code"] = int(text)
+        ended.append("i.result_code = :failure_code")
+        retried.append("json_extract(cast(i.last_error as text), '$.code') = :failure_code")
+    return (
+        f"((i.result_code is not null and ({' or '.join(ended)})) "
+        f"or (i.status in (2, 4) and i.last_error is not null and ({' or '.join(retried)})))"
+    )
+
+
+def _text_condition(text: str, values: dict[str, Any]) -> str:
+    try:
+        values["text_id"] = ids.invocation_id_from_str(text)
+    except InvalidId:
+        pass
+    else:
+        return "i.id = :text_id"
+    values["text"] = text
+    values["text_bytes"] = text.encode()
+    values["searched"] = _SEARCHED_BYTES_MAX
+    return (
+        "(instr(i.key, :text) or instr(i.result_message, :text) or instr(i.idempotency_key, :text) "
+        "or instr(i.last_error, :text_bytes) or instr(substr(i.result_value, 1, :searched), :text_bytes) "
+        "or exists (select 1 from journal j where j.invocation_id = i.id and j.idx = 0 "
+        "and instr(substr(j.payload, 1, :searched), :text_bytes)))"
+    )
+
+
+def _agent_candidates(reading: DatabaseReading, agent: str, values: dict[str, Any]) -> str:
+    """Runs that name the agent anywhere: as service or handler, in a step's name or in a payload.
+
+    Its words may be joined by anything: `transfer_to_car_specialist`, `CarSpecialist` and "Car specialist" are one.
+    """
+    words = [re.escape(word.encode()) for word in _WORD.findall(agent.lower())]
+    as_it_is = rb"|".join(re.escape(form) for form in (agent.encode(), json.dumps(agent).encode()[1:-1]))
+    pattern = re.compile(rb"[^a-z0-9]{0,3}".join(words) or as_it_is, re.IGNORECASE)
+
+    def names_agent(content: str | bytes | None) -> bool:
+        if content is None:
+            return False
+        return pattern.search(content.encode() if isinstance(content, str) else content) is not None
+
+    reading.define("names_agent", names_agent)
+    values["agent_bytes_max"] = _SEARCHED_BYTES_MAX
+    return (
+        "(names_agent(i.service) or names_agent(i.handler) or exists (select 1 from journal j where "
+        "j.invocation_id = i.id and (names_agent(j.name) or names_agent(substr(j.payload, 1, :agent_bytes_max)))))"
+    )
+
+
+def took_part(reading: DatabaseReading, run_id: bytes, agent: str) -> bool:
+    """Whether an agent is among those a run's page names."""
+    invocation = reading.invocation(run_id)
+    if invocation is None:
+        return False
+    wanted, trace = _plain(agent), agent_trace(reading, invocation, ids.invocation_id_to_str, decisions_max=0)
+    return any(_plain(name) == wanted for name in trace.agents)
+
+
+def _plain(agent: str) -> str:
+    """One spelling for all; a name without Latin letters stands for itself."""
+    return "".join(_WORD.findall(agent.lower())) or formats.safe(agent)

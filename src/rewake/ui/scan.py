@@ -1,0 +1,280 @@
+"""Ways through stored runs to those a filter matches, each fast with a million of them.
+
+By creation, slice by slice through an index, so that what was looked at is known when time is up; the open runs, or
+those of one key, at once; failures and open runs together. Other orders than that of creation sort a window: the open
+runs, a key's, or some thousands by creation, and say where the window ends. Called by runs.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from rewake.core import ids
+from rewake.ui.conditions import STORED, Conditions
+from rewake.ui.reading import STATUSES
+from rewake.ui.summaries import SUMMARY_COLUMNS
+
+if TYPE_CHECKING:
+    from rewake.ui.database import DatabaseReading
+
+PAGE_RUNS_MAX: Final = 100
+LOOK_S: Final = 0.1
+"""How long a page may look for runs that match."""
+
+WINDOW_RUNS: Final = 10_000
+"""How many runs another order than that of creation sorts."""
+
+_COSTLY_WINDOW_RUNS: Final = 2_000
+_SLICE_RUNS: Final = 2_000
+_CREATED_MAX_MS: Final = 1 << 62
+_ID, _CREATED_AT_MS = 0, 5
+"""Places in a row of SUMMARY_COLUMNS."""
+
+Place = tuple[int, bytes]
+"""When a run was created, and its id."""
+
+Row = tuple[Any, ...]
+Source = Literal["created", "failed", "failed and open", "open", "key"]
+
+_INDEXES: Final = {
+    "created": "invocation_created",
+    "failed": "invocation_failed",
+    "failed and open": "invocation_failed",
+}
+_SORTED_BY: Final = {
+    "took": ("case when i.running_at_ms is not null then coalesce(i.completed_at_ms, :now_ms) - i.running_at_ms end",),
+    "changed": ("i.modified_at_ms",),
+    "target": ("i.service", "i.key", "i.handler"),
+    "status": (f"case {' '.join(f'when {STORED[name]} then {at}' for at, name in enumerate(STATUSES))} end",),
+}
+
+
+class Found(msgspec.Struct):
+    """One page of rows. looked_until_ms: how far one that is not full looked.   sorted_until_ms: end of its window."""
+
+    rows: list[Row]
+    next_cursor: str | None = None
+    looked_until_ms: int | None = None
+    sorted_until_ms: int | None = None
+
+
+class _Batch(msgspec.Struct):
+    """Rows that match, and where the next batch begins; None after the last."""
+
+    rows: list[Row]
+    until: Place | None
+
+
+class Walk:
+    """The runs one filter matches, in one direction of creation. key: service and key, for the source `key`."""
+
+    def __init__(
+        self,
+        reading: DatabaseReading,
+        conditions: Conditions,
+        source: Source,
+        *,
+        is_newest_first: bool = True,
+        key: tuple[str, str] = ("", ""),
+    ) -> None:
+        self._reading = reading
+        self._execute = reading.execute
+        self._conditions = conditions
+        self._source = source
+        self._is_newest_first = is_newest_first
+        self._values = dict(conditions.values)
+        if source == "key":
+            self._values["low"] = ids.partition_key(key[1], key[0])
+            self._values["high"] = self._values["low"] + b"\xff" * 17
+
+    def page(self, cursor: str) -> Found:
+        """A page in the order of creation."""
+        self._begin_after(_place_in(cursor))
+        ends_at_s = time.monotonic() + LOOK_S
+        check = self._conditions.check
+        found: list[Row] = []
+        for batch in self._batches():
+            for row in batch.rows:
+                if check is None or check(row[_ID]):
+                    found.append(row)
+                    if len(found) > PAGE_RUNS_MAX:
+                        return Found(found[:-1], _cursor(_place_of(found[-2])))
+                if check is not None and time.monotonic() >= ends_at_s:
+                    return Found(found, _cursor(_place_of(row)), row[_CREATED_AT_MS])
+            if batch.until is not None and time.monotonic() >= ends_at_s:
+                return Found(found, _cursor(batch.until), batch.until[0])
+        return Found(found)
+
+    def sorted_page(self, cursor: str, sort: str, *, is_descending: bool) -> Found:
+        """A page of a window in another order; after its last page comes the next window."""
+        offset_text, _, place_text = cursor.partition("@")
+        offset = int(offset_text) if offset_text.isascii() and offset_text.isdigit() and len(offset_text) < 12 else 0
+        window_start = self._begin_after(_place_in(place_text) or (self._reading.now_ms + 1, b""))
+        window_end = self._end_window()
+        direction = "desc" if is_descending else "asc"
+        order = ", ".join(f"{column} {direction} nulls last" for column in _SORTED_BY[sort])
+        limit = -1 if self._conditions.check else PAGE_RUNS_MAX + 1
+        rows = self._select(f"order by {order}, i.created_at_ms desc, i.id limit {limit} offset {offset}")
+        return self._checked_page(rows, offset, window_start, window_end)
+
+    def _checked_page(self, rows: Iterator[Row], offset: int, start: Place, end: Place | None) -> Found:
+        ends_at_s = time.monotonic() + LOOK_S
+        check = self._conditions.check
+        found = Found([], None if end is None else f"0@{_cursor(end)}", None, None if end is None else end[0])
+        for number, row in enumerate(rows):
+            is_full = len(found.rows) == PAGE_RUNS_MAX
+            if is_full or (check is not None and number and time.monotonic() >= ends_at_s):
+                found.next_cursor = f"{offset + number}@{_cursor(start)}"
+                break
+            if check is None or check(row[_ID]):
+                found.rows.append(row)
+        return found
+
+    def count(self, seconds: float) -> tuple[int, bool]:
+        """How many match, and whether that is all of them or only those found in time."""
+        assert self._conditions.check is None
+        self._begin_after(None)
+        if self._source in ("open", "key"):
+            return self._count_range(), True
+        ends_at_s = time.monotonic() + seconds
+        count = 0
+        if self._source == "failed and open":
+            count = self._over_open_runs().count(seconds)[0]
+        for last in self._slices(_SLICE_RUNS * 5):
+            count += self._count_range()
+            if last is not None and time.monotonic() >= ends_at_s:
+                return count, False
+        return count, True
+
+    # Statements
+
+    def _batches(self) -> Iterator[_Batch]:
+        limit = -1 if self._conditions.check else PAGE_RUNS_MAX + 1
+        order = f"{self._in_order} limit {limit}"
+        if self._source in ("open", "key"):
+            yield _Batch(list(self._select(order)), None)
+            return
+        waiting = self._open_rows() if self._source == "failed and open" else []
+        size = _SLICE_RUNS * 10 if self._conditions.is_indexed else _SLICE_RUNS
+        for last in self._slices(size):
+            rows = list(self._select(order))
+            if waiting:
+                taken = [row for row in waiting if last is None or not self._is_beyond(_place_of(row), last)]
+                waiting = waiting[len(taken) :]
+                rows = sorted(rows + taken, key=_place_of, reverse=self._is_newest_first)
+            yield _Batch(rows, last)
+
+    def _slices(self, size: int) -> Iterator[Place | None]:
+        """The end of each slice, None for the last; statements see the slice until the next is asked for."""
+        statement = (
+            f"select i.created_at_ms, i.id from {self._table} where {self._range} {self._in_order} "
+            f"limit 1 offset {size - 1}"
+        )
+        while True:
+            self._end_at(None)
+            last = self._execute(statement, self._values).fetchone()
+            self._end_at(last)
+            yield last
+            if last is None:
+                return
+            self._values["created_at_ms"], self._values["id"] = last
+
+    def _end_window(self) -> Place | None:
+        """Bound a window over an index; where it ends, None when all that is left is in it."""
+        if self._source in ("open", "key"):
+            return None
+        size = _COSTLY_WINDOW_RUNS if self._conditions.is_costly else WINDOW_RUNS
+        return next(self._slices(size))
+
+    def _select(self, order: str) -> Iterator[Row]:
+        return self._execute(
+            f"select {SUMMARY_COLUMNS} from {self._table} where {self._range} and {self._conditions.sql} {order}",
+            self._values,
+        )
+
+    def _count_range(self) -> int:
+        count: int = self._execute(
+            f"select count(*) from {self._table} where {self._range} and {self._conditions.sql}", self._values
+        ).get
+        return count
+
+    def _open_rows(self) -> list[Row]:
+        walk = self._over_open_runs()
+        walk._begin_after((self._values["created_at_ms"], self._values["id"]))
+        return list(walk._select(self._in_order))
+
+    def _over_open_runs(self) -> Walk:
+        return Walk(self._reading, self._conditions, "open", is_newest_first=self._is_newest_first)
+
+    @property
+    def _table(self) -> str:
+        return f"invocation i indexed by {_INDEXES[self._source]}" if self._source in _INDEXES else "invocation i"
+
+    @property
+    def _range(self) -> str:
+        """Where the statements look: between two places, which are all the bounds an index is given.
+
+        The open runs and those of a key have an index of their own, which the plus keeps SQLite to.
+        """
+        beyond, until = ("<", ">=") if self._is_newest_first else (">", "<=")
+        column = "i.created_at_ms" if self._source in _INDEXES else "+i.created_at_ms"
+        parts = [
+            f"({column}, i.id) {beyond} (:created_at_ms, :id) and ({column}, i.id) {until} (:last_at_ms, :last_id)"
+        ]
+        match self._source:
+            case "failed" | "failed and open":
+                parts.append("i.result_code is not null")
+            case "open":
+                parts.append("i.id in (select id from invocation indexed by invocation_open where status < 5)")
+            case "key":
+                parts.append("i.id >= :low and i.id < :high")
+        return " and ".join(parts)
+
+    @property
+    def _in_order(self) -> str:
+        direction = "desc" if self._is_newest_first else "asc"
+        return f"order by i.created_at_ms {direction}, i.id {direction}"
+
+    def _begin_after(self, place: Place | None) -> Place:
+        """Set where the statements begin: after a place, or at the edge of the filter's time."""
+        latest, earliest = (self._conditions.until_ms + 1, b""), (self._conditions.since_ms, b"")
+        if self._is_newest_first:
+            start = latest if place is None else min(place, latest)
+        else:
+            start = earliest if place is None else max(place, earliest)
+        self._values["created_at_ms"], self._values["id"] = start
+        self._end_at(None)
+        return start
+
+    def _end_at(self, place: Place | None) -> None:
+        """Set where the statements end: at a place, or at the other edge of the filter's time."""
+        if place is None:
+            conditions = self._conditions
+            place = (conditions.since_ms, b"") if self._is_newest_first else (conditions.until_ms + 1, b"")
+        self._values["last_at_ms"], self._values["last_id"] = place
+
+    def _is_beyond(self, place: Place, last: Place) -> bool:
+        return place < last if self._is_newest_first else place > last
+
+
+def _place_of(row: Row) -> Place:
+    return row[_CREATED_AT_MS], row[_ID]
+
+
+def _cursor(place: Place) -> str:
+    return f"{place[0]}-{place[1].hex()}"
+
+
+def _place_in(cursor: str) -> Place | None:
+    """The place a cursor names; None for one nobody made."""
+    at, dash, id_ = cursor.partition("-")
+    if not (dash and at.isascii() and at.isdigit() and len(at) < 20):
+        return None
+    try:
+        return min(int(at), _CREATED_MAX_MS), bytes.fromhex(id_)
+    except ValueError:
+        return None
