@@ -41,6 +41,9 @@ class ErrorCode(StrEnum):
     IDENTITY_KEY_INVALID = "RW1012", "The identity key cannot be used"
     STATE_FILE_INVALID = "RW1013", "The state file cannot be imported"
     STATE_NOT_TRANSFERRED = "RW1014", "The state was not exported or imported completely"
+    ADMIN_NOT_FOUND = "RW1015", "The address is not that of a Restate admin API"
+    ADMIN_TOO_OLD = "RW1016", "The server's tables are not those the web UI reads"
+    INGRESS_UNREACHABLE = "RW1017", "The ingress could not be reached"
 
     # RW2xxx deployments
     WORKER_START_FAILED = "RW2001", "The worker process did not become ready"

@@ -71,12 +71,12 @@ class Server:
     @property
     def ingress_url(self) -> str:
         """Where callers on this machine reach the ingress."""
-        return _url(self.host, self.ingress_port)
+        return url_of(self.host, self.ingress_port)
 
     @property
     def admin_url(self) -> str:
         """Where clients on this machine reach the admin API."""
-        return _url(self.host, self.admin_port)
+        return url_of(self.host, self.admin_port)
 
     def bind(self) -> None:
         """Take both ports; callers that connect now are answered after start(). Raises RewakeError RW1005.
@@ -102,7 +102,10 @@ class Server:
             ingress, admin = self._listeners
             self._http = HttpServer(self._ingress.handle, body_bytes_max=self._body_bytes_max)
             await self._http.start(ingress)
-            self._admin = _admin_server(self._engine, self.ingress_url, self._admin_routes, self._drain_s)
+            from rewake.admin.app import build_admin  # Late: it takes a while.
+
+            app = build_admin(self._engine, ingress_url=self.ingress_url, extra_routes=self._admin_routes)
+            self._admin = asgi_server(app, self._drain_s)
             await self._admin.start(admin)
         except BaseException:
             await self.stop()
@@ -136,13 +139,11 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def _admin_server(engine: Engine, ingress_url: str, routes: Sequence[BaseRoute], drain_s: float) -> Any:
-    """uvicorn with the admin app, taught not to touch OS signals. Imported late: it takes a while."""
+def asgi_server(app: Any, drain_s: float) -> Any:
+    """uvicorn with an ASGI app, taught not to touch OS signals: `start(listener)`, `stop()`. Imports it late."""
     import uvicorn
 
-    from rewake.admin.app import build_admin
-
-    class AdminServer(uvicorn.Server):
+    class AsgiServer(uvicorn.Server):
         """uvicorn.Server with a start that returns when it serves, and a stop."""
 
         @contextlib.contextmanager
@@ -167,7 +168,7 @@ def _admin_server(engine: Engine, ingress_url: str, routes: Sequence[BaseRoute],
             await self._serving
 
     config = uvicorn.Config(
-        build_admin(engine, ingress_url=ingress_url, extra_routes=routes),
+        app,
         loop="none",
         ws="none",
         lifespan="off",
@@ -176,7 +177,7 @@ def _admin_server(engine: Engine, ingress_url: str, routes: Sequence[BaseRoute],
         server_header=False,
         timeout_graceful_shutdown=math.ceil(drain_s),
     )
-    return AdminServer(config)
+    return AsgiServer(config)
 
 
 def listen(host: str, port: int, option: str) -> socket.socket:
@@ -209,6 +210,7 @@ def _cannot_listen(host: str, port: int, option: str, error: OSError) -> RewakeE
     return RewakeError(ErrorCode.PORT_IN_USE, message, hint, host=host, port=port)
 
 
-def _url(host: str, port: int) -> str:
+def url_of(host: str, port: int) -> str:
+    """Where programs on this machine reach what listens there."""
     shown = _ANY_HOST.get(host) or (f"[{host}]" if ":" in host else host)
     return f"http://{shown}:{port}/"

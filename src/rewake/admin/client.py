@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+from collections.abc import Mapping
 from typing import Any, Final, Self
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -57,9 +58,13 @@ class AdminClient:
 
     def ask(self, method: str, path: str, body: Any = None, **parameters: str | None) -> Any:
         """One request; the decoded JSON of the answer, None when it is empty."""
+        content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        return self.send(method, path, content, parameters)
+
+    def send(self, method: str, path: str, content: bytes | None, parameters: Mapping[str, str | None]) -> Any:
+        """The same with a body that is JSON already."""
         given = {name: value for name, value in parameters.items() if value is not None}
         target = self._base_path + path + ("?" + urlencode(given) if given else "")
-        content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         headers = {"accept": "application/json"} | ({"content-type": "application/json"} if content else {})
         what = f"{method} {self.url}{path}"
         status, text = self._send(method, target, content, headers, what)

@@ -10,14 +10,20 @@ import click
 from rewake.admin.client import DEFAULT_URL, AdminClient, segment, sql_text
 from rewake.cli.settings import FILE_NAME, read_settings_file
 
-__all__ = ["DEFAULT_URL", "AdminClient", "admin_options", "segment", "sql_text"]
+__all__ = ["DEFAULT_URL", "AdminClient", "admin_option", "admin_options", "segment", "sql_text"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def admin_options(function: _Function) -> _Function:
     """--admin URL and --json, for every subcommand that talks to an engine; passes `admin` and `as_json`."""
-    admin = click.option(
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    return admin_option(as_json(function))
+
+
+def admin_option(function: _Function) -> _Function:
+    """--admin URL alone; passes `admin`."""
+    return click.option(
         "--admin",
         metavar="URL",
         envvar="REWAKE_ADMIN",
@@ -26,9 +32,7 @@ def admin_options(function: _Function) -> _Function:
         show_default=f"{DEFAULT_URL}, or as {FILE_NAME} says",
         callback=lambda _context, _parameter, url: AdminClient(url),
         help="Address of the admin API.",
-    )
-    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-    return admin(as_json(function))
+    )(function)
 
 
 def _default_url() -> str:

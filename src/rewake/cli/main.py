@@ -15,6 +15,7 @@ from rewake.cli.run import run, server
 from rewake.cli.serve import serve
 from rewake.cli.sql import sql
 from rewake.cli.state import state
+from rewake.cli.ui import ui
 from rewake.cli.watching import watch
 
 
@@ -24,6 +25,6 @@ def main() -> None:
     """Run multi-agent systems that survive crashes."""
 
 
-for subcommand in (run, server, serve, demo, example, invocations, services, deployments, identity, state, sql):
+for subcommand in (run, server, serve, ui, demo, example, invocations, services, deployments, identity, state, sql):
     main.add_command(subcommand)
 invocations.add_command(watch)

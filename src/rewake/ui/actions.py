@@ -82,7 +82,11 @@ class Actions:
         deployment = fields.get("deployment") or None
         done, problems, new_id = 0, [], None
         for invocation_id in chosen:
-            outcome = await self._operate(action, invocation_id, deployment)
+            try:
+                outcome = await self._operate(action, invocation_id, deployment)
+            except RewakeError as error:
+                problems.append(_refusal(error).rstrip("."))
+                continue
             status = outcome.status if isinstance(outcome, Reply) else outcome
             refusal = REFUSALS[action].get(status)
             if refusal is not None:
@@ -129,7 +133,10 @@ class Actions:
             result: Success | Failure = Failure(500, reason)
         else:
             result = Success(_json_value(fields.get("value", "")))
-        reply = await self._engine.complete_awakeable(invocation_id, signal, result)
+        try:
+            reply = await self._engine.complete_awakeable(invocation_id, signal, result)
+        except RewakeError as error:
+            raise Problem(409, _refusal(error), error.hint) from None
         if reply.status is ReplyStatus.NOT_FOUND:
             raise Problem(404, "The run that waited is not known any more.")
         return see(run_url(run_id), "Rejected." if isinstance(result, Failure) else "Answered.")
@@ -147,9 +154,13 @@ class Actions:
         replaced = None
         if fields.get("replace") == "yes":
             replaced = _json_value(fields.get("value", ""))
-        reply = await self._engine.restart_as_new(
-            invocation_id, from_index=int(index), deployment=fields.get("deployment") or "keep", result=replaced
-        )
+        deployment = fields.get("deployment") or "keep"
+        try:
+            reply = await self._engine.restart_as_new(
+                invocation_id, from_index=int(index), deployment=deployment, result=replaced
+            )
+        except RewakeError as error:
+            raise Problem(409, _refusal(error), error.hint) from None
         refusal = REFUSALS["restart-as-new"].get(reply.status)
         if refusal is not None or reply.invocation_id is None:
             message = refusal.message.format(id=request.path_params["run"]) if refusal else "The run was not forked."
@@ -183,6 +194,13 @@ class Actions:
             state[name] = _json_value(fields.get("value", ""))
         await self._engine.mutate_state(service, key, state, version)
         return see(session_url(service, key), "Saved; it applies once nothing runs on the key.")
+
+
+def _refusal(error: RewakeError) -> str:
+    """What a server elsewhere says to an operation it does not do. Raises any other error again."""
+    if "http_status" not in error.facts:
+        raise error
+    return error.message
 
 
 def _chosen(fields: Any) -> tuple[str, list[bytes]]:

@@ -1,0 +1,100 @@
+"""`rewake ui`: the web UI for a server elsewhere, be it a Restate server, a cluster or another Rewake.
+
+Keeps nothing: a stop loses nothing, and several may show the same server. What the pages are is ui/remote.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+import rewake
+from rewake.cli.admin_client import AdminClient, admin_option
+from rewake.cli.settings import setting
+
+if TYPE_CHECKING:
+    from rewake.ui.remote_engine import Server
+
+DEFAULT_PORT: Final = 9071
+DRAIN_S: Final = 1.0
+
+
+@click.command()
+@admin_option
+@click.option(
+    "--ingress",
+    metavar="URL",
+    envvar="REWAKE_INGRESS",
+    show_envvar=True,
+    show_default="as the server says, or port 8080 beside the admin API",
+    help="Address of the ingress, for the playground and for answers to awakeables.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; everybody there may act.")
+@click.option(
+    "--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65_535), help="Port; 0 picks a free one."
+)
+@setting("log-level", default="info", type=click.Choice(("debug", "info", "warning", "error")), help="Least level.")
+@setting(
+    "log-format",
+    default="auto",
+    type=click.Choice(("auto", "text", "json")),
+    help="Form of the log lines; auto is text on a terminal and JSON elsewhere.",
+)
+def ui(admin: AdminClient, ingress: str | None, **options: Any) -> None:
+    """Show the web UI of a server elsewhere.
+
+    Works with a Restate server or cluster and with another Rewake, over the admin API and its SQL. An engine started by
+    `rewake run` has the same UI on its own admin port.
+    """
+    from rewake.cli.logs import configure_logging
+    from rewake.server import new_event_loop
+    from rewake.ui.remote_engine import connect
+
+    options["log_format"] = configure_logging(options.pop("log_level"), options["log_format"])
+    server = connect(admin.url, ingress)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_serve(server, _Options(**options)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    host: str
+    port: int
+    log_format: str
+
+
+async def _serve(server: Server, options: _Options) -> None:
+    import structlog
+
+    from rewake.cli.serving import asked_to_stop
+    from rewake.server import asgi_server, listen, url_of
+    from rewake.ui.remote import build_remote_ui
+
+    log = structlog.get_logger("rewake.cli")
+    with listen(options.host, options.port, "--port") as listener:
+        url = f"{url_of(options.host, listener.getsockname()[1])}ui/"
+        serving = asgi_server(build_remote_ui(server), DRAIN_S)
+        with asked_to_stop(exit_with_stdin=False) as stop:
+            await serving.start(listener)
+            log.info("ready", pid=os.getpid(), url=url, admin=server.url, ingress=server.ingress_url)
+            if options.log_format == "text":
+                _announce(server, url)
+            await stop.wait()
+            await serving.stop()
+    log.info("stopped")
+
+
+def _announce(server: Server, url: str) -> None:
+    kind = f"Rewake {server.rewake_version}" if server.rewake_version is not None else f"Restate {server.version}"
+    lines = (
+        f"rewake {rewake.__version__} shows a {kind}; Ctrl-C stops it",
+        f"  web UI   {url}",
+        f"  admin    {server.url}",
+        f"  ingress  {server.ingress_url}",
+    )
+    click.echo("\n".join(["", *lines, ""]), file=sys.stderr)

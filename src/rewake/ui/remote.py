@@ -1,0 +1,27 @@
+"""The UI as an app of its own, for a server elsewhere: what `rewake ui` serves.
+
+remote_engine.py acts, remote_reading.py reads; the pages are the same. Nothing is kept here but what they remember.
+"""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
+
+from rewake.ui.remote_engine import RemoteEngine, Server
+from rewake.ui.remote_reading import remote_reading
+from rewake.ui.ui_app import build_ui
+
+
+def build_remote_ui(server: Server) -> ASGIApp:
+    """The UI under /ui, to which / leads."""
+    engine = RemoteEngine(server)
+    pages = build_ui(engine, lambda: remote_reading(server.url, is_rewake=server.is_rewake), engine.abilities())
+    return Starlette(routes=[Route("/", _home), Route("/ui", _home), Mount("/ui", app=pages)])
+
+
+async def _home(_: Request) -> Response:
+    return RedirectResponse("/ui/", 307)

@@ -1,0 +1,309 @@
+"""The engine behind the pages when it is elsewhere: operations over its admin API, calls and answers over its ingress.
+
+What the server refuses is raised as RewakeError with its own words (`http_status` among the facts); `connect` finds out
+what kind of server it is. Requests block on threads, each with an end. Reading is remote_reading.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import re
+import time
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from rewake.admin.client import AdminClient, segment, sql_text
+from rewake.core import ids
+from rewake.core.effects import Reply, ReplyStatus
+from rewake.core.model import Target
+from rewake.engine.waiters import OnAccepted
+from rewake.errors import ErrorCode, RewakeError
+from rewake.protocol.discovery import HandlerKind, ServiceType
+from rewake.protocol.messages import Failure, SignalResult, Success
+from rewake.ui.abilities import Abilities
+from rewake.ui.remote_rows import ENTRY_COLUMNS, INVOCATION_COLUMNS
+
+REQUEST_S: Final = 10.0
+ANSWER_S: Final = 6.0
+"""How long a thread waits for the answer to a call; the page has given up before."""
+
+INGRESS_PORT: Final = 8080
+_PROBE_S: Final = 1.0
+_PROBE_GOOD_S: Final = 10.0
+_LOOPBACK: Final = re.compile(r"localhost|127\.[\d.]+|0\.0\.0\.0|::1?")
+_NOT_KEPT: Final = Failure(404, "It has ended, and the server keeps no result of it.")
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A server that was found. version: as it says; rewake_version: of another Rewake, else None."""
+
+    url: str
+    ingress_url: str
+    version: str
+    rewake_version: str | None
+
+    @property
+    def is_rewake(self) -> bool:
+        return self.rewake_version is not None
+
+
+def connect(url: str, ingress_url: str | None) -> Server:
+    """What is at the URL. Raises RewakeError RW1009 when nothing is, RW1015 and RW1016 when it is the wrong thing."""
+    with AdminClient(url, timeout_s=REQUEST_S) as admin:
+        try:
+            told = admin.get("/version")
+            version = str(told["version"])
+        except RewakeError as error:
+            if error.code is ErrorCode.ADMIN_UNREACHABLE:
+                raise
+            raise _not_an_admin_api(admin.url) from error
+        except (KeyError, TypeError):
+            raise _not_an_admin_api(admin.url) from None
+        _check_tables(admin, version)
+        ingress = _checked(ingress_url) if ingress_url else _ingress_beside(admin.url, told.get("ingress_endpoint"))
+        return Server(admin.url, ingress, version, told.get("rewake_version"))
+
+
+def _not_an_admin_api(url: str) -> RewakeError:
+    hint = "The admin API of a Restate server listens on port 9070 unless told otherwise; 8080 is its ingress."
+    return RewakeError(ErrorCode.ADMIN_NOT_FOUND, f"What answers at {url!r} is not a Restate admin API.", hint)
+
+
+def _check_tables(admin: AdminClient, version: str) -> None:
+    """Every column the pages read is there."""
+    columns = {"sys_invocation": INVOCATION_COLUMNS, "sys_journal": f"{ENTRY_COLUMNS}, raw, raw_length"}
+    for table, names in columns.items():
+        try:
+            admin.query(f"select {names} from {table} limit 0")
+        except RewakeError as error:
+            if error.code is ErrorCode.ADMIN_UNREACHABLE:
+                raise
+            message = f"The server at {admin.url!r} has version {version}, whose tables this UI cannot read."
+            raise RewakeError(
+                ErrorCode.ADMIN_TOO_OLD, f"{message}\n{error.message}", "It works with Restate 1.7 and with Rewake."
+            ) from error
+
+
+def _checked(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        message = f"{url!r} is not the URL of an ingress."
+        raise RewakeError(ErrorCode.SETTING_INVALID, message, "Write it as http://127.0.0.1:8080.")
+    return url.rstrip("/")
+
+
+def _ingress_beside(admin_url: str, told: Any) -> str:
+    """Where the ingress probably is: as the server says, but on the admin API's host if it only says "here"."""
+    admin = urlsplit(admin_url)
+    ingress = urlsplit(told) if isinstance(told, str) and told.startswith("http") else None
+    host = admin.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    if ingress is None or not ingress.hostname:
+        return urlunsplit((admin.scheme, f"{shown}:{INGRESS_PORT}", "", "", ""))
+    if _LOOPBACK.fullmatch(ingress.hostname) and not _LOOPBACK.fullmatch(host):
+        return urlunsplit((ingress.scheme, f"{shown}:{ingress.port or INGRESS_PORT}", "", "", ""))
+    return urlunsplit((ingress.scheme, ingress.netloc.replace("0.0.0.0", "127.0.0.1"), "", "", ""))
+
+
+class RemoteEngine:
+    """A UiEngine on a server elsewhere."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._probed_at_s = 0.0
+        self._cannot_send = ""
+
+    @staticmethod
+    def now_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+    def abilities(self) -> Abilities:
+        """What the pages may offer."""
+        return Abilities(
+            server=self.server.url,
+            ingress=self.server.ingress_url.removeprefix("http://"),
+            replaces_results=self.server.is_rewake,
+            completes_promises=self.server.is_rewake,
+            finds_agents=False,
+            cannot_send=self._ingress_problem,
+        )
+
+    # Operations
+
+    async def cancel(self, invocation_id: bytes) -> ReplyStatus:
+        return await self._operate(invocation_id, "cancel")
+
+    async def kill(self, invocation_id: bytes) -> ReplyStatus:
+        return await self._operate(invocation_id, "kill")
+
+    async def pause(self, invocation_id: bytes) -> ReplyStatus:
+        return await self._operate(invocation_id, "pause")
+
+    async def purge(self, invocation_id: bytes) -> ReplyStatus:
+        return await self._operate(invocation_id, "purge")
+
+    async def purge_journal(self, invocation_id: bytes) -> ReplyStatus:
+        return await self._operate(invocation_id, "purge-journal")
+
+    async def resume(self, invocation_id: bytes, deployment: str | None = None) -> ReplyStatus:
+        return await self._operate(invocation_id, "resume", deployment=deployment)
+
+    async def restart_as_new(
+        self, invocation_id: bytes, *, from_index: int = 0, deployment: str = "latest", result: bytes | None = None
+    ) -> Reply:
+        path = f"/invocations/{ids.invocation_id_to_str(invocation_id)}/restart-as-new"
+        content = None if result is None else b'{"result": ' + result + b"}"
+        parameters: dict[str, str | None] = {"from": str(from_index), "deployment": deployment}
+        told = await self._ask("PATCH", path, content, **parameters)
+        return Reply(0, ReplyStatus.ACCEPTED, ids.invocation_id_from_str(told["new_invocation_id"]))
+
+    async def mutate_state(
+        self, service: str, key: str, new_state: dict[bytes, bytes], expected_version: str | None = None
+    ) -> None:
+        values = {name.decode(): list(value) for name, value in new_state.items()}
+        change = {"object_key": key, "new_state": values, "version": expected_version}
+        await self._ask("POST", f"/services/{segment(service)}/state", msgspec.json.encode(change))
+
+    async def complete_promise(self, service: str, key: str, name: str, result: Success | Failure) -> ReplyStatus:
+        """Resolve or reject a promise of a workflow key; another Rewake can do it."""
+        told: dict[str, Any] = {"workflow_key": key, "name": name}
+        if isinstance(result, Failure):
+            content = json.dumps(told | {"failure": result.message}).encode()
+        else:
+            content = json.dumps(told).encode()[:-1] + b', "value": ' + result.content + b"}"
+        await self._ask("POST", f"/services/{segment(service)}/promises", content)
+        return ReplyStatus.ACCEPTED
+
+    async def remove_deployment(self, deployment_id: str, *, force: bool = True) -> bool:
+        """The public API removes by force only, so without force it is first made sure that nothing needs it."""
+        if not force and not self.server.is_rewake:
+            await asyncio.to_thread(self._require_drained, deployment_id)
+            force = True
+        try:
+            await self._ask("DELETE", f"/deployments/{segment(deployment_id)}", force=str(force).lower())
+        except RewakeError as error:
+            if error.facts.get("http_status") == 404:
+                return False
+            raise
+        return True
+
+    async def _operate(self, invocation_id: bytes, name: str, **parameters: str | None) -> ReplyStatus:
+        await self._ask("PATCH", f"/invocations/{ids.invocation_id_to_str(invocation_id)}/{name}", None, **parameters)
+        return ReplyStatus.ACCEPTED
+
+    async def _ask(self, method: str, path: str, content: bytes | None = None, **parameters: str | None) -> Any:
+        admin = AdminClient(self.server.url, timeout_s=REQUEST_S)
+        return await asyncio.to_thread(admin.send, method, path, content, parameters)
+
+    def _require_drained(self, deployment_id: str) -> None:
+        id_ = sql_text(deployment_id)
+        with AdminClient(self.server.url, timeout_s=REQUEST_S) as admin:
+            needed = admin.query(f"select name from sys_service where deployment_id = {id_} limit 1") or admin.query(
+                f"select id from sys_invocation_status where pinned_deployment_id = {id_} "
+                "and status <> 'completed' limit 1"
+            )
+        if needed:
+            message = f"The deployment {deployment_id} is still in use."
+            hint = "Register the services elsewhere, and let the runs on it end."
+            raise RewakeError(ErrorCode.DEPLOYMENT_IN_USE, message, hint)
+
+    # Calls
+
+    def resolve(self, service: str, handler: str, key: str | None) -> Target | None:
+        """Where to call; whether it exists is for the ingress to say."""
+        if key is None:
+            return Target(service, handler, None, ServiceType.SERVICE, HandlerKind.PLAIN)
+        return Target(service, handler, key, ServiceType.VIRTUAL_OBJECT, HandlerKind.EXCLUSIVE)
+
+    async def invoke(
+        self,
+        target: Target,
+        body: bytes,
+        *,
+        headers: tuple[tuple[str, str], ...] = (),
+        idempotency_key: str | None = None,
+        execute_at_ms: int | None = None,
+        traceparent: str | None = None,
+        wait: bool,
+        on_accepted: OnAccepted | None = None,
+    ) -> Reply:
+        """Sends, then attaches: so the run is known before it ends. Delays are not among what the pages ask for."""
+        assert execute_at_ms is None, "the pages send at once"
+        given = dict(headers)
+        given |= {"idempotency-key": idempotency_key} if idempotency_key is not None else {}
+        given |= {"traceparent": traceparent} if traceparent is not None else {}
+        parts = [target.service, *([] if target.key is None else [target.key]), target.handler]
+        path = "/" + "/".join(map(segment, parts)) + "/send"
+        status, content = await asyncio.to_thread(self._send, "POST", path, body, given)
+        if status >= 300:
+            return Reply(0, ReplyStatus.COMPLETED, None, _failure_in(status, content))
+        run_id = str(msgspec.json.decode(content)["invocationId"])
+        invocation_id = ids.invocation_id_from_str(run_id)
+        if on_accepted is not None:
+            on_accepted(invocation_id)
+        if not wait:
+            return Reply(0, ReplyStatus.ACCEPTED, invocation_id)
+        attach = f"/restate/invocation/{run_id}/attach"
+        status, content = await asyncio.to_thread(self._send, "GET", attach, b"", {}, ANSWER_S)
+        result = Success(content) if status < 300 else _failure_in(status, content)
+        if result == Failure(404, "not found"):
+            result = _NOT_KEPT
+        return Reply(0, ReplyStatus.COMPLETED, invocation_id, result)
+
+    async def complete_awakeable(self, invocation_id: bytes, signal: int, result: SignalResult) -> Reply:
+        verb, body, content_type = "resolve", b"", "application/json"
+        if isinstance(result, Failure):
+            verb, body, content_type = "reject", result.message.encode(), "text/plain"
+        elif isinstance(result, Success):
+            body = result.content
+        path = f"/restate/awakeables/{ids.awakeable_id_format(invocation_id, signal)}/{verb}"
+        given = {"content-type": content_type} if body else {}
+        status, content = await asyncio.to_thread(self._send, "POST", path, body, given)
+        if status >= 300:
+            failure = _failure_in(status, content)
+            raise RewakeError(ErrorCode.ADMIN_REFUSED, failure.message, http_status=status)
+        return Reply(0, ReplyStatus.ACCEPTED)
+
+    def _send(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float = REQUEST_S
+    ) -> tuple[int, bytes]:
+        parts = urlsplit(self.server.ingress_url)
+        assert parts.hostname is not None, "connect() checked it"
+        make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = make(parts.hostname, parts.port, timeout=timeout_s)
+        try:
+            connection.request(method, parts.path + path, body, headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            message = f"Could not reach the ingress at {self.server.ingress_url!r}.\n{reason}."
+            raise RewakeError(ErrorCode.INGRESS_UNREACHABLE, message, "Say where it is: --ingress URL") from error
+        finally:
+            connection.close()
+
+    def _ingress_problem(self) -> str:
+        """Why nothing can be sent, as of a few seconds ago."""
+        now_s = time.monotonic()
+        if now_s - self._probed_at_s > _PROBE_GOOD_S or not self._probed_at_s:
+            try:
+                status, _ = self._send("GET", "/restate/health", b"", {}, _PROBE_S)
+                answered = f"The ingress at {self.server.ingress_url} answers with status {status}."
+                self._cannot_send = "" if status == 200 else answered
+            except RewakeError as error:
+                self._cannot_send = error.message.replace("\n", " ")
+            self._probed_at_s = time.monotonic()
+        return self._cannot_send
+
+
+def _failure_in(status: int, content: bytes) -> Failure:
+    """What the ingress says of a call that failed."""
+    try:
+        told = msgspec.json.decode(content)
+        return Failure(int(told.get("code") or status), str(told["message"]))
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError):
+        return Failure(status, content.decode(errors="replace")[:1_000] or f"status {status}")
