@@ -118,7 +118,16 @@ class Walk:
         direction = "desc" if is_descending else "asc"
         order = ", ".join(f"{column} {direction} nulls last" for column in _SORTED_BY[sort])
         limit = -1 if self._conditions.check else PAGE_RUNS_MAX + 1
-        rows = self._select(f"order by {order}, i.created_at_ms desc, i.id limit {limit} offset {offset}")
+        also_open = ""
+        if self._source == "failed and open":
+            also_open = f" union all select i.id from invocation i where {self._range_of('open')}"
+        rows = self._execute(
+            f"select {SUMMARY_COLUMNS} from invocation i where i.id in "
+            f"(select i.id from {self._table} where {self._range_of(self._source)}{also_open}) "
+            f"and {self._conditions.sql} "
+            f"order by {order}, i.created_at_ms desc, i.id limit {limit} offset {offset}",
+            self._values,
+        )
         return self._checked_page(rows, offset, window_start, window_end)
 
     def _checked_page(self, rows: Iterator[Row], offset: int, start: Place, end: Place | None) -> Found:
@@ -171,7 +180,7 @@ class Walk:
     def _slices(self, size: int) -> Iterator[Place | None]:
         """The end of each slice, None for the last; statements see the slice until the next is asked for."""
         statement = (
-            f"select i.created_at_ms, i.id from {self._table} where {self._range} {self._in_order} "
+            f"select i.created_at_ms, i.id from {self._table} where {self._range_of(self._source)} {self._in_order} "
             f"limit 1 offset {size - 1}"
         )
         while True:
@@ -192,13 +201,15 @@ class Walk:
 
     def _select(self, order: str) -> Iterator[Row]:
         return self._execute(
-            f"select {SUMMARY_COLUMNS} from {self._table} where {self._range} and {self._conditions.sql} {order}",
+            f"select {SUMMARY_COLUMNS} from {self._table} where {self._range_of(self._source)} "
+            f"and {self._conditions.sql} {order}",
             self._values,
         )
 
     def _count_range(self) -> int:
         count: int = self._execute(
-            f"select count(*) from {self._table} where {self._range} and {self._conditions.sql}", self._values
+            f"select count(*) from {self._table} where {self._range_of(self._source)} and {self._conditions.sql}",
+            self._values,
         ).get
         return count
 
@@ -214,18 +225,17 @@ class Walk:
     def _table(self) -> str:
         return f"invocation i indexed by {_INDEXES[self._source]}" if self._source in _INDEXES else "invocation i"
 
-    @property
-    def _range(self) -> str:
+    def _range_of(self, source: Source) -> str:
         """Where the statements look: between two places, which are all the bounds an index is given.
 
         The open runs and those of a key have an index of their own, which the plus keeps SQLite to.
         """
         beyond, until = ("<", ">=") if self._is_newest_first else (">", "<=")
-        column = "i.created_at_ms" if self._source in _INDEXES else "+i.created_at_ms"
+        column = "i.created_at_ms" if source in _INDEXES else "+i.created_at_ms"
         parts = [
             f"({column}, i.id) {beyond} (:created_at_ms, :id) and ({column}, i.id) {until} (:last_at_ms, :last_id)"
         ]
-        match self._source:
+        match source:
             case "failed" | "failed and open":
                 parts.append("i.result_code is not null")
             case "open":

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.datastructures import QueryParams
 from tests.unit.ui.recorded import load
 
 from rewake.core import ids
-from rewake.ui import scan
+from rewake.ui import runs, scan
 from rewake.ui.database import DatabaseReading, reading
-from rewake.ui.reading import STATUSES
+from rewake.ui.reading import STATUSES, RunSummary
 from rewake.ui.runs import Counts, RunFilter, RunPage, filter_from, run_page
 
 NOW_MS = 1_900_000_000_000
@@ -22,7 +24,10 @@ TEMPLATE = "claim_handoffs"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """250 runs: every tenth failed, every 25th is suspended, key `k0` to `k4`."""
+    """250 runs: every tenth failed, every 25th is suspended, two are retried; key `k0` to `k4`.
+
+    Run 240 and 125 keep the journal: agents took part in them. What the others did is forgotten.
+    """
     import apsw
 
     from rewake.store.connection import DATABASE_FILE
@@ -31,6 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     connection = apsw.Connection(str(folder / DATABASE_FILE))
     names = [name for (name,) in connection.execute("select name from pragma_table_info('invocation')")]
     model = dict(zip(names, next(connection.execute(f"select {', '.join(names)} from invocation")), strict=True))
+    entries = connection.execute("select * from journal where invocation_id = ?", (model["id"],)).fetchall()
     connection.execute("delete from invocation; delete from journal; delete from state")
     for number in range(250):
         key = f"k{number % 5}"
@@ -41,10 +47,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "status": 3 if number % 25 == 1 else 5,
             "result_code": 500 if number % 10 == 0 else None,
             "result_message": f"broken {number}" if number % 10 == 0 else None,
+            "running_at_ms": NOW_MS - 999_000,
+            "completed_at_ms": None if number % 25 == 1 else NOW_MS - 999_000 + number * 7 % 250,
+            "modified_at_ms": NOW_MS - number * 3 % 250,
         }
+        if number in (101, 126):
+            error = {"code": 503, "message": 'the "provider" is overloaded', "restate_code": ""}
+            row |= {"status": 2, "next_retry_at_ms": NOW_MS + 1, "last_error": json.dumps(error).encode()}
         connection.execute(
             f"insert into invocation ({', '.join(names)}) values ({', '.join('?' * len(names))})", list(row.values())
         )
+        for entry in entries if number in (125, 240) else ():
+            connection.execute(f"insert into journal values ({', '.join('?' * len(entry))})", (row["id"], *entry[1:]))
     connection.close()
     return folder
 
@@ -60,13 +74,17 @@ def page(found: DatabaseReading, **fields: object) -> RunPage:
 
 
 def pages(found: DatabaseReading, **fields: object) -> list[str]:
-    """All ids, page by page."""
-    listed: list[str] = []
+    return [run.id for run in listed(found, **fields)]
+
+
+def listed(found: DatabaseReading, **fields: object) -> list[RunSummary]:
+    """All runs, page by page."""
+    listed: list[RunSummary] = []
     cursor: str | None = ""
     while cursor is not None:
         made = page(found, cursor=cursor, **fields)
         assert len(made.runs) <= scan.PAGE_RUNS_MAX
-        listed += [run.id for run in made.runs]
+        listed += made.runs
         cursor = made.next_cursor
     return listed
 
@@ -77,13 +95,32 @@ def pages(found: DatabaseReading, **fields: object) -> list[str]:
         ({}, 250),
         ({"order": "oldest"}, 250),
         ({"status": ("failed",)}, 25),
-        ({"status": ("suspended",)}, 10),
-        ({"status": ("succeeded", "suspended")}, 225),
+        ({"status": ("suspended",)}, 8),
+        ({"status": ("failed", "backing-off")}, 27),
+        ({"status": ("succeeded", "suspended")}, 223),
         ({"service": "ClaimDesk", "key": "k3"}, 50),
         ({"key": "k3"}, 50),
         ({"service": "Nobody"}, 0),
         ({"handler": "message"}, 250),
         ({"text": "broken 2"}, 6),
+        ({"failure": "broken 2"}, 6),
+        ({"failure": "500"}, 25),
+        ({"failure": "503"}, 2),
+        ({"failure": '"provider" is'}, 2),
+        ({"failure": "broken", "status": ("succeeded",)}, 0),
+        ({"failure": "o", "status": ("failed", "backing-off")}, 27),
+        ({"agent": "medical_SPECIALIST"}, 2),
+        ({"agent": "Car specialist"}, 0),
+        ({"agent": "Medical"}, 0),
+        ({"agent": "医生"}, 0),
+        ({"agent": "Medical specialist", "status": ("failed",)}, 1),
+        ({"within": "17m"}, 250),
+        ({"within": "16m"}, 0),
+        ({"since": "2030-03-17T17:30:00"}, 250),
+        ({"since": "2030-03-17T17:30:01"}, 0),
+        ({"until": "2030-03-17T17:29"}, 0),
+        ({"until": "2030-03-17T17:30", "text": "broken 2"}, 6),
+        ({"as_of_ms": NOW_MS - 1_000_000 + 49}, 4),
     ],
 )
 @pytest.mark.parametrize("look_s", [0.0, 10.0])
@@ -106,7 +143,8 @@ def test_counts(found: DatabaseReading) -> None:
     counts = page(found).counts
     assert tuple(counts) == STATUSES
     assert {status: count for status, count in counts.items() if count} == {
-        "suspended": 10,
+        "backing-off": 2,
+        "suspended": 8,
         "failed": 25,
         "succeeded": 215,
     }
@@ -122,7 +160,84 @@ def test_a_cursor_nobody_made_is_the_beginning(found: DatabaseReading, cursor: s
     assert [run.id for run in page(found, cursor=cursor).runs] == [run.id for run in page(found).runs]
 
 
+SORTED: dict[str, Callable[[RunSummary], Any]] = {
+    "longest": lambda run: 1_000_000 - (run.completed_at_ms or NOW_MS) + (run.running_at_ms or 0),
+    "shortest": lambda run: (run.completed_at_ms or NOW_MS) - (run.running_at_ms or 0),
+    "changed": lambda run: -run.modified_at_ms,
+    "unchanged": lambda run: run.modified_at_ms,
+    "target": lambda run: (run.service, run.key or "", run.handler),
+    "status": lambda run: STATUSES.index(run.status),
+    "status-desc": lambda run: -STATUSES.index(run.status),
+}
+
+
+@pytest.mark.parametrize("order", SORTED)
+@pytest.mark.parametrize("fields", [{}, {"status": ("failed", "suspended")}, {"key": "k3", "service": "ClaimDesk"}])
+def test_other_orders(found: DatabaseReading, order: str, fields: dict[str, Any]) -> None:
+    """Of all runs while there are fewer than a window has; each once, whatever page it is on."""
+    every = listed(found, order=order, **fields)
+    assert len({run.id for run in every}) == len(every) == len(pages(found, **fields))
+    assert [SORTED[order](run) for run in every] == sorted(SORTED[order](run) for run in every)
+    assert page(found, order=order, **fields).sorted_until_ms is None
+
+
+@pytest.mark.parametrize("fields", [{}, {"agent": "Medical specialist"}, {"failure": "broken"}])
+def test_another_order_is_that_of_a_window(
+    found: DatabaseReading, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
+) -> None:
+    """The page says where it ends, and the next one follows."""
+    monkeypatch.setattr(scan, "WINDOW_RUNS", 120)
+    monkeypatch.setattr(scan, "_COSTLY_WINDOW_RUNS", 120)
+    monkeypatch.setattr(scan, "LOOK_S", 0.0)
+    first = page(found, order="longest", **fields)
+    assert first.sorted_until_ms is None or first.sorted_until_ms == NOW_MS - 1_000_000 + 130 // 2
+    every = listed(found, order="longest", **fields)
+    assert len({run.id for run in every}) == len(every) == len(pages(found, **fields))
+    if not fields:
+        took = [SORTED["longest"](run) for run in every]
+        assert took[:120] == sorted(took[:120])
+        assert took[120:240] == sorted(took[120:240])
+
+
+@pytest.mark.parametrize(
+    ("fields", "count"),
+    [({}, 250), ({"status": ("failed",)}, 25), ({"status": ("suspended",)}, 8), ({"failure": "o"}, 27),
+     ({"service": "ClaimDesk", "key": "k3"}, 50), ({"agent": "Medical specialist"}, 2), ({"waiting": True}, 0),
+     ({"failure": "o", "status": ("succeeded",)}, 0)],
+)  # fmt: skip
+def test_how_many_match(found: DatabaseReading, fields: dict[str, Any], count: int) -> None:
+    assert found.count_matching(RunFilter(**fields), Counts(), 10) == (count, True)
+    matching = found.matching(RunFilter(**fields), Counts())
+    assert len(matching.ids) == min(count, scan.PAGE_RUNS_MAX)
+    assert (matching.next_cursor is None) == (count <= scan.PAGE_RUNS_MAX)
+
+
+def test_how_many_match_is_honest_when_time_is_up(found: DatabaseReading, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "_SLICE_RUNS", 10)
+    assert found.count_matching(RunFilter(), Counts(), 0) == (50, False)
+
+
+def test_agents_seen_lately(found: DatabaseReading, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "_AGENTS_S", 10.0)
+    assert "Medical specialist" in page(found).agents
+
+
 def test_filters_from_an_address() -> None:
-    wanted = filter_from(QueryParams("service=A&status=failed&status=bad,paused&order=up&text=+x+"))
-    assert wanted == RunFilter(service="A", status=("paused", "failed"), text="x")
+    address = "service=A&status=failed&status=bad,paused&order=up&text=+x+&within=1w&since=now&as_of=x"
+    assert filter_from(QueryParams(address)) == RunFilter(service="A", status=("paused", "failed"), text="x")
+
+
+@pytest.mark.parametrize(
+    ("address", "fields"),
+    [
+        ("agent=Car+desk&failure=503&waiting=person&within=24h&order=longest&as_of=12",
+         {"agent": "Car desk", "failure": "503", "waiting": True, "within": "24h", "order": "longest", "as_of_ms": 12}),
+        ("since=2026-11-22T18:00&until=2026-11-23", {"since": "2026-11-22T18:00", "until": "2026-11-23T23:59"}),
+        ("since=2026-11-22T18:00:07%2B02:00&until=2026-11-23T00:00:59Z",
+         {"since": "2026-11-22T16:00:07", "until": "2026-11-23T00:00"}),
+    ],
+)  # fmt: skip
+def test_a_filter_is_its_address(address: str, fields: dict[str, Any]) -> None:
+    wanted = filter_from(QueryParams(address))
+    assert wanted == RunFilter(**fields)
     assert filter_from(QueryParams(wanted.query())) == wanted
