@@ -313,13 +313,13 @@ async def waits_long(ctx: restate.Context) -> str:
 async def changes_its_mind(ctx: restate.Context) -> str:
     """Does something else than its journal says, in its second attempt."""
     if mark(ctx, "attempt") == 1:
-        await ctx.run_typed("one", str)
+        await step(ctx, "one")
         raise ValueError("again")
     await ctx.sleep(delta(1))
     return "never"
 
 
-@retries.handler(invocation_retry_policy=policy(2), abort_timeout=delta(200), inactivity_timeout=delta(100))
+@retries.handler(invocation_retry_policy=policy(1), abort_timeout=delta(200), inactivity_timeout=delta(100))
 async def silent(ctx: restate.Context, name: str) -> str:
     """Says nothing for longer than the abort timeout allows, until the gate opens."""
     mark(ctx, "attempt")

@@ -26,10 +26,11 @@ from raw_http import Answer, fetch
 DEADLINE_S = 30.0
 POLL_S = 0.01
 SWEEP_INTERVAL = "1s"
+UNKNOWN_ID = "inv_1aDcgkwRzurf63EjxyzWlE7fxLFXQM1sVg"
 JSON = {"content-type": "application/json"}
 ENVIRONMENT: dict[EngineKind, dict[str, str]] = {
     "rewake": {"REWAKE_CLEANUP_INTERVAL": SWEEP_INTERVAL},
-    "restate": {"RESTATE_WORKER__CLEANUP_INTERVAL": SWEEP_INTERVAL, "RESTATE_DEFAULT_NUM_PARTITIONS": "2"},
+    "restate": {"RESTATE_WORKER__CLEANUP_INTERVAL": SWEEP_INTERVAL, "RESTATE_DEFAULT_NUM_PARTITIONS": "1"},
 }
 
 _Value = TypeVar("_Value")
@@ -43,8 +44,8 @@ class Subject:
         self.folder = folder
         self.service = service
         self.engine = make_engine(folder, kind, **ENVIRONMENT[kind])
-        self.engine.start()
         self.ingress_port, self.admin_port = self.engine.ingress_port, self.engine.port
+        self._start()
         answer = self.admin("POST", "/deployments", {"uri": service.uri, "use_http_11": use_http_11})
         assert answer.status == 201, answer.body
         self.deployment_id: str = answer.json["id"]
@@ -60,7 +61,7 @@ class Subject:
     def restart(self) -> None:
         """kill -9 of the engine, and a new start on its data."""
         self.engine.kill()
-        self.engine.start()
+        self._start()
 
     def differs(self, name: str, *, rewake: _Value, restate: _Value) -> _Value:
         """What is expected of this engine, where the two differ on purpose. name: in differences.toml."""
@@ -170,6 +171,15 @@ class Subject:
 
         return until(there, lambda: f"{statuses}: {self.invocation(invocation_id)}")
 
+    def failing(self, invocation_id: str, code: str) -> dict[str, Any]:
+        """Wait until an attempt of it has failed with this code; the row."""
+
+        def there() -> dict[str, Any] | None:
+            found = self.invocation(invocation_id)
+            return found if found and found.get("last_failure_error_code") == code else None
+
+        return until(there, lambda: f"{code}: {self.invocation(invocation_id)}")
+
     def vanishes(self, invocation_id: str) -> None:
         """Wait until nothing is stored of it."""
         until(lambda: self.invocation(invocation_id) is None, lambda: f"gone: {self.invocation(invocation_id)}")
@@ -199,6 +209,15 @@ class Subject:
         told = [json.loads(row["entry_json"])["Notification"]["Completion"]["CallInvocationId"] for row in rows]
         return [each["invocation_id"] for each in told]
 
+    def has_children(self, invocation_id: str, count: int) -> list[str]:
+        """Wait until it has called or sent so many times; the ids."""
+
+        def there() -> list[str] | None:
+            found = self.children(invocation_id)
+            return found if len(found) >= count else None
+
+        return until(there, lambda: f"{count} children: {self.journal(invocation_id)}")
+
     # The handlers
 
     def marks(self, invocation_id: str) -> list[str]:
@@ -219,6 +238,11 @@ class Subject:
     def open_gate(self, name: str) -> None:
         """Let handlers go on that wait for it, now and later."""
         (self.folder / f"open.{name}").touch()
+
+    def _start(self) -> None:
+        """Returns when the engine takes operations, which for the public server is after it is healthy."""
+        self.engine.start()
+        until(lambda: self.operate(UNKNOWN_ID, "cancel").status == 404, lambda: "an answer of the storage")
 
     def _request(self, port: int, method: str, path: str, body: Any, headers: Mapping[str, str] | None) -> Answer:
         given = dict(headers or {})

@@ -6,7 +6,6 @@ import pytest
 from subject import Subject, outcome, until
 
 SERVICES = ("Cancels", "BriefCancels")
-UNKNOWN_ID = "inv_1aDcgkwRzurf63EjxyzWlE7fxLFXQM1sVg"
 
 
 def running(subject: Subject, service: str, handler: str, body: object = None) -> str:
@@ -16,10 +15,6 @@ def running(subject: Subject, service: str, handler: str, body: object = None) -
     if service.startswith("Brief"):
         subject.reaches(invocation_id, "suspended")
     return invocation_id
-
-
-def message(answer_body: bytes, invocation_id: str, subject: Subject) -> str:
-    return answer_body.decode().replace(invocation_id, "ID")
 
 
 # Cancel
@@ -92,8 +87,8 @@ def test_a_caught_cancellation_is_over_and_a_second_one_works_again(subject: Sub
 def test_cancel_goes_down_a_tree_of_calls(subject: Subject, service: str) -> None:
     """The SDK passes it on; who called is told what the callee failed with."""
     root = running(subject, service, "tree", 2)
-    child = until(lambda: subject.children(root), lambda: "a child")[0]
-    grandchild = until(lambda: subject.children(child), lambda: "a grandchild")[0]
+    child = subject.has_children(root, 1)[0]
+    grandchild = subject.has_children(child, 1)[0]
     subject.marked(grandchild, "attempt")
     assert subject.operate(root, "cancel").status == 202
     for each in (root, child, grandchild):
@@ -104,7 +99,7 @@ def test_cancel_goes_down_a_tree_of_calls(subject: Subject, service: str) -> Non
 
 def test_cancel_of_a_leaf_is_its_callers_failure(subject: Subject) -> None:
     root = subject.send("Cancels/tree_that_tells", 0)
-    leaf = until(lambda: subject.children(root), lambda: "a child")[0]
+    leaf = subject.has_children(root, 1)[0]
     subject.marked(leaf, "attempt")
     assert subject.operate(leaf, "cancel").status == 202
     assert subject.result(root) == "409 cancelled"
@@ -118,8 +113,7 @@ def test_cancel_by_another_handler(subject: Subject) -> None:
 
 def test_sends_are_not_cancelled(subject: Subject) -> None:
     root = subject.send("Cancels/parent")
-    children = until(lambda: len(found := subject.children(root)) == 4 and found, lambda: str(subject.children(root)))
-    done, sent, scheduled, called = children
+    done, sent, scheduled, called = subject.has_children(root, 4)
     subject.marked(sent, "attempt")
     subject.marked(called, "attempt")
     assert subject.operate(root, "cancel").status == 202
@@ -148,8 +142,7 @@ def test_kill_ends_it_at_once(subject: Subject, service: str) -> None:
 
 def test_kill_reaches_calls_and_sends(subject: Subject) -> None:
     root = subject.send("Cancels/parent")
-    children = until(lambda: len(found := subject.children(root)) == 4 and found, lambda: str(subject.children(root)))
-    done, sent, scheduled, called = children
+    done, sent, scheduled, called = subject.has_children(root, 4)
     subject.marked(sent, "attempt")
     subject.marked(called, "attempt")
     assert subject.operate(root, "kill").status == 200
@@ -161,8 +154,8 @@ def test_kill_reaches_calls_and_sends(subject: Subject) -> None:
 
 def test_kill_of_a_leaf_is_its_callers_failure(subject: Subject) -> None:
     root = subject.send("Cancels/tree_that_tells", 1)
-    child = until(lambda: subject.children(root), lambda: "a child")[0]
-    leaf = until(lambda: subject.children(child), lambda: "a grandchild")[0]
+    child = subject.has_children(root, 1)[0]
+    leaf = subject.has_children(child, 1)[0]
     subject.marked(leaf, "attempt")
     assert subject.operate(leaf, "kill").status == 200
     assert subject.result(child) == "409 killed"

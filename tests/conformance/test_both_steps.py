@@ -148,7 +148,7 @@ def test_a_call_with_a_known_key_is_the_same_invocation(subject: Subject) -> Non
 def test_handlers_that_call_with_one_key_share_one_invocation(subject: Subject) -> None:
     gate = subject.unique()
     invocation_id = subject.send("Steps/twice", gate)
-    until(lambda: len(subject.children(invocation_id)) == 2, lambda: str(subject.children(invocation_id)))
+    subject.has_children(invocation_id, 2)
     subject.open_gate(gate)
     *results, first, second, third = subject.result(invocation_id)
     assert results == [f"slow {gate}"] * 3
@@ -166,20 +166,6 @@ def test_the_same_key_names_other_invocations_of_other_handlers_and_objects(subj
     }
     assert len(ids) == 4
     assert outcome(subject.call(f"Counter/{one}/add", 5, idempotency_key=key)) == 1
-
-
-def test_ids_of_idempotent_calls_and_workflows_can_be_computed(subject: Subject) -> None:
-    """So a lookup needs nothing that is stored, and both engines name them alike."""
-    asked = {
-        "target": "idempotentInvocation",
-        "service": "Counter",
-        "key": "a",
-        "handler": "add",
-        "idempotencyKey": "k",
-    }
-    looked_up = subject.ingress("POST", "/restate/lookup", asked).json["invocationId"]
-    assert looked_up == "inv_1" + looked_up[5:] and len(looked_up) == 38
-    assert subject.send("Counter/a/add", 0, idempotency_key="k") == looked_up
 
 
 # Sends
@@ -246,9 +232,5 @@ def test_a_key_where_none_belongs_is_no_terminal_error(subject: Subject, target:
         return
     invocation_id = subject.send("Steps/call_generic", request)
     subject.marked(invocation_id, "attempt", times=2)
-    row = until(
-        lambda: (row := subject.invocation(invocation_id)) and "last_failure_error_code" in row and row,
-        lambda: str(subject.invocation(invocation_id)),
-    )
-    assert row["last_failure_error_code"] == "RT0017"
+    subject.failing(invocation_id, "RT0017")
     subject.operate(invocation_id, "kill")

@@ -1,13 +1,13 @@
-"""What the ingress refuses: each row one request; status and message as measured on restate-server."""
+"""What the ingress refuses, on both engines: each row one request; status and message are the same.
+
+Rewake says in the body what to do, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import http_app
 import pytest
 from raw_http import Wire, fetch, request
-from serving import Served, served
+from subject import Subject
 
 from rewake.errors import DOCS_BASE, ErrorCode
 
@@ -33,15 +33,9 @@ BAD_WORKFLOW = (
 NO_NOPE = "service 'Nope' not found, make sure to register the service before calling it."
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(tmp_path_factory.mktemp("engine"), http_app.app) as here:
-        yield here
-
-
 @pytest.fixture
-def port(engine: Served) -> int:
-    return engine.ingress_port
+def port(wire: Subject) -> int:
+    return wire.ingress_port
 
 
 def no_handler(service: str, handler: str) -> str:
@@ -311,7 +305,7 @@ REFUSALS: list[tuple[str, str, dict[str, str], bytes | None, int, str, ErrorCode
 
 @pytest.mark.parametrize(("method", "path", "headers", "body", "status", "message", "code"), REFUSALS)
 def test_a_refusal_has_status_message_and_what_to_do(
-    port: int,
+    wire: Subject,
     method: str,
     path: str,
     headers: dict[str, str],
@@ -320,51 +314,61 @@ def test_a_refusal_has_status_message_and_what_to_do(
     message: str,
     code: ErrorCode,
 ) -> None:
-    answer = fetch(port, method, path, headers, body)
+    answer = fetch(wire.ingress_port, method, path, headers, body)
     told = answer.json
     assert (answer.status, told["message"]) == (status, message)
-    assert list(told) == ["code", "message", "source", "error_code", "hint", "docs"]
-    assert (told["code"], told["source"], told["error_code"]) == (status, "ingress", code.value)
-    assert told["hint"]
-    assert told["docs"] == DOCS_BASE + code.value
+    assert (told["code"], told["source"]) == (status, "ingress")
+    more = ["error_code", "hint", "docs"]
+    assert list(told)[3:] == wire.differs("error-bodies", rewake=more, restate=[])
+    if wire.kind == "rewake":
+        assert told["hint"]
+        assert (told["error_code"], told["docs"]) == (code.value, DOCS_BASE + code.value)
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-restate-error-source"] == "ingress"
     assert answer.headers["access-control-allow-credentials"] == "true"
     assert "x-restate-id" not in answer.headers
 
 
+BAD_DELAY = "bad delay query parameter, must be a ISO8601 duration: "
+
+
 @pytest.mark.parametrize(
-    ("path", "body", "message"),
+    ("path", "body", "message", "ours"),
     [
-        ("/Greeter/greet/send?delay=abc", b'"x"', "bad delay query parameter, must be a ISO8601 duration: expected a"),
-        (
-            "/Greeter/greet/send?delay=",
-            b'"x"',
-            "bad delay query parameter, must be a ISO8601 duration: an empty string",
-        ),
-        ("/Greeter/greet/send?delay=-1s", b'"x"', "bad delay query parameter, must be a ISO8601 duration: negative"),
-        (
-            "/Greeter/greet/send?delay=PT",
-            b'"x"',
-            "bad delay query parameter, must be a ISO8601 duration: it has a time",
-        ),
-        ("/Greeter/greet/send?delay=1mo", b'"x"', "bad delay query parameter, must be a ISO8601 duration: please use"),
-        ("/Counter/%ff/get", None, "bad path, cannot decode key: "),
-        (f"/Counter/{'k' * 5000}/get", None, "bad path, the key has more than 4096 bytes"),
+        ("/Greeter/greet/send?delay=abc", b'"x"', BAD_DELAY, "expected a"),
+        ("/Greeter/greet/send?delay=", b'"x"', BAD_DELAY, "an empty string"),
+        ("/Greeter/greet/send?delay=-1s", b'"x"', BAD_DELAY, "negative"),
+        ("/Greeter/greet/send?delay=PT", b'"x"', BAD_DELAY, "it has a time"),
+        ("/Greeter/greet/send?delay=1mo", b'"x"', BAD_DELAY, "please use"),
+        ("/Counter/%ff/get", None, "bad path, cannot decode key: ", ""),
     ],
 )
-def test_refusals_whose_free_text_is_ours(port: int, path: str, body: bytes | None, message: str) -> None:
-    answer = fetch(port, "POST" if body else "GET", path, JSON if body else {}, body)
+def test_refusals_whose_reason_is_in_words_of_our_own(
+    wire: Subject, path: str, body: bytes | None, message: str, ours: str
+) -> None:
+    answer = wire.ingress("POST" if body else "GET", path, body, JSON if body else {})
     assert answer.status == 400
-    assert answer.json["message"].startswith(message)
+    assert answer.json["message"].startswith(message + (ours if wire.kind == "rewake" else ""))
+
+
+@pytest.mark.parametrize(("length", "is_refused"), [(4096, False), (4097, True)])
+def test_the_length_of_a_key(wire: Subject, length: int, is_refused: bool) -> None:
+    """Rewake bounds it; an invocation keeps its key in many places."""
+    answer = wire.ingress("GET", f"/Counter/{'k' * length}/get")
+    assert answer.status == (wire.differs("key-length", rewake=400, restate=200) if is_refused else 200)
+    keyed = wire.call("Greeter/greet", "x", idempotency_key="k" * length)
+    assert keyed.status == (wire.differs("key-length", rewake=400, restate=200) if is_refused else 200)
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b'{"target":"zzz"}', b'{"target":"workflow"}', b"\xff"])
-def test_a_body_that_names_nothing_is_a_500_as_on_the_public_server(port: int, body: bytes) -> None:
-    answer = fetch(port, "POST", "/restate/output", JSON, body)
+@pytest.mark.parametrize(("operation", "what"), [("lookup", "lookup"), ("attach", "request"), ("output", "request")])
+def test_a_body_that_names_nothing_is_a_500(wire: Subject, body: bytes, operation: str, what: str) -> None:
+    answer = wire.ingress("POST", f"/restate/{operation}", body, JSON)
     assert answer.status == 500
-    assert answer.json["message"].startswith("cannot read body: invalid lookup body: ")
-    assert answer.json["error_code"] == ErrorCode.BODY_INVALID.value
+    assert answer.json["message"].startswith(f"cannot read body: invalid {what} body: ")
+    assert ("Stack backtrace" in answer.json["message"]) is wire.differs(
+        "stack-of-the-server", rewake=False, restate=True
+    )
 
 
 @pytest.mark.parametrize("name", ["x-anything", "content-type", "idempotency-key"])
@@ -375,10 +379,13 @@ def test_header_values_must_be_visible_ascii(port: int, name: str) -> None:
     assert answer.json["message"].startswith(f"bad header {name}: ")
 
 
-def test_a_hint_guesses_the_name_that_was_meant(port: int) -> None:
-    assert fetch(port, "GET", "/Greter/greet").json["hint"] == "Did you mean 'Greeter'?"
-    assert fetch(port, "GET", "/Greeter/gret").json["hint"] == "Did you mean 'greet'?"
-    assert "/Counter/KEY/HANDLER" in fetch(port, "GET", "/Counter/add/send").json["hint"]
+def test_a_hint_guesses_the_name_that_was_meant(wire: Subject) -> None:
+    hints = [
+        wire.ingress("GET", path).json.get("hint", "")
+        for path in ("/Greter/greet", "/Greeter/gret", "/Counter/add/send")
+    ]
+    meant = [" 'Greeter'?" in hints[0], " 'greet'?" in hints[1], "/Counter/KEY/HANDLER" in hints[2]]
+    assert meant == wire.differs("error-bodies", rewake=[True] * 3, restate=[False] * 3)
 
 
 def test_head_is_refused_without_a_body(port: int) -> None:

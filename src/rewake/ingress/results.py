@@ -87,7 +87,7 @@ class Results:
         """The content type of the body is not looked at."""
         if request.method != "POST":
             raise method_not_allowed()
-        invocation_id = _id_of(_parse_target(request.body))
+        invocation_id = _id_of(_parse_target(request.body, "lookup" if route.verb == "lookup" else "request"))
         if route.verb == "lookup":
             return Response(200, JSON, msgspec.json.encode({"invocationId": invocation_id_to_str(invocation_id)}))
         return await self._result(invocation_id, is_attach=route.verb == "attach")
@@ -124,12 +124,12 @@ class Results:
                 raise Refused(404, ErrorCode.INVOCATION_NOT_FOUND, "invocation not found", hint)
 
 
-def _parse_target(body: bytes) -> _Target:
+def _parse_target(body: bytes, what: str) -> _Target:
     """What a body names. (The public server answers 500 too when it cannot read one; clients may rely on it.)"""
     try:
         target: Any = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        message = f"cannot read body: invalid lookup body: {error}"
+        message = f"cannot read body: invalid {what} body: {error}"
         hint = 'Such as {"target":"workflow","workflowName":"Signup","workflowKey":"ada"}.'
         raise Refused(500, ErrorCode.BODY_INVALID, message, hint) from None
     return target  # type: ignore[no-any-return]  # msgspec types a decoder of a union as Any
