@@ -80,6 +80,7 @@ def _describers() -> list[tuple[type, Callable[[Any], Facts]]]:
         ("agents", "Agent", _openai_agent),
         ("google.adk.agents", "LlmAgent", _adk_agent),
         ("pydantic_ai", "Agent", _pydantic_agent),
+        ("langgraph.graph.state", "CompiledStateGraph", _langchain_agent),
     )
     found = ((getattr(sys.modules.get(module), name, None), tell) for module, name, tell in known)
     return [(kind, tell) for kind, tell in found if isinstance(kind, type)]
@@ -142,6 +143,18 @@ def _pydantic_agent(agent: Any) -> Facts:
         "tools": _names(tools),
         "asks": _asks(agent, tools),
     }
+
+
+def _langchain_agent(graph: Any) -> Facts:
+    """What create_agent made: a graph with a node for the model and one for its tools. No other graph is an agent."""
+    node = graph.nodes.get("model")
+    if node is None:
+        return {}
+    tools = getattr(getattr(graph.nodes.get("tools"), "bound", None), "tools_by_name", {})
+    chat = getattr(sys.modules.get("langchain_core.language_models"), "BaseChatModel", ())
+    models = (value for value in _walk(node, stop_at=lambda value: isinstance(value, chat), objects_max=2_000))
+    model = next((value for value in models if isinstance(value, chat)), None)
+    return {"name": _name(graph.name), "model": _model(model), "tools": _names(tools), "asks": _asks(graph, tools)}
 
 
 def _asks(agent: Any, tools: dict[str, Any]) -> dict[str, str]:

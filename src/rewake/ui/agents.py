@@ -35,7 +35,7 @@ DECISIONS_MAX: Final = 12
 
 SESSION_BYTES_MAX: Final = 4 << 20
 
-_NESTING: Final = ("Pydantic AI", "Vercel AI")
+_NESTING: Final = ("Pydantic AI", "Vercel AI", "LangChain")
 """Frameworks whose agents work inside a tool of another one, in the same journal."""
 
 _CONSULT: Final = re.compile(r"(consult|ask|delegate|agent|specialist|expert)", re.IGNORECASE)
@@ -221,6 +221,7 @@ class _Run:
         self.pending: list[ToolCall] = []
         self.results: dict[str, Any] = {}
         self.decisions: list[tuple[Turn, Step]] = []
+        self.inside: tuple[str, str] | None = None  # the agent that works inside a tool, and the call's id
         self.first_turn = len(tracer.trace.turns)
 
     def walk(self) -> None:
@@ -274,15 +275,7 @@ class _Run:
         )
 
     def _on_reply(self, step: Step, reply: ModelReply) -> None:
-        agent = self.agent
-        is_nested = self.pending and not reply.calls and step.index != self.last_model
-        if is_nested and reply.framework in _NESTING:
-            call = self.pending.pop(0)
-            asked = self.roster.asked_by(call.name)
-            if asked or _CONSULT.search(call.name):
-                agent = asked or _CONSULTED.sub("", call.name)
-                self.tracer.hand_over(self.agent, agent, "consult", formats.line(call.arguments, 200))
-                self.results[call.call_id] = reply.text
+        agent = self._speaker(step, reply)
         self._add("model", step, agent=agent, title=step.title, text=reply.text, reply=reply)
         if agent != self.agent:
             return
@@ -292,6 +285,31 @@ class _Run:
             if target is not None:
                 reason = call.arguments.get("reason") if isinstance(call.arguments, dict) else None
                 self._hand_over(step, target, reason if isinstance(reason, str) else "")
+
+    def _speaker(self, step: Step, reply: ModelReply) -> str:
+        """Who gave a reply: the agent whose turn it is, or one that works inside a tool which that agent has called."""
+        if self.inside is None:
+            call = self._asking(step, reply)
+            if call is None:
+                return self.agent
+            self.pending.remove(call)
+            agent = self.roster.asked_by(call.name) or _CONSULTED.sub("", call.name)
+            self.tracer.hand_over(self.agent, agent, "consult", formats.line(call.arguments, 200))
+            self.inside = (agent, call.call_id)
+        agent, call_id = self.inside
+        if not reply.calls:  # Its answer: the tool returns.
+            self.results[call_id] = reply.text
+            self.inside = None
+        return agent
+
+    def _asking(self, step: Step, reply: ModelReply) -> ToolCall | None:
+        """The open tool call inside which a reply was given. What the app does not tell is guessed from names."""
+        if reply.framework not in _NESTING or (step.index == self.last_model and not reply.calls):
+            return None
+        asking = next((call for call in self.pending if self.roster.asked_by(call.name)), None)
+        if asking is None and not reply.calls:
+            asking = next((call for call in self.pending if _CONSULT.search(call.name)), None)
+        return asking
 
     def _hand_over(self, step: Step, target: str, reason: str) -> None:
         self.tracer.hand_over(self.agent, target, "handoff", reason)
@@ -319,6 +337,8 @@ class _Run:
         if not isinstance(message, m.CallCommand | m.OneWayCallCommand):
             return
         target = message.service_name
+        if self.pending:  # What a tool asks elsewhere is not answered in this journal.
+            self.pending.pop(0)
         child = None if step.child is None else self.tracer.reading.invocation(step.child)
         handed = self.tracer.name(target) == self.tracer.name(self.agent)
         if not handed:

@@ -1,6 +1,7 @@
-"""Journals that the tour apps wrote with the scripted model server, kept to test what the UI reads out of them.
+"""Journals of agents, written with the scripted model server and kept to test what the UI reads out of them.
 
-`python tests/unit/ui/recorded.py` records them anew; it needs all frameworks. A recording is the rows of an engine's
+`python tests/unit/ui/recorded.py [NAME...]` records them anew: the tour, in both languages, and the apps beside the
+journals. It needs all frameworks, LangChain and Anthropic's library among them. A recording is the rows of an engine's
 database as JSON, so that it can be put into the database of any release.
 """
 
@@ -9,6 +10,10 @@ from __future__ import annotations
 import base64
 import json
 import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +21,9 @@ import apsw
 
 from rewake.store.connection import DATABASE_FILE, open_writer
 
-JOURNALS: Final = Path(__file__).parent / "journals"
-_TABLES: Final = ("invocation", "journal", "event", "state")
+AGENTS: Final = Path(__file__).parents[1] / "agents"
+JOURNALS: Final = AGENTS / "journals"
+_TABLES: Final = ("invocation", "journal", "event", "state", "service")
 
 
 def dump(database: Path) -> dict[str, list[dict[str, Any]]]:
@@ -56,25 +62,88 @@ def _value(value: Any) -> Any:
 
 
 def record(names: list[str]) -> None:
-    """Run the tour and keep what it wrote."""
-    import tempfile
-
+    """Run the apps and keep what they wrote."""
     sys.path.insert(0, str(Path(__file__).parents[2] / "e2e"))
-    from tour import TOURS, TourEngine
+    from tour import TOURS, TS_APPROVAL, TS_REMOTE, TS_SUPPORT
+
+    JOURNALS.mkdir(exist_ok=True)
+    recordings: dict[str, Callable[[Path], None]] = {tour.name: partial(_run_tour, tour) for tour in TOURS}
+    recordings |= {tour.name: partial(_run_typescript, tour) for tour in (TS_SUPPORT, TS_APPROVAL, TS_REMOTE)}
+    recordings |= {"langchain": _run_langchain, "chat": _run_chat}
+    for name, run in recordings.items():
+        if not names or name in names:
+            with tempfile.TemporaryDirectory() as folder:
+                run(Path(folder))
+                kept = dump(Path(folder) / "data" / DATABASE_FILE)
+            (JOURNALS / f"{name}.json").write_text(json.dumps(kept, separators=(",", ":")) + "\n")
+
+
+def _run_tour(tour: Any, folder: Path) -> None:
+    said = {
+        "claim_handoffs": [tour.claim, "When is the money paid?", "And somebody hit my car"],
+        "claim_tools": ["Somebody hit my car and I was in hospital."],
+        "support_router": [tour.claim, "Where do you ship?"],
+    }
+    path = tour.path.format(key="alice")
+    _run_app(tour.app, tour.rules(), [(path, tour.ask(claim)) for claim in said.get(tour.name, [tour.claim])], folder)
+
+
+def _run_app(app: Path, rules: Any, requests: list[tuple[str, Any]], folder: Path) -> None:
+    from tour import TourEngine
 
     from rewake.testing.models import ModelServer
 
-    follow_ups = {"claim_handoffs": ["When is the money paid?", "And somebody hit my car"]}
-    JOURNALS.mkdir(exist_ok=True)
-    for tour in TOURS:
-        if names and tour.name not in names:
-            continue
-        with tempfile.TemporaryDirectory() as folder, ModelServer(tour.rules()) as models:
-            with TourEngine(tour.app, Path(folder), models) as engine:
-                for claim in [tour.claim, *follow_ups.get(tour.name, [])]:
-                    engine.post(tour.path.format(key="alice"), tour.ask(claim))
-            kept = dump(Path(folder) / "data" / DATABASE_FILE)
-        (JOURNALS / f"{tour.name}.json").write_text(json.dumps(kept, separators=(",", ":")) + "\n")
+    with ModelServer(rules) as models, TourEngine(app, folder, models) as engine:
+        for path, body in requests:
+            assert engine.post(path, body).status == 200
+
+
+def _run_typescript(tour: Any, folder: Path) -> None:
+    from node_tour import make_engine, until
+    from test_typescript_tour import staged
+
+    engine = make_engine(folder, "rewake")
+    engine.start()
+    try:
+        with contextmanager(staged)(tour.name, engine, folder) as stage:
+            path, body = tour.path.format(key="C-1"), tour.ask(tour.claim)
+            if not tour.attach:
+                assert engine.call(path, body).status == 200
+                return
+            answer = stage.run_claim(path.removesuffix("/run"), body)
+            until(lambda: bool(engine.call("/ClaimApproval/C-1/review").body))
+            verdict = {"approved": True, "by": "Bob"}
+            assert engine.call("/ClaimApproval/C-1/decide", verdict).status == 200
+            assert answer.result(60).status == 200
+    finally:
+        engine.kill()
+
+
+def _run_langchain(folder: Path) -> None:
+    from rewake.testing.models import rule, text, tool_call
+
+    rules = [
+        rule(system="You are the intake agent", after_tool="consult_car_specialist", answer=text("You are covered.")),
+        rule(
+            system="You are the intake agent",
+            answer=tool_call("consult_car_specialist", {"question": "Is a collision covered?"}),
+        ),
+        rule(
+            system="You are the car specialist",
+            after_tool="look_up_car_cover",
+            answer=text("A collision is covered, with 300 euros excess."),
+        ),
+        rule(system="You are the car specialist", answer=tool_call("look_up_car_cover", {"customer": "alice"})),
+    ]
+    _run_app(AGENTS / "apps/langchain_app.py", rules, [("/ClaimChain/answer", "Somebody hit my car")], folder)
+
+
+def _run_chat(folder: Path) -> None:
+    from rewake.testing.models import rule, text, tool_call
+
+    rules = [rule(says="invoice", answer=tool_call("transfer_to_billing")), rule(answer=text("Hello, how can I help?"))]
+    requests = [("/ChatDesk/bob/ask", "Hello"), ("/ChatDesk/bob/ask", "My invoice is wrong")]
+    _run_app(AGENTS / "apps/chat_app.py", rules, requests, folder)
 
 
 if __name__ == "__main__":

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 from tests.unit.ui.recorded import load
 
-from rewake.agents.decoding import ModelReply, ToolCall, decode_conversation, decode_reply
-from rewake.agents.routing import decision_in, handoff_target
 from rewake.core import ids
+from rewake.store.connection import DATABASE_FILE, open_writer
 from rewake.ui.agents import AgentTrace, agent_trace
 from rewake.ui.database import reading
 
 
-def traces(name: str, folder: Path) -> list[AgentTrace]:
-    """The traces of the runs that callers started, in order."""
-    with reading(load(name, folder), 1 << 42) as found:
+def traces(name: str, folder: Path, *, is_told: bool = True) -> list[AgentTrace]:
+    """The traces of the runs that callers started, in order. is_told: by the app, which agents it is made of."""
+    data = load(name, folder)
+    if not is_told:
+        connection = open_writer(data / DATABASE_FILE)
+        connection.execute("delete from service")
+        connection.close()
+    with reading(data, 1 << 42) as found:
         roots = [
             id_
             for (id_,) in found.execute("select id from invocation where invoked_by = 'ingress' order by created_at_ms")
@@ -51,31 +53,69 @@ def story(trace: AgentTrace) -> list[str]:
     return told
 
 
+def offered(trace: AgentTrace) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """(agent, whom it could have chosen, whom it chose) of each turn that chose."""
+    return [(turn.agent, turn.candidates, turn.chosen) for turn in trace.turns if turn.candidates]
+
+
+def spent(trace: AgentTrace) -> list[tuple[str, str | None, int, int, int, bool]]:
+    for item in trace.usage:
+        assert item.cost is not None and item.cost > 0, item
+    return [
+        (item.agent, item.model, item.calls, item.input_tokens, item.output_tokens, item.is_declared)
+        for item in trace.usage
+    ]
+
+
 def test_openai_agents(tmp_path: Path) -> None:
-    """Handoffs by tool calls; the state tells who speaks when the next message comes."""
+    """Handoffs by tool calls; the state tells who speaks when the next message comes, the app who spoke first."""
     first, second, third = traces("claim_handoffs", tmp_path)
-    assert story(first) == [
+    assert story(first)[:-2] == [
         "user",
-        "ClaimDesk says transfer_to_medical_specialist",
-        "ClaimDesk -> Medical specialist",
+        "Intake says transfer_to_medical_specialist",
+        "Intake -> Medical specialist",
         "Medical specialist says file_medical_claim",
         "step File medical claim",
-        "Medical specialist says Your claim M-ee99626",
-        "answer",
     ]
-    assert first.agents == ["ClaimDesk", "Medical specialist"]
+    assert first.agents == ["Intake", "Medical specialist"]
     assert first.handoffs[0].reason == "it is about a treatment"
-    handoff = first.turns[2]
-    assert handoff.choices == {"Car specialist": 1, "Medical specialist": 1}
     asked = first.turns[3]
     assert asked.reply is not None
-    assert asked.results[asked.reply.calls[0].call_id] == "M-ee996268: medical claim for two nights in hospital"
-    assert [(item.agent, item.calls, item.input_tokens, item.output_tokens, item.cost) for item in first.usage] == [
-        ("ClaimDesk", 1, 40, 17, None),
-        ("Medical specialist", 2, 131, 30, None),
-    ]
+    assert asked.results[asked.reply.calls[0].call_id].endswith(": medical claim for two nights in hospital")
     assert story(second)[1] == "Medical specialist says The money arrives fi"
     assert (third.handoffs[0].source, third.handoffs[0].target) == ("Medical specialist", "Car specialist")
+
+
+def test_openai_agents_tell_candidates_and_the_model(tmp_path: Path) -> None:
+    """The journal names neither whom an agent could hand over to nor the model; the app's agents do."""
+    first, _, third = traces("claim_handoffs", tmp_path)
+    both = ("Medical specialist", "Car specialist")
+    assert offered(first) == [("Intake", both, ("Medical specialist",))]
+    assert offered(third) == [("Medical specialist", ("Car specialist",), ("Car specialist",))]
+    declared = first.usage[0].model
+    assert declared is not None
+    assert spent(first) == [
+        ("Intake", declared, 1, 40, 17, True),
+        ("Medical specialist", declared, 2, 131, 30, True),
+    ]
+    assert (first.total.calls, first.total.input_tokens, first.total.unpriced_calls) == (3, 171, 0)
+    assert first.total.cost == pytest.approx(sum(item.cost or 0 for item in first.usage))
+
+
+def test_an_app_that_tells_nothing(tmp_path: Path) -> None:
+    """What was chosen here lately stands in for the candidates; who is not named bears the service's name."""
+    first = traces("claim_handoffs", tmp_path, is_told=False)[0]
+    assert story(first)[1:3] == [
+        "ClaimDesk says transfer_to_medical_specialist",
+        "ClaimDesk -> Medical specialist",
+    ]
+    assert offered(first) == []
+    assert first.turns[2].choices == {"Car specialist": 1, "Medical specialist": 1}
+    assert [(item.agent, item.model, item.cost) for item in first.usage] == [
+        ("ClaimDesk", None, None),
+        ("Medical specialist", None, None),
+    ]
+    assert (first.total.cost, first.total.unpriced_calls) == (None, 3)
 
 
 def test_adk(tmp_path: Path) -> None:
@@ -88,34 +128,115 @@ def test_adk(tmp_path: Path) -> None:
         "medical_specialist says open_claim",
     ]
     assert first.agents == ["intake", "medical_specialist"]
-    assert {item.model for item in first.usage} == {"gemini-2.5-flash"}
+    assert offered(first) == [("intake", ("medical_specialist", "car_specialist"), ("medical_specialist",))]
+    assert spent(first) == [
+        ("intake", "gemini-2.5-flash", 1, 238, 14, False),
+        ("medical_specialist", "gemini-2.5-flash", 2, 1130, 39, False),
+    ]
 
 
-def test_pydantic_ai(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("is_told", "first"), [(True, "intake"), (False, "ClaimAdvisor")])
+def test_pydantic_ai(tmp_path: Path, is_told: bool, first: str) -> None:
     """Agents as tools: those consulted answer in between, and the first one ends."""
-    (trace,) = traces("claim_tools", tmp_path)
+    (trace,) = traces("claim_tools", tmp_path, is_told=is_told)
     assert story(trace) == [
         "user",
-        "ClaimAdvisor says consult_medical_specialist, consult_car_specialist",
+        f"{first} says consult_medical_specialist, consult_car_specialist",
         "step Look up medical cover",
         "medical_specialist says Your hospital stay i",
         "step Look up car cover",
         "car_specialist says The repair is covere",
-        "ClaimAdvisor says Your hospital stay i",
+        f"{first} says Your hospital stay i",
         "answer",
     ]
-    assert [(item.target, item.kind) for item in trace.handoffs] == [
-        ("medical_specialist", "consult"),
-        ("car_specialist", "consult"),
+    assert [(item.source, item.target, item.kind) for item in trace.handoffs] == [
+        (first, "medical_specialist", "consult"),
+        (first, "car_specialist", "consult"),
+    ]
+    both = ("medical_specialist", "car_specialist")
+    assert offered(trace) == ([(first, both, both)] if is_told else [])
+    assert spent(trace) == [
+        (first, "gpt-5-mini", 2, 151, 80, False),
+        ("medical_specialist", "gpt-5-mini", 1, 67, 19, False),
+        ("car_specialist", "gpt-5-mini", 1, 64, 20, False),
     ]
 
 
-def test_plain_steps(tmp_path: Path) -> None:
-    """A router whose decision is a step; without a specialist it answers itself."""
-    first, second = traces("support_router", tmp_path)
+def test_langchain(tmp_path: Path) -> None:
+    """An agent inside a tool of another one, with a tool of its own."""
+    (trace,) = traces("langchain", tmp_path)
+    assert story(trace) == [
+        "user",
+        "intake says consult_car_specialist",
+        "car_specialist says look_up_car_cover",
+        "step Look up car cover",
+        "car_specialist says A collision is cover",
+        "intake says You are covered.",
+        "answer",
+    ]
+    assert offered(trace) == [("intake", ("car_specialist",), ("car_specialist",))]
+    assert spent(trace) == [
+        ("intake", "gpt-5-mini", 2, 42, 21, False),
+        ("car_specialist", "gpt-5-mini", 2, 42, 22, False),
+    ]
+    asked = trace.turns[1]
+    assert asked.reply is not None and asked.reply.framework == "LangChain"
+    assert asked.results == {asked.reply.calls[0].call_id: "A collision is covered, with 300 euros excess."}
+
+
+def test_vercel_ai(tmp_path: Path) -> None:
+    """The TypeScript app: specialists as tools, named by the handler's metadata, and a wait for a reviewer."""
+    trace = next(found for found in traces("ts_claim_approval", tmp_path) if found.usage)
+    assert story(trace) == [
+        "user",
+        "ClaimApproval says consultCarSpecialist",
+        "step Look up car cover",
+        "car specialist says The car is covered w",
+        "ClaimApproval says payClaim",
+        "step Pay claim",
+        "ClaimApproval says Your claim is covere",
+        "answer",
+    ]
+    assert offered(trace) == [("ClaimApproval", ("medical specialist", "car specialist"), ("car specialist",))]
+    assert spent(trace) == [
+        ("ClaimApproval", "gpt-5-mini", 3, 270, 41, False),
+        ("car specialist", "gpt-5-mini", 1, 63, 18, False),
+    ]
+    assert {turn.reply.framework for turn in trace.turns if turn.reply} == {"Vercel AI"}
+
+
+def test_chat_completions_and_messages(tmp_path: Path) -> None:
+    """Replies journaled as they came, of two providers: a handoff from the one to the other."""
+    first, second = traces("chat", tmp_path)
+    assert story(first) == ["user", "ChatDesk says Hello, how can I hel", "answer"]
+    assert story(second) == [
+        "user",
+        "ChatDesk says transfer_to_billing",
+        "ChatDesk -> billing",
+        "billing says find_invoice",
+        "answer",
+    ]
+    assert offered(second) == [("ChatDesk", ("billing", "technical"), ("billing",))]
+    assert spent(second) == [
+        ("ChatDesk", "gpt-5-mini", 1, 18, 6, False),
+        ("billing", "claude-sonnet-4-5", 1, 212, 31, False),
+    ]
+    assert [turn.reply.framework for turn in second.turns if turn.reply] == ["Chat completion", "Anthropic"]
+
+
+@pytest.mark.parametrize("name", ["support_router", "ts_support_router"])
+def test_plain_steps(tmp_path: Path, name: str) -> None:
+    """A router whose decision is a step; the handler's metadata says whom it chooses from."""
+    first = traces(name, tmp_path)[0]
     assert story(first) == ["user", "SupportRouter chose billing", "step Ask billing", "answer"]
+    assert offered(first) == [("SupportRouter", ("billing", "technical"), ("billing",))]
+
+
+def test_a_router_that_answers_itself(tmp_path: Path) -> None:
+    second = traces("support_router", tmp_path)[1]
     assert story(second) == ["user", "SupportRouter chose None", "answer"]
     assert not second.handoffs
+    assert offered(second) == [("SupportRouter", ("billing", "technical"), ())]
 
 
 def test_specialists_in_services_of_their_own(tmp_path: Path) -> None:
@@ -133,114 +254,12 @@ def test_specialists_in_services_of_their_own(tmp_path: Path) -> None:
         "answer",
     ]
     assert [(item.source, item.target) for item in first.handoffs] == [("ClaimRouter", "CarSpecialist")]
+    assert offered(first) == [("ClaimRouter", ("MedicalSpecialist", "CarSpecialist"), ("CarSpecialist",))]
+    assert spent(first) == [("CarSpecialist", "gpt-5-mini", 2, 83, 28, True)]
 
 
-REPLIES: dict[str, Any] = {
-    "Chat completion": {
-        "id": "x",
-        "model": "gpt-5-mini",
-        "choices": [
-            {
-                "finish_reason": "tool_calls",
-                "message": {
-                    "role": "assistant",
-                    "content": "hm",
-                    "tool_calls": [{"id": "c1", "function": {"name": "look", "arguments": '{"at": 1}'}}],
-                },
-            }
-        ],
-        "usage": {"prompt_tokens": 3, "completion_tokens": 4},
-    },
-    "Vercel AI": {
-        "json": {
-            "content": [
-                {"type": "text", "text": "hm"},
-                {"type": "tool-call", "toolCallId": "c1", "toolName": "look", "input": '{"at": 1}'},
-            ],
-            "finishReason": {"unified": "tool-calls"},
-            "usage": {"inputTokens": {"total": 3}, "outputTokens": {"total": 4}},
-            "response": {"modelId": "gpt-5-mini"},
-        }
-    },
-    "Anthropic": {
-        "type": "message",
-        "role": "assistant",
-        "model": "claude",
-        "content": [
-            {"type": "text", "text": "hm"},
-            {"type": "tool_use", "id": "c1", "name": "look", "input": {"at": 1}},
-        ],
-        "usage": {"input_tokens": 3, "output_tokens": 4},
-    },
-    "LangChain": {
-        "result": [
-            {
-                "type": "ai",
-                "content": "hm",
-                "tool_calls": [{"id": "c1", "name": "look", "args": {"at": 1}}],
-                "usage_metadata": {"input_tokens": 3, "output_tokens": 4},
-                "response_metadata": {"model_name": "gpt-5-mini"},
-            }
-        ]
-    },
-}
-
-
-@pytest.mark.parametrize("framework", REPLIES)
-def test_replies_of_other_frameworks(framework: str) -> None:
-    reply = decode_reply(msgspec.json.encode(REPLIES[framework]))
-    assert reply is not None
-    assert reply.framework == framework
-    assert (reply.text, reply.calls, reply.input_tokens, reply.output_tokens) == (
-        "hm",
-        (ToolCall("look", {"at": 1}, "c1"),),
-        3,
-        4,
-    )
-    assert reply.model
-
-
-STRANGE: tuple[Any, ...] = (
-    None, 1, [], {}, "text", {"output": None}, {"output": [1]}, {"choices": [[]]}, {"choices": [{"message": 1}]},
-    {"content": {"parts": 3}}, {"content": {"parts": [None, {"function_call": 7}]}}, {"parts": [1], "kind": "response"},
-    {"content": [None], "finishReason": None}, {"role": "assistant", "content": [{"type": []}]}, {"result": [[[]]]},
-    {"output": [{"type": "message", "content": [{"text": {"a": 1}}]}], "usage": {"input_tokens": -1}},
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("value", STRANGE, ids=range(len(STRANGE)))
-def test_strange_content_is_no_error(value: Any) -> None:
-    reply = decode_reply(msgspec.json.encode(value))
-    assert reply is None or isinstance(reply, ModelReply)
-    decode_conversation(msgspec.json.encode(value))
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff", b"[" * 100_000, b'{"a":' * 5_000, b"nul", b'"\\ud800"'])
-def test_broken_content_is_no_error(content: bytes) -> None:
-    assert decode_reply(content) is None
-    assert decode_conversation(content) == []
-
-
-def test_handoffs_by_the_name_of_the_tool() -> None:
-    assert handoff_target(ToolCall("transfer_to_car_specialist")) == "car specialist"
-    assert handoff_target(ToolCall("transfer_to_agent", {"agent_name": "car"})) == "car"
-    assert handoff_target(ToolCall("transfer_to_agent", {"agent_name": 3})) is None
-    assert handoff_target(ToolCall("transfer_money")) is None
-
-
-@pytest.mark.parametrize(
-    ("title", "value", "decision"),
-    [
-        ("Pick specialist", {"specialist": "billing", "answer": None}, ("billing", "")),
-        ("Pick specialist", {"specialist": None, "answer": "no"}, (None, "")),
-        ("Pick specialist", "Car: a dent", ("Car", "a dent")),
-        ("triage", {"route": "car", "reason": "a dent"}, ("car", "a dent")),
-        ("Look up", {"specialist": None}, None),
-        ("Look up", {"agent": "x" * 61}, None),
-        ("Look up", {"agent": {}}, None),
-        ("Look up", "Car: a dent", None),
-        ("Pick", [1], None),
-    ],
-)
-def test_decisions(title: str, value: Any, decision: Any) -> None:
-    assert decision_in(title, value) == decision
+def test_specialists_in_another_language(tmp_path: Path) -> None:
+    """A TypeScript router, Python specialists and a TypeScript desk, told as one conversation."""
+    first = traces("ts_remote_specialists", tmp_path)[0]
+    assert first.agents == ["ClaimRouter", "CoverDesk", "MedicalSpecialist"]
+    assert offered(first) == [("ClaimRouter", ("MedicalSpecialist", "CarSpecialist"), ("MedicalSpecialist",))]
