@@ -20,7 +20,7 @@ import restate
 from restate import TerminalError
 from stage import DEFAULTS, run, until
 
-from rewake.engine import Engine, EngineOptions
+from rewake.engine import Engine, EngineOptions, InvocationFailed
 from rewake.errors import ErrorCode, RewakeError
 from rewake.telemetry import Telemetry
 from rewake.telemetry.exposition import render
@@ -92,6 +92,11 @@ def _reply(model: str, call: tuple[str, str] | None = None) -> dict[str, Any]:
         message["tool_calls"] = [{"id": "c1", "type": "function", "function": function}]
     usage = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
     return {"object": "chat.completion", "model": model, "choices": [{"message": message}], "usage": usage}
+
+
+@desk.handler()
+async def nap(ctx: restate.Context) -> None:
+    await ctx.sleep(timedelta(hours=1))
 
 
 @desk.handler()
@@ -389,10 +394,18 @@ def test_figures_follow_what_happens(tmp_path: Path) -> None:
             await engine.send("Desk", "hang")
             await until(lambda: seen["hanging"])
             await engine.send("Desk", "refuse", delay_ms=3_600_000)
+            for end in (engine.cancel, engine.kill):
+                ended = await engine.send("Desk", "nap")
+                await until(lambda: engine.stats()["attempts_running"] >= 2)
+                await end(ended)
+                with pytest.raises(InvocationFailed, match="cancelled|killed"):
+                    await engine.result(ended)
             figures = metrics_in(await render(engine, telemetry))
         assert figures['rewake_invocations_created_total{service="Desk",handler="route"}'] == 3
         assert figures['rewake_invocations_completed_total{service="Desk",handler="route",outcome="succeeded"}'] == 3
         assert figures['rewake_invocations_completed_total{service="Desk",handler="refuse",outcome="failed"}'] == 1
+        assert figures['rewake_invocations_completed_total{service="Desk",handler="nap",outcome="canceled"}'] == 1
+        assert figures['rewake_invocations_completed_total{service="Desk",handler="nap",outcome="killed"}'] == 1
         assert figures['rewake_invocation_seconds_count{service="Billing",handler="pay"}'] == 3
         assert figures['rewake_invocation_seconds_bucket{service="Billing",handler="pay",le="+Inf"}'] == 3
         assert figures['rewake_invocations{service="Desk",status="running"}'] == 1

@@ -33,8 +33,13 @@ log = structlog.get_logger("rewake.telemetry")
 
 _RUN_COMPLETION: Final = int(MessageType.RUN_COMPLETION)
 _USAGE: Final = b'"usage'
-_CANCELED: Final = "canceled"
-_KILLED: Final = "killed"
+_ENDED_ON_DEMAND: Final = {
+    "canceled": "canceled",  # by the engine, before a handler saw it
+    "cancelled": "canceled",  # by the Python SDK
+    "Cancelled": "canceled",  # by the TypeScript SDK
+    "killed": "killed",
+}
+"""What a failure with code 409 says -> the outcome it is counted as."""
 
 
 class HandlerCounts:
@@ -92,8 +97,8 @@ class Telemetry:
         if type(result) is not Failure:
             counts.outcomes["succeeded"] += 1
         else:
-            is_ours = result.code == 409 and result.message in (_CANCELED, _KILLED)
-            counts.outcomes[result.message if is_ours else "failed"] += 1
+            on_demand = _ENDED_ON_DEMAND.get(result.message) if result.code == 409 else None
+            counts.outcomes[on_demand or "failed"] += 1
         if invocation.completed_at_ms is not None:
             counts.runs.add(max(invocation.completed_at_ms - invocation.created_at_ms, 0))  # clocks are set back
             if self.tracer is not None:
