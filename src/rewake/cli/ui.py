@@ -34,10 +34,8 @@ DRAIN_S: Final = 1.0
     show_default="as the server says, or port 8080 beside the admin API",
     help="Address of the ingress, for the playground and for answers to awakeables.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; everybody there may act.")
-@click.option(
-    "--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65_535), help="Port; 0 picks a free one."
-)
+@setting("host", default="127.0.0.1", help="Address to listen on; everybody who reaches it may act.")
+@setting("port", default=DEFAULT_PORT, type=click.IntRange(0, 65_535), help="Port to listen on; 0 picks a free one.")
 @setting("log-level", default="info", type=click.Choice(("debug", "info", "warning", "error")), help="Least level.")
 @setting(
     "log-format",

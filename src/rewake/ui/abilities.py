@@ -11,15 +11,13 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     """server: its address when it is elsewhere, else empty.   ingress: where a terminal reaches its ingress.
 
     replaces_results: a fork may have another result of its step.   completes_promises: by hand, without a handler.
-    finds_agents: runs can be listed by agent.   cannot_send: why no request can be sent, empty when it can; may take a
-    moment, so it is asked on a thread.
+    cannot_send: why no request can be sent, empty when it can; may take a moment, so it is asked on a thread.
     """
 
     server: str = ""
     ingress: str = "localhost:8080"
     replaces_results: bool = True
     completes_promises: bool = True
-    finds_agents: bool = True
     cannot_send: Callable[[], str] = lambda: ""
 
 

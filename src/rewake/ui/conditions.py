@@ -21,6 +21,7 @@ from rewake.ui.run import answerable
 
 if TYPE_CHECKING:
     from rewake.ui.database import DatabaseReading
+    from rewake.ui.reading import Reading
     from rewake.ui.runs import RunFilter
 
 _SEARCHED_BYTES_MAX: Final = 64 * 1024
@@ -155,7 +156,7 @@ def _agent_candidates(reading: DatabaseReading, agent: str, values: dict[str, An
     )
 
 
-def took_part(reading: DatabaseReading, run_id: bytes, agent: str) -> bool:
+def took_part(reading: Reading, run_id: bytes, agent: str) -> bool:
     """Whether an agent is among those a run's page names."""
     invocation = reading.invocation(run_id)
     if invocation is None:

@@ -24,7 +24,6 @@ from rewake.protocol.messages import Future, InputCommand, MessageType
 from rewake.store import rows
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader
 from rewake.ui import formats, runs
-from rewake.ui.agents import agent_trace
 from rewake.ui.reading import OPEN_STATUSES, EventFact, Matching, Reading, RunSummary
 from rewake.ui.run import awaits_person
 from rewake.ui.summaries import SUMMARY_COLUMNS, summary_from
@@ -162,14 +161,6 @@ class DatabaseReading(Reading):
 
     def with_inputs(self, found: list[RunSummary]) -> list[RunSummary]:
         return [msgspec.structs.replace(run, input=self._input_line(run.id)) for run in found]
-
-    def agents_of(self, run_id: str) -> list[str]:
-        """Names of agents that took part; none for a run without any."""
-        invocation = self.invocation(ids.invocation_id_from_str(run_id))
-        if invocation is None:
-            return []
-        trace = agent_trace(self, invocation, ids.invocation_id_to_str, decisions_max=0)
-        return trace.agents if trace.has_agents else []
 
     # Journals
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
+from rewake.core import ids
 from rewake.core.model import Deployment, Invocation, ServiceSchema
 from rewake.core.writes import EntryRow
 
@@ -133,6 +134,16 @@ class Reading(ABC):
     @abstractmethod
     def with_inputs(self, found: list[RunSummary]) -> list[RunSummary]:
         """The runs, each with what it was asked, on one line; empty when that is long or gone."""
+
+    def agents_of(self, run_id: str) -> list[str]:
+        """Names of agents that took part; none for a run without any."""
+        from rewake.ui.agents import agent_trace  # Late: it reads through this class.
+
+        invocation = self.invocation(ids.invocation_id_from_str(run_id))
+        if invocation is None:
+            return []
+        trace = agent_trace(self, invocation, ids.invocation_id_to_str, decisions_max=0)
+        return trace.agents if trace.has_agents else []
 
     # Journals
 

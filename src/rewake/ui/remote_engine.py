@@ -128,7 +128,6 @@ class RemoteEngine:
             ingress=self.server.ingress_url.removeprefix("http://"),
             replaces_results=self.server.is_rewake,
             completes_promises=self.server.is_rewake,
-            finds_agents=False,
             cannot_send=self._ingress_problem,
         )
 
@@ -155,6 +154,9 @@ class RemoteEngine:
     async def restart_as_new(
         self, invocation_id: bytes, *, from_index: int = 0, deployment: str = "latest", result: bytes | None = None
     ) -> Reply:
+        if result is not None and not self.server.is_rewake:
+            message = "This server cannot replace the result of a step."
+            raise RewakeError(ErrorCode.OPERATION_UNSUPPORTED, message, "Fork without another result.", http_status=400)
         path = f"/invocations/{ids.invocation_id_to_str(invocation_id)}/restart-as-new"
         content = None if result is None else b'{"result": ' + result + b"}"
         parameters: dict[str, str | None] = {"from": str(from_index), "deployment": deployment}

@@ -8,7 +8,7 @@ become values in remote_rows.py and remote_services.py.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.messages import InputCommand, MessageType, OutputCommand, Success
 from rewake.ui import formats, remote_runs
 from rewake.ui import remote_rows as rows
-from rewake.ui.reading import OPEN_STATUSES, EventFact, Reading, RunSummary
+from rewake.ui.reading import OPEN_STATUSES, STATUSES, EventFact, Reading, RunSummary
 from rewake.ui.remote_services import service_from
 from rewake.ui.runs import Counts, RunFilter, RunPage
 
@@ -37,17 +37,36 @@ SHORT_BYTES_MAX: Final = 4_096
 SHORT_JOURNAL_MAX: Final = 1_000
 EARLIER_RUNS_MAX: Final = 40
 AHEAD_MAX: Final = 200
+_COUNTING_S: Final = 0.2
 _RESULT_BYTES_MAX: Final = 20_000
 _LAST_FAILURES: Final = ("TransientError", "Paused")
+
+
+class Memory:
+    """What requests leave to those after them: counts, for a while if counting takes long."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._good_until_s = 0.0
+
+    def counts(self, count: Callable[[], dict[str, int]]) -> dict[str, int]:
+        started_s = time.monotonic()
+        if started_s >= self._good_until_s:
+            self._counts = count()
+            ended_s = time.monotonic()
+            took_s = ended_s - started_s
+            self._good_until_s = ended_s + 5 * took_s if took_s > _COUNTING_S else 0.0
+        return self._counts
 
 
 class RemoteReading(Reading):
     """The queries of one request. is_rewake: the server is another Rewake, whose SQL has other functions."""
 
-    def __init__(self, admin: AdminClient, now_ms: int, *, is_rewake: bool) -> None:
+    def __init__(self, admin: AdminClient, now_ms: int, *, is_rewake: bool, memory: Memory | None = None) -> None:
         super().__init__(now_ms)
         self.admin = admin
         self.is_rewake = is_rewake
+        self._memory = memory or Memory()
         self._invocations: dict[str, rows.Row | None] = {}
         self._ahead: set[str] = set()
         self._journals: dict[bytes, list[EntryRow]] = {}
@@ -131,9 +150,9 @@ class RemoteReading(Reading):
                 self._invocations[row["id"]] = row
         return self._invocations[run_id]
 
-    def look_ahead(self, run_ids: Iterable[str]) -> None:
-        """Rows that will be asked for one by one."""
-        self._ahead |= set(run_ids) - self._invocations.keys()
+    def remember(self, found: list[rows.Row]) -> None:
+        """Rows that are known already."""
+        self._invocations |= {row["id"]: row for row in found}
 
     def _last_failures(self, run_ids: list[str]) -> dict[str, rows.Row]:
         """What the last failed attempt of each run said."""
@@ -152,13 +171,16 @@ class RemoteReading(Reading):
 
     def _counted(self) -> dict[str, int]:
         if self._counts is None:
-            self._counts = dict.fromkeys((*OPEN_STATUSES, "failed", "succeeded"), 0)
-            for row in self.query(
-                "select status, completion_result, count(*) as n from sys_invocation group by status, completion_result"
-            ):
-                status = rows.status_of(row)
-                self._counts[status] = self._counts.get(status, 0) + row["n"]
+            self._counts = self._memory.counts(self._count)
         return self._counts
+
+    def _count(self) -> dict[str, int]:
+        counts = dict.fromkeys(STATUSES, 0)
+        for row in self.query(
+            "select status, completion_result, count(*) as n from sys_invocation group by status, completion_result"
+        ):
+            counts[rows.status_of(row)] += row["n"]
+        return counts
 
     def _output(self, invocation_id: bytes) -> Success | None:
         """The value a run returned; None when its journal is gone."""
@@ -263,7 +285,8 @@ class RemoteReading(Reading):
             found = [rows.entry_from(row) for row in told]
             self._journals[invocation_id] = found
             self._lengths[invocation_id] = {row["index"]: row["raw_length"] for row in told}
-            self.look_ahead(ids.invocation_id_to_str(item.child) for item in found if item.child is not None)
+            called = {ids.invocation_id_to_str(item.child) for item in found if item.child is not None}
+            self._ahead |= called - self._invocations.keys()
         return self._journals[invocation_id]
 
     def _known_lengths(self, invocation_id: bytes) -> dict[int, int]:
@@ -339,10 +362,10 @@ class RemoteReading(Reading):
 
 
 @contextmanager
-def remote_reading(url: str, *, is_rewake: bool) -> Iterator[RemoteReading]:
+def remote_reading(url: str, *, is_rewake: bool, memory: Memory | None = None) -> Iterator[RemoteReading]:
     """The server at one moment, nearly. For a thread beside the event loop. Raises RewakeError."""
     with AdminClient(url, timeout_s=REQUEST_S) as admin:
-        yield RemoteReading(admin, time.time_ns() // 1_000_000, is_rewake=is_rewake)
+        yield RemoteReading(admin, time.time_ns() // 1_000_000, is_rewake=is_rewake, memory=memory)
 
 
 def _is(invocation_id: bytes) -> str:

@@ -1,19 +1,26 @@
 """The list of runs of another server: a filter as SQL on its public tables, page by page.
 
-Such a server has no index for most of this, so every page is one statement with a limit, given up when it takes too
-long. Which agents took part cannot be asked in SQL; abilities.py says so to the pages. Called by remote_reading.py.
+Such a server has no index for most of this, so a page is one statement with a limit, given up when it takes too long.
+What SQL cannot say is decided by a look into the journals of what it finds, for as long as a page may take; then the
+page says how far it looked. Called by remote_reading.py.
 """
 
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from rewake.admin.client import sql_text
 from rewake.core import ids
 from rewake.core.ids import InvalidId
+from rewake.protocol.messages import FIRST_USER_SIGNAL
 from rewake.ui import remote_rows as rows
-from rewake.ui.reading import RunSummary
+from rewake.ui.conditions import took_part
+from rewake.ui.reading import STATUSES
 from rewake.ui.run import answerable
 from rewake.ui.runs import ORDERS, Counts, RunFilter, RunPage
 
@@ -22,9 +29,12 @@ if TYPE_CHECKING:
 
 PAGE_RUNS_MAX: Final = 100
 SEARCHED_BYTES_MAX: Final = 64 * 1024
-WAITING_RUNS_MAX: Final = 500
+WAITING_RUNS_MAX: Final = 1_000
+LOOK_S: Final = 2.0
+"""How long a page may look into journals."""
 
 _ORDER_SQL: Final = {
+    "created": "created_at",
     "took": "coalesce(completed_at, now()) - coalesce(running_at, created_at)",
     "changed": "modified_at",
     "target": "target",
@@ -41,22 +51,45 @@ _NO_RUN: Final = "status is null"
 def run_page(reading: RemoteReading, wanted: RunFilter, counts: Counts) -> RunPage:
     """The runs a filter matches, one page of them."""
     counted = counts.now(reading)
-    conditions = [] if wanted.is_impossible else conditions_of(reading, wanted)
-    waiting = _waiting(reading, conditions) if wanted.waiting and not wanted.is_impossible else None
-    runs, next_cursor = ([], None) if wanted.is_impossible else _page(reading, wanted, conditions, waiting)
+    found = _Found([]) if wanted.is_impossible else _find(reading, wanted)
+    runs = reading.with_inputs(reading.summaries(found.rows))
     return RunPage(
         filter=wanted,
-        runs=reading.with_inputs(runs),
+        runs=runs,
         counts=counted,
-        next_cursor=next_cursor,
-        looked_until_ms=None,
+        next_cursor=found.next_cursor,
+        looked_until_ms=found.looked_until_ms,
         services={service.name: list(service.handlers) for service in reading.services()},
-        waiting_count=None,
+        waiting_count=waiting_count(reading, counted["suspended"]),
+        matching_count=sum(counted[status] for status in wanted.status or STATUSES) if wanted.is_by_status else None,
+        agents=counts.agents(reading, runs),
     )
 
 
+def waiting_count(reading: RemoteReading, suspended_count: int) -> int | None:
+    """How many suspended runs wait for a person; None when there are too many to look at each."""
+    if suspended_count > WAITING_RUNS_MAX:
+        return None
+    if not suspended_count:
+        return 0
+    found = reading.query(
+        "select target_service_name, target_service_key, target_service_ty, suspended_waiting_for_signals "
+        "from sys_invocation where status = 'suspended'"
+    )
+    promised = reading.query("select service_name, service_key from sys_promise where completed = false")
+    keys = {(row["service_name"], row["service_key"]) for row in promised}
+    return sum(_awaits_person(row, keys) for row in found)
+
+
+def _awaits_person(row: rows.Row, promised: set[tuple[str, str]]) -> bool:
+    """promised: keys of workflows with a promise that is open."""
+    if any(signal >= FIRST_USER_SIGNAL for signal in row.get("suspended_waiting_for_signals") or ()):
+        return True
+    return row["target_service_ty"] == "workflow" and (row["target_service_name"], rows.key_of(row)) in promised
+
+
 def conditions_of(reading: RemoteReading, wanted: RunFilter) -> list[str]:
-    """What a row of `sys_invocation` must fulfil, without what `waiting` and the cursor ask for."""
+    """What a row of `sys_invocation` must fulfil, without what only a journal tells."""
     columns = {"service": "target_service_name", "handler": "target_handler_name", "key": "target_service_key"}
     found = [f"{column} = {sql_text(given)}" for name, column in columns.items() if (given := getattr(wanted, name))]
     if wanted.statuses:
@@ -110,55 +143,77 @@ def _bytes_condition(part: bytes, *, is_rewake: bool) -> str:
     return f"contains(encode(raw, 'hex'), '{part.hex()}')"
 
 
-def _page(
-    reading: RemoteReading, wanted: RunFilter, conditions: list[str], only: list[str] | None
-) -> tuple[list[RunSummary], str | None]:
-    if only is not None:
-        conditions = [f"id in ({', '.join(map(sql_text, only))})" if only else _NO_RUN]
-    order = ORDERS[wanted.order]
-    direction = "desc" if order.is_descending else "asc"
-    if order.sort == "created":
-        beyond = _beyond(wanted.cursor, "<" if order.is_descending else ">")
-        found = _select(reading, [*conditions, *beyond], f"created_at {direction}, id {direction}", 0)
-        next_cursor = _cursor(found[PAGE_RUNS_MAX - 1]) if len(found) > PAGE_RUNS_MAX else None
-    else:
-        offset = int(wanted.cursor) if wanted.cursor.isascii() and wanted.cursor.isdigit() else 0
-        by = f"{_ORDER_SQL[order.sort]} {direction}, created_at desc, id desc"
-        found = _select(reading, conditions, by, offset)
-        next_cursor = str(offset + PAGE_RUNS_MAX) if len(found) > PAGE_RUNS_MAX else None
-    return reading.summaries(found[:PAGE_RUNS_MAX]), next_cursor
+class _Found(msgspec.Struct):
+    """Rows of one page. looked_until_ms: how far a page that is not full looked."""
+
+    rows: list[rows.Row]
+    next_cursor: str | None = None
+    looked_until_ms: int | None = None
 
 
-def _select(reading: RemoteReading, conditions: list[str], by: str, offset: int) -> list[rows.Row]:
-    """One row more than a page has, to know whether there is another."""
-    where = f" where {' and '.join(conditions)}" if conditions else ""
-    skipped = f" offset {offset}" if offset else ""
-    return [
-        *reading.query(
-            f"select {rows.INVOCATION_COLUMNS} from sys_invocation{where} order by {by} "
-            f"limit {PAGE_RUNS_MAX + 1}{skipped}"
+def _find(reading: RemoteReading, wanted: RunFilter) -> _Found:
+    """Goes on until the page is full or its time is up, as a look into journals may leave few of many rows."""
+    conditions, check = conditions_of(reading, wanted), _check_of(reading, wanted)
+    found: list[rows.Row] = []
+    cursor, ends_at_s = wanted.cursor, time.monotonic() + LOOK_S
+    while True:
+        told = _select(reading, wanted.order, conditions, cursor)
+        for row in told[:PAGE_RUNS_MAX]:
+            cursor = _cursor_after(row, wanted.order, cursor)
+            if check is None or check(row):
+                found.append(row)
+            if len(found) == PAGE_RUNS_MAX:
+                return _Found(found, cursor if row is not told[-1] else None)
+            if time.monotonic() >= ends_at_s and row is not told[-1]:
+                return _Found(found, cursor, rows.millis(row["created_at"]))
+        if len(told) <= PAGE_RUNS_MAX:
+            return _Found(found)
+
+
+def _check_of(reading: RemoteReading, wanted: RunFilter) -> Callable[[rows.Row], bool] | None:
+    """What SQL cannot say: whether an agent took part, whether a person is waited for."""
+    if not (wanted.agent or wanted.waiting):
+        return None
+
+    def check(row: rows.Row) -> bool:
+        reading.remember([row])
+        run_id = ids.invocation_id_from_str(row["id"])
+        return (not wanted.agent or took_part(reading, run_id, wanted.agent)) and (
+            not wanted.waiting or answerable(reading, run_id)
         )
-    ]
+
+    return check
 
 
-def _cursor(row: rows.Row) -> str:
-    return f"{rows.millis(row['created_at'])}-{row['id']}"
+def _select(reading: RemoteReading, order_name: str, conditions: list[str], cursor: str) -> list[rows.Row]:
+    """One row more than a page has, to know whether there is another."""
+    order, offset = ORDERS[order_name], ""
+    direction = "desc" if order.is_descending else "asc"
+    by = f"{_ORDER_SQL[order.sort]} {direction}, id {direction}"
+    if order.sort == "created":
+        conditions = [*conditions, *_beyond(cursor, "<" if order.is_descending else ">")]
+    elif _is_number(cursor):
+        offset = f" offset {cursor}"
+    where = f" where {' and '.join(conditions)}" if conditions else ""
+    sql = f"select {rows.INVOCATION_COLUMNS} from sys_invocation{where} order by {by} limit {PAGE_RUNS_MAX + 1}{offset}"
+    return [*reading.query(sql)]
+
+
+def _cursor_after(row: rows.Row, order_name: str, cursor: str) -> str:
+    """Where to go on after a row: its place in time, or how many rows come before."""
+    if ORDERS[order_name].sort == "created":
+        return f"{rows.millis(row['created_at'])}-{row['id']}"
+    return str(int(cursor) + 1 if _is_number(cursor) else 1)
 
 
 def _beyond(cursor: str, comparison: str) -> list[str]:
     """Where a page begins; a cursor nobody made is the beginning."""
     at, _, id_ = cursor.partition("-")
-    if not (at.isascii() and at.isdigit() and len(at) < 16 and _ID.fullmatch(id_)):
+    if not (_is_number(at) and _ID.fullmatch(id_)):
         return []
     moment = rows.literal_of(int(at))
     return [f"(created_at {comparison} {moment} or (created_at = {moment} and id {comparison} {sql_text(id_)}))"]
 
 
-def _waiting(reading: RemoteReading, conditions: list[str]) -> list[str]:
-    """Ids of the runs among the latest that wait for a person."""
-    where = " and ".join([*conditions, "status in ('suspended', 'running')"])
-    found = reading.query(
-        f"select id from sys_invocation where {where} order by created_at desc limit {WAITING_RUNS_MAX}"
-    )
-    reading.look_ahead([row["id"] for row in found])
-    return [row["id"] for row in found if answerable(reading, ids.invocation_id_from_str(row["id"]))]
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 16

@@ -212,7 +212,7 @@ class Counts:
         counts = reading.open_counts() | self._ended
         return {status: counts[status] for status in STATUSES}
 
-    def agents(self, reading: DatabaseReading, runs: list[RunSummary]) -> list[str]:
+    def agents(self, reading: Reading, runs: list[RunSummary]) -> list[str]:
         """Names of agents in runs that were listed, the latest seen first; looks at a few new ones each time."""
         ends_at_s = time.monotonic() + _AGENTS_S
         fresh = [run for run in runs[:_AGENT_RUNS] if not run.is_open and run.id not in self._looked]
