@@ -1,7 +1,7 @@
 """Options of the whole test suite.
 
 `--engine` chooses the engine where a test can have either: tests on `subject` (conformance/conftest.py) run on both
-when nothing is said, all others on Rewake.
+when nothing is said, all others on Rewake. `--transport` does the same for the ways an engine reaches its handlers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("rewake", "restate"),
         default=os.environ.get(ENGINE_VARIABLE),
         help=f"the engine under test, Rewake or the real restate-server; as the variable {ENGINE_VARIABLE}",
+    )
+    parser.addoption(
+        "--transport",
+        choices=("in_process", "worker", "http2", "http1"),
+        help="how every conformance test of the engine reaches its handlers",
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from http_service import ServerKind, typescript
 from node_tour import EngineKind
-from stage import Stage
+from stage import TRANSPORTS, VERSIONS, Stage
 from subject import Subject, running_subject
 
 ENGINE_KINDS: tuple[EngineKind, ...] = ("rewake", "restate")
@@ -19,10 +19,10 @@ AppKind = Literal["python", "surfaces", "typescript_http2", "typescript_http1"]
 
 
 @pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Stage:
     """A directory for one engine and what its handlers leave there."""
     monkeypatch.setenv("REWAKE_TEST_STAGE", str(tmp_path))
-    return Stage(tmp_path)
+    return Stage(tmp_path, request.config.option.transport or "in_process")
 
 
 class Subjects:
@@ -36,7 +36,9 @@ class Subjects:
     def get(self, kind: EngineKind, app: AppKind = "python") -> Subject:
         if (kind, app) not in self._running:
             folder = self._folder / f"{kind}_{app}"
-            self._running[kind, app] = self._stack.enter_context(running_subject(kind, folder, *_served(app)))
+            sweep_interval = "1h" if app == "surfaces" else "1s"
+            subject = running_subject(kind, folder, *_served(app), sweep_interval=sweep_interval)
+            self._running[kind, app] = self._stack.enter_context(subject)
         return self._running[kind, app]
 
 
@@ -71,8 +73,36 @@ def typescript_subject(subjects: Subjects, engine_kind: EngineKind, request: pyt
     return subjects.get(engine_kind, request.param)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "full_duplex(reason): cannot hold over HTTP/1.1, in requests and responses")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests on a subject run on both engines, unless one is chosen."""
-    if "engine_kind" in metafunc.fixturenames:
+    """What a test takes by these names it gets in all kinds, unless an option chooses one, or the test does."""
+    own = {name for mark in metafunc.definition.iter_markers("parametrize") for name in _names(mark.args[0])}
+    wanted = set(metafunc.fixturenames) - own
+    if "engine_kind" in wanted:
         chosen = metafunc.config.option.engine
         metafunc.parametrize("engine_kind", ENGINE_KINDS if chosen is None else (chosen,))
+    if "transport" in wanted:
+        over = _transports(metafunc)
+        if "version" in wanted:  # all of them over the first transport; to the others it is only a number
+            others = [pytest.param(*each.values, 6, marks=each.marks) for each in over[1:]]
+            first = [pytest.param(*over[0].values, version, marks=over[0].marks) for version in VERSIONS]
+            metafunc.parametrize(("transport", "version"), first + others)
+        else:
+            metafunc.parametrize("transport", over)
+
+
+def _transports(metafunc: pytest.Metafunc) -> list[Any]:
+    chosen = metafunc.config.option.transport
+    duplex_only = metafunc.definition.get_closest_marker("full_duplex")
+    if duplex_only is not None and chosen == "http1":
+        return [pytest.param(chosen, marks=pytest.mark.skip(reason=duplex_only.kwargs["reason"]))]
+    over = TRANSPORTS if chosen is None else (chosen,)
+    return [pytest.param(each) for each in over if duplex_only is None or each != "http1"]
+
+
+def _names(given: str | Sequence[str]) -> list[str]:
+    """The names of a parametrize mark."""
+    return [name.strip() for name in given.split(",")] if isinstance(given, str) else list(given)

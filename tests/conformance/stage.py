@@ -7,14 +7,14 @@ between engine and deployment, hands messages over one at a time and does damage
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import durable_app
 import msgspec
 from http_service import ServerKind, Service
 
@@ -39,12 +39,11 @@ from rewake.engine import Engine, EngineOptions
 from rewake.protocol.messages import Message, MessageType, ProposeRunCompletion, RunCommand
 
 Transport = Literal["in_process", "worker", "http2", "http1"]
-TRANSPORTS: tuple[Transport, ...] = ("in_process", "worker", "http2")
-USUAL_TRANSPORT = cast("Transport", os.environ.get("REWAKE_TEST_TRANSPORT", "in_process"))
-"""What tests run over that do not say: all of them can be run over any."""
-
-SERVERS: dict[str, ServerKind] = {"http2": "hypercorn", "http1": "uvicorn"}
+TRANSPORTS: tuple[Transport, ...] = ("in_process", "worker", "http2", "http1")
+SERVERS: dict[Transport, ServerKind] = {"http2": "hypercorn", "http1": "uvicorn"}
 VERSIONS = (5, 6, 7)
+HERE = Path(__file__).parent
+APP = "durable_app:app"
 DEADLINE_S = 50.0
 POLL_S = 0.003
 FAST_RETRY = RetryPolicy(initial_interval_ms=2, exponentiation_factor=1.0, max_interval_ms=2, max_attempts=70)
@@ -70,11 +69,16 @@ async def until(is_so: Callable[[], Any]) -> Any:
 
 
 class Stage:
-    """One engine directory and what its handlers left in it."""
+    """One engine directory and what its handlers left in it. usual: what reaches the handlers when a test says nothing.
 
-    def __init__(self, path: Path) -> None:
+    service: the process with the handlers, while they are reached over HTTP.
+    """
+
+    def __init__(self, path: Path, usual: Transport = "in_process") -> None:
         self.path = path
         self.data = path / "data"
+        self.usual = usual
+        self.service: Service | None = None
 
     @property
     def marks(self) -> list[str]:
@@ -107,48 +111,66 @@ class Stage:
         (self.path / f"hold.{name}").unlink()
 
     @asynccontextmanager
+    async def deployment(
+        self, transport: Transport | None = None, *, app: Any = APP, workers: int = 1
+    ) -> AsyncIterator[DeploymentClient]:
+        """An app that is reached so. app: `module:attribute` of this folder, or the app itself, and then in process."""
+        transport = transport or self.usual
+        client: DeploymentClient
+        if not isinstance(app, str):
+            client = InProcessDeployment(app)
+        elif transport in SERVERS:
+            self.service = Service(app, SERVERS[transport])
+            client = HttpDeployment(
+                parse_address(self.service.uri), http_version="HTTP/1.1" if transport == "http1" else "HTTP/2.0"
+            )
+        else:
+            module, _, attribute = app.partition(":")
+            if transport == "worker":
+                file = HERE / f"{module}.py"
+                client = pool = WorkerPool(
+                    WorkerOptions(app_ref=f"{file}:{attribute}", loop="asyncio"), workers=workers
+                )
+                await pool.start()
+            else:
+                client = InProcessDeployment(getattr(importlib.import_module(module), attribute))
+        try:
+            yield client
+        finally:
+            await client.close()
+            if self.service is not None:
+                self.service.kill()
+                self.service = None
+
+    @asynccontextmanager
     async def engine(
         self,
-        transport: Transport = USUAL_TRANSPORT,
+        transport: Transport | None = None,
         *,
         version: int = 6,
         defaults: HandlerOptions = DEFAULTS,
-        app: Any = None,
+        app: Any = APP,
         cut: Cut | None = None,
         concurrency_max: int = 1_000,
         workers: int = 1,
         eager_state_bytes_max: int | None = None,
     ) -> AsyncIterator[Engine]:
-        """An engine on this stage's directory, serving durable_app (or `app`, in process)."""
+        """An engine on this stage's directory, with `app` as its only deployment."""
+        transport = transport or self.usual
         options = EngineOptions(defaults=defaults, protocol_version_max=version, concurrency_max=concurrency_max)
         engine = Engine(self.data, options=options)
         if eager_state_bytes_max is not None:
             engine.settings = msgspec.structs.replace(engine.settings, eager_state_bytes_max=eager_state_bytes_max)
-        client: DeploymentClient
-        service: Service | None = None
-        if transport in SERVERS and app is None:
-            service = Service("durable_app:app", SERVERS[transport])
-            version_of = {"http2": "HTTP/2.0", "http1": "HTTP/1.1"}
-            client = HttpDeployment(parse_address(service.uri), http_version=cast("Any", version_of[transport]))
-        elif transport == "worker":
-            worker_options = WorkerOptions(app_ref=f"{durable_app.__file__}:app", loop="asyncio")
-            client = pool = WorkerPool(worker_options, workers=workers)
-        else:
-            client = InProcessDeployment(app or durable_app.app)
-        try:
-            await engine.start()
-            if transport == "worker":
-                await pool.start()
-            if cut is not None:
-                client = cut.around(client)
-            await engine.add_deployment(client, uri=f"{transport}:durable_app", kind=transport)
-            engine.drive()
-            yield engine
-        finally:
-            await engine.stop()
-            await client.close()
-            if service is not None:
-                service.kill()
+        async with self.deployment(transport, app=app, workers=workers) as client:
+            try:
+                await engine.start()
+                await engine.add_deployment(
+                    cut.around(client) if cut is not None else client, uri=f"{transport}:durable_app", kind=transport
+                )
+                engine.drive()
+                yield engine
+            finally:
+                await engine.stop()
 
 
 # Looking inside

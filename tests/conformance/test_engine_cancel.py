@@ -72,9 +72,16 @@ def test_cancel_and_kill_what_has_not_started(stage: Stage) -> None:
     run(main())
 
 
-@pytest.mark.parametrize(("transport", "version"), [*(("in_process", each) for each in VERSIONS), ("worker", 6)])
-@pytest.mark.parametrize("handler", ["asleep", "in_run"])
-def test_cancel_while_it_runs(stage: Stage, transport: Transport, handler: str, version: int) -> None:
+def test_cancel_in_a_sleep(stage: Stage, transport: Transport, version: int) -> None:
+    cancelled_while_it_runs(stage, transport, version, "asleep")
+
+
+@pytest.mark.full_duplex(reason="what runs a step cannot be told of the cancellation before the step ends")
+def test_cancel_in_a_step(stage: Stage, transport: Transport, version: int) -> None:
+    cancelled_while_it_runs(stage, transport, version, "in_run")
+
+
+def cancelled_while_it_runs(stage: Stage, transport: Transport, version: int, handler: str) -> None:
     async def main() -> None:
         async with stage.engine(transport, version=version) as engine:
             invocation_id = await engine.send("Cancels", handler)

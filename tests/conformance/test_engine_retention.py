@@ -6,7 +6,6 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-import durable_app
 import pytest
 import restate
 from durable_app import mark
@@ -170,13 +169,13 @@ def test_an_invocation_waits_for_a_deployment_that_is_gone(stage: Stage) -> None
             found = row(engine, invocation_id)
             assert found is not None and found.last_error is not None
             assert (found.last_error.restate_code, found.command_retry_count) == ("RT0011", 0)
-            client = InProcessDeployment(durable_app.app)
-            await engine.add_deployment(client, uri="in_process:durable_app", kind="in_process")
-            stage.open_gate("gate")
-            await until(lambda: (found := row(engine, invocation_id)) and found.status is not Status.INVOKED)
-            if (found := row(engine, invocation_id)) and found.status is Status.PAUSED:
-                await engine.resume(invocation_id_from_str(invocation_id))
-            assert await engine.result(invocation_id) == "slow gate"
+            async with stage.deployment() as client:
+                await engine.add_deployment(client, uri=f"{stage.usual}:durable_app", kind=stage.usual)
+                stage.open_gate("gate")
+                await until(lambda: (found := row(engine, invocation_id)) and found.status is not Status.INVOKED)
+                if (found := row(engine, invocation_id)) and found.status is Status.PAUSED:
+                    await engine.resume(invocation_id_from_str(invocation_id))
+                assert await engine.result(invocation_id) == "slow gate"
         finally:
             await engine.stop()
 

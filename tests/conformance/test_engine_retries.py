@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 import restate
-from durable_app import delta, mark, step
-from durable_app import stage as stage_path
-from restate import InvocationRetryPolicy, RunOptions, TerminalError
-from restate.exceptions import RetryableError
+from durable_app import delta
+from restate import RunOptions, TerminalError
+from retried_app import broken
 from stage import (
     BROKEN,
     DEFAULTS,
     FAST_RETRY,
     QUICK_SUSPENSION,
-    TRANSPORTS,
     VERSIONS,
     Stage,
     Transport,
@@ -39,99 +36,19 @@ from rewake.core.model import HandlerOptions, OnMaxAttempts, Status
 from rewake.engine import Engine, InvocationFailed
 from rewake.protocol.messages import FIRST_USER_SIGNAL, Success
 
+APP = "retried_app:app"
 FEW_ATTEMPTS = msgspec.structs.replace(FAST_RETRY, max_attempts=4)
-
-
-def broken(name: str) -> Callable[[], Coroutine[Any, Any, str]]:
-    """A step that fails until the test heals it."""
-
-    async def body() -> str:
-        mark(f"ran {name}")
-        if not (stage_path() / f"healed.{name}").exists():
-            raise RuntimeError(f"{name} is broken")
-        return name
-
-    return body
 
 
 def heal(stage: Stage, name: str) -> None:
     (stage.path / f"healed.{name}").touch()
 
 
-tries = restate.Service("Tries")
-
-
-@tries.handler()
-async def bounded(ctx: restate.Context, _: Any = None) -> str:
-    options: RunOptions[str] = RunOptions(max_attempts=3, initial_retry_interval=delta(2), type_hint=str)
-    try:
-        return await ctx.run_typed("bounded", broken("bounded"), options)
-    except TerminalError as error:
-        return f"gave up: {error.message}"
-
-
-@tries.handler()
-async def slow_to_retry(ctx: restate.Context, _: Any = None) -> str:
-    """Long enough between its attempts for a new engine."""
-    options: RunOptions[str] = RunOptions(max_attempts=3, initial_retry_interval=delta(500), type_hint=str)
-    try:
-        return await ctx.run_typed("bounded", broken("bounded"), options)
-    except TerminalError as error:
-        return f"gave up: {error.message}"
-
-
-@tries.handler()
-async def endless(ctx: restate.Context, _: Any = None) -> str:
-    return await ctx.run_typed("endless", broken("endless"))
-
-
-@tries.handler()
-async def raises(ctx: restate.Context, _: Any = None) -> str:
-    before = await ctx.run_typed("before", step, RunOptions(), "before")
-    after = await broken("handler")()
-    return f"{before} {after}"
-
-
-@tries.handler()
-async def asks_for_a_delay(ctx: restate.Context, _: Any = None) -> None:
-    mark("asked")
-    raise RetryableError("busy", retry_after=delta(1))
-
-
-@tries.handler(
-    invocation_retry_policy=InvocationRetryPolicy(initial_interval=delta(1), max_attempts=2, on_max_attempts="kill")
-)
-async def killed(ctx: restate.Context, _: Any = None) -> str:
-    mark("killed tried")
-    raise RuntimeError("no luck")
-
-
-strict = restate.Service(
-    "Strict",
-    invocation_retry_policy=InvocationRetryPolicy(
-        initial_interval=delta(1),
-        exponentiation_factor=1.0,
-        max_interval=delta(1),
-        max_attempts=3,
-        on_max_attempts="pause",
-    ),
-)
-
-
-@strict.handler()
-async def paused(ctx: restate.Context, _: Any = None) -> str:
-    return await broken("strict")()
-
-
-app = restate.app([tries, strict])
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_bounded_step_runs_as_often_as_it_says(stage: Stage, version: int) -> None:
+def test_a_bounded_step_runs_as_often_as_it_says(stage: Stage, transport: Transport, version: int) -> None:
     """Its failure is then the step's result, in the journal, and the handler goes on with it."""
 
     async def main() -> None:
-        async with stage.engine(version=version, app=app) as engine:
+        async with stage.engine(transport, version=version, app=APP) as engine:
             invocation_id = await engine.send("Tries", "bounded")
             assert await engine.result(invocation_id) == "gave up: RuntimeError('bounded is broken')"
             assert stage.count("ran bounded") == 3
@@ -147,12 +64,12 @@ def test_a_bounded_step_runs_as_often_as_it_says(stage: Stage, version: int) -> 
 def test_the_count_of_a_bounded_step_survives_engines(stage: Stage) -> None:
     async def main() -> None:
         for number in (1, 2):
-            async with stage.engine(app=app) as engine:
+            async with stage.engine(app=APP) as engine:
                 if number == 1:
                     invocation_id = await engine.send("Tries", "slow_to_retry")
                 await stage.marked("ran bounded", times=number)
                 await until(lambda: (found := row(engine, invocation_id)) and found.command_retry_count == number)  # noqa: B023
-        async with stage.engine(app=app) as engine:
+        async with stage.engine(app=APP) as engine:
             assert await engine.result(invocation_id) == "gave up: RuntimeError('bounded is broken')"
             assert stage.count("ran bounded") == 3
 
@@ -165,12 +82,12 @@ def test_an_exhausted_policy_pauses_and_resume_begins_a_new_round(stage: Stage, 
     defaults = HandlerOptions(retry=FEW_ATTEMPTS)
 
     async def main() -> None:
-        async with stage.engine(app=app, defaults=defaults) as engine:
+        async with stage.engine(app=APP, defaults=defaults) as engine:
             invocation_id = await engine.send("Tries", handler)
             await reaches(engine, invocation_id, Status.PAUSED)
             assert stage.count(f"ran {name}") == 4
             await settles_in_memory(engine)
-        async with stage.engine(app=app, defaults=defaults) as engine:
+        async with stage.engine(app=APP, defaults=defaults) as engine:
             assert status(engine, invocation_id) is Status.PAUSED
             assert await engine.resume(invocation_id_from_str(invocation_id)) is ReplyStatus.DONE
             await stage.marked(f"ran {name}", times=5)
@@ -213,7 +130,7 @@ def test_a_delay_the_handler_asks_for_counts(stage: Stage) -> None:
     """Else a handler that always asks would be retried for ever."""
 
     async def main() -> None:
-        async with stage.engine(app=app, defaults=HandlerOptions(retry=FEW_ATTEMPTS)) as engine:
+        async with stage.engine(app=APP, defaults=HandlerOptions(retry=FEW_ATTEMPTS)) as engine:
             invocation_id = await engine.send("Tries", "asks_for_a_delay")
             await reaches(engine, invocation_id, Status.PAUSED)
             assert stage.count("asked") == 4
@@ -223,7 +140,7 @@ def test_a_delay_the_handler_asks_for_counts(stage: Stage) -> None:
 
 def test_a_handlers_policy_may_kill(stage: Stage) -> None:
     async def main() -> None:
-        async with stage.engine(app=app) as engine:
+        async with stage.engine(app=APP) as engine:
             with pytest.raises(InvocationFailed) as caught:
                 await engine.call("Tries", "killed")
             assert (caught.value.code, caught.value.message) == (500, "RuntimeError('no luck')")
@@ -235,7 +152,7 @@ def test_a_handlers_policy_may_kill(stage: Stage) -> None:
 def test_a_services_policy_and_the_engines(stage: Stage) -> None:
     async def main() -> None:
         kill = msgspec.structs.replace(FAST_RETRY, max_attempts=2, on_max_attempts=OnMaxAttempts.KILL)
-        async with stage.engine(app=app, defaults=HandlerOptions(retry=kill)) as engine:
+        async with stage.engine(app=APP, defaults=HandlerOptions(retry=kill)) as engine:
             invocation_id = await engine.send("Strict", "paused")
             await reaches(engine, invocation_id, Status.PAUSED)
             assert stage.count("ran strict") == 3
@@ -297,7 +214,7 @@ def test_pause_of_one_that_backs_off_and_cancel_of_a_paused_one(stage: Stage) ->
     slow = msgspec.structs.replace(FAST_RETRY, initial_interval_ms=3_600_000, max_interval_ms=3_600_000)
 
     async def main() -> None:
-        async with stage.engine(app=app, defaults=HandlerOptions(retry=slow)) as engine:
+        async with stage.engine(app=APP, defaults=HandlerOptions(retry=slow)) as engine:
             first = await engine.send("Tries", "endless")
             await until(lambda: (found := row(engine, first)) and found.next_retry_at_ms)
             await engine.pause(invocation_id_from_str(first))
@@ -382,7 +299,7 @@ def test_a_failed_run_is_restarted_behind_its_last_good_step(stage: Stage) -> No
 
     async def main() -> None:
         kill = msgspec.structs.replace(FAST_RETRY, max_attempts=1, on_max_attempts=OnMaxAttempts.KILL)
-        async with stage.engine(app=app, defaults=HandlerOptions(retry=kill)) as engine:
+        async with stage.engine(app=APP, defaults=HandlerOptions(retry=kill)) as engine:
             old = await engine.send("Tries", "endless")
             with pytest.raises(InvocationFailed):
                 await engine.result(old)
@@ -442,9 +359,8 @@ def test_changed_code_is_told_and_fixed_code_goes_on(stage: Stage, version: int)
     run(main())
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_dead_process_is_retried_at_once_and_then_backs_off(stage: Stage, transport: Transport) -> None:
-    """What a worker's death costs is told in RT0010; in process the same comes from an app that raises."""
+    """What the death of a worker or a server costs is told in RT0010; in process an app that raises does the same."""
 
     async def main() -> None:
         async with stage.engine(transport) as engine:
@@ -454,6 +370,8 @@ def test_a_dead_process_is_retried_at_once_and_then_backs_off(stage: Stage, tran
             attempt = engine._attempts.running[invocation_id_from_str(invocation_id)]
             if transport == "worker":
                 os.kill(engine.clients[attempt.effect.deployment_id]._available[0].pid, 9)  # type: ignore[attr-defined]
+            elif stage.service is not None:
+                stage.service.restart()
             else:
                 assert attempt.handle is not None
                 attempt.handle.abort()
@@ -477,7 +395,7 @@ def test_attempts_that_run_at_once_are_limited(stage: Stage) -> None:
             assert engine.stats()["attempts_queued"] == 7
             stage.open_gate("gate")
             assert await asyncio.gather(*map(engine.result, sent)) == ["slow gate"] * 10
-            assert stage.count("attempt slow gate") == 10
+            assert stage.count("through gate") == 10
 
     run(main())
 

@@ -2,6 +2,7 @@
 import * as restate from "@restatedev/restate-sdk";
 import type { Context } from "@restatedev/restate-sdk";
 import { mark, marked, step } from "./marks.ts";
+import { OPTIONS } from "./peers.ts";
 
 const { handler } = restate.handlers;
 
@@ -58,8 +59,6 @@ export const options = restate.service({
       },
     ),
     changes: handler({ retryPolicy: { initialInterval: 1 } }, changesItsMind),
-    reveals: async (ctx: Context) => ctx.serviceClient({ name: "TsOptions" } as Options).hidden(),
+    reveals: async (ctx: Context) => ctx.serviceClient(OPTIONS).hidden(),
   },
 });
-
-export type Options = typeof options;

@@ -2,6 +2,7 @@
 import * as restate from "@restatedev/restate-sdk";
 import { type ObjectContext, type ObjectSharedContext, TerminalError } from "@restatedev/restate-sdk";
 import { gate, mark, outcome } from "./marks.ts";
+import { COUNTER } from "./peers.ts";
 
 type Flow = restate.WorkflowSharedContext;
 
@@ -47,7 +48,7 @@ export const counter = restate.object({
       ctx.set("value", 101);
     },
     addElsewhere: async (ctx: ObjectContext, key: string) => {
-      const elsewhere = ctx.objectClient({ name: "TsCounter" } as Counter, key);
+      const elsewhere = ctx.objectClient(COUNTER, key);
       return [await add(ctx, 1), await elsewhere.add(10), await elsewhere.read()];
     },
     setsAndFails: async (ctx: ObjectContext) => {
@@ -56,8 +57,6 @@ export const counter = restate.object({
     },
   },
 });
-
-export type Counter = typeof counter;
 
 export const lazyCounter = restate.object({
   name: "TsLazyCounter",

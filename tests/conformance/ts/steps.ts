@@ -2,11 +2,9 @@
 import * as restate from "@restatedev/restate-sdk";
 import { type Context, RestatePromise, rpc } from "@restatedev/restate-sdk";
 import { gate, mark, marked, outcome, step } from "./marks.ts";
-import type { Counter } from "./state.ts";
+import { COUNTER, STEPS } from "./peers.ts";
 
 const RETRY = { initialRetryInterval: 1, retryIntervalFactor: 1 };
-const COUNTER = { name: "TsCounter" } as Counter;
-const STEPS = { name: "TsSteps" } as Steps;
 
 class NotFound extends Error {}
 
@@ -154,7 +152,7 @@ export const steps = restate.service({
       return [values, [await first.invocationId, await second.invocationId, await third.invocationId]];
     },
     withHeader: async (ctx: Context, claim: string) =>
-      (await ctx.serviceClient(STEPS).request(rpc.opts({ headers: { "x-claim": claim } }))).claim,
+      (await ctx.serviceClient(STEPS).request(null, rpc.opts({ headers: { "x-claim": claim } }))).claim,
     attachTo: async (ctx: Context, id: string) => outcome(ctx.attach(restate.InvocationIdParser.fromString(id))),
     generic: async (ctx: Context, call: { service: string; method: string; key?: string; parameter: unknown }) =>
       outcome(ctx.genericCall({ ...call, inputSerde: restate.serde.json, outputSerde: restate.serde.json })),
@@ -166,5 +164,3 @@ export const steps = restate.service({
     },
   },
 });
-
-export type Steps = typeof steps;

@@ -2,10 +2,9 @@
 import * as restate from "@restatedev/restate-sdk";
 import { type Context, RestatePromise, TerminalError } from "@restatedev/restate-sdk";
 import { failure, gate, mark, outcome, step } from "./marks.ts";
+import { CANCELS, WAITS } from "./peers.ts";
 
 const HOUR = { hours: 1 };
-const WAITS = { name: "TsWaits" } as Waits;
-const CANCELS = { name: "TsCancels" } as Cancels;
 
 const byId = (ctx: Context, id: string) => ctx.invocation(restate.InvocationIdParser.fromString(id));
 
@@ -106,8 +105,6 @@ export const waits = restate.service({
   },
 });
 
-export type Waits = typeof waits;
-
 export const cancels = restate.service({
   name: "TsCancels",
   options: { inactivityTimeout: 20 },
@@ -156,5 +153,3 @@ export const cancels = restate.service({
     }),
   },
 });
-
-export type Cancels = typeof cancels;
