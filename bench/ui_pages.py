@@ -136,11 +136,8 @@ def measure(run_count: int = RUN_COUNT) -> UiPages:
         )
         for page in pages_of(kept):
             _measure_page(asked, page, found)
-        second = asked.data("/")["next_cursor"]
-        newest = [run_id(number) for number in range(run_count - 1, run_count - 1 - 2 * PAGE_RUNS, -1)]
-        _measure_page(
-            asked, _list("runs, page 2", {"cursor": second}, lambda at: _ids(at) == newest[PAGE_RUNS:]), found
-        )
+        if "runs" in (page.name for page in found.pages):
+            _measure_page(asked, _second_page(asked, run_count), found)
         return found
     finally:
         viewed.stop()
@@ -155,9 +152,15 @@ class Asking:
     def timed(self, path: str) -> tuple[int, bytes, float]:
         """Status and content of a page, and its milliseconds."""
         started = time.perf_counter()
-        self.connection.request("GET", f"/ui{path}")
-        response = self.connection.getresponse()
-        content = response.read()
+        try:
+            self.connection.request("GET", f"/ui{path}")
+            response = self.connection.getresponse()
+            content = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self.connection.close()  # the next request opens another one
+            raise PeerError(f"{path}: {error!r}") from error
+        if response.status != 200:
+            self.connection.close()
         return response.status, content, (time.perf_counter() - started) * 1000
 
     def data(self, path: str) -> Any:
@@ -169,13 +172,15 @@ class Asking:
 
 
 def _measure_page(asked: Asking, page: Page, found: UiPages) -> None:
-    status, content, first_ms = asked.timed(page.path)
+    """Times a page whose data is right; one that is wrong or missing is an error instead."""
     try:
+        status, content, first_ms = asked.timed(page.path)
         if status != 200 or not page.is_right(asked.data(page.path)):
-            found.errors.append(f"{page.name} ({page.path}): {status}, not what is stored")
-    except (PeerError, KeyError, IndexError, TypeError) as error:
-        found.errors.append(f"{page.name} ({page.path}): {error!r}")
-    times_ms = [asked.timed(page.path)[2] for _ in range(REQUESTS)]
+            raise PeerError(f"{status}, not what is stored")
+        times_ms = [asked.timed(page.path)[2] for _ in range(REQUESTS)]
+    except (PeerError, KeyError, IndexError, TypeError, ValueError) as error:
+        found.errors.append(f"{page.name} ({page.path}): {error if isinstance(error, PeerError) else repr(error)}")
+        return
     found.pages.append(
         PageTime(
             name=page.name,
@@ -282,6 +287,12 @@ def pages_of(kept: Stored) -> list[Page]:
             ),
         ),
     ]
+
+
+def _second_page(asked: Asking, run_count: int) -> Page:
+    """The one the first leads to."""
+    older = [run_id(number) for number in range(run_count - 1 - PAGE_RUNS, run_count - 1 - 2 * PAGE_RUNS, -1)]
+    return _list("runs, page 2", {"cursor": asked.data("/")["next_cursor"]}, lambda at: _ids(at) == older)
 
 
 def _list(name: str, fields: dict[str, str], is_right: Check) -> Page:
