@@ -1,13 +1,12 @@
 """What a person may do: operations on runs after a confirmation, answers to awakeables, changes of state, forks.
 
-Every form carries the token of web.py. What an operation answers in which status is the admin API's table, so that the
-words here are those of the API and the command line.
+Every form carries the token of web.py. How an operation goes is in operations.py, how one is done to all runs that
+match a filter in bulk.py.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import Request
@@ -15,27 +14,20 @@ from starlette.responses import Response
 
 from rewake.admin.invocations import REFUSALS
 from rewake.core import ids
-from rewake.core.effects import Reply, ReplyStatus
+from rewake.core.effects import ReplyStatus
 from rewake.core.ids import InvalidId
 from rewake.core.keyed import state_version
 from rewake.errors import RewakeError
 from rewake.protocol.messages import Failure, Success
 from rewake.ui import formats
+from rewake.ui.bulk import Bulk
+from rewake.ui.forms import json_value, own_path
+from rewake.ui.operations import WORDS, operate, refused_elsewhere
 from rewake.ui.port import UiEngine
 from rewake.ui.reading import Read, RunSummary
 from rewake.ui.web import Problem, Web, run_url, see, session_url
 
 RUNS_MAX: Final = 1_000
-
-WORDS: Final = {
-    "cancel": ("Cancel", "cancelled", "The handler sees a terminal error at its next await and may clean up."),
-    "kill": ("Kill", "killed", "Ends at once, with everything it called. The handler cannot clean up."),
-    "pause": ("Pause", "paused", "No more attempts until it is resumed; the one that runs stops at its next await."),
-    "resume": ("Resume", "resumed", "Goes on now instead of waiting for its next attempt or in a pause."),
-    "purge": ("Purge", "purged", "Forgets the result and the journal. This cannot be undone."),
-    "restart-as-new": ("Restart as new", "restarted", "Runs again from the start with the same input, as a new run."),
-}
-"""Action -> its name, what was done, what it means."""
 
 _ON_A_DEPLOYMENT: Final = ("resume", "restart-as-new")
 
@@ -58,10 +50,13 @@ class Actions:
         self._engine = engine
         self._web = web
         self._read = read
+        self._bulk = Bulk(engine, web, read)
 
     async def confirm(self, request: Request) -> Response:
         """Ask before anything is done; says how many runs it is about."""
         fields = await self._web.form(request)
+        if fields.get("all") == "yes":
+            return await self._bulk.confirm(request, fields)
         action, chosen = _chosen(fields)
         title, _, meaning = WORDS[action]
         runs, deployments = await self._read(
@@ -72,29 +67,24 @@ class Actions:
         )
         if not runs:
             raise Problem(404, "None of these runs is known any more.", "Completed runs are forgotten in time.")
-        page = ConfirmPage(action, title, meaning, runs, _own_path(fields.get("back")), deployments)
+        page = ConfirmPage(action, title, meaning, runs, own_path(fields.get("back")), deployments)
         return self._web.page(request, "confirm.html", page, now_ms=self._engine.now_ms(), notice="")
 
     async def act(self, request: Request) -> Response:
         """Do it, and say how many it worked for."""
         fields = await self._web.form(request)
+        if fields.get("query"):
+            return await self._bulk.act(request, fields)
         action, chosen = _chosen(fields)
         deployment = fields.get("deployment") or None
         done, problems, new_id = 0, [], None
         for invocation_id in chosen:
-            try:
-                outcome = await self._operate(action, invocation_id, deployment)
-            except RewakeError as error:
-                problems.append(_refusal(error).rstrip("."))
-                continue
-            status = outcome.status if isinstance(outcome, Reply) else outcome
-            refusal = REFUSALS[action].get(status)
-            if refusal is not None:
-                problems.append(refusal.batch.format(id=ids.invocation_id_to_str(invocation_id)))
+            outcome = await operate(self._engine, action, invocation_id, deployment)
+            if outcome.problem is not None:
+                problems.append(outcome.problem)
                 continue
             done += 1
-            if isinstance(outcome, Reply) and outcome.invocation_id is not None:
-                new_id = ids.invocation_id_to_str(outcome.invocation_id)
+            new_id = outcome.new_id or new_id
         notice = f"{done} {'run' if done == 1 else 'runs'} {WORDS[action][1]}." if done else ""
         if problems:
             more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
@@ -102,23 +92,7 @@ class Actions:
         if new_id is not None and len(chosen) == 1:
             return see(run_url(new_id), notice)
         gone = action == "purge" and done and len(chosen) == 1
-        return see("/ui/" if gone else _own_path(fields.get("back")), notice)
-
-    async def _operate(self, action: str, invocation_id: bytes, deployment: str | None) -> ReplyStatus | Reply:
-        engine = self._engine
-        match action:
-            case "cancel":
-                return await engine.cancel(invocation_id)
-            case "kill":
-                return await engine.kill(invocation_id)
-            case "pause":
-                return await engine.pause(invocation_id)
-            case "purge":
-                return await engine.purge(invocation_id)
-            case "resume":
-                return await engine.resume(invocation_id, deployment)
-            case _:
-                return await engine.restart_as_new(invocation_id, deployment=deployment or "latest")
+        return see("/ui/" if gone else own_path(fields.get("back")), notice)
 
     async def answer(self, request: Request) -> Response:
         """Resolve or reject an awakeable of a run."""
@@ -132,11 +106,11 @@ class Actions:
             reason = fields.get("reason", "").strip() or "Rejected"
             result: Success | Failure = Failure(500, reason)
         else:
-            result = Success(_json_value(fields.get("value", "")))
+            result = Success(json_value(fields.get("value", "")))
         try:
             reply = await self._engine.complete_awakeable(invocation_id, signal, result)
         except RewakeError as error:
-            raise Problem(409, _refusal(error), error.hint) from None
+            raise Problem(409, refused_elsewhere(error), error.hint) from None
         if reply.status is ReplyStatus.NOT_FOUND:
             raise Problem(404, "The run that waited is not known any more.")
         return see(run_url(run_id), "Rejected." if isinstance(result, Failure) else "Answered.")
@@ -153,14 +127,14 @@ class Actions:
             raise Problem(400, "The form names no step.")
         replaced = None
         if fields.get("replace") == "yes":
-            replaced = _json_value(fields.get("value", ""))
+            replaced = json_value(fields.get("value", ""))
         deployment = fields.get("deployment") or "keep"
         try:
             reply = await self._engine.restart_as_new(
                 invocation_id, from_index=int(index), deployment=deployment, result=replaced
             )
         except RewakeError as error:
-            raise Problem(409, _refusal(error), error.hint) from None
+            raise Problem(409, refused_elsewhere(error), error.hint) from None
         refusal = REFUSALS["restart-as-new"].get(reply.status)
         if refusal is not None or reply.invocation_id is None:
             message = refusal.message.format(id=request.path_params["run"]) if refusal else "The run was not forked."
@@ -191,16 +165,9 @@ class Actions:
         if fields.get("remove") == "yes":
             state.pop(name, None)
         else:
-            state[name] = _json_value(fields.get("value", ""))
+            state[name] = json_value(fields.get("value", ""))
         await self._engine.mutate_state(service, key, state, version)
         return see(session_url(service, key), "Saved; it applies once nothing runs on the key.")
-
-
-def _refusal(error: RewakeError) -> str:
-    """What a server elsewhere says to an operation it does not do. Raises any other error again."""
-    if "http_status" not in error.facts:
-        raise error
-    return error.message
 
 
 def _chosen(fields: Any) -> tuple[str, list[bytes]]:
@@ -217,23 +184,3 @@ def _chosen(fields: Any) -> tuple[str, list[bytes]]:
         return action, [ids.invocation_id_from_str(text) for text in texts]
     except InvalidId as error:
         raise Problem(400, f"One of the ids is none: {error.reason}.") from None
-
-
-def _json_value(text: str) -> bytes:
-    """The text of a form as JSON bytes, exactly as typed. Raises Problem when it is none."""
-    content = text.strip().encode("utf-8", "replace")
-    if content:
-        try:
-            msgspec.json.decode(content)
-        except (msgspec.DecodeError, RecursionError) as error:
-            hint = 'A text needs quotes: "yes". Go back to correct it.'
-            raise Problem(400, f"The value is not JSON: {error}.", hint) from None
-    return content
-
-
-def _own_path(text: str | None) -> str:
-    """A path of this UI, never another site."""
-    parts = urlsplit(text or "")
-    if not parts.path.startswith("/ui/") or parts.netloc or parts.scheme or "\\" in parts.path:
-        return "/ui/"
-    return parts.path + (f"?{parts.query}" if parts.query else "")

@@ -30,7 +30,7 @@ from rewake.ui.graph import handoff_graph
 from rewake.ui.port import UiEngine
 from rewake.ui.reading import STATUSES, OpenReading, Reading, RunSummary
 from rewake.ui.run import StepDetail, run_view, step_detail
-from rewake.ui.runs import Counts, filter_from
+from rewake.ui.runs import ORDERS, Counts, filter_from
 from rewake.ui.services import Playground, deployments_page, service_page, services_page
 from rewake.ui.sessions import session_page, sessions_page
 from rewake.ui.steps import steps_of
@@ -133,7 +133,7 @@ class _Pages:
     async def runs(self, request: Request) -> Response:
         wanted = filter_from(request.query_params)
         page = await self.read(lambda found: found.run_page(wanted, self._counts))
-        return await self._show(request, "runs.html", page, statuses=STATUSES)
+        return await self._show(request, "runs.html", page, statuses=STATUSES, orders=ORDERS)
 
     async def run(self, request: Request) -> Response:
         invocation_id = run_id_of(request)
@@ -186,12 +186,14 @@ class _Pages:
             if new is None:
                 raise run_unknown(request)
             old = None if new.restarted_from is None else found.invocation(new.restarted_from)
-            page = None if old is None else compare_page(found, old, new)
+            page = None if old is None else compare_page(found, old, new, ids.invocation_id_to_str)
             if page is None:
                 raise Problem(404, "There is no run to compare it with.", "Only restarts and forks have one.")
             return page
 
-        return await self._show(request, "compare.html", await self.read(find))
+        page = await self.read(find)
+        graphs = [handoff_graph(trace) for trace in (page.trace_before, page.trace)]
+        return await self._show(request, "compare.html", page, graphs=graphs)
 
     async def sessions(self, request: Request) -> Response:
         parameters = request.query_params

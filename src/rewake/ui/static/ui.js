@@ -99,15 +99,16 @@
   addEventListener("change", (event) => {
     if (event.target.matches("[data-all]"))
       for (const box of document.querySelectorAll("input[name=run]")) box.checked = event.target.checked;
-    if (event.target.matches("[data-all], input[name=run]")) selected();
+    if (event.target.matches("[data-all], [data-every], input[name=run]")) selected();
     if (event.target.matches(".filters select")) event.target.form.requestSubmit();
   });
   function selected() {
     const count = document.querySelectorAll("input[name=run]:checked").length;
     const words = document.querySelector("[data-selected]");
     if (!words) return;
-    words.textContent = `${count} selected:`;
-    words.parentElement.classList.toggle("some", count > 0);
+    const every = document.querySelector("[data-every]")?.checked ?? false;
+    words.textContent = every ? "All that match:" : `${count} selected:`;
+    for (const bar of document.querySelectorAll(".bulk")) bar.classList.toggle("some", count > 0 || every);
   }
 
   // Keyboard: rows by j and k, their links by Enter, the search by /.
@@ -144,4 +145,5 @@
   }
   prepare();
   schedule();
+  document.querySelector("form[data-continue]")?.requestSubmit();
 })();

@@ -1,0 +1,183 @@
+"""One operation on all runs that match a filter: the question how many, then chunk by chunk until all are done.
+
+The form carries the filter and the moment of the question, so that runs that came later are left alone, and how far it
+got: closing the page stops it, and nothing goes on unseen. A request works for a few seconds, then the page sends the
+next one (ui.js, or a button).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+
+from rewake.core import ids
+from rewake.ui import formats
+from rewake.ui.forms import own_path
+from rewake.ui.operations import STATUSES_FOR, WORDS, operate
+from rewake.ui.port import UiEngine
+from rewake.ui.reading import STATUSES, Read, Reading, RunSummary
+from rewake.ui.runs import Counts, RunFilter, filter_from
+from rewake.ui.web import Problem, Web, see
+
+COUNT_S: Final = 1.0
+"""How long the question may count."""
+
+ACT_S: Final = 2.0
+"""How long one request may work before the page is told how far it got."""
+
+SHOWN_RUNS_MAX: Final = 50
+
+
+class BulkConfirmPage(msgspec.Struct, kw_only=True):
+    """What is about to happen to how many runs. query: the filter, as of now.   runs: the first of them."""
+
+    action: str
+    title: str
+    meaning: str
+    query: str
+    count: int
+    is_exact: bool
+    statuses: tuple[str, ...]
+    runs: list[RunSummary]
+    deployments: list[str]
+    back: str
+
+
+class BulkPage(msgspec.Struct, kw_only=True):
+    """How far it is. problems: runs it could not be done to, with the first reason."""
+
+    action: str
+    title: str
+    done_word: str
+    query: str
+    cursor: str
+    count: int
+    is_exact: bool
+    done: int = 0
+    problems: int = 0
+    problem: str = ""
+    deployment: str = ""
+    back: str = "/ui/"
+
+
+class Bulk:
+    """The two steps, called by the endpoints of actions.py with their checked form."""
+
+    def __init__(self, engine: UiEngine, web: Web, read: Read) -> None:
+        self._engine = engine
+        self._web = web
+        self._read = read
+        self._counts = Counts()
+
+    async def confirm(self, request: Request, fields: Any) -> Response:
+        """Ask, with how many runs match now."""
+        action = _action(fields)
+        title, _, meaning = WORDS[action]
+        matching = _filter(fields.get("filter", ""))
+        statuses = tuple(each for each in matching.statuses or STATUSES if each in STATUSES_FOR[action])
+        if matching.is_impossible or not statuses:
+            raise _nothing_to_do(action)
+        wanted = msgspec.structs.replace(matching, status=statuses, as_of_ms=self._engine.now_ms(), cursor="")
+
+        def find(found: Reading) -> tuple[tuple[int, bool], list[RunSummary], list[str]]:
+            counted = found.count_matching(wanted, self._counts, COUNT_S)
+            runs = found.run_page(wanted, self._counts).runs[:SHOWN_RUNS_MAX]
+            return counted, runs, [item.id for item in found.deployments()] if action == "resume" else []
+
+        (count, is_exact), runs, deployments = await self._read(find)
+        if is_exact and not count:
+            raise _nothing_to_do(action)
+        page = BulkConfirmPage(
+            action=action,
+            title=title,
+            meaning=meaning,
+            query=urlencode(wanted.query()),
+            count=max(count, len(runs)),
+            is_exact=is_exact,
+            statuses=wanted.status,
+            runs=runs,
+            deployments=deployments,
+            back=own_path(fields.get("back")),
+        )
+        return self._web.page(request, "bulk_confirm.html", page, now_ms=self._engine.now_ms(), notice="")
+
+    async def act(self, request: Request, fields: Any) -> Response:
+        """Do it to as many as there is time for, and go on with the next request."""
+        action = _action(fields)
+        page = BulkPage(
+            action=action,
+            title=WORDS[action].title,
+            done_word=WORDS[action].done,
+            query=fields["query"],
+            cursor=fields.get("cursor", ""),
+            count=_number(fields, "count"),
+            is_exact=fields.get("exact") == "yes",
+            done=_number(fields, "done"),
+            problems=_number(fields, "problems"),
+            problem=formats.shortened(fields.get("problem", ""), 400),
+            deployment=fields.get("deployment", ""),
+            back=own_path(fields.get("back")),
+        )
+        wanted = _filter(page.query)
+        is_whole = wanted.as_of_ms is not None and wanted.status
+        if not is_whole or not set(wanted.status) <= set(STATUSES_FOR[action]):
+            raise Problem(400, "The form does not say which runs it is about.", "Go back and choose them again.")
+        ends_at_s = time.monotonic() + ACT_S
+        while await self._act_on_some(wanted, page):
+            if time.monotonic() >= ends_at_s:
+                return self._web.page(request, "bulk.html", page, now_ms=self._engine.now_ms(), notice="")
+        return see(page.back, _told(page))
+
+    async def _act_on_some(self, wanted: RunFilter, page: BulkPage) -> bool:
+        """One chunk; False when it was the last."""
+        following = msgspec.structs.replace(wanted, cursor=page.cursor)
+        found = await self._read(lambda reading: reading.matching(following, self._counts))
+        outcomes = await asyncio.gather(
+            *(
+                operate(self._engine, page.action, ids.invocation_id_from_str(run_id), page.deployment or None)
+                for run_id in found.ids
+            )
+        )
+        problems = [outcome.problem for outcome in outcomes if outcome.problem is not None]
+        page.done += len(outcomes) - len(problems)
+        page.problems += len(problems)
+        page.problem = page.problem or next(iter(problems), "")
+        page.cursor = found.next_cursor or ""
+        return found.next_cursor is not None
+
+
+def _action(fields: Any) -> str:
+    action: str = fields.get("action", "")
+    if action not in STATUSES_FOR:
+        name = WORDS[action].title if action in WORDS else formats.shortened(action, 40)
+        raise Problem(400, f"{name!r} cannot be done to all runs that match.", "Tick the runs it is for.")
+    return action
+
+
+def _filter(query: str) -> RunFilter:
+    return filter_from(QueryParams(parse_qsl(query, keep_blank_values=True)))
+
+
+def _nothing_to_do(action: str) -> Problem:
+    words = WORDS[action]
+    hint = f"Only {' or '.join(STATUSES_FOR[action])} runs can be {words.done}."
+    return Problem(409, f"No run that matches can be {words.done}.", hint)
+
+
+def _told(page: BulkPage) -> str:
+    told = f"{page.done:,} {'run' if page.done == 1 else 'runs'} {page.done_word}."
+    if page.problems:
+        told += f" {page.problems:,} could not be: {page.problem.rstrip('.')}."
+    return told
+
+
+def _number(fields: Any, name: str) -> int:
+    text = fields.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
