@@ -82,6 +82,10 @@ class RemoteReading(Reading):
     def run_page(self, wanted: RunFilter, counts: Counts) -> RunPage:
         return remote_runs.run_page(self, wanted, counts)
 
+    def count_matching(self, wanted: RunFilter, counts: Counts, seconds: float) -> tuple[int, bool]:
+        counted = remote_runs.count_matching(self, wanted)
+        return super().count_matching(wanted, counts, seconds) if counted is None else (counted, True)
+
     def invocation(self, invocation_id: bytes) -> Invocation | None:
         row = self._row(ids.invocation_id_to_str(invocation_id))
         if row is None:

@@ -33,14 +33,13 @@ WAITING_RUNS_MAX: Final = 1_000
 LOOK_S: Final = 2.0
 """How long a page may look into journals."""
 
+_STATUS_PLACES: Final = " ".join(f"when {rows.STATUS_SQL[name]} then {at}" for at, name in enumerate(STATUSES))
 _ORDER_SQL: Final = {
-    "created": "created_at",
-    "took": "coalesce(completed_at, now()) - coalesce(running_at, created_at)",
-    "changed": "modified_at",
-    "target": "target",
-    "status": "case when status in ('ready', 'running') then 0 when status = 'backing-off' then 1 "
-    "when status = 'suspended' then 2 when status = 'paused' then 3 when status = 'pending' then 4 "
-    "when status = 'scheduled' then 5 when completion_result = 'failure' then 6 else 7 end",
+    "created": ("created_at",),
+    "took": ("case when running_at is not null then coalesce(completed_at, now()) - running_at end",),
+    "changed": ("modified_at",),
+    "target": ("target_service_name", "target_service_key", "target_handler_name"),
+    "status": (f"case {_STATUS_PLACES} end",),
 }
 _ID: Final = re.compile(r"inv_1\w{33}")
 _CODE_DIGITS_MAX: Final = 5
@@ -64,6 +63,17 @@ def run_page(reading: RemoteReading, wanted: RunFilter, counts: Counts) -> RunPa
         matching_count=sum(counted[status] for status in wanted.status or STATUSES) if wanted.is_by_status else None,
         agents=counts.agents(reading, runs),
     )
+
+
+def count_matching(reading: RemoteReading, wanted: RunFilter) -> int | None:
+    """How many runs a filter matches; None when SQL cannot tell."""
+    if wanted.is_impossible:
+        return 0
+    if wanted.agent or wanted.waiting:
+        return None
+    where = " and ".join(conditions_of(reading, wanted)) or "true"
+    count: int = reading.query(f"select count(*) as n from sys_invocation where {where}")[0]["n"]
+    return count
 
 
 def waiting_count(reading: RemoteReading, suspended_count: int) -> int | None:
@@ -189,14 +199,15 @@ def _select(reading: RemoteReading, order_name: str, conditions: list[str], curs
     """One row more than a page has, to know whether there is another."""
     order, offset = ORDERS[order_name], ""
     direction = "desc" if order.is_descending else "asc"
-    by = f"{_ORDER_SQL[order.sort]} {direction}, id {direction}"
+    by = ", ".join(f"{column} {direction} nulls last" for column in _ORDER_SQL[order.sort])
+    tie = f"id {direction}" if order.sort == "created" else "created_at desc, id"
     if order.sort == "created":
         conditions = [*conditions, *_beyond(cursor, "<" if order.is_descending else ">")]
     elif _is_number(cursor):
         offset = f" offset {cursor}"
     where = f" where {' and '.join(conditions)}" if conditions else ""
-    sql = f"select {rows.INVOCATION_COLUMNS} from sys_invocation{where} order by {by} limit {PAGE_RUNS_MAX + 1}{offset}"
-    return [*reading.query(sql)]
+    pick = f"order by {by}, {tie} limit {PAGE_RUNS_MAX + 1}{offset}"
+    return [*reading.query(f"select {rows.INVOCATION_COLUMNS} from sys_invocation{where} {pick}")]
 
 
 def _cursor_after(row: rows.Row, order_name: str, cursor: str) -> str:
