@@ -1,16 +1,24 @@
-"""Two runs side by side: a restart or a fork and the run it came from, step by step, with what differs marked."""
+"""Two runs side by side: a restart or a fork and the run it came from, with what differs marked.
+
+Twice: step by step, and as agents: who chose whom, who said what, what came out and what it cost. Both begin alike, as
+a fork takes over the steps before it, so what stands at the same place belongs together.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import zip_longest
+from typing import Final
 
 import msgspec
 
+from rewake.agents.roster import plain
 from rewake.core.model import Invocation
+from rewake.ui.agents import AgentTrace, Rosters, Turn, agent_trace
 from rewake.ui.reading import Reading, RunSummary
 from rewake.ui.run import Row, rows_of
 
-ROWS_MAX = 500
+ROWS_MAX: Final = 500
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -21,16 +29,37 @@ class Pair(msgspec.Struct, frozen=True):
     difference: str
 
 
+class TurnPair(msgspec.Struct, frozen=True):
+    """The turns at one place of both conversations.
+
+    difference: `same`, `choice` (another was chosen), `agent` (another one speaks), `answer`, `words` (the same agent
+    says something else), `turn` (something else happens) or `only` (in one).
+    """
+
+    before: Turn | None
+    after: Turn | None
+    difference: str
+
+
 class ComparePage(msgspec.Struct):
-    """before: the run that was restarted.   run: the one made from it."""
+    """before: the run that was restarted.   run: the one made from it.   turns: of the agents view."""
 
     run: RunSummary
     before: RunSummary
     pairs: list[Pair]
     same_count: int
+    turns: list[TurnPair]
+    trace: AgentTrace
+    trace_before: AgentTrace
+
+    @property
+    def has_agents(self) -> bool:
+        return self.trace.has_agents or self.trace_before.has_agents
 
 
-def compare_page(reading: Reading, old: Invocation, new: Invocation) -> ComparePage | None:
+def compare_page(
+    reading: Reading, old: Invocation, new: Invocation, public_id: Callable[[bytes], str]
+) -> ComparePage | None:
     """None when one of them has just been forgotten."""
     before, after = reading.summary(old.id), reading.summary(new.id)
     if before is None or after is None:
@@ -39,7 +68,44 @@ def compare_page(reading: Reading, old: Invocation, new: Invocation) -> CompareP
         Pair(left, right, _difference(left, right))
         for left, right in zip_longest(rows_of(reading, old, ROWS_MAX), rows_of(reading, new, ROWS_MAX))
     ]
-    return ComparePage(after, before, pairs, sum(pair.difference == "same" for pair in pairs))
+    rosters = Rosters(reading)
+    traces = [agent_trace(reading, run, public_id, rosters=rosters) for run in (old, new)]
+    return ComparePage(
+        run=after,
+        before=before,
+        pairs=pairs,
+        same_count=sum(pair.difference == "same" for pair in pairs),
+        turns=[
+            TurnPair(left, right, turn_difference(left, right))
+            for left, right in zip_longest(traces[0].turns, traces[1].turns)
+        ],
+        trace=traces[1],
+        trace_before=traces[0],
+    )
+
+
+def turn_difference(left: Turn | None, right: Turn | None) -> str:
+    """How two turns at the same place differ, in one word: see TurnPair."""
+    if left is None or right is None:
+        return "only"
+    if left.kind != right.kind or (left.kind in ("step", "call") and left.title != right.title):
+        return "turn"
+    if left.kind in ("decision", "handoff") and plain(_choice(left)) != plain(_choice(right)):
+        return "choice"
+    has_same_words = (left.text, _calls(left), left.is_failure) == (right.text, _calls(right), right.is_failure)
+    if left.kind == "answer" and not has_same_words:
+        return "answer"
+    if plain(left.agent) != plain(right.agent):
+        return "agent"
+    return "same" if has_same_words else "words"
+
+
+def _choice(turn: Turn) -> str:
+    return turn.choice or (turn.title if turn.kind == "handoff" else "")
+
+
+def _calls(turn: Turn) -> list[object]:
+    return [] if turn.reply is None else [(call.name, call.arguments) for call in turn.reply.calls]
 
 
 def _difference(left: Row | None, right: Row | None) -> str:
