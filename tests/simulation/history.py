@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+import msgspec
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.model import Model
 from tests.simulation.programs import body
@@ -31,6 +32,7 @@ from rewake.protocol.discovery import HandlerKind, ServiceType
 ACTIONS_MIN, ACTIONS_MAX = 50, 190
 FINISHING_ROUNDS_MAX = 3000
 INVOCATIONS_MAX = 40
+IN_MEMORY = ("epoch", "attempt", "journal", "listeners", "notified")
 WAITING = (ReplyStatus.ACCEPTED, ReplyStatus.PENDING)
 
 
@@ -62,8 +64,25 @@ class History:
 
     def submit(self, command: commands.Command) -> None:
         self.command_count += 1
-        apply(self.state, command)
+        if isinstance(command, commands.RestartAsNew):
+            self._apply_restart(command)
+        else:
+            apply(self.state, command)
         self.state.check()
+
+    def _apply_restart(self, command: commands.RestartAsNew) -> None:
+        before = self._stored_facts(command.invocation_id)
+        apply(self.state, command)
+        if self._stored_facts(command.invocation_id) != before:
+            raise Violation(f"a restart changed the invocation it began with: {before}")
+
+    def _stored_facts(self, invocation_id: bytes) -> object:
+        """The row and the journal of an invocation, as far as they are stored or about to be."""
+        item = self.state.invocation(invocation_id)
+        if item is None:
+            return None
+        row = {name: value for name, value in msgspec.structs.asdict(item).items() if name not in IN_MEMORY}
+        return row, self.state.entries_of(item)
 
     def _token(self) -> int:
         self.token += 1
@@ -110,7 +129,7 @@ class History:
         for item in self.state.invocations.values():
             stored = self.store.invocation(item.id)
             assert stored is not None, item
-            for field in ("epoch", "attempt", "journal", "listeners", "notified"):
+            for field in IN_MEMORY:
                 setattr(stored, field, getattr(item, field))
             if item != stored:
                 raise Violation(f"memory has {item}, the store has {stored}")
@@ -127,6 +146,7 @@ class History:
         self.running = {}
         self.sealed, self.written = [], []
         self.waiting, self.asked = {}, set()
+        self.model.admitted = {}  # places in line are numbered on from those that still wait
         self.state = State(self.store, self.world.settings, last_epoch=last_epoch)
         self.submit(commands.Recover(now_ms=self.outside.now_ms, invocation_ids=self.store.ids_with(Status.INVOKED)))
 
@@ -336,7 +356,8 @@ class History:
     @property
     def _requests_for_open(self) -> tuple[Callable[[bytes], commands.Command], ...]:
         cancels = (self._cancel,) * 4
-        return (*cancels, self._kill, self._pause, self._pause, self._resume, self._resume, self._find_faulty)
+        forks = (self._restart,) * (3 if len(self.store.invocations) < INVOCATIONS_MAX else 0)
+        return (*cancels, *forks, self._kill, self._pause, self._pause, self._resume, self._resume, self._find_faulty)
 
     def _cancel(self, known: bytes) -> commands.Command:
         return commands.Cancel(now_ms=self.outside.now_ms, token=self._token(), invocation_id=known)
@@ -366,13 +387,21 @@ class History:
         )
 
     def _restart(self, known: bytes) -> commands.Command:
+        """From the input, from somewhere, or from a step with another result; never with another id given out."""
+        from_index, result = self.rng.choice((0, 0, 1, 2, 3, 4, 5, 8)), None
+        rows = self.store.entries.get(known, ())
+        steps = [row for row in rows if row.type_id == m.MessageType.RUN and row.name != "publish"]
+        if steps and self.rng.random() < 0.4:
+            step = self.rng.choice(steps)
+            from_index, result = step.index, b"" if step.name == "find" else b"forked%d" % self.token
         return commands.RestartAsNew(
             now_ms=self.outside.now_ms,
             token=self._token(),
             invocation_id=known,
             random=self.rng.randbytes(10),
-            from_index=self.rng.choice((0, 0, 1, 2, 3, 4, 5, 8)),
+            from_index=from_index,
             deployment=self.rng.choice(("latest", "keep")),
+            result=result,
         )
 
     def change_state(self) -> None:
@@ -532,6 +561,8 @@ class History:
         # One that was completed already must have woken its invocation.
         owed = [item for item in owed if item not in self.model.awakeables]
         for invocation_id, index in owed:
+            if (invocation_id, index) not in self.outside.awakeables:
+                raise Violation(f"{invocation_id.hex()} waits for an answer to an id that nobody was told: {index}")
             self._complete(invocation_id, index)
         if owed:
             return True

@@ -162,6 +162,8 @@ class Model:
         gone = set(batch.deletes)
         for effect in effects:
             if isinstance(effect, Completed):
+                if effect.invocation is not None and effect.invocation.status is not Status.COMPLETED:
+                    continue  # forgotten before it began; what has its id now is another one
                 told: m.Outcome | None = effect.result
             elif isinstance(effect, Reply) and effect.status is ReplyStatus.COMPLETED:
                 told = effect.result

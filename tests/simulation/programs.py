@@ -133,7 +133,8 @@ def _publish(attempt: Attempt) -> int:
     completion_id = _start_step(attempt, "publish")
     if completion_id not in attempt.completed_in_replay:
         attempt.outside.awakeables.append((attempt.id, index))
-        _execute(attempt, completion_id, 0)
+        attempt.outside.on_step(attempt, completion_id)
+        attempt.propose(completion_id, m.Success(ids.awakeable_id_format(attempt.id, index).encode()))
     return index
 
 

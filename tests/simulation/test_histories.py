@@ -16,12 +16,8 @@ FRESH_CHUNKS = 2
 
 
 KNOWN_SEEDS = {
-    705: "a restarted invocation awaits an awakeable whose id only the first one told",
-    5430: "an attempt begins and is cut off in one batch, and its key's state is changed behind it",
-    23517: "a timer fires, the batch is lost, and the clock steps back before it fires again",
-    25282: "a workflow run ends, is purged, runs again and is killed in one batch",
-    51148: "seven handlers race for one key, with seventy retries before the end",
-    74054: "a sleep of an idempotent call that was forgotten and made anew with the same sleep",
+    8720: "a crash, after which places in line are counted from the start, as nobody stands in one",
+    134544472711: "a call is cancelled in line, made anew with the same id and killed, in one batch",
 }
 """Histories that failed once, in the engine or in the model of it."""
 

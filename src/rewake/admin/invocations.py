@@ -101,7 +101,10 @@ _RESUME: Final = {
 _RESTART: Final = {
     ReplyStatus.NOT_FOUND: _NOT_FOUND,
     ReplyStatus.IN_PROGRESS: Refusal(
-        409, "The invocation '{id}' is still running.", "Invocation '{id}' is still running", "Cancel or kill it first."
+        409,
+        "The invocation '{id}' is still running.",
+        "Invocation '{id}' is still running",
+        "Cancel or kill it first; or keep steps of it with 'from', then it may run on beside the new one.",
     ),
     ReplyStatus.NOT_STARTED: Refusal(
         425,
@@ -133,6 +136,13 @@ _RESTART: Final = {
         "The entry 'from' of the journal '{id}' is no Run with a result that could be replaced.",
         "The journal entry of invocation '{id}' is no Run with a result",
         "The indexes are in sys_journal.",
+    ),
+    ReplyStatus.OPEN_AWAKEABLE: Refusal(
+        409,
+        "The journal of the invocation '{id}' up to 'from' tells the id of an awakeable that is not completed yet."
+        " Whoever was told completes it there, not in a new invocation.",
+        "The journal prefix of invocation '{id}' tells the id of an awakeable that is not completed yet",
+        "Complete it first, or choose an entry before the one that tells the id.",
     ),
     ReplyStatus.DEPLOYMENT_NOT_FOUND: Refusal(
         400,

@@ -227,7 +227,7 @@ def restart(
     admin: AdminClient,
     as_json: bool,
 ) -> None:
-    """Run completed invocations again with the same input, or fork them at a step; prints the new ids."""
+    """Run completed invocations again with the same input, or fork any at a step with --from; prints the new ids."""
     start = None if from_index is None else str(from_index)
     body = None if result is None else {"result": _json_value(result, from_index)}
     _operate(admin, ids, "restart-as-new", "restarted", as_json, body, deployment=deployment, **{"from": start})

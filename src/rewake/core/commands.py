@@ -120,9 +120,10 @@ class Purge(_Command):
 
 
 class RestartAsNew(_Command):
-    """Run a completed invocation again as a new one, keeping journal entries up to `from_index` (0: the input only).
+    """Run an invocation again as a new one, keeping journal entries up to `from_index`.
 
-    result: put in place of what the step at `from_index` returned; that entry must be a Run.
+    0 keeps the input only, of a completed one; further on it may still be open.   result: put in place of what the step
+    at `from_index` returned, or has not returned yet; that entry must be a Run.
     """
 
     token: int

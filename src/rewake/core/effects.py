@@ -102,6 +102,7 @@ class ReplyStatus(Enum):
     UNSUPPORTED = "unsupported"
     INCOMPLETE_PREFIX = "incomplete_prefix"
     NO_STEP = "no_step"
+    OPEN_AWAKEABLE = "open_awakeable"
     DEPLOYMENT_NOT_FOUND = "deployment_not_found"
     IN_PROGRESS = "in_progress"
 

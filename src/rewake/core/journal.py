@@ -113,7 +113,7 @@ def copy_entry(state: State, invocation: Invocation, row: EntryRow, now_ms: int)
         signal=row.signal,
         is_failure=row.is_failure,
     )
-    if type_id < MessageType.GET_LAZY_STATE_COMPLETION:
+    if row.is_command:
         invocation.command_count += 1
 
 

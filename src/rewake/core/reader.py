@@ -42,4 +42,4 @@ class Reader(Protocol):
         """Latest revisions."""
 
     def last_sequence(self) -> int:
-        """The highest inbox sequence ever stored, 0 if none."""
+        """The highest inbox sequence of anything that still waits or holds a key, 0 if none."""

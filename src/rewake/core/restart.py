@@ -1,11 +1,15 @@
-"""Restart as new: a completed invocation's journal prefix, run on as a new invocation beside the old one.
+"""Restart as new: an invocation's journal prefix, run on as a new invocation beside the old one, which stays as it is.
 
-The prefix may be just the input (a plain re-run) or reach further; then it must hold the completion of every command
-in it, and the new invocation keeps the old random seed so that replay agrees with it. A fork may also replace the
-result of the last step it keeps: the new invocation decides otherwise there, and repeats nothing before.
+The prefix may be just the input (a plain re-run, of a completed one) or reach further (a fork, also of one that is
+still open). Then it must hold the completion of every command in it, and the new invocation keeps the old random seed
+so that replay agrees with it. A fork may also replace the result of the last step it keeps: the new invocation decides
+otherwise there, and repeats nothing before. State is as it is now: kept steps do not write again.
 """
 
 from __future__ import annotations
+
+import re
+from typing import Final
 
 import msgspec
 
@@ -19,6 +23,7 @@ from rewake.protocol.codec import encode_message
 from rewake.protocol.messages import Completion, MessageType, Success
 
 KEEP = "keep"
+AWAKEABLE_ID: Final = re.compile(rb"sign_1[A-Za-z0-9_-]{38}")
 
 
 def on_restart(state: State, command: RestartAsNew) -> None:
@@ -35,21 +40,16 @@ def _restart(state: State, old: Invocation | None, command: RestartAsNew) -> Inv
         return ReplyStatus.NOT_FOUND
     if old.status in (Status.SCHEDULED, Status.INBOXED):
         return ReplyStatus.NOT_STARTED
-    if old.status is not Status.COMPLETED:
+    if old.status is not Status.COMPLETED and command.from_index == 0:
         return ReplyStatus.IN_PROGRESS
     if old.target.is_workflow_run:
         return ReplyStatus.UNSUPPORTED
     rows = state.entries_of(old)
     if not rows:
         return ReplyStatus.INPUT_GONE
-    prefix = prefix_of(rows, command.from_index)
-    if prefix is None:
-        return ReplyStatus.INCOMPLETE_PREFIX
-    if command.result is not None:
-        replaced = with_result(prefix, command.from_index, command.result, old.pinned_version or 6)
-        if replaced is None:
-            return ReplyStatus.NO_STEP
-        prefix = replaced
+    prefix = _kept(old, rows, command)
+    if isinstance(prefix, ReplyStatus):
+        return prefix
     pinned = old.pinned_deployment_id
     if command.deployment != KEEP:
         pinned = invocations.deployment_named(state, old.target, command.deployment)
@@ -58,36 +58,76 @@ def _restart(state: State, old: Invocation | None, command: RestartAsNew) -> Inv
     return _create(state, old, prefix, pinned, command)
 
 
-def prefix_of(rows: list[EntryRow], last_index: int) -> list[EntryRow] | None:
-    """Entries 0..last_index and the completions of the commands among them; None if one has no completion yet."""
-    if last_index >= len(rows):
-        return None
+def _kept(old: Invocation, rows: list[EntryRow], command: RestartAsNew) -> list[EntryRow] | ReplyStatus:
+    """The entries the new journal begins with, or why there can be none."""
+    if command.from_index >= len(rows):
+        return ReplyStatus.INCOMPLETE_PREFIX
+    prefix = prefix_of(rows, command.from_index)
+    if command.result is not None:
+        replaced = with_result(prefix, command.from_index, command.result, old.pinned_version or 6)
+        if replaced is None:
+            return ReplyStatus.NO_STEP
+        prefix = replaced
+    if waiting_in(prefix):
+        return ReplyStatus.INCOMPLETE_PREFIX
+    answers = answers_to_told(old, rows, prefix)
+    if answers is None:
+        return ReplyStatus.OPEN_AWAKEABLE
+    return sorted(prefix + answers, key=lambda row: row.index)  # replay decides races by this order
+
+
+def prefix_of(rows: list[EntryRow], last_index: int) -> list[EntryRow]:
+    """Entries 0..last_index and, as far as there are any, the completions of the commands among them."""
     prefix = rows[: last_index + 1]
-    commands = [row for row in prefix if row.type_id < MessageType.GET_LAZY_STATE_COMPLETION]
-    waiting = {row.completion_id for row in commands if MessageType(row.type_id) in COMPLETION_OF}
-    waiting -= {row.completion_id for row in prefix if row.type_id >= MessageType.GET_LAZY_STATE_COMPLETION}
+    waiting = waiting_in(prefix)
     for row in rows[last_index + 1 :]:
-        if row.type_id >= MessageType.GET_LAZY_STATE_COMPLETION and row.completion_id in waiting:
+        if not row.is_command and row.completion_id in waiting:
             prefix.append(row)
             waiting.discard(row.completion_id)
         elif row.type_id == MessageType.CALL_INVOCATION_ID_COMPLETION and row.index == prefix[-1].index + 1:
             prefix.append(row)
-    return None if waiting else prefix
+    return prefix
+
+
+def waiting_in(prefix: list[EntryRow]) -> set[int | None]:
+    """Completion ids of commands whose results are not there."""
+    waiting = {row.completion_id for row in prefix if row.is_command and MessageType(row.type_id) in COMPLETION_OF}
+    return waiting - {row.completion_id for row in prefix if not row.is_command}
 
 
 def with_result(prefix: list[EntryRow], index: int, result: bytes, version: int) -> list[EntryRow] | None:
-    """The prefix with another result of the Run at `index`; None if that entry is no Run."""
+    """The prefix with this result of the Run at `index`, in place of its own or at the end; None if it is no Run."""
     step = prefix[index]
     if step.type_id != MessageType.RUN or step.completion_id is None:
         return None
+    known = [row for row in prefix if row.completion_id == step.completion_id and not row.is_command]
     completion = Completion(MessageType.RUN_COMPLETION, step.completion_id, Success(result))
-    payload = encode_message(completion, version)
-    return [
-        msgspec.structs.replace(row, payload=payload, is_failure=False)
-        if row.type_id == MessageType.RUN_COMPLETION and row.completion_id == step.completion_id
-        else row
-        for row in prefix
-    ]
+    completed = msgspec.structs.replace(
+        step,
+        index=known[0].index if known else prefix[-1].index + 1,
+        type_id=MessageType.RUN_COMPLETION,
+        payload=encode_message(completion, version),
+        name=None,
+    )
+    return [row for row in prefix if row not in known] + [completed]
+
+
+def answers_to_told(old: Invocation, rows: list[EntryRow], prefix: list[EntryRow]) -> list[EntryRow] | None:
+    """Answers that came after the prefix to awakeables whose ids are told in it; None if one is still to come.
+
+    Who was told answers the old invocation: what was answered is taken over, what is open would not reach the new one.
+    An id that is found nowhere in the prefix is taken to be told by what runs anew.
+    """
+    told: set[int] = set()
+    for row in prefix:
+        for text in AWAKEABLE_ID.findall(row.payload):
+            owner, signal = ids.awakeable_id_parse(text.decode())
+            if owner in (old.id, old.restarted_from):
+                told.add(signal)
+    told -= {row.signal for row in prefix if isinstance(row.signal, int)}
+    kept = {row.index for row in prefix}
+    answers = [row for row in rows if row.signal in told and row.index not in kept]
+    return answers if len(answers) == len(told) else None
 
 
 def _create(

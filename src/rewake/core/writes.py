@@ -13,7 +13,7 @@ from __future__ import annotations
 import msgspec
 
 from rewake.core.model import Deployment, Invocation, Listener, ServiceSchema, StateMutation
-from rewake.protocol.messages import Failure, Success
+from rewake.protocol.messages import Failure, MessageType, Success
 
 
 class EntryRow(msgspec.Struct):
@@ -32,6 +32,10 @@ class EntryRow(msgspec.Struct):
     signal: int | str | None = None
     is_failure: bool = False
     child: bytes | None = None
+
+    @property
+    def is_command(self) -> bool:
+        return self.type_id < MessageType.GET_LAZY_STATE_COMPLETION
 
 
 class EventRow(msgspec.Struct):

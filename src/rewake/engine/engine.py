@@ -320,9 +320,10 @@ class Engine(Runtime):
         deployment: str = "latest",
         result: bytes | None = None,
     ) -> Reply:
-        """Run a completed invocation again, keeping journal entries up to `from_index`; the reply has the new id.
+        """Run an invocation again, keeping journal entries up to `from_index`; the reply has the new id.
 
-        result: instead of what the step at `from_index` returned.
+        It must be completed, or at least have done what is kept (`from_index` above 0); it stays as it is and runs on.
+        result: instead of what the step at `from_index` returned, or has not returned yet.
         """
         await self._loop.flush()
         now_ms, raw_id = self.now_ms(), raw_id_of(invocation_id)

@@ -83,6 +83,7 @@ class StepDetail(msgspec.Struct, kw_only=True):
     reply: ModelReply | None = None
     errors: list[EventFact] = []
     can_fork: bool = False
+    is_run_open: bool = False
     result_text: str = ""
 
 
@@ -357,8 +358,9 @@ def step_detail(
             _fill_result(detail, completion.result)
     if step.child is not None:
         detail.child = reading.summary(step.child)
+    detail.is_run_open = invocation.is_open
     detail.can_fork = (
-        invocation.status is Status.COMPLETED
+        (step.index > 0 or not invocation.is_open)
         and step.type is not MessageType.OUTPUT
         and step.ordinal is not None
         and step.is_done

@@ -198,3 +198,123 @@ def test_only_a_step_has_a_result_to_replace(play: Play, ended: bytes, index: in
     """The input, a notification and a call are no steps."""
     play.ask(commands.RestartAsNew, ended, random=NEW_RANDOM, from_index=index, result=b"uno")
     play.expect(Answer(ReplyStatus.NO_STEP))
+
+
+def test_no_step_has_an_index_beyond_the_end(play: Play, ended: bytes) -> None:
+    play.ask(commands.RestartAsNew, ended, random=NEW_RANDOM, from_index=99, result=b"uno")
+    play.expect(Answer(ReplyStatus.INCOMPLETE_PREFIX))
+
+
+# Forks of what is still open
+
+
+@pytest.fixture
+def halfway(play: Play) -> bytes:
+    """A run that has done a step and is at the next; index 3 is that."""
+    first = play.call("greeter/route")
+    play.run_step(first, 1, b"one")
+    play.sdk(first, m.RunCommand(2))
+    play.skip()
+    return first
+
+
+@pytest.mark.parametrize("status", [Status.INVOKED, Status.SUSPENDED, Status.PAUSED])
+def test_an_open_one_can_be_forked(play: Play, halfway: bytes, status: Status) -> None:
+    """And goes on as if nothing had happened."""
+    if status is Status.SUSPENDED:
+        play.suspend(halfway, signals=(17,))
+    elif status is Status.PAUSED:
+        play.ask(commands.Pause, halfway)
+        play.fails(halfway)
+    before = (play.row(halfway), list(play.store.entries[halfway]))
+    fork = restart(play, halfway, from_index=1, deployment="keep")
+    assert play.journal(fork) == [m.RunCommand(1), run_done(1, b"one")]
+    assert (play.row(halfway), play.store.entries[halfway]) == before
+    play.run_step(fork, 2)
+    play.sdk_ends(fork)
+    assert (play.status(fork), play.status(halfway)) == (Status.COMPLETED, status)
+    if status is Status.INVOKED:
+        play.sdk(halfway, m.ProposeRunCompletion(2, success(b"two")))
+        play.sdk_ends(halfway)
+        assert play.status(halfway) is Status.COMPLETED
+
+
+def test_a_step_under_way_may_be_given_a_result(play: Play, halfway: bytes) -> None:
+    play.ask(commands.RestartAsNew, halfway, random=NEW_RANDOM, from_index=3)
+    play.expect(Answer(ReplyStatus.INCOMPLETE_PREFIX))
+    fork = restart(play, halfway, from_index=3, result=b"by hand")
+    assert play.journal(fork) == [m.RunCommand(1), run_done(1, b"one"), m.RunCommand(2), run_done(2, b"by hand")]
+
+
+def test_a_replaced_result_stays_where_it_was_among_the_others(play: Play) -> None:
+    """Who won a race is decided by the order of the journal."""
+    first = play.call("greeter/route")
+    play.sdk(first, m.RunCommand(1), m.RunCommand(2))
+    play.sdk(first, m.ProposeRunCompletion(2, success(b"two")), m.ProposeRunCompletion(1, success(b"one")))
+    fork = restart(play, first, from_index=2, result=b"dos")
+    assert play.journal(fork) == [m.RunCommand(1), m.RunCommand(2), run_done(2, b"dos"), run_done(1, b"one")]
+
+
+def test_a_fork_of_a_holder_queues_behind_it(play: Play) -> None:
+    first, second = play.call("cart/a/add"), play.call("cart/a/add")
+    play.run_step(first, 1)
+    fork = restart(play, first, from_index=1)
+    assert [play.status(item) for item in (first, second, fork)] == [Status.INVOKED, Status.INBOXED, Status.INBOXED]
+    play.sdk_ends(first)
+    play.sdk_ends(second)
+    assert play.status(fork) is Status.INVOKED
+
+
+def test_a_workflow_run_cannot_be_forked(play: Play) -> None:
+    """Its key is its own, and its promises cannot be there twice."""
+    run = play.call("signup/w/run")
+    play.run_step(run, 1)
+    play.skip()
+    play.ask(commands.RestartAsNew, run, random=NEW_RANDOM, from_index=1)
+    play.expect(Answer(ReplyStatus.UNSUPPORTED))
+
+
+# Awakeables
+
+
+def tell(play: Play, *signals: int) -> bytes:
+    """A run that has given out ids of awakeables in a step, and waits for all of them."""
+    first = play.call("greeter/route")
+    told = " ".join(ids.awakeable_id_format(first, signal) for signal in signals)
+    play.run_step(first, 1, f'"{told}"'.encode())
+    play.suspend(first, signals=signals)
+    play.skip()
+    return first
+
+
+def test_an_answer_that_is_still_to_come_would_not_reach_a_fork(play: Play) -> None:
+    first = tell(play, 17, 18)
+    play.ask(commands.CompleteSignal, first, signal=17, result=success(b"yes"))
+    play.skip()
+    play.ask(commands.RestartAsNew, first, random=NEW_RANDOM, from_index=1)
+    play.ask(commands.RestartAsNew, first, random=NEW_RANDOM, from_index=2, result=b"{}")
+    play.expect(Answer(ReplyStatus.OPEN_AWAKEABLE), Answer(ReplyStatus.NO_STEP))
+    replaced = restart(play, first, from_index=1, result=b'"told nobody"')
+    assert play.journal(replaced) == [m.RunCommand(1), run_done(1, b'"told nobody"')]
+
+
+def test_an_answer_that_has_come_goes_with_the_fork(play: Play) -> None:
+    """From before the answer and from after it, and also into a fork of the fork; another awakeable's does not."""
+    first = tell(play, 17)
+    play.ask(commands.CompleteSignal, first, signal=17, result=success(b"yes"))
+    play.run_step(first, 2)
+    play.ask(commands.CompleteSignal, first, signal=18, result=success(b"other"))
+    kept = play.journal(first)[:3]
+    assert kept[-1] == m.Signal(17, success(b"yes"))
+    fork = restart(play, first, from_index=1)
+    assert play.journal(fork) == kept
+    play.now_ms += 1
+    assert play.journal(restart(play, fork, from_index=1)) == kept
+    play.now_ms += 1
+    assert play.journal(restart(play, first, from_index=3)) == kept
+
+
+def test_awakeables_of_others_do_not_matter(play: Play) -> None:
+    other, first = tell(play, 17), play.call("greeter/route")
+    play.run_step(first, 1, ids.awakeable_id_format(other, 17).encode())
+    assert len(play.journal(restart(play, first, from_index=1))) == 2
