@@ -23,6 +23,7 @@ DOCS = Path(__file__).parent
 NOT_RUN = "<!-- run: no, it is generated -->"
 PART = re.compile(r"<!-- generated: (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
+DIFFERENCES = DOCS.parent / "tests" / "conformance" / "differences.toml"
 PUBLISHED = DOCS.parent / "bench" / "results" / "published.json"
 NOT_MEASURED = (
     'Not measured yet: `make bench ARGS="--output bench/results/published.json"`, then `python docs/generate.py`.'
@@ -218,10 +219,21 @@ def admin_routes() -> str:
     return "\n".join(lines)
 
 
+def differences() -> str:
+    """Where the public server answers otherwise on purpose: what the tests on both engines assert."""
+    rows = tomllib.loads(DIFFERENCES.read_text(encoding="utf-8"))["difference"]
+    lines = ["| subject | restate-server | Rewake | why |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        measured = f". Measured {row['measured']}" if "measured" in row else ""
+        lines.append(f"| {row['subject']} | {row['restate']} | {row['rewake']} | {row['why']}{measured} |")
+    return "\n".join(lines)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "admin-routes": admin_routes,
     "bench": bench,
     "cli": cli,
+    "differences": differences,
     "settings": settings,
     "limits": limits,
     "error-codes": error_codes,

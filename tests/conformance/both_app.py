@@ -286,6 +286,26 @@ async def gives_up(ctx: restate.Context) -> str:
     raise ValueError(f"failure {mark(ctx, 'attempt')}")
 
 
+@retries.handler(invocation_retry_policy=policy(3))
+async def progresses(ctx: restate.Context, attempts: int) -> str:
+    """Each attempt gets one step further, and fails then; the last one ends."""
+    attempt = mark(ctx, "attempt")
+    for number in range(1, attempt + 1):
+        await step(ctx, f"step {number}")
+    if attempt < attempts:
+        raise ValueError(f"failure {attempt}")
+    return f"attempt {attempt}"
+
+
+@retries.handler(invocation_retry_policy=policy(3))
+async def fails_around_a_crash(ctx: restate.Context, name: str) -> None:
+    """The second attempt stands still, for the test to kill the engine meanwhile; all others fail."""
+    attempt = mark(ctx, "attempt")
+    if attempt == 2:
+        await gate(name)
+    raise ValueError(f"failure {attempt}")
+
+
 @retries.handler(invocation_retry_policy=policy(1, "kill"))
 async def no_second_attempt(ctx: restate.Context) -> str:
     raise ValueError(f"failure {mark(ctx, 'attempt')}")

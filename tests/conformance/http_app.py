@@ -67,6 +67,12 @@ async def wait(ctx: restate.Context) -> str:
     return await value
 
 
+@greeter.handler(idempotency_retention=timedelta(milliseconds=50))
+async def brief(ctx: restate.Context, name: str) -> str:
+    """A result that is kept for a moment."""
+    return f"hi {name}"
+
+
 @greeter.handler(ingress_private=True)
 async def secret(ctx: restate.Context) -> str:
     return "x"

@@ -25,25 +25,27 @@ from raw_http import Answer, fetch
 
 DEADLINE_S = 30.0
 POLL_S = 0.01
-SWEEP_INTERVAL = "1s"
 UNKNOWN_ID = "inv_1aDcgkwRzurf63EjxyzWlE7fxLFXQM1sVg"
 JSON = {"content-type": "application/json"}
-ENVIRONMENT: dict[EngineKind, dict[str, str]] = {
-    "rewake": {"REWAKE_CLEANUP_INTERVAL": SWEEP_INTERVAL},
-    "restate": {"RESTATE_WORKER__CLEANUP_INTERVAL": SWEEP_INTERVAL, "RESTATE_DEFAULT_NUM_PARTITIONS": "1"},
-}
-
 _Value = TypeVar("_Value")
 
 
 class Subject:
     """One engine with one app. kind: which engine; service: the process with the app."""
 
-    def __init__(self, kind: EngineKind, folder: Path, service: Service, *, use_http_11: bool = False) -> None:
+    def __init__(
+        self,
+        kind: EngineKind,
+        folder: Path,
+        service: Service,
+        *,
+        use_http_11: bool = False,
+        sweep_interval: str = "1s",
+    ) -> None:
         self.kind = kind
         self.folder = folder
         self.service = service
-        self.engine = make_engine(folder, kind, **ENVIRONMENT[kind])
+        self.engine = make_engine(folder, kind, **_environment(kind, sweep_interval))
         self.ingress_port, self.admin_port = self.engine.ingress_port, self.engine.port
         self._start()
         answer = self.admin("POST", "/deployments", {"uri": service.uri, "use_http_11": use_http_11})
@@ -254,13 +256,21 @@ class Subject:
 
 @contextmanager
 def running_subject(
-    kind: EngineKind, folder: Path, app: str = "both_app:app", server: ServerKind = "hypercorn"
+    kind: EngineKind,
+    folder: Path,
+    app: str = "both_app:app",
+    server: ServerKind = "hypercorn",
+    *,
+    sweep_interval: str = "1s",
 ) -> Iterator[Subject]:
-    """An engine with an app; marks and gates are in the folder, which the app finds in REWAKE_TEST_STAGE."""
+    """An engine with an app; marks and gates are in the folder, which the app finds in REWAKE_TEST_STAGE.
+
+    sweep_interval: how often the engine removes what is past its retention.
+    """
     (folder / "marks").mkdir(parents=True)
     service = Service(app, server, REWAKE_TEST_STAGE=str(folder))
     try:
-        subject = Subject(kind, folder, service, use_http_11=server in HTTP1_SERVERS)
+        subject = Subject(kind, folder, service, use_http_11=server in HTTP1_SERVERS, sweep_interval=sweep_interval)
     except BaseException:
         service.kill()
         raise
@@ -284,6 +294,13 @@ def until(found: Callable[[], _Value | None], told: Callable[[], str]) -> _Value
         assert time.monotonic() < deadline_s, f"waited in vain for {told()}"
         time.sleep(POLL_S)
     return value
+
+
+def _environment(kind: EngineKind, sweep_interval: str) -> dict[str, str]:
+    """Settings of the engine. One partition, so that the public server starts in a second."""
+    if kind == "rewake":
+        return {"REWAKE_CLEANUP_INTERVAL": sweep_interval}
+    return {"RESTATE_WORKER__CLEANUP_INTERVAL": sweep_interval, "RESTATE_DEFAULT_NUM_PARTITIONS": "1"}
 
 
 def _with_key(headers: Mapping[str, str] | None, idempotency_key: str | None) -> dict[str, str]:
