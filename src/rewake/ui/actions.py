@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rewake.admin.invocations import REFUSALS
+from rewake.admin.services import REJECTED_CODE
 from rewake.core import ids
 from rewake.core.effects import ReplyStatus
 from rewake.core.ids import InvalidId
@@ -102,18 +103,29 @@ class Actions:
             invocation_id, signal = ids.awakeable_id_parse(request.path_params["awakeable"])
         except InvalidId as error:
             raise Problem(404, f"That is no awakeable: {error.reason}.") from None
-        if fields.get("outcome") == "reject":
-            reason = fields.get("reason", "").strip() or "Rejected"
-            result: Success | Failure = Failure(500, reason)
-        else:
-            result = Success(json_value(fields.get("value", "")))
+        result = _answer(fields)
         try:
             reply = await self._engine.complete_awakeable(invocation_id, signal, result)
         except RewakeError as error:
             raise Problem(409, refused_elsewhere(error), error.hint) from None
         if reply.status is ReplyStatus.NOT_FOUND:
             raise Problem(404, "The run that waited is not known any more.")
-        return see(run_url(run_id), "Rejected." if isinstance(result, Failure) else "Answered.")
+        return see(own_path(fields.get("back") or run_url(run_id)), _told(result))
+
+    async def complete_promise(self, request: Request) -> Response:
+        """Resolve or reject a promise of a workflow."""
+        fields = await self._web.form(request)
+        service, key, name = request.path_params["service"], fields.get("key", ""), fields.get("name", "")
+        result = _answer(fields)
+        try:
+            status = await self._engine.complete_promise(service, key, name, result)
+        except RewakeError as error:
+            raise Problem(409, refused_elsewhere(error), error.hint) from None
+        if status is ReplyStatus.NOT_FOUND:
+            raise Problem(404, "The workflow that waited is not known any more.")
+        if status is ReplyStatus.ALREADY_COMPLETED:
+            raise Problem(409, "The promise was completed before; the first answer counts.")
+        return see(own_path(fields.get("back") or session_url(service, key)), _told(result))
 
     async def fork(self, request: Request) -> Response:
         """Run on from a step as a new run, with another result of that step if one is given."""
@@ -168,6 +180,17 @@ class Actions:
             state[name] = json_value(fields.get("value", ""))
         await self._engine.mutate_state(service, key, state, version)
         return see(session_url(service, key), "Saved; it applies once nothing runs on the key.")
+
+
+def _answer(fields: Any) -> Success | Failure:
+    """What a person says to what waits for them."""
+    if fields.get("outcome") == "reject":
+        return Failure(REJECTED_CODE, fields.get("reason", "").strip() or "Rejected")
+    return Success(json_value(fields.get("value", "")))
+
+
+def _told(result: Success | Failure) -> str:
+    return "Rejected." if isinstance(result, Failure) else "Answered."
 
 
 def _chosen(fields: Any) -> tuple[str, list[bytes]]:

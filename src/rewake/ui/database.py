@@ -25,11 +25,12 @@ from rewake.store import rows
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader
 from rewake.ui import formats, runs
 from rewake.ui.reading import OPEN_STATUSES, EventFact, Matching, Reading, RunSummary
-from rewake.ui.run import awaits_person
+from rewake.ui.run import answerable, awaits_person
 from rewake.ui.summaries import SUMMARY_COLUMNS, summary_from
 
 INPUT_BYTES_MAX: Final = 4_096
 WAITING_RUNS_MAX: Final = 1_000
+WAITING_RUNNING_MAX: Final = 20
 EARLIER_RUNS_MAX: Final = 40
 LATEST_RUNS_MAX: Final = 5_000
 _MMAP_BYTES: Final = 1 << 30
@@ -66,15 +67,17 @@ class DatabaseReading(Reading):
         return super().count_matching(wanted, counts, seconds) if counted is None else counted
 
     def waiting_count(self) -> int | None:
-        """How many suspended runs wait for a person; None when there are too many to look at each."""
+        """How many runs wait for a person; None when there are too many to look at each."""
         found: list[tuple[Any, ...]] = self.execute(
-            "select id, awaiting from invocation where id in "
-            "(select id from invocation indexed by invocation_open where status < 5 and status = ?) limit ?",
-            (Status.SUSPENDED, WAITING_RUNS_MAX + 1),
+            "select id, status, awaiting from invocation where id in "
+            "(select id from invocation indexed by invocation_open where status < 5 and status in (?, ?)) limit ?",
+            (Status.INVOKED, Status.SUSPENDED, WAITING_RUNS_MAX + 1),
         ).fetchall()
-        if len(found) > WAITING_RUNS_MAX:
+        running = [id_ for id_, status, _ in found if status == Status.INVOKED]
+        if len(found) > WAITING_RUNS_MAX or len(running) > WAITING_RUNNING_MAX:
             return None
-        waiting = {id_ for id_, awaiting in found if awaiting is not None and awaits_person(decode_future(awaiting))}
+        waiting = {id_ for id_, _, awaiting in found if awaiting is not None and awaits_person(decode_future(awaiting))}
+        waiting |= {id_ for id_ in running if answerable(self, id_)}
         return len(waiting | {id_ for (id_,) in self.execute("select distinct caller_id from promise_listener")})
 
     def invocation(self, invocation_id: bytes) -> Invocation | None:

@@ -51,12 +51,13 @@ class Row(msgspec.Struct, kw_only=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """Something a run waits for. awakeable: id to answer it by, when a person can."""
+    """Something a run waits for. awakeable: id to answer it by, when a person can.   promise: service, key and name."""
 
     kind: str
     title: str
     since_ms: int | None
     awakeable: str | None = None
+    promise: tuple[str, str, str] | None = None
     run_id: str | None = None
     due_at_ms: int | None = None
     asked: str = ""
@@ -425,10 +426,14 @@ def waiting_for(reading: Reading, invocation: Invocation, steps: list[Step]) -> 
         payload = reading.payloads(invocation.id, [step.index]).get(step.index, b"")
         command = decoded(step.type, payload, invocation.pinned_version or 6)
         name_step(step, payload, invocation.pinned_version or 6)
+        promise = None
+        if isinstance(command, m.GetPromiseCommand):
+            promise = (invocation.target.service, invocation.target.key or "", command.key)
         found.append(
             Waiting(
-                kind=step.kind,
+                kind="promise" if promise else step.kind,
                 title=formats.safe(step.title),
+                promise=promise,
                 since_ms=step.start_ms,
                 run_id=None if step.child is None else ids.invocation_id_to_str(step.child),
                 due_at_ms=command.wake_up_at_ms if isinstance(command, m.SleepCommand) else None,
@@ -436,6 +441,19 @@ def waiting_for(reading: Reading, invocation: Invocation, steps: list[Step]) -> 
         )
     found += _awakeables(reading, invocation)
     return found[:50]
+
+
+def approvals(reading: Reading, run_ids: list[str]) -> list[Waiting]:
+    """What a person can answer of what some runs wait for; what several wait for is there once."""
+    found: dict[Any, Waiting] = {}
+    for run_id in run_ids:
+        invocation = reading.invocation(ids.invocation_id_from_str(run_id))
+        if invocation is not None:
+            steps = steps_of(reading.entries(invocation.id))
+            for item in waiting_for(reading, invocation, steps):
+                if item.awakeable or item.promise:
+                    found.setdefault(item.awakeable or item.promise, item)
+    return list(found.values())
 
 
 def answerable(reading: Reading, invocation_id: bytes) -> bool:

@@ -10,16 +10,22 @@ from typing import Any, Final
 import msgspec
 
 from rewake.agents.decoding import Said, loaded
+from rewake.agents.routing import AGENT_STATES
+from rewake.core import ids
 from rewake.core.keyed import state_version
 from rewake.core.model import ServiceSchema
 from rewake.ui import formats
-from rewake.ui.agents import conversation_of
+from rewake.ui.agents import Rosters, agent_trace, conversation_of
 from rewake.ui.reading import Reading, RunSummary
+from rewake.ui.run import Waiting, approvals
+from rewake.ui.spending import SUM_MS, Remembered, SessionSpending, Usage, sum_runs
 
 SESSIONS_MAX: Final = 100
 HISTORY_MAX: Final = 100
 CONVERSATION_MAX: Final = 200
-_AGENT_STATES: Final = ("agent", "specialist", "last_agent", "current_agent", "active_agent")
+WAITING_RUNS_MAX: Final = 20
+SUMMED_MAX: Final = 2_000
+"""Runs of a key whose tokens are summed, the newest ones."""
 
 
 class SessionRow(msgspec.Struct):
@@ -50,7 +56,10 @@ class StateValue(msgspec.Struct):
 
 
 class SessionPage(msgspec.Struct):
-    """version: of the whole state, given back with a change so that nobody overwrites what they have not seen."""
+    """version: of the whole state, given back with a change so that nobody overwrites what they have not seen.
+
+    waiting: what a person can answer.
+    """
 
     service: str
     key: str
@@ -64,7 +73,9 @@ class SessionPage(msgspec.Struct):
     promises: list[dict[str, Any]]
     last_agent: str | None
     conversation: list[Said]
+    spending: SessionSpending
     is_registered: bool
+    waiting: list[Waiting]
 
 
 def sessions_page(reading: Reading, service: str, text: str, after: str) -> SessionsPage:
@@ -83,8 +94,8 @@ def sessions_page(reading: Reading, service: str, text: str, after: str) -> Sess
     return SessionsPage(keyed, service, text, rows, next_after)
 
 
-def session_page(reading: Reading, service: str, key: str) -> SessionPage:
-    """One key in full."""
+def session_page(reading: Reading, service: str, key: str, remembered: Remembered) -> SessionPage:
+    """One key in full. remembered: what its runs have cost, as far as they were counted before."""
     known = reading.service(service)
     state = reading.state(service, key)
     is_open = reading.open_runs_of_key(service, key)
@@ -93,6 +104,7 @@ def session_page(reading: Reading, service: str, key: str) -> SessionPage:
     holders = [run for run in is_open if run.handler in exclusive and run.status not in ("pending", "scheduled")]
     beside = [run for run in is_open if run not in queue and run not in holders]
     conversation = conversation_of(state.values())
+    runs = reading.runs_of_key(service, key, SUMMED_MAX)
     return SessionPage(
         service=service,
         key=key,
@@ -102,12 +114,31 @@ def session_page(reading: Reading, service: str, key: str) -> SessionPage:
         holder=holders[0] if holders else None,
         queue=queue,
         beside=beside,
-        history=reading.with_inputs(reading.runs_of_key(service, key, HISTORY_MAX)),
+        history=reading.with_inputs(runs[:HISTORY_MAX]),
         promises=[_promise(*row) for row in reading.promises(service, key)],
-        last_agent=_last_agent(state),
+        last_agent=_last_agent(state) or _last_speaker(conversation),
         conversation=conversation[-CONVERSATION_MAX:],
+        spending=spending_of(reading, runs, remembered),
         is_registered=known is not None,
+        waiting=approvals(reading, [run.id for run in [*holders, *beside][:WAITING_RUNS_MAX]]),
     )
+
+
+def spending_of(
+    reading: Reading, runs: list[RunSummary], remembered: Remembered, *, budget_ms: int = SUM_MS
+) -> SessionSpending:
+    """What the runs of a key cost together. One that another of them called is counted there."""
+    rosters = Rosters(reading)
+
+    def count(run_id: str) -> list[Usage]:
+        invocation = reading.invocation(ids.invocation_id_from_str(run_id))
+        if invocation is None:
+            return []
+        return agent_trace(reading, invocation, ids.invocation_id_to_str, decisions_max=0, rosters=rosters).usage
+
+    own = {run.id for run in runs}
+    counted = ((run.id, run.modified_at_ms, not run.is_open) for run in runs if run.parent not in own)
+    return sum_runs(counted, count, remembered, budget_ms=budget_ms)
 
 
 def _exclusive_handlers(known: ServiceSchema | None) -> set[str]:
@@ -132,8 +163,12 @@ def _promise(name: str, code: int | None, message: str | None, value: bytes | No
     return {"name": name, "status": "open" if value is None else "resolved", "text": formats.line(value or b"")}
 
 
+def _last_speaker(conversation: list[Said]) -> str | None:
+    return next((said.agent for said in reversed(conversation) if said.agent), None)
+
+
 def _last_agent(state: dict[bytes, bytes]) -> str | None:
-    for name in _AGENT_STATES:
+    for name in AGENT_STATES:
         named = loaded(state.get(name.encode()))
         if isinstance(named, str) and named:
             return formats.safe(formats.shortened(named, 120))

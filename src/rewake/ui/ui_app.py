@@ -33,6 +33,7 @@ from rewake.ui.run import StepDetail, run_view, step_detail
 from rewake.ui.runs import ORDERS, Counts, filter_from
 from rewake.ui.services import Playground, deployments_page, service_page, services_page
 from rewake.ui.sessions import session_page, sessions_page
+from rewake.ui.spending import Remembered
 from rewake.ui.steps import steps_of
 from rewake.ui.web import HEADERS, STATIC, Problem, Web
 
@@ -73,6 +74,7 @@ def build_ui(engine: UiEngine, open_reading: OpenReading, abilities: Abilities =
         ("/sessions", "GET", pages.sessions),
         ("/sessions/{service}", "GET", pages.session),
         ("/sessions/{service}/state", "POST", actions.change_state),
+        ("/sessions/{service}/promises", "POST", actions.complete_promise),
         ("/services", "GET", pages.services),
         ("/services/{service}", "GET", pages.service),
         ("/services/{service}/{handler}", "GET", playground.show),
@@ -115,6 +117,7 @@ class _Pages:
         self._open_reading = open_reading
         self.web = web
         self._counts = Counts()
+        self.remembered = Remembered()
 
     async def read(self, find: Callable[[Reading], _Found]) -> _Found:
         """What `find` finds, on a thread. Raises RewakeError when nothing can be read."""
@@ -208,7 +211,7 @@ class _Pages:
         service, key = request.path_params["service"], request.query_params.get("key")
         if key is None:
             raise Problem(404, "The address names no key.", "Sessions are listed by service.")
-        page = await self.read(lambda found: session_page(found, service, key))
+        page = await self.read(lambda found: session_page(found, service, key, self.remembered))
         return await self._show(request, "session.html", page)
 
     async def services(self, request: Request) -> Response:
