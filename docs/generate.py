@@ -28,6 +28,27 @@ PUBLISHED = DOCS.parent / "bench" / "results" / "published.json"
 NOT_MEASURED = (
     'Not measured yet: `make bench ARGS="--output bench/results/published.json"`, then `python docs/generate.py`.'
 )
+BESIDE = (
+    ("rewake", "restate", (1, 64), ""),
+    ("rewake-http2", "restate", (64,), " over HTTP/2"),
+    ("rewake-typescript", "restate-typescript", (1, 64), " in TypeScript"),
+)
+"""Whom the bench sets beside whom, at how many callers, and what the work is called then."""
+
+SIZE_PEERS = {"rewake": "Rewake", "rewake-http2": "Rewake over HTTP/2", "restate": "restate-server"}
+SIZE_ROWS = {
+    ("payload", "call_s"): ("call with 10 MB in, through a step and out", "s", 2),
+    ("payload", "memory_after_mib"): ("memory of all processes after three of them", "MiB", 0),
+    ("journal", "run_s"): ("run of 5,000 steps", "s", 2),
+    ("journal", "replay_s"): ("replay of its 10,000 entries", "s", 2),
+    ("unicode", "runs_per_s"): ("calls on 1,000 keys of all Unicode", "runs/s", 0),
+    ("deployments", "registered"): ("deployments registered over HTTP, in 20 s at most", "", 0),
+    ("deployments", "register_s"): ("time for that", "s", 2),
+    ("deployments", "calls_s"): ("one call to each", "s", 2),
+    ("deployments", "restart_s"): ("engine started again, and answering", "s", 2),
+    ("deployments", "calls_after_restart_s"): ("one call to each after that", "s", 2),
+}
+
 STARTS = (("seconds", "start to first answer", "s"), ("idle_mib", "memory of all processes, idle", "MiB"))
 
 
@@ -156,32 +177,94 @@ def error_codes() -> str:
 
 
 def bench() -> str:
-    """The figures of the published run of `make bench`, or that there is none yet."""
-    if not PUBLISHED.is_file():
+    """The figures of the published run of `make bench` in short, or that there is none yet."""
+    results = _published()
+    if not results:
         return NOT_MEASURED
-    results = json.loads(PUBLISHED.read_text(encoding="utf-8"))
-    rows = {(row["work"], row["callers"], row["peer"]): row for row in results["medians"]}
     lines = ["| work | callers | Rewake | restate-server | ratio |", "| --- | --- | --- | --- | --- |"]
-    for (work, callers, peer), ours in rows.items():
-        theirs = rows.get((work, callers, "restate"))
-        if peer == "rewake" and theirs is not None:
-            lines.append(_bench_row(ours, theirs))
+    behind: list[str] = []
+    for ours, theirs, callers, suffix in BESIDE:
+        lines += _beside(results, (ours, theirs), callers, suffix, behind)
     lines += [_over_starts(results["starts"], field, text, unit) for field, text, unit in STARTS]
-    return "\n".join([*lines, "", f"Medians. {results['machine'][0]}; {results['machine'][1]}."])
+    lines += _waiting_row(results)
+    said = "Behind restate-server in: " + "; ".join(behind) + ". " if behind else ""
+    return "\n".join([*lines, "", f"{said}Medians. {results['machine'][0]}; {results['machine'][1]}."])
 
 
-def _bench_row(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+def bench_sizes() -> str:
+    """What is large and what is many: each figure of each peer."""
+    sizes = _published().get("sizes")
+    if not sizes:
+        return NOT_MEASURED
+    peers = [peer for peer in SIZE_PEERS if any(size["peer"] == peer for size in sizes)]
+    heads = " | ".join(SIZE_PEERS[peer] for peer in peers)
+    lines = [f"| | {heads} |", "| --- |" + " --- |" * len(peers)]
+    for (what, figure), (text, unit, digits) in SIZE_ROWS.items():
+        found = {size["peer"]: size["figures"].get(figure) for size in sizes if size["what"] == what}
+        values = [found.get(peer) for peer in peers]
+        if any(value is not None for value in values):
+            shown = ("" if value is None else f"{value:,.{digits}f} {unit}".rstrip() for value in values)
+            lines.append(f"| {text} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def bench_ui() -> str:
+    """What each page of the web UI took."""
+    ui = _published().get("ui")
+    if not ui:
+        return NOT_MEASURED
+    lines = ["| page | median | p99 |", "| --- | --- | --- |"]
+    lines += [
+        f"| {_cell(page['name'])} | {page['median_ms']:.0f} ms | {page['p99_ms']:.0f} ms |" for page in ui["pages"]
+    ]
+    slowest = max((page for page in ui["pages"] if page["is_list"]), key=lambda page: page["p99_ms"])
+    line = f"The slowest list of runs at p99: {slowest['name']}, {slowest['p99_ms']:.0f} ms."
+    return "\n".join([*lines, "", line])
+
+
+def _published() -> dict[str, Any]:
+    """The published run; a section is missing when it was left out or is younger than the run."""
+    results: dict[str, Any] = json.loads(PUBLISHED.read_text(encoding="utf-8")) if PUBLISHED.is_file() else {}
+    return results
+
+
+def _beside(
+    results: dict[str, Any], peers: tuple[str, str], callers: tuple[int, ...], suffix: str, behind: list[str]
+) -> list[str]:
+    """Rows of one peer beside the other, where both were measured; what is behind is added to `behind`."""
+    rows = {(row["work"], row["callers"], row["peer"]): row for row in results["medians"]}
+    lines = []
+    for (work, count, peer), ours in rows.items():
+        theirs = rows.get((work, count, peers[1]))
+        if peer == peers[0] and theirs is not None and count in callers:
+            lines.append(_bench_row(ours, theirs, suffix))
+            if count > 1 and ours["runs_per_second"] < theirs["runs_per_second"]:
+                ratio = ours["runs_per_second"] / theirs["runs_per_second"]
+                behind.append(f"`{work}`{suffix} ({ratio:.2f})")
+    return lines
+
+
+def _bench_row(ours: dict[str, Any], theirs: dict[str, Any], suffix: str) -> str:
     field, unit, digits = ("median_ms", "ms", 2) if ours["callers"] == 1 else ("runs_per_second", "runs/s", 0)
     values = (
         f"{ours[field]:,.{digits}f} {unit} | {theirs[field]:,.{digits}f} {unit} | {ours[field] / theirs[field]:.2f}"
     )
-    return f"| `{ours['work']}` | {ours['callers']} | {values} |"
+    return f"| `{ours['work']}`{suffix} | {ours['callers']} | {values} |"
 
 
 def _over_starts(starts: list[dict[str, Any]], field: str, text: str, unit: str) -> str:
     ours, theirs = (median(start[field] for start in starts if start["peer"] == peer) for peer in ("rewake", "restate"))
     digits = 2 if unit == "s" else 0
     return f"| {text} | | {ours:.{digits}f} {unit} | {theirs:.{digits}f} {unit} | {ours / theirs:.2f} |"
+
+
+def _waiting_row(results: dict[str, Any]) -> list[str]:
+    found = {each["peer"]: each for each in results.get("waiting", ())}
+    if not {"rewake", "restate"} <= set(found):
+        return []
+    ours, theirs = found["rewake"]["suspended_mib"], found["restate"]["suspended_mib"]
+    text = f"the same with {found['rewake']['count']:,} invocations suspended"
+    return [f"| {text} | | {ours:.0f} MiB | {theirs:.0f} MiB | {ours / theirs:.2f} |"]
 
 
 def sys_tables() -> str:
@@ -232,6 +315,8 @@ def differences() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "admin-routes": admin_routes,
     "bench": bench,
+    "bench-sizes": bench_sizes,
+    "bench-ui": bench_ui,
     "cli": cli,
     "differences": differences,
     "settings": settings,

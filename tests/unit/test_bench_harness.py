@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
+from tests.unit.test_docs import generator
 
 from bench import report, sizes, store_limit, ui_store, works
 from bench.load import Loop, parse_response
@@ -184,6 +189,49 @@ def test_ui_lists_are_judged_by_the_slowest_and_other_pages_are_not() -> None:
     assert found.lines()[-1] == "each list of 100 runs: 200 ms at p99 for the slowest (text), met (target < 200 ms)"
     found.pages.append(page("agent", 201, True))
     assert found.lines()[-1] == "each list of 100 runs: 201 ms at p99 for the slowest (agent), MISSED (target < 200 ms)"
+
+
+def published(monkeypatch: pytest.MonkeyPatch, path: Path, **sections: Any) -> ModuleType:
+    """The generator of the documentation, with a published run of only these sections."""
+    path.write_text(json.dumps({"machine": ["Linux", "versions"], "medians": [], "starts": [], **sections}))
+    module = generator()
+    monkeypatch.setattr(module, "PUBLISHED", path)
+    return module
+
+
+def test_documentation_shows_each_comparison_and_where_we_are_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = {"rewake": 400, "restate": 100, "rewake-typescript": 150, "restate-typescript": 200}
+    starts = [asdict(Start(peer=peer, seconds=0.5, idle_mib=50)) for peer in ("rewake", "restate")]
+    medians = [asdict(row(peer, runs_per_second=rate)) for peer, rate in rates.items()]
+    module = published(monkeypatch, tmp_path / "published.json", medians=medians, starts=starts)
+    lines = module.bench().splitlines()
+    assert lines[2:4] == [
+        "| `route2` | 64 | 400 runs/s | 100 runs/s | 4.00 |",
+        "| `route2` in TypeScript | 64 | 150 runs/s | 200 runs/s | 0.75 |",
+    ]
+    assert lines[-1] == "Behind restate-server in: `route2` in TypeScript (0.75). Medians. Linux; versions."
+    assert module.bench_sizes() == module.bench_ui() == module.NOT_MEASURED
+
+
+def test_documentation_shows_sizes_and_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sized = [
+        Size(peer="restate", what="payload", figures={"call_s": 0.5}),
+        Size(peer="rewake", what="payload", figures={"call_s": 0.25}),
+        Size(peer="restate", what="deployments", figures={"registered": 400}),
+    ]
+    page = PageTime(name="runs", is_list=True, first_ms=300, median_ms=14.4, p99_ms=40.2, kilobytes=90)
+    ui = UiPages(run_count=10, made_seconds=None, start_seconds=0.5, pages=[page], errors=[])
+    module = published(monkeypatch, tmp_path / "published.json", sizes=[asdict(each) for each in sized], ui=asdict(ui))
+    assert module.bench_sizes().splitlines() == [
+        "| | Rewake | restate-server |",
+        "| --- | --- | --- |",
+        "| call with 10 MB in, through a step and out | 0.25 s | 0.50 s |",
+        "| deployments registered over HTTP, in 20 s at most |  | 400 |",
+    ]
+    assert "| runs | 14 ms | 40 ms |" in module.bench_ui()
+    assert module.bench_ui().endswith("The slowest list of runs at p99: runs, 40 ms.")
 
 
 @contextmanager
