@@ -31,7 +31,7 @@ DELETE_MODES: Final = ("Cancel", "cancel", "Kill", "kill", "Purge", "purge")
 
 _ACCEPTED: Final = {ReplyStatus.ACCEPTED: 202, ReplyStatus.DONE: 200}
 
-Outcome = ReplyStatus | Reply
+RESTART: Final = "restart-as-new"
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -158,7 +158,7 @@ REFUSALS: Final[dict[str, dict[ReplyStatus, Refusal]]] = {
     "resume": _RESUME,
     "purge": _PURGE,
     "purge-journal": _PURGE,
-    "restart-as-new": _RESTART,
+    RESTART: _RESTART,
 }
 """Operation -> how each of its unhappy outcomes is answered."""
 
@@ -190,11 +190,14 @@ class Invocations:
             default = "keep" if name == "resume" else "latest"
             asked = request.query_params.get("deployment")
             deployment = deployment_choice(asked, default, "query parameter 'deployment'")
-            from_index, result = 0, None
-            if name == "restart-as-new":
+            if name != RESTART:
+                reply = await self._engine.operate(name, invocation_id, deployment=deployment)
+            else:
                 from_index, result = index_parameter(request, "from"), await _replaced_result(request)
-            outcome = await self._operate(name, invocation_id, deployment, from_index, result)
-            return _answer(name, invocation_id, outcome)
+                reply = await self._engine.restart_as_new(
+                    invocation_id, from_index=from_index, deployment=deployment, result=result
+                )
+            return _answer(name, invocation_id, reply)
 
         operate.__doc__ = f"{name.capitalize()} an invocation."
         return operate
@@ -206,7 +209,7 @@ class Invocations:
             expected = ", ".join(f"`{each}`" for each in DELETE_MODES)
             reason = f"unknown variant `{mode}`, expected one of {expected}"
             raise Undecodable(400, f"Failed to deserialize query string: mode: {reason}")
-        await self._operate(mode.lower(), invocation_id_of(request), "keep", 0)
+        await self._engine.operate(mode.lower(), invocation_id_of(request))
         return Response(status_code=202)
 
     async def batch(self, request: Request) -> Response:
@@ -221,37 +224,15 @@ class Invocations:
         succeeded: list[Any] = []
         failed: list[dict[str, str]] = []
         for text, invocation_id in invocation_ids.items():
-            outcome = await self._operate(name, invocation_id, deployment, 0)
-            refusal = REFUSALS[name].get(_status_of(outcome))
+            reply = await self._engine.operate(name, invocation_id, deployment=deployment)
+            refusal = REFUSALS[name].get(reply.status)
             if refusal is not None:
                 failed.append({"invocation_id": text, "error": refusal.batch.format(id=text)})
-            elif isinstance(outcome, Reply):
-                succeeded.append({"old_invocation_id": text, "new_invocation_id": _new_id(outcome)})
+            elif name == RESTART:
+                succeeded.append({"old_invocation_id": text, "new_invocation_id": _new_id(reply)})
             else:
                 succeeded.append(text)
         return json_response({"succeeded": succeeded, "failed": failed})
-
-    async def _operate(
-        self, name: str, invocation_id: bytes, deployment: str, from_index: int, result: bytes | None = None
-    ) -> Outcome:
-        engine = self._engine
-        match name:
-            case "cancel":
-                return await engine.cancel(invocation_id)
-            case "kill":
-                return await engine.kill(invocation_id)
-            case "pause":
-                return await engine.pause(invocation_id)
-            case "purge":
-                return await engine.purge(invocation_id)
-            case "purge-journal":
-                return await engine.purge_journal(invocation_id)
-            case "resume":
-                return await engine.resume(invocation_id, None if deployment == "keep" else deployment)
-            case _:
-                return await engine.restart_as_new(
-                    invocation_id, from_index=from_index, deployment=deployment, result=result
-                )
 
 
 async def _replaced_result(request: Request) -> bytes | None:
@@ -262,21 +243,16 @@ async def _replaced_result(request: Request) -> bytes | None:
     return None if isinstance(fork.result, msgspec.UnsetType) else bytes(fork.result)
 
 
-def _answer(name: str, invocation_id: bytes, outcome: Outcome) -> Response:
-    status = _status_of(outcome)
-    refusal = REFUSALS[name].get(status)
+def _answer(name: str, invocation_id: bytes, reply: Reply) -> Response:
+    refusal = REFUSALS[name].get(reply.status)
     if refusal is not None:
         code = ErrorCode.INVOCATION_NOT_FOUND if refusal is _NOT_FOUND else ErrorCode.OPERATION_CONFLICT
         raise Refused(
             refusal.status, code, refusal.message.format(id=invocation_id_to_str(invocation_id)), refusal.hint
         )
-    if isinstance(outcome, Reply):
-        return json_response({"new_invocation_id": _new_id(outcome)})
-    return Response(status_code=_ACCEPTED[status])
-
-
-def _status_of(outcome: Outcome) -> ReplyStatus:
-    return outcome.status if isinstance(outcome, Reply) else outcome
+    if name == RESTART:
+        return json_response({"new_invocation_id": _new_id(reply)})
+    return Response(status_code=_ACCEPTED[reply.status])
 
 
 def _new_id(reply: Reply) -> str:

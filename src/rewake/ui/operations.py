@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from rewake.admin.invocations import REFUSALS
+from rewake.admin.invocations import REFUSALS, RESTART
 from rewake.core import ids
-from rewake.core.effects import Reply, ReplyStatus
 from rewake.errors import RewakeError
 from rewake.ui.port import UiEngine
 from rewake.ui.reading import OPEN_STATUSES
@@ -32,9 +31,7 @@ WORDS: Final = {
     ),
     "resume": Words("Resume", "resumed", "Goes on now instead of waiting for its next attempt or in a pause."),
     "purge": Words("Purge", "purged", "Forgets the result and the journal. This cannot be undone."),
-    "restart-as-new": Words(
-        "Restart as new", "restarted", "Runs again from the start with the same input, as a new run."
-    ),
+    RESTART: Words("Restart as new", "restarted", "Runs again from the start with the same input, as a new run."),
 }
 
 STATUSES_FOR: Final[dict[str, tuple[str, ...]]] = {
@@ -57,32 +54,15 @@ class Outcome(NamedTuple):
 async def operate(engine: UiEngine, action: str, invocation_id: bytes, deployment: str | None) -> Outcome:
     """Do it to one run."""
     try:
-        outcome = await _asked(engine, action, invocation_id, deployment)
+        reply = await engine.operate(action, invocation_id, deployment=deployment)
     except RewakeError as error:
         return Outcome(refused_elsewhere(error).rstrip("."))
-    status = outcome.status if isinstance(outcome, Reply) else outcome
-    refusal = REFUSALS[action].get(status)
+    refusal = REFUSALS[action].get(reply.status)
     if refusal is not None:
         return Outcome(refusal.batch.format(id=ids.invocation_id_to_str(invocation_id)))
-    if isinstance(outcome, Reply) and outcome.invocation_id is not None:
-        return Outcome(None, ids.invocation_id_to_str(outcome.invocation_id))
+    if action == RESTART and reply.invocation_id is not None:
+        return Outcome(None, ids.invocation_id_to_str(reply.invocation_id))
     return Outcome(None)
-
-
-async def _asked(engine: UiEngine, action: str, invocation_id: bytes, deployment: str | None) -> ReplyStatus | Reply:
-    match action:
-        case "cancel":
-            return await engine.cancel(invocation_id)
-        case "kill":
-            return await engine.kill(invocation_id)
-        case "pause":
-            return await engine.pause(invocation_id)
-        case "purge":
-            return await engine.purge(invocation_id)
-        case "resume":
-            return await engine.resume(invocation_id, deployment)
-        case _:
-            return await engine.restart_as_new(invocation_id, deployment=deployment or "latest")
 
 
 def refused_elsewhere(error: RewakeError) -> str:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from rewake.admin.client import AdminClient, segment, sql_text
+from rewake.admin.invocations import RESTART
 from rewake.core import ids
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import Target
@@ -133,23 +134,12 @@ class RemoteEngine:
 
     # Operations
 
-    async def cancel(self, invocation_id: bytes) -> ReplyStatus:
-        return await self._operate(invocation_id, "cancel")
-
-    async def kill(self, invocation_id: bytes) -> ReplyStatus:
-        return await self._operate(invocation_id, "kill")
-
-    async def pause(self, invocation_id: bytes) -> ReplyStatus:
-        return await self._operate(invocation_id, "pause")
-
-    async def purge(self, invocation_id: bytes) -> ReplyStatus:
-        return await self._operate(invocation_id, "purge")
-
-    async def purge_journal(self, invocation_id: bytes) -> ReplyStatus:
-        return await self._operate(invocation_id, "purge-journal")
-
-    async def resume(self, invocation_id: bytes, deployment: str | None = None) -> ReplyStatus:
-        return await self._operate(invocation_id, "resume", deployment=deployment)
+    async def operate(self, action: str, invocation_id: bytes, *, deployment: str | None = None) -> Reply:
+        if action == RESTART:
+            return await self.restart_as_new(invocation_id, deployment=deployment or "latest")
+        path = f"/invocations/{ids.invocation_id_to_str(invocation_id)}/{action}"
+        await self._ask("PATCH", path, None, deployment=deployment if action == "resume" else None)
+        return Reply(0, ReplyStatus.ACCEPTED, invocation_id)
 
     async def restart_as_new(
         self, invocation_id: bytes, *, from_index: int = 0, deployment: str = "latest", result: bytes | None = None
@@ -157,7 +147,7 @@ class RemoteEngine:
         if result is not None and not self.server.is_rewake:
             message = "This server cannot replace the result of a step."
             raise RewakeError(ErrorCode.OPERATION_UNSUPPORTED, message, "Fork without another result.", http_status=400)
-        path = f"/invocations/{ids.invocation_id_to_str(invocation_id)}/restart-as-new"
+        path = f"/invocations/{ids.invocation_id_to_str(invocation_id)}/{RESTART}"
         content = None if result is None else b'{"result": ' + result + b"}"
         parameters: dict[str, str | None] = {"from": str(from_index), "deployment": deployment}
         told = await self._ask("PATCH", path, content, **parameters)
@@ -192,10 +182,6 @@ class RemoteEngine:
                 return False
             raise
         return True
-
-    async def _operate(self, invocation_id: bytes, name: str, **parameters: str | None) -> ReplyStatus:
-        await self._ask("PATCH", f"/invocations/{ids.invocation_id_to_str(invocation_id)}/{name}", None, **parameters)
-        return ReplyStatus.ACCEPTED
 
     async def _ask(self, method: str, path: str, content: bytes | None = None, **parameters: str | None) -> Any:
         admin = AdminClient(self.server.url, timeout_s=REQUEST_S)

@@ -12,8 +12,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from rewake.admin.app import build_admin
-from rewake.core.effects import ReplyStatus
+from rewake.admin.invocations import REFUSALS
+from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.settings import Settings
+from rewake.engine.engine import OPERATIONS
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.discovery import ManifestError
 
@@ -32,9 +34,9 @@ class Engine:
     async def operate(self, *_: Any, **__: Any) -> Any:
         if isinstance(self.outcome, BaseException):
             raise self.outcome
-        return self.outcome
+        return Reply(0, self.outcome)
 
-    cancel = kill = pause = purge = purge_journal = resume = restart_as_new = operate
+    restart_as_new = operate
     mutate_state = update_service = remove_deployment = query = operate
 
 
@@ -104,3 +106,7 @@ def test_a_ui_comes_along_under_its_own_path() -> None:
         assert (status, headers[b"location"]) == (308, b"/ui/")
     assert ask(with_ui, "GET", "/ui/")[2] == b"hello"
     assert ask(app(), "GET", "/")[0] == 404
+
+
+def test_every_operation_says_how_it_is_refused() -> None:
+    assert set(REFUSALS) == set(OPERATIONS)
