@@ -102,6 +102,8 @@ def test_a_fork_with_another_decision_beside_the_first_run(tour: Tour, tmp_path:
         assert [choice[side]["chosen"] for side in ("before", "after")] == [[fork.first[0]], [fork.other[0]]]
         assert {fork.first[0], fork.other[0]} <= set(choice["before"]["candidates"])
         assert differing[-1]["difference"] == "answer"
+        spent = [page[trace]["total"]["calls"] for trace in ("trace_before", "trace")]
+        assert spent == ([2, 1] if tour is HANDOFFS else [0, 0])  # the decision was paid by the first run
         steps = [pair["difference"] for pair in page["pairs"]]
         changed = next(at for at, pair in enumerate(page["pairs"]) if pair["difference"] != "same")
         assert page["pairs"][changed]["before"]["title"] == fork.step

@@ -47,6 +47,7 @@ class Turn(msgspec.Struct, kw_only=True):
 
     kind: `user`, `model`, `decision`, `handoff`, `step`, `call`, `problem` or `answer`.   index: of the journal entry.
     candidates: whom the agent could have chosen, as the app tells; chosen: those of them it did.
+    is_kept: taken over from the run this one was forked from, and paid for there.
     choices: without that, what earlier runs chose here, by how often.   model: of the reply, or declared for the agent.
     """
 
@@ -69,6 +70,7 @@ class Turn(msgspec.Struct, kw_only=True):
     choices: dict[str, int] = {}
     model: str | None = None
     is_model_declared: bool = False
+    is_kept: bool = False
     value: formats.Shown | None = None
     to_run: str | None = None
     is_failure: bool = False
@@ -97,7 +99,7 @@ class AgentTrace(msgspec.Struct):
 
     @property
     def has_agents(self) -> bool:
-        return bool(self.usage or self.handoffs or any(turn.kind == "decision" for turn in self.turns))
+        return bool(self.handoffs or any(turn.kind in ("decision", "model") for turn in self.turns))
 
 
 class Rosters:
@@ -196,7 +198,7 @@ class _Tracer:
             for item in trace.handoffs
         ]
         for turn in trace.turns:
-            if turn.reply is not None:
+            if turn.reply is not None and not turn.is_kept:
                 add(trace.usage, _usage_of(turn))
         trace.total = total_of(trace.usage)
         ordered = [turn.agent for turn in trace.turns if turn.kind in ("model", "decision", "answer")]
@@ -475,10 +477,16 @@ class _Run:
             depth=self.depth,
             took_ms=None if end_ms is None else end_ms - step.start_ms,
             is_done=step.is_done,
+            is_kept=self._is_kept(step),
             **facts,
         )
         self.tracer.trace.turns.append(turn)
         return turn
+
+    def _is_kept(self, step: Step) -> bool:
+        """Whether a step's result was there when the run was made: no model answers in less than a millisecond."""
+        made = self.invocation
+        return made.restarted_from is not None and step.end_ms is not None and step.end_ms <= made.created_at_ms
 
     def _message(self, index: int) -> Any:
         row = self.tracer.reading.entry(self.invocation.id, index, max(PAYLOAD_BYTES_MAX, SESSION_BYTES_MAX))

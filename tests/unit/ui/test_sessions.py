@@ -1,0 +1,81 @@
+"""Sessions: what their runs cost together, counted in bounded time; who spoke last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from tests.unit.ui.recorded import load
+
+from rewake.ui.database import reading
+from rewake.ui.sessions import SessionPage, session_page, spending_of
+from rewake.ui.spending import Remembered, Usage, sum_runs
+
+NEVER_MS = 1 << 40
+
+
+def page(name: str, service: str, folder: Path, key: str = "alice") -> SessionPage:
+    with reading(load(name, folder), 1 << 42) as found:
+        return session_page(found, service, key, Remembered())
+
+
+def test_a_session_is_the_sum_of_its_runs_by_agent_and_model(tmp_path: Path) -> None:
+    spending = page("claim_handoffs", "ClaimDesk", tmp_path).spending
+    assert (spending.runs_summed, spending.runs) == (3, 3)
+    assert [(item.agent, item.calls, item.input_tokens, item.output_tokens) for item in spending.usage] == [
+        ("Medical specialist", 4, 334, 59),
+        ("Car specialist", 2, 246, 26),
+        ("Intake", 1, 40, 17),
+    ]
+    assert (spending.total.calls, spending.total.input_tokens, spending.total.unpriced_calls) == (7, 620, 0)
+    assert spending.total.cost == pytest.approx(sum(item.cost or 0 for item in spending.usage))
+
+
+@pytest.mark.parametrize(
+    ("name", "service", "key", "last_agent"),
+    [
+        ("claim_handoffs", "ClaimDesk", "alice", "Car specialist"),
+        ("claim_subagents", "ClaimTeam", "alice", "medical_specialist"),
+        ("chat", "ChatDesk", "bob", None),
+    ],
+)
+def test_who_spoke_last(tmp_path: Path, name: str, service: str, key: str, last_agent: str | None) -> None:
+    found = page(name, service, tmp_path, key)
+    assert found.last_agent == last_agent
+    assert found.conversation
+    assert found.history
+    assert (found.holder, found.queue, found.is_registered) == (None, [], True)
+
+
+def test_runs_are_counted_until_the_time_is_up_and_remembered(tmp_path: Path) -> None:
+    remembered = Remembered()
+    with reading(load("claim_handoffs", tmp_path), 1 << 42) as found:
+        runs = found.runs_of_key("ClaimDesk", "alice", 10)
+        nothing = spending_of(found, runs, remembered, budget_ms=0)
+        assert (nothing.runs_summed, nothing.runs, nothing.usage) == (0, 3, [])
+        first = spending_of(found, runs[:1], remembered, budget_ms=NEVER_MS)
+        assert first.runs_summed == 1
+        with_memory = spending_of(found, runs, remembered, budget_ms=0)
+        assert (with_memory.runs_summed, with_memory.usage) == (1, first.usage)
+
+
+def test_what_has_ended_is_counted_once_and_what_runs_each_time() -> None:
+    counted: list[str] = []
+
+    def count(run_id: str) -> Iterable[Usage]:
+        counted.append(run_id)
+        return [Usage("a", "m", 1, 10, 1, 0.5), Usage("b", None, 1, 5, 1, None)]
+
+    remembered = Remembered(runs_max=2)
+    runs = [("ended", 1, True), ("open", 1, False)]
+    for _ in range(2):
+        spending = sum_runs(runs, count, remembered, budget_ms=NEVER_MS)
+        assert [(item.calls, item.input_tokens, item.cost) for item in spending.usage] == [(2, 20, 1.0), (2, 10, None)]
+        assert (spending.total.cost, spending.total.unpriced_calls) == (1.0, 2)
+    assert counted == ["ended", "open", "open"]
+    sum_runs([("ended", 2, True)], count, remembered, budget_ms=NEVER_MS)  # restarted since
+    assert counted.pop() == "ended"
+    sum_runs([("x", 1, True), ("y", 1, True)], count, remembered, budget_ms=NEVER_MS)
+    sum_runs([("ended", 1, True)], count, remembered, budget_ms=NEVER_MS)  # forgotten
+    assert counted[-3:] == ["x", "y", "ended"]
