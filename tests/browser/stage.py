@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 import restate
 
+from rewake.deployments.in_process import InProcessDeployment
 from rewake.engine import Engine
 from rewake.server import Server
 from rewake.ui import ui_routes
@@ -36,6 +37,7 @@ _Value = TypeVar("_Value")
 
 router = restate.Service("Router")
 desk = restate.VirtualObject("Desk")
+release = restate.Workflow("Release")
 
 
 def pick() -> dict[str, Any]:
@@ -87,6 +89,21 @@ async def approve(ctx: restate.ObjectContext, amount: int) -> str:
     return "paid" if await approved else "refused"
 
 
+@desk.handler()
+async def answer(ctx: restate.ObjectContext, question: str) -> str:
+    """Goes straight through, once the desk is free."""
+    return question.upper()
+
+
+@release.main()
+async def run(ctx: restate.WorkflowContext, version: str) -> str:
+    """Wait for a reviewer's word."""
+    return f"{version}: {await ctx.promise('review', type_hint=str).value()}"
+
+
+async def _nothing(ctx: restate.Context) -> None: ...
+
+
 class Stage:
     """The engine, and a way to run coroutines beside it."""
 
@@ -104,17 +121,34 @@ class Stage:
     def send(self, service: str, handler: str, body: Any, key: str | None = None) -> str:
         return self.run(self.engine.send(service, handler, body, key=key))
 
+    def add_unused_deployment(self) -> str:
+        """One whose services have moved on to a newer one; its id."""
+
+        async def add() -> str:
+            old, new = restate.Service("Mover"), restate.Service("Mover")
+            old.handler("go")(_nothing), new.handler("go")(_nothing), new.handler("stop")(_nothing)
+            made = [InProcessDeployment(restate.app([each])) for each in (old, new)]
+            found = [
+                await self.engine.add_deployment(each, uri=f"mover:{id(each)}", kind="in_process") for each in made
+            ]
+            return found[0].id
+
+        return self.run(add())
+
+
+APP: Final = restate.app([router, desk, release])
+
 
 @contextmanager
-def staged(path: Path) -> Iterator[Stage]:
-    """Serve until the block ends."""
+def staged(path: Path, app: Any = APP) -> Iterator[Stage]:
+    """Serve until the block ends. app: None for an engine that serves nothing."""
     ready = threading.Event()
     made: list[Stage] = []
     stops: list[asyncio.Event] = []
 
     async def main() -> None:
         stops.append(asyncio.Event())
-        engine = Engine(path, restate.app([router, desk]))
+        engine = Engine(path, app)
         async with engine, Server(engine, ingress_port=0, admin_port=0, admin_routes=ui_routes(engine)) as server:
             made.append(Stage(asyncio.get_running_loop(), engine, server))
             ready.set()

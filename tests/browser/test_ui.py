@@ -110,7 +110,7 @@ def test_a_fork_goes_to_the_other_specialist(page: Any, stage: Stage) -> None:
     page.locator("tr.result", has_text="Pick specialist").get_by_text("technical").wait_for()
     page.locator("tr.step", has_text="Ask billing").get_by_text("Ask technical").wait_for()
     assert page.locator("tr.same").count() == 1
-    page.get_by_role("link", name="After").click()
+    page.get_by_role("table").get_by_role("link", name="After").click()
     page.get_by_role("link", name=run_id).click()
     page.locator(".side").get_by_text('"billing answers"').first.wait_for()
 
