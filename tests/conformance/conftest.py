@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 from http_service import ServerKind, typescript
 from node_tour import EngineKind
-from stage import TRANSPORTS, VERSIONS, Stage
+from stage import TRANSPORTS, VERSIONS, Stage, Transport
 from subject import Subject, running_subject
 
 ENGINE_KINDS: tuple[EngineKind, ...] = ("rewake", "restate")
 
-AppKind = Literal["python", "surfaces", "typescript_http2", "typescript_http1"]
+AppKind = Literal["python", "surfaces", "deployments", "typescript_http2", "typescript_http1"]
 
 
 @pytest.fixture
@@ -87,20 +87,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "transport" in wanted:
         over = _transports(metafunc)
         if "version" in wanted:  # all of them over the first transport; to the others it is only a number
-            others = [pytest.param(*each.values, 6, marks=each.marks) for each in over[1:]]
-            first = [pytest.param(*over[0].values, version, marks=over[0].marks) for version in VERSIONS]
-            metafunc.parametrize(("transport", "version"), first + others)
+            pairs = [*((over[0], version) for version in VERSIONS), *((each, 6) for each in over[1:])]
+            metafunc.parametrize(("transport", "version"), pairs)
         else:
             metafunc.parametrize("transport", over)
 
 
-def _transports(metafunc: pytest.Metafunc) -> list[Any]:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if config.option.transport == "http1" and (mark := item.get_closest_marker("full_duplex")):
+            item.add_marker(pytest.mark.skip(reason=mark.kwargs["reason"]))
+
+
+def _transports(metafunc: pytest.Metafunc) -> list[Transport]:
     chosen = metafunc.config.option.transport
-    duplex_only = metafunc.definition.get_closest_marker("full_duplex")
-    if duplex_only is not None and chosen == "http1":
-        return [pytest.param(chosen, marks=pytest.mark.skip(reason=duplex_only.kwargs["reason"]))]
-    over = TRANSPORTS if chosen is None else (chosen,)
-    return [pytest.param(each) for each in over if duplex_only is None or each != "http1"]
+    if chosen is not None:
+        return [chosen]
+    is_duplex = metafunc.definition.get_closest_marker("full_duplex") is not None
+    return [each for each in TRANSPORTS if not (is_duplex and each == "http1")]
 
 
 def _names(given: str | Sequence[str]) -> list[str]:

@@ -116,13 +116,14 @@ class Stage:
     ) -> AsyncIterator[DeploymentClient]:
         """An app that is reached so. app: `module:attribute` of this folder, or the app itself, and then in process."""
         transport = transport or self.usual
+        service, outer_service = None, self.service
         client: DeploymentClient
         if not isinstance(app, str):
             client = InProcessDeployment(app)
         elif transport in SERVERS:
-            self.service = Service(app, SERVERS[transport])
+            self.service = service = Service(app, SERVERS[transport])
             client = HttpDeployment(
-                parse_address(self.service.uri), http_version="HTTP/1.1" if transport == "http1" else "HTTP/2.0"
+                parse_address(service.uri), http_version="HTTP/1.1" if transport == "http1" else "HTTP/2.0"
             )
         else:
             module, _, attribute = app.partition(":")
@@ -138,9 +139,9 @@ class Stage:
             yield client
         finally:
             await client.close()
-            if self.service is not None:
-                self.service.kill()
-                self.service = None
+            self.service = outer_service
+            if service is not None:
+                service.kill()
 
     @asynccontextmanager
     async def engine(

@@ -85,7 +85,7 @@ def cancelled_while_it_runs(stage: Stage, transport: Transport, version: int, ha
     async def main() -> None:
         async with stage.engine(transport, version=version) as engine:
             invocation_id = await engine.send("Cancels", handler)
-            await stage.marked("attempt")
+            await until(lambda: len(journal(engine, invocation_id)) == 2)
             assert await cancel(engine, invocation_id) is ReplyStatus.ACCEPTED
             assert await fails(engine, invocation_id) == "409 cancelled"
             assert journal(engine, invocation_id)[-2:] == ["SIGNAL", "OUTPUT"]

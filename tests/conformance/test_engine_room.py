@@ -93,6 +93,7 @@ def test_what_executes_a_step_is_left_alone(stage: Stage) -> None:
     run(main())
 
 
+@pytest.mark.full_duplex(reason="what waits suspends at once, by itself")
 def test_what_waits_for_no_journaled_thing_is_left_alone(stage: Stage) -> None:
     """It may be at work in the handler's own code, which would run again."""
 
@@ -110,6 +111,7 @@ def test_what_waits_for_no_journaled_thing_is_left_alone(stage: Stage) -> None:
     run(main())
 
 
+@pytest.mark.full_duplex(reason="it counts attempts, and each wait is one")
 def test_nobody_is_asked_while_there_are_places(stage: Stage) -> None:
     async def main() -> None:
         async with stage.engine(concurrency_max=2) as engine:
