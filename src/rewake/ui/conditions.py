@@ -17,7 +17,7 @@ from rewake.core import ids
 from rewake.core.ids import InvalidId
 from rewake.ui import formats
 from rewake.ui.agents import agent_trace
-from rewake.ui.run import answerable
+from rewake.ui.waits import answerable
 
 if TYPE_CHECKING:
     from rewake.ui.database import DatabaseReading

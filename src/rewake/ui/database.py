@@ -25,8 +25,8 @@ from rewake.store import rows
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader
 from rewake.ui import formats, runs
 from rewake.ui.reading import OPEN_STATUSES, EventFact, Matching, Reading, RunSummary
-from rewake.ui.run import answerable, awaits_person
 from rewake.ui.summaries import SUMMARY_COLUMNS, summary_from
+from rewake.ui.waits import answerable, awaits_person
 
 INPUT_BYTES_MAX: Final = 4_096
 WAITING_RUNS_MAX: Final = 1_000

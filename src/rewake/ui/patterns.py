@@ -12,9 +12,10 @@ from rewake.ui import formats
 from rewake.ui.agents import AgentTrace, Handoff, Turn
 from rewake.ui.graph import Graph, handoff_graph
 from rewake.ui.reading import STATUSES, RunSummary
-from rewake.ui.run import Row, Waiting
+from rewake.ui.run import Row
 from rewake.ui.spending import Total, Usage, total_of
 from rewake.ui.timeline import AttemptSpan, Bar
+from rewake.ui.waits import Waiting
 
 HOSTILE: Final = '<script>alert(1)</script> "><img src=x onerror=alert(2)> \u202egnp.exe \x00\x1b[31m \ud83d'
 _RUN: Final = ids.invocation_id_to_str(bytes(range(24)))

@@ -21,8 +21,8 @@ from rewake.protocol.messages import FIRST_USER_SIGNAL
 from rewake.ui import remote_rows as rows
 from rewake.ui.conditions import took_part
 from rewake.ui.reading import STATUSES
-from rewake.ui.run import answerable
 from rewake.ui.runs import ORDERS, Counts, RunFilter, RunPage
+from rewake.ui.waits import answerable
 
 if TYPE_CHECKING:
     from rewake.ui.remote_reading import RemoteReading

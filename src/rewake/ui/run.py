@@ -6,27 +6,36 @@ only when they are short. Nothing is changed here; actions.py does that.
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from rewake.agents.decoding import ModelReply, decode_reply
+from rewake.agents.decoding import decode_reply
 from rewake.core import ids
-from rewake.core.model import Invocation, Status
+from rewake.core.model import Invocation
 from rewake.protocol import messages as m
-from rewake.protocol.messages import FIRST_USER_SIGNAL, Future, MessageType
+from rewake.protocol.messages import MessageType
 from rewake.ui import formats
 from rewake.ui.reading import EventFact, Reading, RunSummary
-from rewake.ui.steps import Step, decoded, name_step, steps_of
-from rewake.ui.timeline import AttemptSpan, Bar, Scale, Tick, attempts_of, overview, waiting_stretches
+from rewake.ui.step import StepDetail, step_detail
+from rewake.ui.steps import COMPLETION_TYPES, Step, decoded, failures_by_step, name_step, steps_of
+from rewake.ui.timeline import (
+    AttemptSpan,
+    Bar,
+    Scale,
+    Standstill,
+    Tick,
+    attempts_of,
+    overview,
+    standstill_of,
+    waiting_stretches,
+)
+from rewake.ui.waits import Waiting, waiting_for
 
 ROWS_MAX: Final = 200
 NESTED_ROWS_MAX: Final = 60
 DEPTH_MAX: Final = 3
 PREVIEW_BYTES_MAX: Final = 4_096
-_SEARCHED_ENTRIES: Final = 400
-_SEARCHED_BYTES_MAX: Final = 200_000
 
 
 class Row(msgspec.Struct, kw_only=True):
@@ -50,44 +59,6 @@ class Row(msgspec.Struct, kw_only=True):
     model: str | None = None
 
 
-class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """Something a run waits for. awakeable: id to answer it by, when a person can.   promise: service, key and name."""
-
-    kind: str
-    title: str
-    since_ms: int | None
-    awakeable: str | None = None
-    promise: tuple[str, str, str] | None = None
-    run_id: str | None = None
-    due_at_ms: int | None = None
-    asked: str = ""
-
-
-class StepDetail(msgspec.Struct, kw_only=True):
-    """One step in full."""
-
-    run_id: str
-    index: int
-    kind: str
-    type: str
-    title: str
-    start_ms: int
-    end_ms: int | None
-    ordinal: int | None
-    is_failure: bool = False
-    input: formats.Shown | None = None
-    output: formats.Shown | None = None
-    failure: str | None = None
-    headers: list[tuple[str, str]] = []
-    facts: list[tuple[str, str]] = []
-    child: RunSummary | None = None
-    reply: ModelReply | None = None
-    errors: list[EventFact] = []
-    can_fork: bool = False
-    is_run_open: bool = False
-    result_text: str = ""
-
-
 class RunView(msgspec.Struct, kw_only=True):
     """The page of a run."""
 
@@ -104,6 +75,8 @@ class RunView(msgspec.Struct, kw_only=True):
     attempts: list[AttemptSpan]
     waiting: list[Waiting]
     errors: list[EventFact]
+    standstill: Standstill | None
+    waiters: list[RunSummary]
     parent: RunSummary | None
     origin: RunSummary | None
     restarts: list[RunSummary]
@@ -160,6 +133,8 @@ def run_view(
         ),
         waiting=waiting_for(reading, invocation, steps),
         errors=[event for event in events if event.kind == "TransientError"][-20:],
+        standstill=standstill_of(invocation, scale),
+        waiters=reading.waiting_runs(invocation.id) if invocation.is_open else [],
         parent=None if caller is None else reading.summary(caller),
         origin=None if invocation.restarted_from is None else reading.summary(invocation.restarted_from),
         restarts=reading.restarts_of(invocation.id),
@@ -217,7 +192,7 @@ class _Rows:
         run_id = ids.invocation_id_to_str(invocation.id)
         wanted = [index for step in steps for index in (step.index, step.done_index) if index is not None]
         payloads = self._payloads(invocation.id, wanted)
-        failures = _failures_by_step(events)
+        failures = failures_by_step(events)
         rows: list[Row] = []
         for step in steps:
             if step.index in payloads:
@@ -278,7 +253,7 @@ def _preview(step: Step, payloads: dict[int, bytes], version: int) -> tuple[str,
     payload = payloads.get(step.index if step.done_index is None else step.done_index)
     type_ = step.type
     if step.done_index is not None and step.type is not MessageType.SIGNAL:
-        type_ = _COMPLETION_TYPES.get(step.type, step.type)
+        type_ = COMPLETION_TYPES.get(step.type, step.type)
     message = None if payload is None else decoded(type_, payload, version)
     match message:
         case m.Completion(result=m.Success(content)):
@@ -301,240 +276,3 @@ def _preview(step: Step, payloads: dict[int, bytes], version: int) -> tuple[str,
         case m.SleepCommand(wake_up_at_ms=at_ms):
             return f"until {formats.moment(at_ms)}", None
     return "", None
-
-
-_COMPLETION_TYPES: Final = {
-    MessageType.GET_LAZY_STATE: MessageType.GET_LAZY_STATE_COMPLETION,
-    MessageType.GET_LAZY_STATE_KEYS: MessageType.GET_LAZY_STATE_KEYS_COMPLETION,
-    MessageType.GET_PROMISE: MessageType.GET_PROMISE_COMPLETION,
-    MessageType.PEEK_PROMISE: MessageType.PEEK_PROMISE_COMPLETION,
-    MessageType.COMPLETE_PROMISE: MessageType.COMPLETE_PROMISE_COMPLETION,
-    MessageType.SLEEP: MessageType.SLEEP_COMPLETION,
-    MessageType.CALL: MessageType.CALL_COMPLETION,
-    MessageType.ONE_WAY_CALL: MessageType.CALL_INVOCATION_ID_COMPLETION,
-    MessageType.RUN: MessageType.RUN_COMPLETION,
-    MessageType.ATTACH_INVOCATION: MessageType.ATTACH_INVOCATION_COMPLETION,
-    MessageType.GET_INVOCATION_OUTPUT: MessageType.GET_INVOCATION_OUTPUT_COMPLETION,
-}
-
-
-def _failures_by_step(events: list[EventFact]) -> dict[int, list[EventFact]]:
-    """Failed attempts by the command they are about."""
-    found: dict[int, list[EventFact]] = {}
-    for event in events:
-        about = event.data.get("related_command_index")
-        if event.kind == "TransientError" and isinstance(about, int):
-            found.setdefault(about, []).append(event)
-    return found
-
-
-def step_detail(
-    reading: Reading, invocation: Invocation, index: int, steps: list[Step], events: list[EventFact]
-) -> StepDetail | None:
-    """One step with everything in it; None when there is no such step."""
-    step = next((item for item in steps if item.index == index or item.done_index == index), None)
-    if step is None:
-        return None
-    version = invocation.pinned_version or 6
-    wanted = [item for item in (step.index, step.done_index) if item is not None]
-    payloads = reading.payloads(invocation.id, wanted)
-    command = decoded(step.type, payloads.get(step.index, b""), version)
-    name_step(step, payloads.get(step.index, b""), version)
-    detail = StepDetail(
-        run_id=ids.invocation_id_to_str(invocation.id),
-        index=step.index,
-        kind=step.kind,
-        type=step.type.name.replace("_", " ").capitalize(),
-        title=formats.safe(formats.shortened(step.title, 400)),
-        start_ms=step.start_ms,
-        end_ms=step.end_ms,
-        ordinal=step.ordinal,
-        is_failure=step.is_failure,
-        errors=_failures_by_step(events).get(step.ordinal if step.ordinal is not None else -1, []),
-    )
-    _fill_from_command(detail, command)
-    if step.done_index is not None and step.type in _COMPLETION_TYPES:
-        completion = decoded(_COMPLETION_TYPES[step.type], payloads.get(step.done_index, b""), version)
-        if isinstance(completion, m.Completion):
-            _fill_result(detail, completion.result)
-    if step.child is not None:
-        detail.child = reading.summary(step.child)
-    detail.is_run_open = invocation.is_open
-    detail.can_fork = (
-        (step.index > 0 or not invocation.is_open)
-        and step.type is not MessageType.OUTPUT
-        and step.ordinal is not None
-        and step.is_done
-        and not invocation.target.is_workflow_run
-    )
-    return detail
-
-
-def _fill_from_command(detail: StepDetail, command: Any) -> None:
-    match command:
-        case m.InputCommand(headers=headers, value=value):
-            detail.input, detail.headers = formats.shown(value), list(headers)
-        case m.CallCommand() | m.OneWayCallCommand():
-            detail.input, detail.headers = formats.shown(command.parameter), list(command.headers)
-            if command.idempotency_key:
-                detail.facts.append(("Idempotency key", command.idempotency_key))
-        case m.SetStateCommand(key=key, value=value):
-            detail.facts.append(("State", key.decode(errors="replace")))
-            detail.input = formats.shown(value)
-        case m.GetEagerStateCommand(key=key, result=result):
-            detail.facts.append(("State", key.decode(errors="replace")))
-            _fill_result(detail, result)
-        case m.OutputCommand(result=result) | m.Signal(result=result):
-            _fill_result(detail, result)
-        case m.CompletePromiseCommand(result=result) | m.CompleteAwakeableCommand(result=result):
-            if isinstance(result, m.Success):
-                detail.input = formats.shown(result.content)
-        case m.SendSignalCommand(result=result):
-            if isinstance(result, m.Success):
-                detail.input = formats.shown(result.content)
-        case m.SleepCommand(wake_up_at_ms=at_ms):
-            detail.facts.append(("Wakes at", formats.moment(at_ms)))
-    detail.facts = [(label, formats.safe(text)) for label, text in detail.facts]
-    detail.headers = [(formats.safe(name), formats.safe(value)) for name, value in detail.headers]
-
-
-def _fill_result(detail: StepDetail, result: Any) -> None:
-    match result:
-        case m.Success(content):
-            detail.output = formats.shown(content)
-            if len(content) <= formats.SHOWN_CHARS_MAX:
-                detail.result_text = content.decode(errors="replace")
-            detail.reply = decode_reply(content) if detail.kind == "step" else None
-        case m.Failure(code, message, _):
-            detail.is_failure = True
-            detail.failure = formats.safe(f"[{code}] {message}")
-        case m.StateKeys(keys):
-            detail.output = formats.shown(msgspec.json.encode([key.decode(errors="replace") for key in keys]))
-
-
-# What a run waits for
-
-
-def waiting_for(reading: Reading, invocation: Invocation, steps: list[Step]) -> list[Waiting]:
-    """Open steps that take time by themselves, awakeables that were given out, the queue of a key."""
-    if invocation.status is Status.COMPLETED:
-        return []
-    found = [_queue_or_schedule(invocation)] if invocation.status in (Status.INBOXED, Status.SCHEDULED) else []
-    for step in steps[-2_000:]:
-        if step.is_done or step.kind not in ("call", "wait", "sleep"):
-            continue
-        payload = reading.payloads(invocation.id, [step.index]).get(step.index, b"")
-        command = decoded(step.type, payload, invocation.pinned_version or 6)
-        name_step(step, payload, invocation.pinned_version or 6)
-        promise = None
-        if isinstance(command, m.GetPromiseCommand):
-            promise = (invocation.target.service, invocation.target.key or "", command.key)
-        found.append(
-            Waiting(
-                kind="promise" if promise else step.kind,
-                title=formats.safe(step.title),
-                promise=promise,
-                since_ms=step.start_ms,
-                run_id=None if step.child is None else ids.invocation_id_to_str(step.child),
-                due_at_ms=command.wake_up_at_ms if isinstance(command, m.SleepCommand) else None,
-            )
-        )
-    found += _awakeables(reading, invocation)
-    return found[:50]
-
-
-def approvals(reading: Reading, run_ids: list[str]) -> list[Waiting]:
-    """What a person can answer of what some runs wait for; what several wait for is there once."""
-    found: dict[Any, Waiting] = {}
-    for run_id in run_ids:
-        invocation = reading.invocation(ids.invocation_id_from_str(run_id))
-        if invocation is not None:
-            steps = steps_of(reading.entries(invocation.id))
-            for item in waiting_for(reading, invocation, steps):
-                if item.awakeable or item.promise:
-                    found.setdefault(item.awakeable or item.promise, item)
-    return list(found.values())
-
-
-def answerable(reading: Reading, invocation_id: bytes) -> bool:
-    """Whether a person can answer what a run waits for: an awakeable or a promise."""
-    invocation = reading.invocation(invocation_id)
-    if invocation is None or invocation.status not in (Status.INVOKED, Status.SUSPENDED):
-        return False
-    if invocation.awaiting is not None and awaits_person(invocation.awaiting):
-        return True
-    steps = steps_of(reading.entries(invocation_id))
-    if any(step.type is MessageType.GET_PROMISE and not step.is_done for step in steps):
-        return True
-    return invocation.status is Status.INVOKED and bool(_awakeables(reading, invocation))
-
-
-def awaits_person(awaiting: Future) -> bool:
-    """Whether an awakeable is among what a suspended run waits for."""
-    return any(signal >= FIRST_USER_SIGNAL for signal in _signals(awaiting))
-
-
-def _queue_or_schedule(invocation: Invocation) -> Waiting:
-    if invocation.status is Status.SCHEDULED:
-        return Waiting(
-            kind="sleep",
-            title="Its time to start",
-            since_ms=invocation.created_at_ms,
-            due_at_ms=invocation.start_at_ms,
-        )
-    key = formats.safe(formats.shortened(invocation.target.key or "", 80))
-    return Waiting(
-        kind="queue", title=f"Runs before it on {invocation.target.service}/{key}", since_ms=invocation.inboxed_at_ms
-    )
-
-
-def _awakeables(reading: Reading, invocation: Invocation) -> list[Waiting]:
-    """Awakeables nobody has answered: those a suspended run names, and ids that the run gave out in its journal."""
-    indexes: set[int] = set()
-    if invocation.awaiting is not None:
-        indexes |= {item for item in _signals(invocation.awaiting) if item >= FIRST_USER_SIGNAL}
-    asked: dict[int, str] = {}
-    prefix = ids.awakeable_id_format(invocation.id, 0)[: len("sign_1") + 32]
-    after = max(reading.entry_count(invocation.id) - _SEARCHED_ENTRIES, -1)
-    pattern = re.compile(re.escape(prefix.encode()) + rb"[A-Za-z0-9_-]+")
-    for type_, payload in reading.mentions(invocation.id, prefix, after, _SEARCHED_BYTES_MAX):
-        for text in pattern.findall(payload):
-            try:
-                owner, signal = ids.awakeable_id_parse(text.decode())
-            except ids.InvalidId:
-                continue
-            if owner == invocation.id and signal >= FIRST_USER_SIGNAL:
-                indexes.add(signal)
-                asked.setdefault(signal, _mention(type_, payload, invocation.pinned_version or 6))
-    return [
-        Waiting(
-            kind="awakeable",
-            title="An answer from outside",
-            since_ms=invocation.modified_at_ms,
-            awakeable=ids.awakeable_id_format(invocation.id, index),
-            asked=asked.get(index, ""),
-        )
-        for index in sorted(indexes - reading.signals(invocation.id))
-    ]
-
-
-def _mention(type_: int, payload: bytes, version: int) -> str:
-    """What was told together with an awakeable's id: the question, usually."""
-    match decoded(type_, payload, version):
-        case m.SetStateCommand(value=value):
-            return formats.shown(value, 2_000).text
-        case m.Completion(result=m.Success(content)):
-            return formats.shown(content, 2_000).text
-        case m.CallCommand(parameter=value) | m.OneWayCallCommand(parameter=value):
-            return formats.shown(value, 2_000).text
-    return ""
-
-
-def _signals(future: Future) -> list[int]:
-    found: list[int] = []
-    nodes = [future]
-    while nodes:
-        node = nodes.pop()
-        found += node.signals
-        nodes += node.nested
-    return found

@@ -17,8 +17,8 @@ from rewake.core.model import ServiceSchema
 from rewake.ui import formats
 from rewake.ui.agents import Rosters, agent_trace, conversation_of
 from rewake.ui.reading import Reading, RunSummary
-from rewake.ui.run import Waiting, approvals
 from rewake.ui.spending import SUM_MS, Remembered, SessionSpending, Usage, sum_runs
+from rewake.ui.waits import Waiting, approvals
 
 SESSIONS_MAX: Final = 100
 HISTORY_MAX: Final = 100

@@ -15,6 +15,7 @@ from rewake.protocol import messages as m
 from rewake.protocol.codec import decode_message
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.messages import CANCEL_SIGNAL, FIRST_USER_SIGNAL, MessageType
+from rewake.ui.reading import EventFact
 
 NOTIFICATIONS_FROM: Final = MessageType.GET_LAZY_STATE_COMPLETION
 
@@ -56,6 +57,8 @@ _COMPLETED_BY: Final = {
     MessageType.ATTACH_INVOCATION: MessageType.ATTACH_INVOCATION_COMPLETION,
     MessageType.GET_INVOCATION_OUTPUT: MessageType.GET_INVOCATION_OUTPUT_COMPLETION,
 }
+COMPLETION_TYPES: Final = _COMPLETED_BY | {MessageType.ONE_WAY_CALL: MessageType.CALL_INVOCATION_ID_COMPLETION}
+"""Command -> type of the notification that holds its result; a send's is the id of the run it made."""
 
 
 class Step(msgspec.Struct, kw_only=True):
@@ -161,6 +164,16 @@ def name_step(step: Step, payload: bytes, version: int) -> None:
         step.title = f"{step.name} · {subject}"
     elif not step.name and subject:
         step.title = f"{_TITLES.get(step.type, '')} {subject}".strip()
+
+
+def failures_by_step(events: list[EventFact]) -> dict[int, list[EventFact]]:
+    """Failed attempts by the command they are about."""
+    found: dict[int, list[EventFact]] = {}
+    for event in events:
+        about = event.data.get("related_command_index")
+        if event.kind == "TransientError" and isinstance(about, int):
+            found.setdefault(about, []).append(event)
+    return found
 
 
 def subject_of(message: Any) -> str:

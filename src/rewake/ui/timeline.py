@@ -13,7 +13,9 @@ from typing import Final
 
 import msgspec
 
+from rewake.core.model import Invocation, Status
 from rewake.ui.reading import EventFact
+from rewake.ui.stacktrace import SourceLine, source_line
 from rewake.ui.steps import WAITS, Step
 
 WIDTH: Final = 1_000
@@ -21,6 +23,9 @@ BAR_MIN: Final = 3
 _GAP_SHARE: Final = 0.15
 """A stretch of waiting longer than this share of the rest is shrunk on the `work` scale."""
 
+_GAPS_MAX: Final = 8
+_QUIET_SHARE: Final = 0.02
+_QUIET_MAX: Final = 40
 _GAP_WIDTH: Final = 0.04
 _TICKS: Final = 5
 
@@ -39,7 +44,11 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class AttemptSpan(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt as far as it is known. error: why it ended; None for one that did not fail."""
+    """One attempt as far as it is known. error: why it ended; None for one that did not fail.
+
+    quiet: stretches in which it did nothing but wait, and was suspended if they were long.   source: where it failed.
+    delay, delay_ms: from its failure to the next attempt, or until now.
+    """
 
     number: int
     start_ms: int
@@ -47,6 +56,20 @@ class AttemptSpan(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
     step: str | None
     bar: Bar
+    source: SourceLine | None = None
+    quiet: list[Bar] = []
+    delay: Bar | None = None
+    delay_ms: int = 0
+
+
+class Standstill(msgspec.Struct, frozen=True):
+    """Why nothing runs now. status: `suspended`, `paused` or `backing-off`.   until_ms: of the next attempt."""
+
+    status: str
+    start_ms: int
+    end_ms: int
+    bar: Bar
+    until_ms: int | None = None
 
 
 class Scale:
@@ -96,8 +119,10 @@ class Scale:
         return [self.bar(start, end, "gap") for start, end in self.gaps]
 
 
-def waiting_stretches(steps: list[Step], start_ms: int, end_ms: int) -> list[tuple[int, int]]:
-    """Long stretches in which nothing but waiting happens: no step runs, no entry is made."""
+def waiting_stretches(
+    steps: list[Step], start_ms: int, end_ms: int, share: float = _GAP_SHARE, count_max: int = _GAPS_MAX
+) -> list[tuple[int, int]]:
+    """Long stretches in which nothing but waiting happens: no step runs, no entry is made. share: of the whole."""
     moments = {start_ms, end_ms}
     working: list[tuple[int, int]] = []
     for step in steps:
@@ -113,9 +138,9 @@ def waiting_stretches(steps: list[Step], start_ms: int, end_ms: int) -> list[tup
     found = [
         (low, high)
         for low, high in pairwise(ordered)
-        if high - low > total_ms * _GAP_SHARE and high - low > 1_000 and not _overlaps(working, low, high)
+        if high - low > total_ms * share and high - low > 1_000 and not _overlaps(working, low, high)
     ]
-    return found[:8]
+    return found[:count_max]
 
 
 def _overlaps(spans: list[tuple[int, int]], low: int, high: int) -> bool:
@@ -132,9 +157,33 @@ def attempts_of(
     ended_at_ms: int | None,
 ) -> list[AttemptSpan]:
     """The attempts, as failures, entries and the last start tell them."""
-    failures = [event for event in events if event.kind == "TransientError"]
     if running_at_ms is None:
         return []
+    end_ms = scale.end_ms if ended_at_ms is None else ended_at_ms
+    spans = _attempts(events, steps, scale, running_at_ms, last_start_at_ms, end_ms)
+    quiet = waiting_stretches(steps, running_at_ms, end_ms, _QUIET_SHARE, _QUIET_MAX)
+    starts = [span.start_ms for span in spans[1:]] + [end_ms]
+    return [_with_waits(span, next_ms, quiet, scale) for span, next_ms in zip(spans, starts, strict=True)]
+
+
+def _with_waits(span: AttemptSpan, next_ms: int, quiet: list[tuple[int, int]], scale: Scale) -> AttemptSpan:
+    inside = [(max(low, span.start_ms), min(high, span.end_ms)) for low, high in quiet]
+    bars = [scale.bar(low, high, "quiet") for low, high in inside if low < high]
+    if span.error is None or next_ms <= span.end_ms:
+        return msgspec.structs.replace(span, quiet=bars)
+    delay = scale.bar(span.end_ms, next_ms, "delay")
+    return msgspec.structs.replace(span, quiet=bars, delay=delay, delay_ms=next_ms - span.end_ms)
+
+
+def _attempts(
+    events: list[EventFact],
+    steps: list[Step],
+    scale: Scale,
+    running_at_ms: int,
+    last_start_at_ms: int | None,
+    end_ms: int,
+) -> list[AttemptSpan]:
+    failures = [event for event in events if event.kind == "TransientError"]
     starts = sorted(step.start_ms for step in steps)
     spans = []
     start_ms = running_at_ms
@@ -148,7 +197,6 @@ def attempts_of(
         if next_ms is None and later is None:
             return spans
         start_ms = min(value for value in (next_ms, later) if value is not None)
-    end_ms = scale.end_ms if ended_at_ms is None else ended_at_ms
     spans.append(_attempt(scale, len(failures) + 1, start_ms, max(end_ms, start_ms), None))
     return spans
 
@@ -161,8 +209,22 @@ def _attempt(scale: Scale, number: int, start_ms: int, end_ms: int, failure: Eve
         end_ms=end_ms,
         error=None if failure is None else str(data.get("error_message", "failed")),
         step=data.get("related_command_name"),
+        source=source_line(str(data.get("error_stacktrace") or "")),
         bar=scale.bar(start_ms, end_ms, "attempt" if failure is None else "attempt failed"),
     )
+
+
+def standstill_of(invocation: Invocation, scale: Scale) -> Standstill | None:
+    """Why an open run does nothing now; None while it does something."""
+    match invocation.status:
+        case Status.SUSPENDED | Status.PAUSED:
+            status, start_ms = invocation.status.name.lower(), invocation.modified_at_ms
+        case Status.INVOKED if (invocation.next_retry_at_ms or 0) > scale.end_ms:
+            status, start_ms = "backing-off", invocation.modified_at_ms
+        case _:
+            return None
+    bar = scale.bar(start_ms, None, "standstill")
+    return Standstill(status, start_ms, scale.end_ms, bar, invocation.next_retry_at_ms)
 
 
 def overview(steps: list[Step], scale: Scale) -> list[Bar]:

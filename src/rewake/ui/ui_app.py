@@ -29,11 +29,12 @@ from rewake.ui.compare import ComparePage, compare_page
 from rewake.ui.graph import handoff_graph
 from rewake.ui.port import UiEngine
 from rewake.ui.reading import STATUSES, OpenReading, Reading, RunSummary
-from rewake.ui.run import StepDetail, run_view, step_detail
+from rewake.ui.run import run_view
 from rewake.ui.runs import ORDERS, Counts, filter_from
 from rewake.ui.services import Playground, deployments_page, service_page, services_page
 from rewake.ui.sessions import session_page, sessions_page
 from rewake.ui.spending import Remembered
+from rewake.ui.step import StepDetail, step_detail
 from rewake.ui.steps import steps_of
 from rewake.ui.web import HEADERS, STATIC, Problem, Web
 

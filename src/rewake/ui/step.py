@@ -1,0 +1,157 @@
+"""One step of a run in full: what went in, what came out, why attempts of it failed and where, who waits for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from rewake.agents.decoding import ModelReply, decode_reply
+from rewake.core import ids
+from rewake.core.model import Invocation, Status
+from rewake.protocol import messages as m
+from rewake.protocol.messages import MessageType
+from rewake.ui import formats
+from rewake.ui.reading import EventFact, Reading, RunSummary
+from rewake.ui.stacktrace import SourceLine, source_line
+from rewake.ui.steps import COMPLETION_TYPES, Step, decoded, failures_by_step, name_step
+from rewake.ui.waits import futures_in
+
+
+class StepDetail(msgspec.Struct, kw_only=True):
+    """One step in full. waiters: other runs that wait for the same.   holds_run: the run is suspended until it is done.
+
+    sources: where each of the errors came from.
+    """
+
+    run_id: str
+    index: int
+    kind: str
+    type: str
+    title: str
+    start_ms: int
+    end_ms: int | None
+    ordinal: int | None
+    is_failure: bool = False
+    input: formats.Shown | None = None
+    output: formats.Shown | None = None
+    failure: str | None = None
+    headers: list[tuple[str, str]] = []
+    facts: list[tuple[str, str]] = []
+    child: RunSummary | None = None
+    reply: ModelReply | None = None
+    errors: list[EventFact] = []
+    sources: list[SourceLine | None] = []
+    can_fork: bool = False
+    waiters: list[RunSummary] = []
+    holds_run: bool = False
+    is_run_open: bool = False
+    result_text: str = ""
+
+
+def step_detail(
+    reading: Reading, invocation: Invocation, index: int, steps: list[Step], events: list[EventFact]
+) -> StepDetail | None:
+    """One step with everything in it; None when there is no such step."""
+    step = next((item for item in steps if item.index == index or item.done_index == index), None)
+    if step is None:
+        return None
+    version = invocation.pinned_version or 6
+    wanted = [item for item in (step.index, step.done_index) if item is not None]
+    payloads = reading.payloads(invocation.id, wanted)
+    command = decoded(step.type, payloads.get(step.index, b""), version)
+    name_step(step, payloads.get(step.index, b""), version)
+    detail = StepDetail(
+        run_id=ids.invocation_id_to_str(invocation.id),
+        index=step.index,
+        kind=step.kind,
+        type=step.type.name.replace("_", " ").capitalize(),
+        title=formats.safe(formats.shortened(step.title, 400)),
+        start_ms=step.start_ms,
+        end_ms=step.end_ms,
+        ordinal=step.ordinal,
+        is_failure=step.is_failure,
+        errors=failures_by_step(events).get(step.ordinal if step.ordinal is not None else -1, []),
+    )
+    detail.sources = [source_line(str(event.data.get("error_stacktrace") or "")) for event in detail.errors]
+    _fill_from_command(detail, command)
+    if step.done_index is not None and step.type in COMPLETION_TYPES:
+        completion = decoded(COMPLETION_TYPES[step.type], payloads.get(step.done_index, b""), version)
+        if isinstance(completion, m.Completion):
+            _fill_result(detail, completion.result)
+    if step.child is not None:
+        detail.child = reading.summary(step.child)
+    detail.is_run_open = invocation.is_open
+    if not step.is_done:
+        detail.holds_run = _holds(invocation, command)
+        detail.waiters = _others_waiting(reading, invocation, step, command)
+    detail.can_fork = (
+        (step.index > 0 or not invocation.is_open)
+        and step.type is not MessageType.OUTPUT
+        and step.ordinal is not None
+        and step.is_done
+        and not invocation.target.is_workflow_run
+    )
+    return detail
+
+
+def _holds(invocation: Invocation, command: Any) -> bool:
+    """Whether a suspended run goes on when this is done."""
+    awaiting = invocation.awaiting
+    completion_id = getattr(command, "result_completion_id", getattr(command, "completion_id", None))
+    if invocation.status is not Status.SUSPENDED or awaiting is None or completion_id is None:
+        return False
+    return any(completion_id in node.completions for node in futures_in(awaiting))
+
+
+def _others_waiting(reading: Reading, invocation: Invocation, step: Step, command: Any) -> list[RunSummary]:
+    """Runs beside this one that wait for the same run or promise."""
+    found: list[RunSummary] = []
+    if isinstance(command, m.GetPromiseCommand):
+        found = reading.promise_waiters(invocation.target.service, invocation.target.key or "", command.key)
+    elif step.child is not None:
+        found = reading.waiting_runs(step.child)
+    own_id = ids.invocation_id_to_str(invocation.id)
+    return [run for run in found if run.id != own_id]
+
+
+def _fill_from_command(detail: StepDetail, command: Any) -> None:
+    match command:
+        case m.InputCommand(headers=headers, value=value):
+            detail.input, detail.headers = formats.shown(value), list(headers)
+        case m.CallCommand() | m.OneWayCallCommand():
+            detail.input, detail.headers = formats.shown(command.parameter), list(command.headers)
+            if command.idempotency_key:
+                detail.facts.append(("Idempotency key", command.idempotency_key))
+        case m.SetStateCommand(key=key, value=value):
+            detail.facts.append(("State", key.decode(errors="replace")))
+            detail.input = formats.shown(value)
+        case m.GetEagerStateCommand(key=key, result=result):
+            detail.facts.append(("State", key.decode(errors="replace")))
+            _fill_result(detail, result)
+        case m.OutputCommand(result=result) | m.Signal(result=result):
+            _fill_result(detail, result)
+        case m.CompletePromiseCommand(result=result) | m.CompleteAwakeableCommand(result=result):
+            if isinstance(result, m.Success):
+                detail.input = formats.shown(result.content)
+        case m.SendSignalCommand(result=result):
+            if isinstance(result, m.Success):
+                detail.input = formats.shown(result.content)
+        case m.SleepCommand(wake_up_at_ms=at_ms):
+            detail.facts.append(("Wakes at", formats.moment(at_ms)))
+    detail.facts = [(label, formats.safe(text)) for label, text in detail.facts]
+    detail.headers = [(formats.safe(name), formats.safe(value)) for name, value in detail.headers]
+
+
+def _fill_result(detail: StepDetail, result: Any) -> None:
+    match result:
+        case m.Success(content):
+            detail.output = formats.shown(content)
+            if len(content) <= formats.SHOWN_CHARS_MAX:
+                detail.result_text = content.decode(errors="replace")
+            detail.reply = decode_reply(content) if detail.kind == "step" else None
+        case m.Failure(code, message, _):
+            detail.is_failure = True
+            detail.failure = formats.safe(f"[{code}] {message}")
+        case m.StateKeys(keys):
+            detail.output = formats.shown(msgspec.json.encode([key.decode(errors="replace") for key in keys]))

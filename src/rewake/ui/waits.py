@@ -1,0 +1,165 @@
+"""What a run waits for: steps that are not done, its queue, and what a person can answer - awakeables and promises.
+
+An awakeable that nobody has answered is told by what a suspended run awaits, and by ids that the run gave out in its
+journal; what was said with the id is the question. Used by run.py and sessions.py, and to list runs that wait.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from rewake.core import ids
+from rewake.core.model import Invocation, Status
+from rewake.protocol import messages as m
+from rewake.protocol.messages import FIRST_USER_SIGNAL, Future, MessageType
+from rewake.ui import formats
+from rewake.ui.reading import Reading
+from rewake.ui.steps import Step, decoded, name_step, steps_of
+
+_SEARCHED_ENTRIES: Final = 400
+_SEARCHED_BYTES_MAX: Final = 200_000
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """Something a run waits for. awakeable: id to answer it by, when a person can.   promise: service, key and name."""
+
+    kind: str
+    title: str
+    since_ms: int | None
+    awakeable: str | None = None
+    promise: tuple[str, str, str] | None = None
+    run_id: str | None = None
+    due_at_ms: int | None = None
+    asked: str = ""
+
+
+def waiting_for(reading: Reading, invocation: Invocation, steps: list[Step]) -> list[Waiting]:
+    """Open steps that take time by themselves, awakeables that were given out, the queue of a key."""
+    if invocation.status is Status.COMPLETED:
+        return []
+    found = [_queue_or_schedule(invocation)] if invocation.status in (Status.INBOXED, Status.SCHEDULED) else []
+    for step in steps[-2_000:]:
+        if step.is_done or step.kind not in ("call", "wait", "sleep"):
+            continue
+        payload = reading.payloads(invocation.id, [step.index]).get(step.index, b"")
+        command = decoded(step.type, payload, invocation.pinned_version or 6)
+        name_step(step, payload, invocation.pinned_version or 6)
+        promise = None
+        if isinstance(command, m.GetPromiseCommand):
+            promise = (invocation.target.service, invocation.target.key or "", command.key)
+        found.append(
+            Waiting(
+                kind="promise" if promise else step.kind,
+                title=formats.safe(step.title),
+                promise=promise,
+                since_ms=step.start_ms,
+                run_id=None if step.child is None else ids.invocation_id_to_str(step.child),
+                due_at_ms=command.wake_up_at_ms if isinstance(command, m.SleepCommand) else None,
+            )
+        )
+    found += _awakeables(reading, invocation)
+    return found[:50]
+
+
+def approvals(reading: Reading, run_ids: list[str]) -> list[Waiting]:
+    """What a person can answer of what some runs wait for; what several wait for is there once."""
+    found: dict[Any, Waiting] = {}
+    for run_id in run_ids:
+        invocation = reading.invocation(ids.invocation_id_from_str(run_id))
+        if invocation is not None:
+            steps = steps_of(reading.entries(invocation.id))
+            for item in waiting_for(reading, invocation, steps):
+                if item.awakeable or item.promise:
+                    found.setdefault(item.awakeable or item.promise, item)
+    return list(found.values())
+
+
+def answerable(reading: Reading, invocation_id: bytes) -> bool:
+    """Whether a person can answer what a run waits for: an awakeable or a promise."""
+    invocation = reading.invocation(invocation_id)
+    if invocation is None or invocation.status not in (Status.INVOKED, Status.SUSPENDED):
+        return False
+    if invocation.awaiting is not None and awaits_person(invocation.awaiting):
+        return True
+    steps = steps_of(reading.entries(invocation_id))
+    if any(step.type is MessageType.GET_PROMISE and not step.is_done for step in steps):
+        return True
+    return invocation.status is Status.INVOKED and bool(_awakeables(reading, invocation))
+
+
+def awaits_person(awaiting: Future) -> bool:
+    """Whether an awakeable is among what a suspended run waits for."""
+    return any(signal >= FIRST_USER_SIGNAL for signal in _signals(awaiting))
+
+
+def _queue_or_schedule(invocation: Invocation) -> Waiting:
+    if invocation.status is Status.SCHEDULED:
+        return Waiting(
+            kind="sleep",
+            title="Its time to start",
+            since_ms=invocation.created_at_ms,
+            due_at_ms=invocation.start_at_ms,
+        )
+    key = formats.safe(formats.shortened(invocation.target.key or "", 80))
+    return Waiting(
+        kind="queue", title=f"Runs before it on {invocation.target.service}/{key}", since_ms=invocation.inboxed_at_ms
+    )
+
+
+def _awakeables(reading: Reading, invocation: Invocation) -> list[Waiting]:
+    """Awakeables nobody has answered: those a suspended run names, and ids that the run gave out in its journal."""
+    indexes: set[int] = set()
+    if invocation.awaiting is not None:
+        indexes |= {item for item in _signals(invocation.awaiting) if item >= FIRST_USER_SIGNAL}
+    asked: dict[int, str] = {}
+    prefix = ids.awakeable_id_format(invocation.id, 0)[: len("sign_1") + 32]
+    after = max(reading.entry_count(invocation.id) - _SEARCHED_ENTRIES, -1)
+    pattern = re.compile(re.escape(prefix.encode()) + rb"[A-Za-z0-9_-]+")
+    for type_, payload in reading.mentions(invocation.id, prefix, after, _SEARCHED_BYTES_MAX):
+        for text in pattern.findall(payload):
+            try:
+                owner, signal = ids.awakeable_id_parse(text.decode())
+            except ids.InvalidId:
+                continue
+            if owner == invocation.id and signal >= FIRST_USER_SIGNAL:
+                indexes.add(signal)
+                asked.setdefault(signal, _mention(type_, payload, invocation.pinned_version or 6))
+    return [
+        Waiting(
+            kind="awakeable",
+            title="An answer from outside",
+            since_ms=invocation.modified_at_ms,
+            awakeable=ids.awakeable_id_format(invocation.id, index),
+            asked=asked.get(index, ""),
+        )
+        for index in sorted(indexes - reading.signals(invocation.id))
+    ]
+
+
+def _mention(type_: int, payload: bytes, version: int) -> str:
+    """What was told together with an awakeable's id: the question, usually."""
+    match decoded(type_, payload, version):
+        case m.SetStateCommand(value=value):
+            return formats.shown(value, 2_000).text
+        case m.Completion(result=m.Success(content)):
+            return formats.shown(content, 2_000).text
+        case m.CallCommand(parameter=value) | m.OneWayCallCommand(parameter=value):
+            return formats.shown(value, 2_000).text
+    return ""
+
+
+def _signals(future: Future) -> list[int]:
+    return [signal for node in futures_in(future) for signal in node.signals]
+
+
+def futures_in(future: Future) -> Iterator[Future]:
+    """A future and all those inside it."""
+    nodes = [future]
+    while nodes:
+        node = nodes.pop()
+        yield node
+        nodes += node.nested
