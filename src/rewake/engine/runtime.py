@@ -266,6 +266,9 @@ class Runtime:
             case commands.Recover(invocation_ids=invocation_ids):
                 self._recovery_batch = 1
                 faulty = invocation_ids[0] if len(invocation_ids) == 1 else None
+            case commands.Sweep(invocation_ids=invocation_ids):
+                self._housekeeping.suspect_expired(invocation_ids)
+                faulty = None
             case commands.PauseFaulty(invocation_id=invocation_id):
                 self._left_alone.add(invocation_id)
                 faulty = None
