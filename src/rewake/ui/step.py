@@ -7,11 +7,13 @@ from typing import Any
 import msgspec
 
 from rewake.agents.decoding import ModelReply, decode_reply
+from rewake.agents.prices import cost_of
 from rewake.core import ids
 from rewake.core.model import Invocation, Status
 from rewake.protocol import messages as m
 from rewake.protocol.messages import MessageType
 from rewake.ui import formats
+from rewake.ui.agents import agent_trace
 from rewake.ui.reading import EventFact, Reading, RunSummary
 from rewake.ui.stacktrace import SourceLine, source_line
 from rewake.ui.steps import COMPLETION_TYPES, Step, decoded, failures_by_step, name_step
@@ -21,7 +23,7 @@ from rewake.ui.waits import futures_in
 class StepDetail(msgspec.Struct, kw_only=True):
     """One step in full. waiters: other runs that wait for the same.   holds_run: the run is suspended until it is done.
 
-    sources: where each of the errors came from.
+    sources: where each of the errors came from.   agent, model, cost: of a model's reply, as the agents view has them.
     """
 
     run_id: str
@@ -40,6 +42,11 @@ class StepDetail(msgspec.Struct, kw_only=True):
     facts: list[tuple[str, str]] = []
     child: RunSummary | None = None
     reply: ModelReply | None = None
+    agent: str = ""
+    model: str | None = None
+    is_model_declared: bool = False
+    is_kept: bool = False
+    cost: float | None = None
     errors: list[EventFact] = []
     sources: list[SourceLine | None] = []
     can_fork: bool = False
@@ -79,6 +86,8 @@ def step_detail(
         completion = decoded(COMPLETION_TYPES[step.type], payloads.get(step.done_index, b""), version)
         if isinstance(completion, m.Completion):
             _fill_result(detail, completion.result)
+    if detail.reply is not None:
+        _tell_cost(reading, invocation, detail, detail.reply)
     if step.child is not None:
         detail.child = reading.summary(step.child)
     detail.is_run_open = invocation.is_open
@@ -93,6 +102,18 @@ def step_detail(
         and not invocation.target.is_workflow_run
     )
     return detail
+
+
+def _tell_cost(reading: Reading, invocation: Invocation, detail: StepDetail, reply: ModelReply) -> None:
+    """Who gave the reply, with which model and at what price; in a long run the price alone may be known."""
+    turns = agent_trace(reading, invocation, ids.invocation_id_to_str, decisions_max=0).turns
+    place = (detail.run_id, detail.index)
+    turn = next((turn for turn in turns if turn.reply is not None and (turn.run_id, turn.index) == place), None)
+    if turn is None:
+        detail.model, detail.cost = reply.model, cost_of(reply)
+        return
+    detail.agent, detail.model, detail.cost = turn.agent, turn.model, turn.cost
+    detail.is_model_declared, detail.is_kept = turn.is_model_declared, turn.is_kept
 
 
 def _holds(invocation: Invocation, command: Any) -> bool:

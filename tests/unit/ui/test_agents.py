@@ -11,6 +11,8 @@ from rewake.core import ids
 from rewake.store.connection import DATABASE_FILE, open_writer
 from rewake.ui.agents import AgentTrace, agent_trace
 from rewake.ui.database import reading
+from rewake.ui.step import step_detail
+from rewake.ui.steps import steps_of
 
 
 def traces(name: str, folder: Path, *, is_told: bool = True) -> list[AgentTrace]:
@@ -100,6 +102,17 @@ def test_openai_agents_tell_candidates_and_the_model(tmp_path: Path) -> None:
     ]
     assert (first.total.calls, first.total.input_tokens, first.total.unpriced_calls) == (3, 171, 0)
     assert first.total.cost == pytest.approx(sum(item.cost or 0 for item in first.usage))
+
+
+def test_a_step_tells_who_replied_with_which_model_and_at_what_price(tmp_path: Path) -> None:
+    turn = traces("claim_handoffs", tmp_path)[0].turns[3]
+    with reading(tmp_path, 1 << 42) as found:
+        invocation = found.invocation(ids.invocation_id_from_str(turn.run_id))
+        assert invocation is not None
+        step = step_detail(found, invocation, turn.index, steps_of(found.entries(invocation.id)), [])
+    assert step is not None
+    assert (step.agent, step.model, step.is_model_declared) == ("Medical specialist", turn.model, True)
+    assert step.cost == turn.cost is not None
 
 
 def test_an_app_that_tells_nothing(tmp_path: Path) -> None:
