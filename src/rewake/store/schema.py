@@ -63,6 +63,13 @@ create index invocation_open on invocation (service, key, inbox_sequence, status
 -- What the retention sweep forgets next.
 create index invocation_sweep on invocation (sweep_at_ms) where sweep_at_ms is not null;
 
+-- Lists of runs by time: a page of 100 out of a million without a scan, filtered by target without reading rows. Its
+-- columns never change, so a run pays for it once.
+create index invocation_created on invocation (created_at_ms, service, handler, key);
+
+-- Failed runs among many that succeeded, and how many there are. Others pay nothing.
+create index invocation_failed on invocation (created_at_ms) where result_code is not null;
+
 create table journal (
     invocation_id blob not null,
     idx integer not null,
@@ -161,16 +168,7 @@ create table service (
 ) strict, without rowid;
 """
 
-_LISTS: Final = """
--- Lists of runs by time: a page of 100 out of a million without a scan, filtered by target without reading rows. Its
--- columns never change, so a run pays for it once.
-create index invocation_created on invocation (created_at_ms, service, handler, key);
-
--- Failed runs among many that succeeded, and how many there are. Others pay nothing.
-create index invocation_failed on invocation (created_at_ms) where result_code is not null;
-"""
-
-MIGRATIONS: Final[tuple[str, ...]] = (_INITIAL, _LISTS)
+MIGRATIONS: Final[tuple[str, ...]] = (_INITIAL,)
 
 VERSION: Final = len(MIGRATIONS)
 """Version of a database this release writes."""

@@ -17,7 +17,7 @@ from store_samples import NOW_MS, entry, invocation, invocation_id, submit
 from rewake.core.writes import Batch
 from rewake.errors import ErrorCode, RewakeError
 from rewake.store import connection
-from rewake.store.schema import VERSION
+from rewake.store.schema import MIGRATIONS, VERSION
 from rewake.store.store import Store
 
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -74,6 +74,27 @@ def test_a_database_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
     error = open_error(tmp_path)
     assert error.code is ErrorCode.STORE_NEWER
     assert f"version {VERSION + 1}" in error.message
+
+
+def test_a_database_of_an_older_release_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, keeping what it has; a step that fails leaves the file as it was."""
+    Store.open(tmp_path, now_ms=NOW_MS).close()
+    later = "create table later (value integer) strict; insert into later select count(*) from sqlite_schema;"
+    monkeypatch.setattr(connection, "MIGRATIONS", (*MIGRATIONS, later, "insert into later values ('no number')"))
+    monkeypatch.setattr(connection, "VERSION", VERSION + 2)
+    assert open_error(tmp_path).code.startswith("RW5")
+    assert stored(tmp_path, "pragma user_version") == [(VERSION + 1,)]
+    monkeypatch.setattr(connection, "VERSION", VERSION + 1)
+    for _ in range(2):
+        Store.open(tmp_path, now_ms=NOW_MS).close()
+        assert stored(tmp_path, "select value > 0 from later") == [(1,)]
+
+
+def stored(path: Path, sql: str) -> list[tuple[object, ...]]:
+    with sqlite3.connect(path / "rewake.db") as other:
+        found = other.execute(sql).fetchall()
+    other.close()
+    return found
 
 
 def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
