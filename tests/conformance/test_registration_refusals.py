@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +35,7 @@ MODES: Final = {"plain": {}, "dry_run": {"dry_run": True}, "force": {"force": Tr
 SETTINGS_FRAME: Final = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 DATA_FRAME_OF_ONE_MIB: Final = b"\x10\x00\x00\x00\x00\x00\x00\x00\x01"
 
-App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+App = Callable[[dict[str, Any], Any, Any], Coroutine[Any, Any, None]]
 
 
 class Site:
