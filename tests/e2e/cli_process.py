@@ -102,10 +102,10 @@ def rewake(*args: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProc
 
 
 class Running:
-    """`rewake run`, `server` or `serve` on free ports, until the `with` ends. Its log is read as events."""
+    """`rewake run`, `server`, `serve` or `ui` on free ports, until the `with` ends. Its log is read as events."""
 
     def __init__(self, *args: str | Path, cwd: Path, log_format: str = "json", **env: str) -> None:
-        ports = ("--port",) if args[0] == "serve" else ("--ingress-port", "--admin-port")
+        ports = ("--port",) if args[0] in ("serve", "ui") else ("--ingress-port", "--admin-port")
         free = [word for port in ports if port not in args for word in (port, "0")]
         self.process = subprocess.Popen(
             command(*args, *free, "--log-format", log_format),

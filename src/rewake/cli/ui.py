@@ -75,11 +75,12 @@ async def _serve(server: Server, options: _Options) -> None:
 
     log = structlog.get_logger("rewake.cli")
     with listen(options.host, options.port, "--port") as listener:
-        url = f"{url_of(options.host, listener.getsockname()[1])}ui/"
+        port = listener.getsockname()[1]
+        url = f"{url_of(options.host, port)}ui/"
         serving = asgi_server(build_remote_ui(server), DRAIN_S)
         with asked_to_stop(exit_with_stdin=False) as stop:
             await serving.start(listener)
-            log.info("ready", pid=os.getpid(), url=url, admin=server.url, ingress=server.ingress_url)
+            log.info("ready", pid=os.getpid(), port=port, url=url, admin=server.url, ingress=server.ingress_url)
             if options.log_format == "text":
                 _announce(server, url)
             await stop.wait()

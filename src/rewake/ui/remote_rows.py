@@ -14,11 +14,13 @@ from typing import Any, Final
 import msgspec
 
 from rewake.core import ids
+from rewake.core.ids import InvalidId
 from rewake.core.model import Deployment, Invocation, InvokedBy, ServiceSchema, Status, Target
 from rewake.core.writes import EntryRow
 from rewake.durations import DurationError, parse_duration_ms
 from rewake.protocol.codec import decode_message
 from rewake.protocol.discovery import HandlerKind, ServiceType
+from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.journal_json import entry_type_name
 from rewake.protocol.messages import Completion, Failure, Future, InvocationIdResult, MessageType
 from rewake.timestamps import rfc3339_millis
@@ -215,13 +217,22 @@ def entry_from(row: Row) -> EntryRow:
 
 def _fill_notification(entry: EntryRow, told: dict[str, Any]) -> None:
     if entry.type_id == MessageType.CALL_INVOCATION_ID_COMPLETION and entry.payload:
-        message = decode_message(entry.type_id, entry.payload, DEFAULT_VERSION)
-        if isinstance(message, Completion) and isinstance(message.result, InvocationIdResult):
-            entry.child = ids.invocation_id_from_str(message.result.invocation_id)
+        entry.child = _child_in(entry.payload)
     id_ = told.get("id", {})
     entry.completion_id = id_.get("CompletionId")
     entry.signal = id_.get("SignalIndex", id_.get("SignalName"))
     entry.is_failure = told.get("result") == "Failure"
+
+
+def _child_in(payload: bytes) -> bytes | None:
+    """Whom a call went to; None when that cannot be read: one bad entry must not hide the others."""
+    try:
+        message = decode_message(MessageType.CALL_INVOCATION_ID_COMPLETION, payload, DEFAULT_VERSION)
+        assert isinstance(message, Completion), "of the type asked for"
+        assert isinstance(message.result, InvocationIdResult), "the codec allows no other"
+        return ids.invocation_id_from_str(message.result.invocation_id)
+    except (ProtocolViolation, InvalidId):
+        return None
 
 
 def event_from(row: Row) -> EventFact:
