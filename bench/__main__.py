@@ -21,9 +21,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench import callers, processes, report, sizes, store_limit, ui_pages, waiting
+from bench import callers, npm, processes, report, sizes, store_limit, ui_pages, waiting
 from bench.npm import REPOSITORY, RESTATE_PACKAGE, SCRATCH, PeerError
-from bench.peers import Peer, Restate, RestateTypeScript, Rewake, RewakeHttp2, RewakeTypeScript, WithApp
+from bench.peers import Peer, Restate, RestateTypeScript, Rewake, RewakeHttp2, RewakeTypeScript, TypeScriptApp, WithApp
 from bench.report import Row, Start
 from bench.works import TIMED, Spec
 
@@ -46,6 +46,7 @@ class Bench:
         self.ui: ui_pages.UiPages | None = None
         self.limits: Sequence[store_limit.StoreLimit] = []
         self.errors: list[str] = []
+        self.load = os.getloadavg()[0]
 
     def run(self) -> None:
         """Measures everything; what goes wrong is kept as an error, and the rest goes on."""
@@ -126,7 +127,11 @@ class Bench:
         """What is large and what is many. One that goes wrong leaves the others to be measured."""
         measurements = [*sizes.MEASUREMENTS.values(), *([sizes.deployments] if isinstance(peer, WithApp) else [])]
         for measure in measurements:
-            measured = measure(peer)
+            try:
+                measured = measure(peer)
+            except PeerError as error:
+                self.errors.append(str(error))
+                continue
             self.sizes.append(measured)
             self.errors += [f"{peer.name}, {measured.what}: {error}" for error in measured.errors]
 
@@ -144,7 +149,7 @@ class Bench:
         rows = report.over_rounds(self.rows)
         memory_kind = processes.memory_of(processes.process_tree([os.getpid()])).kind
         text = [
-            *machine_lines(),
+            *self.machine_lines(),
             f"medians of {self.options.rounds} rounds; memory is {memory_kind} of all processes",
             "",
         ]
@@ -161,6 +166,14 @@ class Bench:
         text += [f"error: {error}" for error in self.errors]
         return text
 
+    def machine_lines(self) -> list[str]:
+        """What this was measured on and with."""
+        versions = [f"{name} {version}" for name in PACKAGES if (version := installed_version(name))]
+        versions += npm.typescript_versions() if self.peers_of(TypeScriptApp) else []
+        system = f"{platform.system()} {platform.release()}, {os.cpu_count()} cores ({processor_name()})"
+        python = f"Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}"
+        return [f"{system}, load {self.load:.1f}, {python}", ", ".join([RESTATE_PACKAGE, *versions])]
+
     def start_lines(self) -> list[str]:
         """Start and idle memory of each peer, each round."""
         text = []
@@ -175,7 +188,7 @@ class Bench:
     def results(self) -> dict[str, Any]:
         """All the figures, for the JSON file."""
         return {
-            "machine": machine_lines(),
+            "machine": self.machine_lines(),
             "options": vars(self.options),
             "medians": [asdict(row) for row in report.over_rounds(self.rows)],
             "rounds": [asdict(row) for row in self.rows],
@@ -187,16 +200,6 @@ class Bench:
             "report": self.lines(),
             "errors": self.errors,
         }
-
-
-def machine_lines() -> list[str]:
-    """What this was measured on and with."""
-    versions = [f"{name} {version}" for name in PACKAGES if (version := installed_version(name))]
-    machine = f"{platform.system()} {platform.release()}, {os.cpu_count()} cores ({processor_name()})"
-    return [
-        f"{machine}, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}",
-        ", ".join([RESTATE_PACKAGE, *versions]),
-    ]
 
 
 def processor_name() -> str:

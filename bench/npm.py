@@ -7,6 +7,7 @@ the rows that need it are skipped with a line. Used by peers.py.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import shutil
@@ -53,6 +54,13 @@ def typescript_app() -> Path:
     if not (folder / "node_modules" / ".package-lock.json").exists():
         _npm(folder, "ci", "--omit=dev")
     return folder
+
+
+def typescript_versions() -> list[str]:
+    """What the TypeScript app runs on and with."""
+    node = ".".join(map(str, _node_version(str(node_binary()))))
+    packages = json.loads((TYPESCRIPT / "package.json").read_text())["dependencies"]
+    return [f"Node {node}", *(f"{name}@{version}" for name, version in packages.items())]
 
 
 def make_scratch() -> None:

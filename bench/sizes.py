@@ -76,6 +76,8 @@ def journal(peer: Peer) -> Size:
         found.errors.append(f"{STEP_COUNT} steps: {status} {answer[:200]!r}")
         return found
     status, answer = peer.call("POST", "/Sizes/many_steps_then_wait/send", str(STEP_COUNT).encode())
+    if status != 202:
+        raise PeerError(f"{peer.name}: a send of {STEP_COUNT} steps answered {status} {answer[:200]!r}")
     run = json.loads(answer)["invocationId"]
     _await_row(peer, f"SELECT id FROM sys_invocation_status WHERE id = '{run}' AND status = 'suspended'")
     entry_count = peer.query(f"SELECT COUNT(*) AS n FROM sys_journal WHERE id = '{run}'")[0]["n"]
@@ -125,7 +127,8 @@ def deployments(peer: Peer) -> Size:
     await_port(port, time.perf_counter() + PASS_SECONDS_MAX)
     started = time.perf_counter()
     registered = _register(peer, f"http://127.0.0.1:{port}", started + REGISTER_SECONDS_MAX)
-    found.figures = {"registered": registered, "register_s": time.perf_counter() - started}
+    seconds = time.perf_counter() - started
+    found.figures = {"registered": registered, "register_s": seconds, "register_each_ms": seconds / registered * 1000}
     names = [service_name(number) for number in range(registered)]
     found.figures["calls_s"] = _call_each(peer, names, found)
     started = time.perf_counter()
@@ -169,7 +172,7 @@ def lines(sizes: list[Size], titles: Callable[[str], str]) -> list[str]:
             case _:
                 text = (
                     f"{figures.get('registered', 0):,.0f} of {MANY_COUNT:,} deployments registered in "
-                    f"{_s(figures, 'register_s')}, "
+                    f"{_s(figures, 'register_s')} ({figures.get('register_each_ms', 0):.1f} ms each), "
                     f"one call to each {_s(figures, 'calls_s')}, engine started again and answering after "
                     f"{_s(figures, 'restart_s')}, one call to each {_s(figures, 'calls_after_restart_s')}"
                 )

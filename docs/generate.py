@@ -43,7 +43,7 @@ SIZE_ROWS = {
     ("journal", "replay_s"): ("replay of its 10,000 entries", "s", 2),
     ("unicode", "runs_per_s"): ("calls on 1,000 keys of all Unicode", "runs/s", 0),
     ("deployments", "registered"): ("deployments registered over HTTP, in 20 s at most", "", 0),
-    ("deployments", "register_s"): ("time for that", "s", 2),
+    ("deployments", "register_each_ms"): ("time for each", "ms", 1),
     ("deployments", "calls_s"): ("one call to each", "s", 2),
     ("deployments", "restart_s"): ("engine started again, and answering", "s", 2),
     ("deployments", "calls_after_restart_s"): ("one call to each after that", "s", 2),
@@ -196,7 +196,7 @@ def bench_sizes() -> str:
     sizes = _published().get("sizes")
     if not sizes:
         return NOT_MEASURED
-    peers = [peer for peer in SIZE_PEERS if any(size["peer"] == peer for size in sizes)]
+    peers = [peer for peer in SIZE_PEERS if peer in {size["peer"] for size in sizes}]
     heads = " | ".join(SIZE_PEERS[peer] for peer in peers)
     lines = [f"| | {heads} |", "| --- |" + " --- |" * len(peers)]
     for (what, figure), (text, unit, digits) in SIZE_ROWS.items():
@@ -205,6 +205,9 @@ def bench_sizes() -> str:
         if any(value is not None for value in values):
             shown = ("" if value is None else f"{value:,.{digits}f} {unit}".rstrip() for value in values)
             lines.append(f"| {text} | {' | '.join(shown)} |")
+    for limit in _published().get("store", ()):
+        rate = f"{limit['runs'] / limit['seconds']:,.0f} runs/s"
+        lines.append(f"| rows of `{limit['work']}` written by the store alone | {rate} |" + "  |" * (len(peers) - 1))
     return "\n".join(lines)
 
 
