@@ -17,6 +17,7 @@ from rewake.protocol import messages as m
 from rewake.protocol.messages import MessageType
 from rewake.ui import formats
 from rewake.ui.reading import EventFact, Reading, RunSummary
+from rewake.ui.stacktrace import SourceLine, source_line
 from rewake.ui.step import StepDetail, step_detail
 from rewake.ui.steps import COMPLETION_TYPES, Step, decoded, failures_by_step, name_step, steps_of
 from rewake.ui.timeline import (
@@ -35,6 +36,7 @@ from rewake.ui.waits import Waiting, waiting_for
 ROWS_MAX: Final = 200
 NESTED_ROWS_MAX: Final = 60
 DEPTH_MAX: Final = 3
+ERRORS_MAX: Final = 20
 PREVIEW_BYTES_MAX: Final = 4_096
 
 
@@ -60,7 +62,7 @@ class Row(msgspec.Struct, kw_only=True):
 
 
 class RunView(msgspec.Struct, kw_only=True):
-    """The page of a run."""
+    """The page of a run. sources: where each of the errors came from.   waiters: runs that wait for its result."""
 
     run: RunSummary
     facts: list[tuple[str, str]]
@@ -75,6 +77,7 @@ class RunView(msgspec.Struct, kw_only=True):
     attempts: list[AttemptSpan]
     waiting: list[Waiting]
     errors: list[EventFact]
+    sources: list[SourceLine | None]
     standstill: Standstill | None
     waiters: list[RunSummary]
     parent: RunSummary | None
@@ -97,6 +100,7 @@ def run_view(
     entry_count = reading.entry_count(invocation.id)
     steps = steps_of(reading.entries(invocation.id))
     events = reading.events(invocation.id)
+    errors = [event for event in events if event.kind == "TransientError"][-ERRORS_MAX:]
     start_ms = invocation.running_at_ms or invocation.created_at_ms
     if steps:
         start_ms = min(start_ms, steps[0].start_ms)
@@ -132,7 +136,8 @@ def run_view(
             ended_at_ms=invocation.completed_at_ms,
         ),
         waiting=waiting_for(reading, invocation, steps),
-        errors=[event for event in events if event.kind == "TransientError"][-20:],
+        errors=errors,
+        sources=[source_line(str(event.data.get("error_stacktrace") or "")) for event in errors],
         standstill=standstill_of(invocation, scale),
         waiters=reading.waiting_runs(invocation.id) if invocation.is_open else [],
         parent=None if caller is None else reading.summary(caller),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from rewake.core.model import Invocation, Status, Target
+from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import MessageType
 from rewake.ui.reading import EventFact
 from rewake.ui.steps import Step
-from rewake.ui.timeline import WIDTH, Bar, Scale, attempts_of, overview, waiting_stretches
+from rewake.ui.timeline import WIDTH, Bar, Scale, attempts_of, overview, standstill_of, waiting_stretches
 
 
 def step(start_ms: int, end_ms: int | None, kind: str = "step", index: int = 0) -> Step:
@@ -69,3 +71,35 @@ def test_attempts(ended_at_ms: int | None) -> None:
 def test_an_overview_has_few_bars() -> None:
     steps = [step(at, at + 1, index=at) for at in range(10_000)]
     assert len(overview(steps, Scale(0, 10_000))) == 1
+
+
+def test_what_happens_between_attempts() -> None:
+    """The delay of a retry, and stretches in which an attempt did nothing but wait."""
+    failure = EventFact(1, 1_000, "TransientError", {"error_stacktrace": '  File "a/b.py", line 3, in f\n'})
+    steps = [step(0, 500), step(5_000, 5_100), step(5_100, 50_000, "sleep"), step(50_000, 50_100)]
+    scale = Scale(0, 100_000)
+    first, second = attempts_of([failure], steps, scale, running_at_ms=0, last_start_at_ms=5_000, ended_at_ms=50_100)
+    assert (first.delay, first.delay_ms) == (Bar(10, 40, "delay"), 4_000)
+    assert first.source is not None
+    assert (first.source.file, first.source.line) == ("a/b.py", 3)
+    assert (second.delay, second.source) == (None, None)
+    assert second.quiet == [Bar(51, 449, "quiet")]
+    (only,) = attempts_of([failure], steps[:1], scale, running_at_ms=0, last_start_at_ms=None, ended_at_ms=None)
+    assert only.delay_ms == 99_000
+
+
+@pytest.mark.parametrize(
+    ("status", "next_retry_at_ms", "standstill"),
+    [(Status.SUSPENDED, None, "suspended"), (Status.PAUSED, None, "paused"), (Status.INVOKED, 2_000, "backing-off"),
+     (Status.INVOKED, 900, None), (Status.INVOKED, None, None), (Status.COMPLETED, None, None)],
+)  # fmt: skip
+def test_why_nothing_runs(status: Status, next_retry_at_ms: int | None, standstill: str | None) -> None:
+    target = Target("S", "h", None, ServiceType.SERVICE, HandlerKind.PLAIN)
+    invocation = Invocation(
+        id=b"x", target=target, status=status, created_at_ms=0, modified_at_ms=600, next_retry_at_ms=next_retry_at_ms
+    )
+    found = standstill_of(invocation, Scale(0, 1_000))
+    assert (None if found is None else found.status) == standstill
+    if found is not None:
+        assert (found.start_ms, found.end_ms, found.until_ms) == (600, 1_000, next_retry_at_ms)
+        assert found.bar == Bar(600, 400, "standstill")

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import restate
-from tests.browser.stage import Stage, staged
+from tests.browser.stage import WAIT_S, Stage, staged
 from tests.unit.ui.test_pages import ask
+
+from rewake.protocol.messages import Success
 
 trip = restate.Workflow("Trip")
 desk = restate.VirtualObject("Desk")
+patient = restate.VirtualObject("Patient", inactivity_timeout=timedelta(milliseconds=1))
 
 
 @trip.main()
@@ -38,9 +43,20 @@ async def through(ctx: restate.ObjectContext, amount: int) -> bool:
     return await ctx.object_call(approve, "inner", amount)
 
 
+@patient.handler("approve")
+async def approve_some_day(ctx: restate.ObjectContext, amount: int) -> bool:
+    _, approved = ctx.awakeable(type_hint=bool)
+    return await approved
+
+
+@patient.handler()
+async def ask_desk(ctx: restate.ObjectContext, amount: int) -> bool:
+    return await ctx.object_call(approve, "patient", amount)
+
+
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(tmp_path_factory.mktemp("waits") / "data", restate.app([trip, desk])) as stage:
+    with staged(tmp_path_factory.mktemp("waits") / "data", restate.app([trip, desk, patient])) as stage:
         yield stage
 
 
@@ -48,14 +64,21 @@ def found(stage: Stage, path: str) -> Any:
     return json.loads(ask(stage, "GET", f"{path}{'&' if '?' in path else '?'}format=json").text)
 
 
-def asked(stage: Stage, service: str, handler: str, key: str) -> str:
-    """A run that waits now."""
-    run_id = stage.send(service, handler, 7 if service == "Desk" else "Rome", key=key)
-    while not any(
-        item["kind"] in ("awakeable", "promise", "call") for item in found(stage, f"/runs/{run_id}")["waiting"]
-    ):
-        pass  # Each look is a request, so this is no busy loop.
+def asked(stage: Stage, service: str, handler: str, key: str, status: str = "") -> str:
+    """A run that waits now. status: that it has by then."""
+    run_id = stage.send(service, handler, "Rome" if service == "Trip" else 7, key=key)
+    kinds = ("awakeable", "promise", "call")
+    until(stage, run_id, lambda page: any(item["kind"] in kinds for item in page["waiting"]))
+    until(stage, run_id, lambda page: not status or page["run"]["status"] == status)
     return run_id
+
+
+def until(stage: Stage, run_id: str, condition: Callable[[Any], bool]) -> Any:
+    """A run's page once it is so."""
+    ends_at_s = time.monotonic() + WAIT_S
+    while not condition(page := found(stage, f"/runs/{run_id}")):
+        assert time.monotonic() < ends_at_s, page
+    return page
 
 
 def result(stage: Stage, run_id: str) -> Any:
@@ -112,3 +135,46 @@ def test_a_session_shows_what_a_person_can_answer(stage: Stage) -> None:
     stage.run(stage.engine.complete_promise("Trip", "s", "approval", result(stage, runs[2])))
     for run_id in runs:
         assert result(stage, run_id).content == b"true"
+
+
+def step_of(stage: Stage, run_id: str, kind: str) -> Any:
+    """The step of a kind, in full."""
+    row = next(row for row in found(stage, f"/runs/{run_id}")["rows"] if row["kind"] == kind)
+    return found(stage, f"/runs/{run_id}/steps/{row['index']}")
+
+
+def test_who_waits_for_a_step_is_told(stage: Stage) -> None:
+    """Other runs that wait for the same promise, and who called a run."""
+    first, second = asked(stage, "Trip", "run", "who"), asked(stage, "Trip", "watch", "who")
+    outer = asked(stage, "Desk", "through", "outer")
+    detail = step_of(stage, first, "wait")
+    assert [run["id"] for run in detail["waiters"]] == [second]
+    inner = step_of(stage, outer, "call")["child"]["id"]
+    assert [run["id"] for run in found(stage, f"/runs/{inner}")["waiters"]] == [outer]
+    assert "Waited for by" in ask(stage, "GET", f"/runs/{inner}").text
+    assert "Waited for by" in ask(stage, "GET", f"/runs/{first}?step={detail['index']}").text
+    stage.run(stage.engine.complete_promise("Trip", "who", "approval", Success(b"1")))
+    stage.run(stage.engine.kill(outer))
+
+
+def test_a_suspended_run_says_so(stage: Stage) -> None:
+    """With the step that holds it; and what waits for a person is found by what it awaits."""
+    asks, waits = (asked(stage, "Patient", name, name, "suspended") for name in ("ask_desk", "approve"))
+    for run_id in (asks, waits):
+        assert found(stage, f"/runs/{run_id}")["standstill"]["status"] == "suspended"
+        assert "no process holds it" in ask(stage, "GET", f"/runs/{run_id}").text
+    detail = step_of(stage, asks, "call")
+    assert detail["holds_run"] is True
+    assert "suspended until this is done" in ask(stage, "GET", f"/runs/{asks}?step={detail['index']}").text
+    assert [run["id"] for run in found(stage, "/?waiting=person&status=suspended")["runs"]] == [waits]
+    for run_id in (asks, waits):
+        stage.run(stage.engine.kill(run_id))
+
+
+def test_a_paused_run_says_so(stage: Stage) -> None:
+    run_id = asked(stage, "Desk", "approve", "still")
+    stage.run(stage.engine.pause(run_id))
+    page = until(stage, run_id, lambda page: page["run"]["status"] == "paused")
+    assert page["standstill"]["status"] == "paused"
+    assert "nothing happens until it is resumed" in ask(stage, "GET", f"/runs/{run_id}").text
+    stage.run(stage.engine.kill(run_id))
