@@ -223,7 +223,9 @@ def test_documentation_shows_sizes_and_pages(tmp_path: Path, monkeypatch: pytest
     ]
     page = PageTime(name="runs", is_list=True, first_ms=300, median_ms=14.4, p99_ms=40.2, kilobytes=90)
     ui = UiPages(run_count=10, made_seconds=None, start_seconds=0.5, pages=[page], errors=[])
-    module = published(monkeypatch, tmp_path / "published.json", sizes=[asdict(each) for each in sized], ui=asdict(ui))
+    alone = store_limit.StoreLimit(work="keyed", runs=100, row_count=900, commit_count=5, seconds=0.01)
+    sections = {"sizes": [asdict(each) for each in sized], "ui": asdict(ui), "store": [asdict(alone)]}
+    module = published(monkeypatch, tmp_path / "published.json", **sections)
     assert module.bench_sizes().splitlines() == [
         "| | Rewake | restate-server |",
         "| --- | --- | --- |",
