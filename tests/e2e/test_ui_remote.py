@@ -308,6 +308,23 @@ def test_an_approval_is_answered(stage: UiStage) -> None:
         assert (run["run"]["problem"] or "").endswith("" if outcome == "resolve" else "too much")
 
 
+def test_a_promise_is_answered_where_the_server_can(stage: UiStage) -> None:
+    run_id = stage.send("/Flow/answered/run/send", "n")
+    stage.until_status(run_id, "suspended")
+    html = stage.remote.html(f"/runs/{run_id}")
+    assert ('action="/ui/sessions/Flow/promises"' in html) is (stage.kind == "rewake")
+    fields = {"key": "answered", "name": "go", "outcome": "resolve", "value": '"word"'}
+    status, text, _ = stage.remote.send("/sessions/Flow/promises", **fields)
+    if stage.kind == "restate":
+        assert status == 409, text
+        assert stage.engine.call("/Flow/answered/go", "word").status == 200
+    else:
+        assert status == 303, text
+        assert stage.remote.send("/sessions/Flow/promises", **fields)[0] == 409
+    until(lambda: stage.remote.status(run_id) == "succeeded")
+    assert stage.remote.page(f"/runs/{run_id}")["result"]["text"] == '"word"'
+
+
 def test_state_is_edited_unless_it_has_changed(stage: UiStage) -> None:
     assert stage.engine.call("/Desk/edited/note", "first").status == 200
     seen = stage.remote.page("/sessions/Desk", key="edited")

@@ -148,7 +148,7 @@ class RemoteEngine:
             message = "This server cannot replace the result of a step."
             raise RewakeError(ErrorCode.OPERATION_UNSUPPORTED, message, "Fork without another result.", http_status=400)
         path = f"/invocations/{ids.invocation_id_to_str(invocation_id)}/{RESTART}"
-        content = None if result is None else b'{"result": ' + result + b"}"
+        content = None if result is None else b'{"result": ' + (result or b"null") + b"}"
         parameters: dict[str, str | None] = {"from": str(from_index), "deployment": deployment}
         told = await self._ask("PATCH", path, content, **parameters)
         return Reply(0, ReplyStatus.ACCEPTED, ids.invocation_id_from_str(told["new_invocation_id"]))
@@ -166,7 +166,7 @@ class RemoteEngine:
         if isinstance(result, Failure):
             content = json.dumps(told | {"failure": result.message}).encode()
         else:
-            content = json.dumps(told).encode()[:-1] + b', "value": ' + result.content + b"}"
+            content = json.dumps(told).encode()[:-1] + b', "value": ' + (result.content or b"null") + b"}"
         await self._ask("POST", f"/services/{segment(service)}/promises", content)
         return ReplyStatus.ACCEPTED
 

@@ -20,12 +20,13 @@ from rewake.core.model import Deployment, Invocation, ServiceSchema
 from rewake.core.writes import EntryRow
 from rewake.protocol.codec import decode_message
 from rewake.protocol.errors import ProtocolViolation
-from rewake.protocol.messages import InputCommand, MessageType, OutputCommand, Success
+from rewake.protocol.messages import GetPromiseCommand, InputCommand, MessageType, OutputCommand, Success
 from rewake.ui import formats, remote_runs
 from rewake.ui import remote_rows as rows
 from rewake.ui.reading import OPEN_STATUSES, STATUSES, EventFact, Reading, RunSummary
 from rewake.ui.remote_services import service_from
 from rewake.ui.runs import Counts, RunFilter, RunPage
+from rewake.ui.steps import Step, steps_of
 
 REQUEST_S: Final = 10.0
 """How long one statement may take."""
@@ -37,6 +38,7 @@ SHORT_BYTES_MAX: Final = 4_096
 SHORT_JOURNAL_MAX: Final = 1_000
 EARLIER_RUNS_MAX: Final = 40
 AHEAD_MAX: Final = 200
+WAITERS_MAX: Final = 20
 _COUNTING_S: Final = 0.2
 _RESULT_BYTES_MAX: Final = 20_000
 _LAST_FAILURES: Final = ("TransientError", "Paused")
@@ -276,6 +278,27 @@ class RemoteReading(Reading):
         )
         return [rows.event_from(row) for row in told[::-1]]
 
+    def waiting_runs(self, invocation_id: bytes) -> list[RunSummary]:
+        """The caller, if it waits: who has attached to a run no table tells."""
+        row = self._row(ids.invocation_id_to_str(invocation_id))
+        caller = None if row is None else row.get("invoked_by_id")
+        if caller is None:
+            return []
+        steps = steps_of(self.entries(ids.invocation_id_from_str(caller)))
+        waits = any(step.child == invocation_id and step.kind == "call" and not step.is_done for step in steps)
+        summary = self.summary(ids.invocation_id_from_str(caller)) if waits else None
+        return [] if summary is None else [summary]
+
+    def promise_waiters(self, service: str, key: str, name: str) -> list[RunSummary]:
+        return [run for run in self.open_runs_of_key(service, key, WAITERS_MAX) if self._waits_for(run.id, name)]
+
+    def _waits_for(self, run_id: str, promise: str) -> bool:
+        invocation_id = ids.invocation_id_from_str(run_id)
+        asking = [step.index for step in steps_of(self.entries(invocation_id)) if _is_open_promise(step)]
+        payloads = self.payloads(invocation_id, asking)
+        asked = [_decoded(MessageType.GET_PROMISE, payload) for payload in payloads.values()]
+        return any(isinstance(message, GetPromiseCommand) and message.key == promise for message in asked)
+
     def _journal(self, invocation_id: bytes) -> list[EntryRow]:
         """All entries in order, with the payloads of a short journal."""
         if invocation_id not in self._journals:
@@ -387,6 +410,10 @@ def _listed(texts: Iterable[str]) -> str:
 def _input_line(payload: bytes) -> str:
     message = _decoded(MessageType.INPUT, payload)
     return formats.line(message.value, 140) if isinstance(message, InputCommand) else ""
+
+
+def _is_open_promise(step: Step) -> bool:
+    return step.type is MessageType.GET_PROMISE and not step.is_done
 
 
 def _decoded(type_: MessageType, payload: bytes) -> Any:
