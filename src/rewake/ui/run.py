@@ -112,6 +112,14 @@ def run_view(
     scale = Scale(start_ms, end_ms, chosen_gaps)
     first_row = max(0, min(first_row, max(len(steps) - 1, 0)) // ROWS_MAX * ROWS_MAX)
     window = steps[first_row : first_row + ROWS_MAX]
+    attempts = attempts_of(
+        events,
+        steps,
+        scale,
+        running_at_ms=invocation.running_at_ms,
+        last_start_at_ms=invocation.last_start_at_ms,
+        ended_at_ms=invocation.completed_at_ms,
+    )
     builder = _Rows(reading, scale, reading.now_ms)
     rows = builder.rows(invocation, window, events, depth=0)
     is_long = len(steps) > ROWS_MAX
@@ -127,18 +135,11 @@ def run_view(
         window=scale.bar(window[0].start_ms, window[-1].end_ms, "window") if is_long and window else None,
         ticks=scale.ticks(),
         gaps=scale.gap_bars(),
-        attempts=attempts_of(
-            events,
-            steps,
-            scale,
-            running_at_ms=invocation.running_at_ms,
-            last_start_at_ms=invocation.last_start_at_ms,
-            ended_at_ms=invocation.completed_at_ms,
-        ),
+        attempts=attempts,
         waiting=waiting_for(reading, invocation, steps),
         errors=errors,
         sources=[source_line(str(event.data.get("error_stacktrace") or "")) for event in errors],
-        standstill=standstill_of(invocation, scale),
+        standstill=standstill_of(invocation, attempts, scale),
         waiters=reading.waiting_runs(invocation.id) if invocation.is_open else [],
         parent=None if caller is None else reading.summary(caller),
         origin=None if invocation.restarted_from is None else reading.summary(invocation.restarted_from),

@@ -214,13 +214,13 @@ def _attempt(scale: Scale, number: int, start_ms: int, end_ms: int, failure: Eve
     )
 
 
-def standstill_of(invocation: Invocation, scale: Scale) -> Standstill | None:
+def standstill_of(invocation: Invocation, attempts: list[AttemptSpan], scale: Scale) -> Standstill | None:
     """Why an open run does nothing now; None while it does something."""
     match invocation.status:
         case Status.SUSPENDED | Status.PAUSED:
             status, start_ms = invocation.status.name.lower(), invocation.modified_at_ms
         case Status.INVOKED if (invocation.next_retry_at_ms or 0) > scale.end_ms:
-            status, start_ms = "backing-off", invocation.modified_at_ms
+            status, start_ms = "backing-off", attempts[-1].end_ms if attempts else invocation.modified_at_ms
         case _:
             return None
     bar = scale.bar(start_ms, None, "standstill")

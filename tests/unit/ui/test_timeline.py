@@ -9,7 +9,7 @@ from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import MessageType
 from rewake.ui.reading import EventFact
 from rewake.ui.steps import Step
-from rewake.ui.timeline import WIDTH, Bar, Scale, attempts_of, overview, standstill_of, waiting_stretches
+from rewake.ui.timeline import WIDTH, AttemptSpan, Bar, Scale, attempts_of, overview, standstill_of, waiting_stretches
 
 
 def step(start_ms: int, end_ms: int | None, kind: str = "step", index: int = 0) -> Step:
@@ -98,7 +98,9 @@ def test_why_nothing_runs(status: Status, next_retry_at_ms: int | None, standsti
     invocation = Invocation(
         id=b"x", target=target, status=status, created_at_ms=0, modified_at_ms=600, next_retry_at_ms=next_retry_at_ms
     )
-    found = standstill_of(invocation, Scale(0, 1_000))
+    scale = Scale(0, 1_000)
+    attempt = AttemptSpan(number=1, start_ms=0, end_ms=600, error="no", step=None, bar=scale.bar(0, 600, ""))
+    found = standstill_of(invocation, [attempt], scale)
     assert (None if found is None else found.status) == standstill
     if found is not None:
         assert (found.start_ms, found.end_ms, found.until_ms) == (600, 1_000, next_retry_at_ms)
