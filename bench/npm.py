@@ -77,7 +77,7 @@ def _program(package: str, pattern: str) -> Path:
             return found
     make_scratch()
     own.mkdir(exist_ok=True)
-    _npm(own, "install", "--no-save", package)
+    _npm(own, "install", "--prefix", str(own), package)
     found = _first(own, pattern)
     if found is None:
         raise PeerError(f"{package} brings no program for this platform")
@@ -91,7 +91,7 @@ def _first(folder: Path, pattern: str) -> Path | None:
 def _npm(folder: Path, *arguments: str) -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise PeerError(f"npm is missing, so {arguments[-1]} cannot be installed")
+        raise PeerError(f"npm is missing; it is needed for: npm {' '.join(arguments)}")
     command = [npm, *arguments, "--no-audit", "--no-fund", "--ignore-scripts"]
     done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=INSTALL_SECONDS_MAX)
     if done.returncode != 0:
