@@ -1,22 +1,31 @@
 """A TCP proxy that cuts connections: after random amounts of traffic by a seed, when asked, or by falling silent.
 
-By traffic and not by time, so that a slow machine gets as far on each connection as a fast one.
+By traffic and not by time, so that a slow machine gets as far on each connection as a fast one. A cut falls anywhere,
+mostly within a frame: the receiver gets the first part of it and then the end, the sender a reset.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from typing import Self
+import time
+from typing import Literal, Self
+
+Sender = Literal["engine", "service"]
 
 
 class ChaosProxy:
-    """Forwards to a port of this machine. life_bytes: each connection is reset after so much traffic at most."""
+    """Forwards to a port of this machine.
+
+    life_bytes: each connection is cut after so much traffic at most.   cuts_ns: when that was, by who was sending.
+    """
 
     def __init__(self, target_port: int, *, seed: int = 0, life_bytes: int | None = None) -> None:
         self.port = 0
-        self.cut_count = 0
+        self.cuts_ns: dict[Sender, list[int]] = {"engine": [], "service": []}
         self.is_hanging = False
+        self.is_open = asyncio.Event()
+        self.is_open.set()
         self.life_bytes = life_bytes
         self.target_port = target_port
         self.ends: set[_End] = set()
@@ -33,6 +42,15 @@ class ChaosProxy:
         self.cut()
         while self.ends:
             await asyncio.sleep(0)
+
+    @property
+    def cut_count(self) -> int:
+        return sum(len(cuts) for cuts in self.cuts_ns.values())
+
+    def shut(self) -> None:
+        """Reset every connection, and keep new ones waiting until `is_open` is set."""
+        self.is_open.clear()
+        self.cut()
 
     def cut(self) -> None:
         """Reset every connection."""
@@ -67,11 +85,13 @@ class _End(asyncio.Protocol):
             return
         caller = self if isinstance(self, _Caller) else self.other
         assert isinstance(caller, _Caller)
-        if caller.is_spent(len(data)):
-            self.proxy.cut_count += 1
-            caller.transport.abort()
-        else:
-            self.other.transport.write(data)
+        passed = caller.spend(data)
+        self.other.transport.write(passed)
+        if len(passed) < len(data):
+            sender: Sender = "engine" if self is caller else "service"
+            self.proxy.cuts_ns[sender].append(time.monotonic_ns())
+            self.other.transport.close()
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.proxy.ends.discard(self)
@@ -84,12 +104,13 @@ class _Caller(_End):
 
     left_bytes: int | None = None
 
-    def is_spent(self, size: int) -> bool:
-        """Count traffic against the connection's span of life."""
+    def spend(self, data: bytes) -> bytes:
+        """What the connection lives to pass on of it."""
         if self.left_bytes is None:
-            return False
-        was_alive, self.left_bytes = self.left_bytes > 0, self.left_bytes - size
-        return was_alive and self.left_bytes <= 0
+            return data
+        passed = data[: self.left_bytes]
+        self.left_bytes -= len(passed)
+        return passed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -98,6 +119,7 @@ class _Caller(_End):
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
+        await self.proxy.is_open.wait()
         try:
             _, self.other = await loop.create_connection(
                 lambda: _End(self.proxy, self), "127.0.0.1", self.proxy.target_port

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from http_apps import ATTEMPT_HEADER, STEP_COUNT
@@ -16,6 +17,7 @@ from stage import Stage
 
 from rewake.core.model import HandlerOptions, RetryPolicy
 from rewake.deployments.base import (
+    AttemptFailure,
     AttemptHandle,
     AttemptSink,
     AttemptStart,
@@ -33,13 +35,17 @@ PERSISTENT = HandlerOptions(
 
 
 class Recorder:
-    """A deployment in between: numbers the attempts, and notes when they began and each step's result arrived."""
+    """A deployment in between: numbers the attempts, and notes when they began and each step's result arrived.
+
+    failed_count: attempts that came to nothing.
+    """
 
     def __init__(self, client: DeploymentClient) -> None:
         self.client = client
         self.protocol_type = client.protocol_type
         self.started_ns: list[int] = []
         self.settled_ns: dict[str, int] = {}
+        self.failed_count = 0
 
     async def discover(self) -> DiscoveryResponse:
         return await self.client.discover()
@@ -59,7 +65,6 @@ class _RecordedAttempt:
         self._recorder = recorder
         self._invocation_id = invocation_id
         self._sink = sink
-        self.on_failure = sink.on_failure
         self.on_closed = sink.on_closed
 
     def on_messages(self, messages: list[ReceivedMessage]) -> None:
@@ -69,15 +74,29 @@ class _RecordedAttempt:
                 self._recorder.settled_ns.setdefault(step, time.monotonic_ns())
         self._sink.on_messages(messages)
 
+    def on_failure(self, failure: AttemptFailure) -> None:
+        self._recorder.failed_count += 1
+        self._sink.on_failure(failure)
 
-async def many_under_fire(stage: Stage, engine: Engine, deployment_id: str, count: int, service: str = "Chain") -> None:
+
+async def many_under_fire(
+    stage: Stage,
+    engine: Engine,
+    deployment_id: str,
+    count: int,
+    service: str = "Chain",
+    all_sent: Callable[[], Awaitable[None]] | None = None,
+) -> Recorder:
     """`count` invocations at once: all finish, and no attempt that began after a step was settled runs that step.
 
     Attempts of before may: the SDK notices the loss of its connection only when it next uses it.
+    all_sent: called when every one has been sent.
     """
     recorder = Recorder(engine.clients[deployment_id])
     engine.clients[deployment_id] = recorder
     sent = await asyncio.gather(*(engine.send(service, "steps", number) for number in range(count)))
+    if all_sent is not None:
+        await all_sent()
     results = await asyncio.gather(*(engine.result(each) for each in sent))
     assert results == [number + STEP_COUNT for number in range(count)]
     ran = set()
@@ -93,6 +112,7 @@ async def many_under_fire(stage: Stage, engine: Engine, deployment_id: str, coun
             late.append(line)
     assert len(ran) == count * STEP_COUNT
     assert not late
+    return recorder
 
 
 async def register_patiently(engine: Engine, uri: str, **options: Any) -> str:

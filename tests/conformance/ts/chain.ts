@@ -1,14 +1,19 @@
-// The handlers `steps` and `same` of http_apps.py, written with the TypeScript SDK.
+// The handlers `steps` and `same` of http_apps.py in TypeScript, served over HTTP/2.
 import { appendFileSync } from "node:fs";
 import * as restate from "@restatedev/restate-sdk";
 
 const MARKS = `${process.env.REWAKE_TEST_STAGE}/marks`;
 const STEP_COUNT = 4;
 
+const CHAIN = { name: "TsChain" } as restate.ServiceDefinition<
+  "TsChain",
+  { same: (ctx: restate.Context, value: number) => Promise<number> }
+>;
+
 const chain = restate.service({
   name: "TsChain",
   handlers: {
-    steps: async (ctx, number) => {
+    steps: async (ctx: restate.Context, number: number) => {
       const attempt = ctx.request().attemptHeaders.get("x-attempt");
       let total = number;
       for (let index = 0; index < STEP_COUNT; index++) {
@@ -19,9 +24,9 @@ const chain = restate.service({
           return before + 1;
         });
       }
-      return await ctx.serviceClient({ name: "TsChain" }).same(total);
+      return ctx.serviceClient(CHAIN).same(total);
     },
-    same: async (_, value) => value,
+    same: async (_: restate.Context, value: number) => value,
   },
 });
 
