@@ -17,6 +17,7 @@ from rewake.core.model import Invocation
 from rewake.ui.agents import AgentTrace, Rosters, Turn, agent_trace
 from rewake.ui.reading import Reading, RunSummary
 from rewake.ui.run import Row, rows_of
+from rewake.ui.steps import steps_of
 
 ROWS_MAX: Final = 500
 
@@ -64,8 +65,9 @@ def compare_page(
     before, after = reading.summary(old.id), reading.summary(new.id)
     if before is None or after is None:
         return None
+    contents = _Contents(reading, old), _Contents(reading, new)
     pairs = [
-        Pair(left, right, _difference(left, right))
+        Pair(left, right, _difference(left, right, *contents))
         for left, right in zip_longest(rows_of(reading, old, ROWS_MAX), rows_of(reading, new, ROWS_MAX))
     ]
     rosters = Rosters(reading)
@@ -108,9 +110,25 @@ def _calls(turn: Turn) -> list[object]:
     return [] if turn.reply is None else [(call.name, call.arguments) for call in turn.reply.calls]
 
 
-def _difference(left: Row | None, right: Row | None) -> str:
+class _Contents:
+    """What the steps of a run came to, in full: a row's preview is cut."""
+
+    def __init__(self, reading: Reading, run: Invocation) -> None:
+        self._reading, self._run = reading, run
+        self._done = {step.index: step.done_index for step in steps_of(reading.entries(run.id))[:ROWS_MAX]}
+
+    def of(self, row: Row) -> bytes:
+        index = self._done.get(row.index)
+        index = row.index if index is None else index
+        return self._reading.payloads(self._run.id, [index]).get(index, b"")
+
+
+def _difference(left: Row | None, right: Row | None, before: _Contents, after: _Contents) -> str:
     if left is None or right is None:
         return "only"
     if (left.kind, left.title) != (right.kind, right.title):
         return "step"
-    return "same" if (left.preview, left.is_failure) == (right.preview, right.is_failure) else "result"
+    if (left.preview, left.is_failure, left.is_done) != (right.preview, right.is_failure, right.is_done):
+        return "result"
+    is_whole = left.preview and not left.preview.endswith("…") and left.kind != "model"
+    return "same" if is_whole or before.of(left) == after.of(right) else "result"

@@ -170,6 +170,8 @@ def _with(path: str, query: dict[str, Any]) -> str:
 def _money(dollars: float | None) -> str:
     if dollars is None:
         return "price unknown"
+    if 0 < dollars < 0.01:  # a single model call: enough digits to tell it from nothing
+        return f"${dollars:.6f}"
     return f"${dollars:.4f}" if dollars < 1 else f"${dollars:,.2f}"
 
 
