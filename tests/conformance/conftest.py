@@ -44,9 +44,15 @@ class Subjects:
 
 def _served(app: AppKind) -> tuple[str, ServerKind]:
     """An app and its server."""
-    if app in ("python", "surfaces"):
-        return "both_app:app" if app == "python" else "http_app:app", "hypercorn"
-    return typescript("app.ts"), "node" if app == "typescript_http2" else "node_http1"
+    match app:
+        case "python":
+            return "both_app:app", "hypercorn"
+        case "surfaces":
+            return "http_app:app", "hypercorn"
+        case "deployments":
+            return "fleet_app:app", "hypercorn"
+        case _:
+            return typescript("app.ts"), "node" if app == "typescript_http2" else "node_http1"
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +71,12 @@ def subject(subjects: Subjects, engine_kind: EngineKind) -> Subject:
 def wire(subjects: Subjects, engine_kind: EngineKind) -> Subject:
     """The engine under test with the handlers of http_app.py: for tests of the HTTP surfaces, byte by byte."""
     return subjects.get(engine_kind, "surfaces")
+
+
+@pytest.fixture
+def fleet(subjects: Subjects, engine_kind: EngineKind) -> Subject:
+    """The engine under test with deployments a test makes itself, of fleet_app.py."""
+    return subjects.get(engine_kind, "deployments")
 
 
 @pytest.fixture(params=["typescript_http2", "typescript_http1"])

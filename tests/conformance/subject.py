@@ -48,7 +48,7 @@ class Subject:
         self.engine = make_engine(folder, kind, **_environment(kind, sweep_interval))
         self.ingress_port, self.admin_port = self.engine.ingress_port, self.engine.port
         self._start()
-        answer = self.admin("POST", "/deployments", {"uri": service.uri, "use_http_11": use_http_11})
+        answer = self.register(service.uri, use_http_11=use_http_11)
         assert answer.status == 201, answer.body
         self.deployment_id: str = answer.json["id"]
         self._numbers = itertools.count(1)

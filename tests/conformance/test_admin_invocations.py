@@ -1,70 +1,39 @@
-"""Operations on invocations through the admin API, in every status an invocation can have."""
+"""Operations on invocations through the admin API, in every status an invocation can have, on both engines."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
-
-import http_app
 import pytest
-from raw_http import Answer, Wire, fetch, request
-from serving import Served, served
+from raw_http import Wire, fetch, request
+from subject import UNKNOWN_ID, Subject, until
 
-JSON = {"content-type": "application/json"}
-UNKNOWN_ID = "inv_1aDcgkwRzurf63EjxyzWlE7fxLFXQM1sVg"
+from rewake.core.ids import awakeable_id_format, invocation_id_from_str
+
+FIRST_AWAKEABLE = 17
 UNKNOWN_DEPLOYMENT = "dp_13TZAEkf5hl3qZ4TAREdByW"
 OPERATIONS = ("cancel", "kill", "pause", "resume", "purge", "purge-journal", "restart-as-new")
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(tmp_path_factory.mktemp("engine"), http_app.app) as here:
-        yield here
-
-
 @pytest.fixture
-def port(engine: Served) -> int:
-    return engine.admin_port
-
-
-def put(port: int, method: str, path: str, body: Any) -> Answer:
-    return fetch(port, method, path, JSON, json.dumps(body).encode())
-
-
-def query(port: int, sql: str) -> list[dict[str, Any]]:
-    headers = {**JSON, "accept": "application/json"}
-    answer = fetch(port, "POST", "/query", headers, json.dumps({"query": sql}).encode())
-    assert answer.status == 200, answer.body
-    rows: list[dict[str, Any]] = answer.json["rows"]
-    return rows
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+def port(wire: Subject) -> int:
+    return wire.admin_port
 
 
 # Invocations
 
 
-def completed(engine: Served) -> str:
-    return fetch(engine.ingress_port, "POST", "/Greeter/greet", JSON, b'"x"').headers["x-restate-id"]
+def completed(wire: Subject) -> str:
+    return wire.call("Greeter/greet", "x").headers["x-restate-id"]
 
 
-def running(engine: Served) -> tuple[str, str]:
-    """An invocation that waits for an awakeable, and the awakeable."""
-    name = fetch(engine.ingress_port, "POST", "/Greeter/wait/send").json["invocationId"]
-    return name, http_app.awakeables.get(timeout=10)
+def running(wire: Subject) -> tuple[str, str]:
+    """An invocation that waits for its first awakeable, and the awakeable."""
+    name = wire.send("Greeter/wait")
+    until(lambda: "> Run" in wire.journal(name), lambda: str(wire.journal(name)))
+    return name, awakeable_id_format(invocation_id_from_str(name), FIRST_AWAKEABLE)
 
 
-def scheduled(engine: Served) -> str:
-    answer = fetch(engine.ingress_port, "POST", "/Greeter/greet/send?delay=1h", JSON, b'"x"')
-    name: str = answer.json["invocationId"]
-    return name
+def scheduled(wire: Subject) -> str:
+    return wire.send("Greeter/greet", "x", delay="1h")
 
 
 def operate(port: int, name: str, operation: str) -> tuple[int, str]:
@@ -73,13 +42,8 @@ def operate(port: int, name: str, operation: str) -> tuple[int, str]:
     return answer.status, answer.json["message"].replace(name, "ID") if answer.body else ""
 
 
-def status_of(port: int, name: str) -> str | None:
-    rows = query(port, f"select status from sys_invocation where id = '{name}'")
-    return rows[0]["status"] if rows else None
-
-
-def test_operations_on_a_completed_invocation(port: int, engine: Served) -> None:
-    name = completed(engine)
+def test_operations_on_a_completed_invocation(port: int, wire: Subject) -> None:
+    name = completed(wire)
     assert operate(port, name, "cancel") == (409, "The invocation 'ID' was already completed.")
     assert operate(port, name, "kill") == (409, "The invocation 'ID' was already completed.")
     assert operate(port, name, "pause") == (409, "The invocation 'ID' is not running, cannot be paused.")
@@ -102,8 +66,8 @@ def test_operations_on_a_completed_invocation(port: int, engine: Served) -> None
     assert operate(port, name, "purge") == (404, "The requested invocation 'ID' does not exist")
 
 
-def test_operations_on_a_running_invocation(port: int, engine: Served) -> None:
-    name, _ = running(engine)
+def test_operations_on_a_running_invocation(port: int, wire: Subject) -> None:
+    name, _ = running(wire)
     assert operate(port, name, "purge") == (409, "The invocation 'ID' is not yet completed.")
     assert operate(port, name, "purge-journal") == (409, "The invocation 'ID' is not yet completed.")
     assert operate(port, name, "restart-as-new") == (409, "The invocation 'ID' is still running.")
@@ -112,15 +76,15 @@ def test_operations_on_a_running_invocation(port: int, engine: Served) -> None:
         "The invocation 'ID' is still running or the deployment id is not pinned yet, deployment id cannot be changed.",
     )
     assert operate(port, name, "resume") == (200, "")
-    with Wire(engine.ingress_port) as caller:
+    with Wire(wire.ingress_port) as caller:
         caller.send(request("GET", f"/restate/attach/{name}"))
         assert operate(port, name, "cancel") == (202, "")
         answer = caller.answer()
     assert (answer.status, answer.json["message"], answer.json["source"]) == (409, "cancelled", "invocation")
 
 
-def test_operations_on_a_scheduled_invocation(port: int, engine: Served) -> None:
-    name = scheduled(engine)
+def test_operations_on_a_scheduled_invocation(port: int, wire: Subject) -> None:
+    name = scheduled(wire)
     assert operate(port, name, "purge") == (409, "The invocation 'ID' is not yet completed.")
     assert operate(port, name, "pause") == (409, "The invocation 'ID' is not running, cannot be paused.")
     assert operate(port, name, "resume") == (
@@ -135,46 +99,46 @@ def test_operations_on_a_scheduled_invocation(port: int, engine: Served) -> None
     assert operate(port, name, "kill") == (404, "The requested invocation 'ID' does not exist")
 
 
-def test_a_killed_invocation_answers_its_caller(port: int, engine: Served) -> None:
-    name, _ = running(engine)
-    with Wire(engine.ingress_port) as caller:
+def test_a_killed_invocation_answers_its_caller(port: int, wire: Subject) -> None:
+    name, _ = running(wire)
+    with Wire(wire.ingress_port) as caller:
         caller.send(request("GET", f"/restate/attach/{name}"))
         assert operate(port, name, "kill") == (200, "")
         answer = caller.answer()
     assert (answer.status, answer.json["message"], answer.json["source"]) == (409, "killed", "invocation")
 
 
-def test_a_paused_invocation_goes_on_when_resumed(port: int, engine: Served) -> None:
-    name, awakeable = running(engine)
+def test_a_paused_invocation_goes_on_when_resumed(port: int, wire: Subject) -> None:
+    name, awakeable = running(wire)
     assert operate(port, name, "pause") == (202, "")
-    until(lambda: status_of(port, name) == "paused")
+    wire.reaches(name, "paused")
     assert operate(port, name, "pause") == (200, "")
-    fetch(engine.ingress_port, "POST", f"/restate/awakeables/{awakeable}/resolve", {}, b'"late"')
+    fetch(wire.ingress_port, "POST", f"/restate/awakeables/{awakeable}/resolve", {}, b'"late"')
     assert operate(port, name, "resume?deployment=latest") == (200, "")
-    assert fetch(engine.ingress_port, "GET", f"/restate/attach/{name}").body == b'"late"'
+    assert fetch(wire.ingress_port, "GET", f"/restate/attach/{name}").body == b'"late"'
 
 
-def test_a_completed_invocation_runs_again_as_a_new_one(port: int, engine: Served) -> None:
-    name = completed(engine)
+def test_a_completed_invocation_runs_again_as_a_new_one(port: int, wire: Subject) -> None:
+    name = completed(wire)
     answer = fetch(port, "PATCH", f"/invocations/{name}/restart-as-new")
     assert answer.status == 200
     new_name = answer.json["new_invocation_id"]
     assert new_name != name
-    assert fetch(engine.ingress_port, "GET", f"/restate/attach/{new_name}").body == b'"hi x"'
-    (row,) = query(port, f"select invoked_by, restarted_from from sys_invocation where id = '{new_name}'")
+    assert fetch(wire.ingress_port, "GET", f"/restate/attach/{new_name}").body == b'"hi x"'
+    (row,) = wire.query(f"select invoked_by, restarted_from from sys_invocation where id = '{new_name}'")
     assert row == {"invoked_by": "restart_as_new", "restarted_from": name}
 
 
-def test_a_workflow_run_is_not_restarted(port: int, engine: Served) -> None:
-    name = fetch(engine.ingress_port, "POST", "/Flow/norestart/run/send", JSON, b'"x"').headers["x-restate-id"]
-    fetch(engine.ingress_port, "POST", "/Flow/norestart/go", JSON, b'"x"')
-    assert fetch(engine.ingress_port, "GET", f"/restate/attach/{name}").status == 200
+def test_a_workflow_run_is_not_restarted(port: int, wire: Subject) -> None:
+    name = wire.send("Flow/norestart/run", "x")
+    wire.call("Flow/norestart/go", "x")
+    assert fetch(wire.ingress_port, "GET", f"/restate/attach/{name}").status == 200
     status, message = operate(port, name, "restart-as-new")
     assert (status, message.startswith("Restarting the invocation 'ID' is not supported.")) == (422, True)
 
 
-def test_the_deprecated_delete_accepts_everything(port: int, engine: Served) -> None:
-    name, _ = running(engine)
+def test_the_deprecated_delete_accepts_everything(port: int, wire: Subject) -> None:
+    name, _ = running(wire)
     for path in (
         f"/invocations/{UNKNOWN_ID}",
         f"/invocations/{UNKNOWN_ID}?mode=Purge",
@@ -182,14 +146,14 @@ def test_the_deprecated_delete_accepts_everything(port: int, engine: Served) -> 
     ):
         answer = fetch(port, "DELETE", path)
         assert (answer.status, answer.body) == (202, b"")
-    assert status_of(port, name) == "completed"
+    assert wire.status(name) == "completed"
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_batch_tells_for_each_whether_it_succeeded(port: int, engine: Served, operation: str) -> None:
-    done, (live, _) = completed(engine), running(engine)
+def test_a_batch_tells_for_each_whether_it_succeeded(port: int, wire: Subject, operation: str) -> None:
+    done, (live, _) = completed(wire), running(wire)
     body = {"invocation_ids": [UNKNOWN_ID, done, live]}
-    answer = put(port, "POST", f"/internal/invocations_batch_operations/{operation}", body)
+    answer = wire.admin("POST", f"/internal/invocations_batch_operations/{operation}", body)
     assert answer.status == 200
     succeeded = answer.json["succeeded"]
     failed = {each["invocation_id"]: each["error"] for each in answer.json["failed"]}
@@ -210,5 +174,5 @@ def test_a_batch_tells_for_each_whether_it_succeeded(port: int, engine: Served, 
     fetch(port, "PATCH", f"/invocations/{live}/kill")
 
 
-def test_an_unknown_batch_operation_is_a_404(port: int) -> None:
-    assert put(port, "POST", "/internal/invocations_batch_operations/zzz", {}).status == 404
+def test_an_unknown_batch_operation_is_a_404(wire: Subject) -> None:
+    assert wire.admin("POST", "/internal/invocations_batch_operations/zzz", {}).status == 404

@@ -172,8 +172,11 @@ class RegisterDeployment(_Command):
 
 
 class RemoveDeployment(_Command):
+    """Forget a deployment. restored: services of its as the deployment before has them, the latest ones from now on."""
+
     token: int
     deployment_id: str
+    restored: list[ServiceSchema] = []
 
 
 class UpdateService(_Command):

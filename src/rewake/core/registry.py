@@ -133,7 +133,7 @@ def on_register(state: State, command: RegisterDeployment) -> None:
 
 
 def on_remove(state: State, command: RemoveDeployment) -> None:
-    """Forget a deployment; services whose latest revision lived there are gone for new calls."""
+    """Forget a deployment; services whose latest revision lived there fall back, or are gone for new calls."""
     if state.deployments.pop(command.deployment_id, None) is None:
         state.emit(Reply(command.token, ReplyStatus.NOT_FOUND))
         return
@@ -141,6 +141,9 @@ def on_remove(state: State, command: RemoveDeployment) -> None:
     for name in [name for name, item in state.services.items() if item.deployment_id == command.deployment_id]:
         del state.services[name]
         state.batch.services[name] = None
+    for service in command.restored:
+        state.services[service.name] = service
+        state.batch.services[service.name] = service
     state.emit(Reply(command.token, ReplyStatus.DONE))
 
 

@@ -28,7 +28,7 @@ from rewake.deployments.base import DeploymentClient
 from rewake.deployments.in_process import InProcessDeployment
 from rewake.engine.observer import Observer
 from rewake.engine.options import EngineOptions
-from rewake.engine.registration import RegistrationResult, plan_registration, with_token
+from rewake.engine.registration import RegistrationResult, plan_registration, restored_without, with_token
 from rewake.engine.remote import KIND as REMOTE
 from rewake.engine.remote import in_use
 from rewake.engine.results import decode_result, encode_body
@@ -189,6 +189,7 @@ class Engine(Runtime):
     async def remove_deployment(self, deployment_id: str, *, force: bool = True) -> bool:
         """Forget a deployment; False when unknown. Attempts running on one reached by URL may still finish.
 
+        New calls of its services go to the deployment that had them before, if there is one still.
         Raises RewakeError RW2013, without `force`, while a service or an open invocation needs it.
         """
         deployment = self.deployments.get(deployment_id)
@@ -199,8 +200,11 @@ class Engine(Runtime):
             if latest_of or open_count:
                 raise in_use(deployment, latest_of, open_count)
         now_ms = self.now_ms()
+        restored = restored_without(self._loop.state, deployment_id, settings=self.settings)
         reply = await self._ask(
-            lambda token: commands.RemoveDeployment(now_ms=now_ms, token=token, deployment_id=deployment_id)
+            lambda token: commands.RemoveDeployment(
+                now_ms=now_ms, token=token, deployment_id=deployment_id, restored=restored
+            )
         )
         client = self.clients.pop(deployment_id, None)
         if deployment is not None and deployment.kind != REMOTE:

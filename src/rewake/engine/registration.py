@@ -18,7 +18,7 @@ from rewake.core.attempts import PROTOCOL_VERSION_MIN
 from rewake.core.commands import RegisterDeployment
 from rewake.core.ids import deployment_id_to_str, ulid_bytes
 from rewake.core.model import Deployment, ServiceSchema
-from rewake.core.registry import schemas_of
+from rewake.core.registry import schema_of, schemas_of
 from rewake.core.settings import Settings
 from rewake.core.state import State
 from rewake.deployments.base import DiscoveryResponse, ProtocolType
@@ -119,6 +119,26 @@ def plan_remote(
     return RegisterDeployment(now_ms=now_ms, token=0, deployment=deployment, services=services)
 
 
+def plan_overwrite(
+    state: State, discovery: DiscoveryResponse, reached: Reached, known: Deployment, *, settings: Settings, now_ms: int
+) -> RegisterDeployment:
+    """The command that takes what a deployment serves from its manifest of today, token 0.
+
+    Its revisions stay what they are, and so does a service that a newer deployment serves by now.
+    """
+    manifest = checked_manifest(discovery, reached.uri, settings)
+    services, latest = [], []
+    for service in manifest.services:
+        now = state.services.get(service.name)
+        revision = known.services.get(service.name) or (now.revision + 1 if now else 1)
+        schema = schema_of(service, known.id, revision, settings.defaults)
+        services.append(schema)
+        if now is None or now.deployment_id == known.id or service.name not in known.services:
+            latest.append(schema)
+    deployment = _deployment(known.id, reached, discovery, manifest, services, known.created_at_ms)
+    return RegisterDeployment(now_ms=now_ms, token=0, deployment=deployment, services=latest)
+
+
 def plan_move(
     state: State, discovery: DiscoveryResponse, reached: Reached, known: Deployment, *, settings: Settings, now_ms: int
 ) -> RegisterDeployment:
@@ -136,6 +156,18 @@ def plan_move(
     )
     services = [service for service in state.services.values() if service.deployment_id == known.id]
     return RegisterDeployment(now_ms=now_ms, token=0, deployment=moved, services=services)
+
+
+def restored_without(state: State, deployment_id: str, *, settings: Settings) -> list[ServiceSchema]:
+    """Services whose latest revision is this deployment's, as the newest of the other deployments has them."""
+    restored = []
+    for name in [service.name for service in state.services.values() if service.deployment_id == deployment_id]:
+        others = [each for each in state.deployments.values() if each.id != deployment_id and name in each.services]
+        if others:
+            newest = max(others, key=lambda each: each.services[name])
+            service = next(each for each in parse_manifest(newest.manifest).services if each.name == name)
+            restored.append(schema_of(service, newest.id, newest.services[name], settings.defaults))
+    return restored
 
 
 def checked_manifest(discovery: DiscoveryResponse, uri: str, settings: Settings) -> EndpointManifest:

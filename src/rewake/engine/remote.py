@@ -24,6 +24,7 @@ from rewake.engine.registration import (
     RegistrationStatus,
     deployment_at,
     plan_move,
+    plan_overwrite,
     plan_remote,
 )
 from rewake.errors import ErrorCode, RewakeError
@@ -146,17 +147,8 @@ class RemoteDeployments:
             reached = _reached(uri, client, headers, known.metadata)
             if now is None:
                 return None
-            if overwrite:
-                return plan_remote(
-                    state,
-                    discovery,
-                    reached,
-                    now,
-                    is_breaking_allowed=True,
-                    settings=self._settings,
-                    now_ms=self._now_ms(),
-                )
-            return plan_move(state, discovery, reached, now, settings=self._settings, now_ms=self._now_ms())
+            change = plan_overwrite if overwrite else plan_move
+            return change(state, discovery, reached, now, settings=self._settings, now_ms=self._now_ms())
 
         client = self._client(uri, http_version="HTTP/1.1" if use_http_11 else None, headers=headers)
         command = await self._apply(client, plan, dry_run=dry_run)
