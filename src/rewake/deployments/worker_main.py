@@ -39,6 +39,10 @@ PARENT_CHECK_MS: Final = 1000
 GC_THRESHOLD: Final = (20_000, 10, 10)
 """Attempts are short and many: with Python's default of 700 a tenth of a small handler's time goes to collections."""
 
+COLLECT_AFTER_ATTEMPTS: Final = 1_000
+COLLECT_WHEN_QUIET_S: Final = 1.0
+"""After so many attempts, and then so long without any, garbage and free memory go: a burst must not keep them."""
+
 # Exit codes of the child, for worker.py and the log.
 EXIT_IMPORT_FAILED: Final = 3
 EXIT_ENGINE_GONE: Final = 4
@@ -155,6 +159,8 @@ class ChildLink(mux.MuxProtocol):
         self._streams: dict[int, Stream] = {}
         self._with_body: list[Stream] = []
         self._heads: dict[int, tuple[Any, bytes]] = {}
+        self._ended_count = 0
+        self._collecting: asyncio.TimerHandle | None = None
         self.closed = loop.create_future()
 
     def frame_received(self, kind: int, stream_id: int, payload: bytes) -> None:
@@ -207,6 +213,17 @@ class ChildLink(mux.MuxProtocol):
 
     def forget(self, stream: Stream) -> None:
         self._streams.pop(stream.id, None)
+        self._ended_count += 1
+        if not self._streams and self._ended_count >= COLLECT_AFTER_ATTEMPTS and self._collecting is None:
+            self._collecting = self.loop.call_later(COLLECT_WHEN_QUIET_S, self._collect)
+
+    def _collect(self) -> None:
+        self._collecting = None
+        if not self._streams:
+            self._ended_count = 0
+            gc.collect()
+            with contextlib.suppress(OSError, AttributeError):  # only glibc has it, and keeps what is freed otherwise
+                ctypes.CDLL(None).malloc_trim(0)
 
     def link_lost(self, reason: Exception | None) -> None:
         for stream in list(self._streams.values()):
