@@ -24,7 +24,7 @@ from ui_stage import Pages, UiStage, ui_staged
 
 pytestmark = pytest.mark.timeout(120)
 
-RUNS = ("tree", "failed", "retried", "killed", "paused", "approval", "queued", "noted", "napping", "scheduled",
+RUNS = ("tree", "failed", "retried", "killed", "paused", "approval", "queued", "noted", "long", "napping", "scheduled",
         "promised", "kept")  # fmt: skip
 REST_S = 10.0
 OPEN = ("paused", "approval", "queued", "napping", "scheduled", "promised")
@@ -93,6 +93,14 @@ def test_a_run_looks_as_in_the_engines_own_ui(rewake_stage: UiStage, name: str) 
     assert page["run"]["id"] == run_id
     attempts = [pages.page(f"/runs/{run_id}")["attempts"] for pages in (rewake_stage.local, rewake_stage.remote)]
     assert [[item["error"] for item in each] for each in attempts[:1]] == [[item["error"] for item in attempts[1]]]
+
+
+def test_a_long_run_looks_as_in_the_engines_own_ui(rewake_stage: UiStage) -> None:
+    run_id = rewake_stage.runs["long"]
+    for query in ({"row": "200"}, {"row": "1000", "step": "1102"}, {"step": "700", "scale": "work"}):
+        page = assert_alike(rewake_stage, f"/runs/{run_id}", query, {"retry_count"})
+        assert (page["row_count"], page["entry_count"]) == (1_103, 1_104)
+    assert page["step"]["input"]["text"] == "699"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ def look_up() -> str:
     return "cover in full"
 
 
+def sum_up() -> int:
+    return 42
+
+
 def refuse_to() -> str:
     raise restate.TerminalError("no such account", 404)
 
@@ -84,6 +88,14 @@ async def nap(ctx: restate.ObjectContext, seconds: float) -> str:
     """Holds the key for a while."""
     await ctx.sleep(timedelta(seconds=seconds))
     return "rested"
+
+
+@desk.handler()
+async def count(ctx: restate.ObjectContext, until: int) -> int:
+    """A journal as long as one likes."""
+    for number in range(until):
+        ctx.set("count", number)
+    return await ctx.run_typed("Sum up", sum_up)
 
 
 @desk.handler("note")

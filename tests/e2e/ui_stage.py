@@ -135,6 +135,7 @@ def _make_runs(engine: Engine) -> dict[str, str]:
         "approval": send(engine, "/Desk/a/approve/send", 12),
         "queued": send(engine, "/Desk/a/note/send", "queued"),
         "noted": engine.call("/Desk/b/note", "hello").invocation_id,
+        "long": engine.call("/Desk/long/count", 1_100).invocation_id,
         "napping": send(engine, "/Desk/c/nap/send", 3600),
         "scheduled": send(engine, f"/Router/ask/send?delay={LATER}", "later"),
         "promised": send(engine, "/Flow/w/run/send", "waits"),

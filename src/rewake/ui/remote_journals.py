@@ -1,0 +1,220 @@
+"""Runs and journals of another server, each asked for once a request: the half of remote_reading.py that remembers.
+
+A short journal comes with its payloads in one statement, a long one without; then payloads are fetched in stretches, as
+the pages read a journal in order. Rows become values in remote_rows.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from rewake.admin.client import AdminClient, sql_text
+from rewake.core import ids
+from rewake.core.writes import EntryRow
+from rewake.protocol.codec import decode_message
+from rewake.protocol.errors import ProtocolViolation
+from rewake.protocol.messages import GetPromiseCommand, MessageType
+from rewake.ui import remote_rows as rows
+from rewake.ui.reading import EventFact, Reading, RunSummary
+from rewake.ui.steps import Step, steps_of
+
+SHORT_BYTES_MAX: Final = 4_096
+"""Payloads up to here are fetched along with others."""
+
+SHORT_JOURNAL_MAX: Final = 1_000
+STRETCH: Final = 200
+AHEAD_MAX: Final = 200
+WAITERS_MAX: Final = 20
+EARLIER_RUNS_MAX: Final = 40
+_RESULT_BYTES_MAX: Final = 20_000
+
+
+class _Journal(msgspec.Struct):
+    """Entries without payloads by index, the lengths of all payloads, and the payloads that are known."""
+
+    entries: dict[int, EntryRow]
+    lengths: dict[int, int]
+    payloads: dict[int, bytes]
+
+
+class JournalReading(Reading):
+    """What a request has learned of runs and their journals."""
+
+    def __init__(self, admin: AdminClient, now_ms: int) -> None:
+        super().__init__(now_ms)
+        self.admin = admin
+        self._invocations: dict[str, rows.Row | None] = {}
+        self._ahead: set[str] = set()
+        self._journals: dict[bytes, _Journal] = {}
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        return self.admin.query(sql)
+
+    def remember(self, found: list[rows.Row]) -> None:
+        """Rows of `sys_invocation` that are known already."""
+        self._invocations |= {row["id"]: row for row in found}
+
+    def row(self, run_id: str) -> rows.Row | None:
+        """A run's row; those it is known to have called come with it, as they are asked for next."""
+        if run_id not in self._invocations:
+            wanted = {run_id, *list(self._ahead)[:AHEAD_MAX]}
+            self._ahead -= wanted
+            self._invocations |= dict.fromkeys(wanted)
+            condition = f"id = {sql_text(run_id)}" if len(wanted) == 1 else f"id in ({listed(wanted)})"
+            self.remember([*self.query(f"select {rows.INVOCATION_COLUMNS} from sys_invocation where {condition}")])
+        return self._invocations[run_id]
+
+    # Journals
+
+    def entries(
+        self, invocation_id: bytes, *, with_payload: bool = False, low: int = 0, high: int | None = None
+    ) -> list[EntryRow]:
+        entries = self._journal(invocation_id).entries
+        found = [item for index, item in entries.items() if low <= index and (high is None or index < high)]
+        if not with_payload:
+            return found
+        payloads = self.payloads(invocation_id, [item.index for item in found])
+        return [msgspec.structs.replace(item, payload=payloads[item.index]) for item in found if item.index in payloads]
+
+    def entry(self, invocation_id: bytes, index: int, bytes_max: int) -> EntryRow | None:
+        journal = self._journal(invocation_id)
+        if index not in journal.entries or journal.lengths[index] > bytes_max:
+            return None
+        if index not in journal.payloads:
+            self._fetch(invocation_id, f"index >= {index} and index < {index + STRETCH} and {_IS_SHORT}")
+        payload = self.payloads(invocation_id, [index]).get(index)
+        return None if payload is None else msgspec.structs.replace(journal.entries[index], payload=payload)
+
+    def payloads(self, invocation_id: bytes, indexes: list[int]) -> dict[int, bytes]:
+        journal = self._journal(invocation_id)
+        missing = [index for index in indexes if index in journal.entries and index not in journal.payloads]
+        if missing:
+            self._fetch(invocation_id, f"index in ({', '.join(map(str, missing))})")
+        return {index: journal.payloads[index] for index in indexes if index in journal.payloads}
+
+    def short_payloads(self, invocation_id: bytes, first: int, last: int, bytes_max: int) -> dict[int, bytes]:
+        journal = self._journal(invocation_id)
+        wanted = [index for index, length in journal.lengths.items() if first <= index <= last and length <= bytes_max]
+        if not all(index in journal.payloads for index in wanted):
+            self._fetch(invocation_id, f"index >= {first} and index <= {last} and raw_length <= {bytes_max}")
+        return {index: journal.payloads[index] for index in wanted if index in journal.payloads}
+
+    def mentions(self, invocation_id: bytes, text: str, after: int, bytes_max: int) -> list[tuple[int, bytes]]:
+        journal = self._journal(invocation_id)
+        indexes = [index for index, length in journal.lengths.items() if index > after and length < bytes_max]
+        payloads, part = self.payloads(invocation_id, indexes), text.encode()
+        found = [index for index in indexes if part in payloads.get(index, b"")]
+        return [(journal.entries[index].type_id, payloads[index]) for index in found]
+
+    def signals(self, invocation_id: bytes) -> set[int | str]:
+        return {item.signal for item in self.entries(invocation_id) if item.signal is not None}
+
+    def entry_count(self, invocation_id: bytes) -> int:
+        return len(self._journal(invocation_id).entries)
+
+    def events(self, invocation_id: bytes, limit: int = 500) -> list[EventFact]:
+        told = self.query(
+            "select after_journal_entry_index, appended_at, event_type, event_json from sys_journal_events "
+            f"where {is_run(invocation_id)} order by appended_at desc limit {limit}"
+        )
+        return [rows.event_from(row) for row in told[::-1]]
+
+    def earlier_results(self, service: str, handler: str, step: str) -> list[tuple[bytes, int]]:
+        latest = self.query(
+            "select id, pinned_service_protocol_version as version from sys_invocation_status "
+            f"where target_service_name = {sql_text(service)} and target_handler_name = {sql_text(handler)} "
+            f"order by created_at desc limit {EARLIER_RUNS_MAX}"
+        )
+        if not latest:
+            return []
+        versions = {row["id"]: row.get("version") or rows.DEFAULT_VERSION for row in latest}
+        told = self.query(
+            f"select {rows.ENTRY_COLUMNS}, raw from sys_journal where id in ({listed(versions)}) and index < 60 "
+            f"and (entry_type = 'Notification: Run' or (entry_type = 'Command: Run' and name = {sql_text(step)})) "
+            f"and raw_length < {_RESULT_BYTES_MAX} order by id, index"
+        )
+        found, asked = [], set[tuple[bytes, int | None]]()
+        for row in told:
+            entry = rows.entry_from(row)
+            place = (entry.invocation_id, entry.completion_id)
+            if entry.type_id == MessageType.RUN:
+                asked.add(place)
+            elif place in asked:
+                found.append((entry.payload, versions[row["id"]]))
+        return found[: 2 * EARLIER_RUNS_MAX]
+
+    def _journal(self, invocation_id: bytes) -> _Journal:
+        known = self._journals.get(invocation_id)
+        if known is not None:
+            return known
+        row = self.row(ids.invocation_id_to_str(invocation_id))
+        is_short = row is not None and row.get("journal_size", 0) <= SHORT_JOURNAL_MAX
+        bytes_max = SHORT_BYTES_MAX if is_short else -1
+        told = self.query(
+            f"select {rows.ENTRY_COLUMNS}, raw_length, case when raw_length <= {bytes_max} "
+            "or entry_type = 'Notification: CallInvocationId' then raw end as raw "
+            f"from sys_journal where {is_run(invocation_id)} order by index"
+        )
+        found = _Journal({}, {}, {})
+        for row in told:
+            entry = rows.entry_from(row)
+            found.lengths[entry.index] = row["raw_length"]
+            if len(entry.payload) == row["raw_length"]:
+                found.payloads[entry.index] = entry.payload
+            entry.payload = b""
+            found.entries[entry.index] = entry
+        self._journals[invocation_id] = found
+        called = {ids.invocation_id_to_str(item.child) for item in found.entries.values() if item.child is not None}
+        self._ahead |= called - self._invocations.keys()
+        return found
+
+    def _fetch(self, invocation_id: bytes, condition: str) -> None:
+        told = self.query(f"select index, raw from sys_journal where {is_run(invocation_id)} and {condition}")
+        self._journals[invocation_id].payloads |= {row["index"]: bytes.fromhex(row["raw"]) for row in told}
+
+    # Who waits
+
+    def waiting_runs(self, invocation_id: bytes) -> list[RunSummary]:
+        """The caller, if it waits: who has attached to a run no table tells."""
+        row = self.row(ids.invocation_id_to_str(invocation_id))
+        caller = None if row is None else row.get("invoked_by_id")
+        if caller is None:
+            return []
+        steps = steps_of(self.entries(ids.invocation_id_from_str(caller)))
+        waits = any(step.child == invocation_id and step.kind == "call" and not step.is_done for step in steps)
+        summary = self.summary(ids.invocation_id_from_str(caller)) if waits else None
+        return [] if summary is None else [summary]
+
+    def promise_waiters(self, service: str, key: str, name: str) -> list[RunSummary]:
+        return [run for run in self.open_runs_of_key(service, key, WAITERS_MAX) if self._waits_for(run.id, name)]
+
+    def _waits_for(self, run_id: str, promise: str) -> bool:
+        invocation_id = ids.invocation_id_from_str(run_id)
+        asking = [step.index for step in steps_of(self.entries(invocation_id)) if _is_open_promise(step)]
+        asked = [decoded(MessageType.GET_PROMISE, payload) for payload in self.payloads(invocation_id, asking).values()]
+        return any(isinstance(message, GetPromiseCommand) and message.key == promise for message in asked)
+
+
+def is_run(invocation_id: bytes) -> str:
+    return f"id = {sql_text(ids.invocation_id_to_str(invocation_id))}"
+
+
+def listed(texts: Iterable[str]) -> str:
+    return ", ".join(map(sql_text, texts))
+
+
+def decoded(type_: MessageType, payload: bytes) -> Any:
+    try:
+        return decode_message(type_, payload, rows.DEFAULT_VERSION)
+    except ProtocolViolation:
+        return None
+
+
+_IS_SHORT: Final = f"raw_length <= {SHORT_BYTES_MAX}"
+
+
+def _is_open_promise(step: Step) -> bool:
+    return step.type is MessageType.GET_PROMISE and not step.is_done
