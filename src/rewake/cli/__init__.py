@@ -2,6 +2,7 @@
 
 main.py       the command itself                           exits.py     exit codes, and how errors look
 run.py        `run` and `server`; serving.py does it       settings.py  flag > environment > rewake.toml > default
+ui.py         the web UI for a server elsewhere             serve.py     an app over HTTP, without an engine
 example.py    writes an app of the tour into a folder      demo/        runs one, kills it, and tells of it
 invocations.py, registry.py, state.py, sql.py: reading and changing a running engine, over admin_client.py.
 Modules of subcommands import what is heavy inside their functions, so that `rewake --help` stays quick.

@@ -20,7 +20,7 @@ from rewake.cli.settings import setting
 if TYPE_CHECKING:
     from rewake.ui.remote_engine import Server
 
-DEFAULT_PORT: Final = 9071
+DEFAULT_PORT: Final = 9075
 DRAIN_S: Final = 1.0
 
 

@@ -7,7 +7,9 @@ agents.py    what a run says as agents              graph.py      handoffs as a 
 sessions.py  virtual objects and their state        services.py   services, deployments, playground
 actions.py   what a person may do                   compare.py    a fork beside its origin
 reading.py   what pages read                        formats.py    how values look
-database.py  ... of this engine's database
+database.py  ... of this engine's database          scan.py       runs by filter, fast; conditions.py
+remote.py    the same pages for a server elsewhere: remote_engine.py acts, remote_reading.py reads
+abilities.py what the server behind the pages can do
 """
 
 from .mount import ui_routes
