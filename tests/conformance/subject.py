@@ -23,7 +23,10 @@ from http_service import HTTP1_SERVERS, ServerKind, Service
 from node_tour import EngineKind, make_engine
 from raw_http import Answer, fetch
 
+from rewake.core.ids import awakeable_id_format, invocation_id_from_str
+
 DEADLINE_S = 30.0
+FIRST_AWAKEABLE_SIGNAL = 17
 POLL_S = 0.01
 UNKNOWN_ID = "inv_1aDcgkwRzurf63EjxyzWlE7fxLFXQM1sVg"
 JSON = {"content-type": "application/json"}
@@ -285,6 +288,11 @@ def outcome(answer: Answer) -> Any:
     if answer.status == 200:
         return json.loads(answer.body) if answer.body else None
     return f"{answer.status} {answer.json['message']}"
+
+
+def first_awakeable(invocation_id: str) -> str:
+    """The awakeable an invocation makes first, as its SDK names it."""
+    return awakeable_id_format(invocation_id_from_str(invocation_id), FIRST_AWAKEABLE_SIGNAL)
 
 
 def until(found: Callable[[], _Value | None], told: Callable[[], str]) -> _Value:

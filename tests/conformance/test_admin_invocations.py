@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import pytest
 from raw_http import Wire, fetch, request
-from subject import UNKNOWN_ID, Subject, until
+from subject import UNKNOWN_ID, Subject, first_awakeable, until
 
-from rewake.core.ids import awakeable_id_format, invocation_id_from_str
-
-FIRST_AWAKEABLE = 17
 UNKNOWN_DEPLOYMENT = "dp_13TZAEkf5hl3qZ4TAREdByW"
 OPERATIONS = ("cancel", "kill", "pause", "resume", "purge", "purge-journal", "restart-as-new")
 
@@ -29,7 +26,7 @@ def running(wire: Subject) -> tuple[str, str]:
     """An invocation that waits for its first awakeable, and the awakeable."""
     name = wire.send("Greeter/wait")
     until(lambda: "> Run" in wire.journal(name), lambda: str(wire.journal(name)))
-    return name, awakeable_id_format(invocation_id_from_str(name), FIRST_AWAKEABLE)
+    return name, first_awakeable(name)
 
 
 def scheduled(wire: Subject) -> str:

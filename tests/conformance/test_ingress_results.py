@@ -1,15 +1,13 @@
-"""Results asked for later, workflows and awakeables, through the ingress of a real engine."""
+"""Results asked for later, workflows and awakeables, through the ingress of both engines."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import http_app
 import pytest
 from raw_http import Wire, fetch, request
-from serving import Served, served
+from subject import Subject, first_awakeable, until
 
 from rewake.core.ids import (
     invocation_id_to_str,
@@ -23,30 +21,19 @@ UNKNOWN_AWAKEABLE = "sign_1AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEQ"
 NOT_READY = "the invocation exists but has not completed yet"
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(tmp_path_factory.mktemp("engine"), http_app.app) as here:
-        yield here
-
-
 @pytest.fixture
-def port(engine: Served) -> int:
-    return engine.ingress_port
-
-
-def wait_for_awakeable() -> str:
-    return http_app.awakeables.get(timeout=10)
+def port(wire: Subject) -> int:
+    return wire.ingress_port
 
 
 # Results later
 
 
-def test_output_tells_running_and_completed_apart_and_attach_waits(port: int) -> None:
-    sent = fetch(port, "POST", "/Greeter/wait/send")
-    name = sent.json["invocationId"]
-    awakeable = wait_for_awakeable()
+def test_output_tells_running_and_completed_apart_and_attach_waits(wire: Subject) -> None:
+    port, name = wire.ingress_port, wire.send("Greeter/wait")
+    awakeable = first_awakeable(name)
     running = fetch(port, "GET", f"/restate/output/{name}")
-    assert (running.status, running.reason) == (470, "")
+    assert running.status == 470
     assert (running.json["code"], running.json["message"], running.json["source"]) == (470, NOT_READY, "ingress")
     with Wire(port) as waiting:
         waiting.send(request("GET", f"/restate/invocation/{name}/attach"))
@@ -140,14 +127,14 @@ def test_a_workflow_runs_once_for_a_key(port: int) -> None:
 # Awakeables
 
 
-def test_a_rejected_awakeable_fails_the_handler_with_the_text(port: int) -> None:
-    with Wire(port) as waiting:
-        waiting.send(request("GET", "/Greeter/wait"))
-        awakeable = wait_for_awakeable()
-        rejected = fetch(port, "POST", f"/restate/a/{awakeable}/reject", {"content-type": "text/plain"}, b'{"no":1}')
-        assert (rejected.status, rejected.body) == (202, b"")
-        assert fetch(port, "POST", f"/restate/a/{awakeable}/resolve", {}, b'"late"').status == 202
-        answer = waiting.answer()
+def test_a_rejected_awakeable_fails_the_handler_with_the_text(wire: Subject) -> None:
+    name = wire.send("Greeter/wait")
+    path = f"/restate/a/{first_awakeable(name)}"
+    until(lambda: "> Run" in wire.journal(name), lambda: str(wire.journal(name)))
+    rejected = wire.ingress("POST", f"{path}/reject", b'{"no":1}', {"content-type": "text/plain"})
+    assert (rejected.status, rejected.body) == (202, b"")
+    assert wire.ingress("POST", f"{path}/resolve", b'"late"').status == 202
+    answer = wire.attach(name)
     assert answer.status == 500
     assert answer.json == {"code": 500, "message": '{"no":1}', "source": "invocation"}
 
