@@ -9,10 +9,14 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+import apsw
+
 from rewake.agents.decoding import ModelReply, ToolCall, decode_reply
+from rewake.agents.roster import Roster
 from rewake.protocol.codec import VERSION_MAX, decode_message
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.messages import Completion, MessageType, Success
+from rewake.store import rows
 
 Attributes = dict[str, str | int | float | bool | list[str]]
 
@@ -42,13 +46,20 @@ def reply_in_completion(payload: bytes) -> ModelReply | None:
     return None
 
 
-def model_attributes(reply: ModelReply, agent: str) -> Attributes:
-    """Of a span of one model call."""
+def declared_model(connection: apsw.Connection, service: str, handler: str, agent: str) -> str | None:
+    """The model that the app gives an agent of a handler, for replies that name none: see rewake.agents.roster."""
+    row = connection.execute("select data from service where name = ?", (service,)).fetchone()
+    known = None if row is None else rows.service_from(row[0]).handlers.get(handler)
+    return None if known is None else Roster(known.manifest.get("metadata") or {}).model_of(agent)
+
+
+def model_attributes(reply: ModelReply, agent: str, model: str | None) -> Attributes:
+    """Of a span of one model call. model: of the reply, or the declared one."""
     facts: dict[str, Any] = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": _PROVIDERS.get(reply.provider or "", reply.provider),
         "gen_ai.agent.name": agent,
-        "gen_ai.request.model": reply.model,
+        "gen_ai.request.model": model,
         "gen_ai.response.model": reply.model,
         "gen_ai.usage.input_tokens": reply.input_tokens,
         "gen_ai.usage.output_tokens": reply.output_tokens,

@@ -15,12 +15,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
+import apsw
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from rewake.core.model import Status
 from rewake.store.connection import DATABASE_FILE, open_reader
+from rewake.telemetry.agents import declared_model
 from rewake.telemetry.histogram import Histogram
 from rewake.telemetry.telemetry import Telemetry
 
@@ -60,8 +62,9 @@ def metrics_route(engine: Measured, telemetry: Telemetry) -> Route:
 
 async def render(engine: Measured, telemetry: Telemetry) -> str:
     """All figures as of now, in Prometheus' text format."""
-    open_counts, sizes = await asyncio.to_thread(_look_up, engine.path / DATABASE_FILE)
     telemetry.read_replies()
+    open_counts, sizes, models = await asyncio.to_thread(_look_up, engine.path / DATABASE_FILE, list(telemetry.unnamed))
+    telemetry.name_models(models)
     stats = engine.stats()
     lines = [
         *_handlers(telemetry),
@@ -138,15 +141,27 @@ def _process() -> Iterator[str]:
     yield from _family("process_memory_peak_bytes", "gauge", "Most memory the engine held.", [("", rss_bytes)])
 
 
-def _look_up(database: Path) -> tuple[list[tuple[str, int, int]], dict[str, int]]:
-    """Open invocations as (service, status, count), and the sizes of the database's files."""
+def _look_up(
+    database: Path, unnamed: list[bytes]
+) -> tuple[list[tuple[str, int, int]], dict[str, int], dict[bytes, str | None]]:
+    """Open invocations as (service, status, count), the sizes of the database's files, and the models of `unnamed`."""
     connection = open_reader(database)
     try:
         rows: list[tuple[str, int, int]] = list(connection.execute(_OPEN))
+        models = {id_: _declared_for(connection, id_) for id_ in unnamed}
     finally:
         connection.close()
     files = {"database": database, "log": database.with_name(database.name + "-wal")}
-    return rows, {name: os.stat(file).st_size for name, file in files.items() if file.exists()}  # noqa: PTH116
+    return rows, {name: os.stat(file).st_size for name, file in files.items() if file.exists()}, models  # noqa: PTH116
+
+
+def _declared_for(connection: apsw.Connection, invocation_id: bytes) -> str | None:
+    """The one model that all agents of an invocation's handler have, if so."""
+    target = connection.execute("select service, handler from invocation where id = ?", (invocation_id,)).fetchone()
+    if target is None:
+        return None
+    service, handler = target
+    return declared_model(connection, service, handler, agent="")
 
 
 # The format

@@ -7,7 +7,7 @@ The same rows give the same spans, ids included. Knows no OpenTelemetry; see exp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -67,10 +67,18 @@ class Span:
     events: list[SpanEvent] = field(default_factory=list)
 
 
-def spans_of(invocation: Invocation, journal: Sequence[EntryRow], events: Sequence[EventRow]) -> list[Span]:
-    """The invocation's own span first. journal: may be empty when it has been forgotten already."""
+def spans_of(
+    invocation: Invocation,
+    journal: Sequence[EntryRow],
+    events: Sequence[EventRow],
+    declared_model: Callable[[str], str | None] = lambda agent: None,
+) -> list[Span]:
+    """The invocation's own span first. journal: may be empty when it has been forgotten already.
+
+    declared_model: of an agent whose framework journals none.
+    """
     own = _own_span(invocation, events)
-    steps = _Steps(invocation, journal, own)
+    steps = _Steps(invocation, journal, own, declared_model)
     return [own, *steps.agent_spans, *steps.spans]
 
 
@@ -137,7 +145,14 @@ def _failure_event(event: EventRow) -> SpanEvent:
 class _Steps:
     """Walks a journal once: commands with their completions, and the agents whose work they are."""
 
-    def __init__(self, invocation: Invocation, journal: Sequence[EntryRow], own: Span) -> None:
+    def __init__(
+        self,
+        invocation: Invocation,
+        journal: Sequence[EntryRow],
+        own: Span,
+        declared_model: Callable[[str], str | None],
+    ) -> None:
+        self._declared_model = declared_model
         self.spans: list[Span] = []
         self.agent_spans: list[Span] = []
         self._invocation = invocation
@@ -206,9 +221,10 @@ class _Steps:
             return
         if not self.agent_spans and self._parent is self._own:
             self._own.attributes |= agents.agent_attributes(self._agent)
-        span.name = f"chat {reply.model}" if reply.model else f"chat ({span.name})"
+        model = reply.model or self._declared_model(self._agent)
+        span.name = f"chat {model}" if model else f"chat ({span.name})"
         span.kind = "client"
-        span.attributes |= agents.model_attributes(reply, self._agent)
+        span.attributes |= agents.model_attributes(reply, self._agent, model)
         self._tools = list(reply.calls)
         taker = next((agent for call in reply.calls if (agent := handoff_target(call))), None)
         if taker is not None:

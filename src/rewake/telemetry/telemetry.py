@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -67,7 +68,10 @@ class Telemetry:
         self.worker_exits: Counter[str] = Counter()
         self.model_calls: Counter[str] = Counter()
         self.tokens: Counter[tuple[str, str]] = Counter()
-        self._replies: deque[bytes] = deque()
+        self.unnamed: dict[bytes, tuple[int, int, int]] = {}
+        """Calls, tokens in and out of replies that name no model, by invocation, until it is known which it is."""
+
+        self._replies: deque[tuple[bytes, bytes]] = deque()
 
     def start(self) -> None:
         """The engine's database is there now."""
@@ -118,7 +122,11 @@ class Telemetry:
         self.commit_rows.add(len(entries) + len(batch.inserts) + len(batch.updates))
         for invocation in batch.inserts:
             self._counts(invocation.target).created += 1
-        replies = [row.payload for row in entries if row.type_id == _RUN_COMPLETION and _USAGE in row.payload]
+        replies = [
+            (row.invocation_id, row.payload)
+            for row in entries
+            if row.type_id == _RUN_COMPLETION and _USAGE in row.payload
+        ]
         if replies:
             self._replies.extend(replies)
             if len(self._replies) >= REPLIES_MAX:
@@ -146,7 +154,7 @@ class Telemetry:
         from rewake.telemetry.agents import reply_in_completion
 
         while self._replies:
-            payload = self._replies.popleft()
+            invocation_id, payload = self._replies.popleft()
             try:
                 reply = reply_in_completion(payload) if len(payload) <= REPLY_BYTES_MAX else None
             except Exception:  # whatever a handler wrote there, it must not stop the engine
@@ -154,9 +162,26 @@ class Telemetry:
                 continue
             if reply is None:
                 continue
-            model = reply.model or "unknown"
-            if model not in self.model_calls and len(self.model_calls) >= MODELS_MAX:
-                model = "other"
-            self.model_calls[model] += 1
-            self.tokens[model, "input"] += reply.input_tokens or 0
-            self.tokens[model, "output"] += reply.output_tokens or 0
+            counted = (1, reply.input_tokens or 0, reply.output_tokens or 0)
+            known = self.unnamed.get(invocation_id)
+            if reply.model is not None or (known is None and len(self.unnamed) >= REPLIES_MAX):
+                self._count_calls(reply.model, *counted)
+            else:
+                sums = zip(known or (0, 0, 0), counted, strict=True)
+                calls, input_tokens, output_tokens = (before + more for before, more in sums)
+                self.unnamed[invocation_id] = (calls, input_tokens, output_tokens)
+
+    def name_models(self, found: Mapping[bytes, str | None]) -> None:
+        """Count the replies that named no model under the one the app declares; `unknown` where it declares none."""
+        for invocation_id, model in found.items():
+            counted = self.unnamed.pop(invocation_id, None)
+            if counted is not None:
+                self._count_calls(model, *counted)
+
+    def _count_calls(self, model: str | None, calls: int, input_tokens: int, output_tokens: int) -> None:
+        model = model or "unknown"
+        if model not in self.model_calls and len(self.model_calls) >= MODELS_MAX:
+            model = "other"
+        self.model_calls[model] += calls
+        self.tokens[model, "input"] += input_tokens
+        self.tokens[model, "output"] += output_tokens

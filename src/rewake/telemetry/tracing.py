@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -26,6 +27,7 @@ from rewake.protocol.messages import Success
 from rewake.store import rows
 from rewake.store.connection import DATABASE_FILE, open_reader
 from rewake.telemetry import trace_ids
+from rewake.telemetry.agents import declared_model
 from rewake.telemetry.sent import Sent
 from rewake.telemetry.spans import Span, spans_of
 
@@ -225,7 +227,9 @@ class Tracer:
         try:
             journal: list[EntryRow] = [rows.entry_from(row) for row in connection.execute(_JOURNAL, (invocation.id,))]
             events = [EventRow(*row) for row in connection.execute(_EVENTS, (invocation.id,))]
-            return spans_of(invocation, journal, events)
+            target = invocation.target
+            declared = cache(partial(declared_model, connection, target.service, target.handler))
+            return spans_of(invocation, journal, events, declared)
         except Exception:  # one strange journal must not end the traces of all others
             log.exception("spans_not_made", invocation_id=invocation.id.hex())
             return []

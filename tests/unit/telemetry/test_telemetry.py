@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from rewake.core.effects import Completed, Note
@@ -36,7 +37,7 @@ def completion_row(value: Any) -> EntryRow:
     return EntryRow(ID, 1, MessageType.RUN_COMPLETION, encode_message(completion), 100)
 
 
-def reply(model: str) -> dict[str, Any]:
+def reply(model: str | None) -> dict[str, Any]:
     usage = {"prompt_tokens": 3, "completion_tokens": 4}
     return {"model": model, "choices": [{"message": {"content": "x"}}], "usage": usage}
 
@@ -85,6 +86,22 @@ def test_tokens_are_counted_where_a_model_answered_and_nowhere_else() -> None:
     assert telemetry.handlers["Desk", "route"].created == 1
     assert telemetry.commits.total == 400
     assert telemetry.commit_rows.total == 6
+
+
+def test_replies_that_name_no_model_wait_for_the_declared_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    telemetry = Telemetry()
+    other_id = b"o" * 24
+    rows = [completion_row(reply(None)) for _ in range(2)]
+    rows.append(msgspec.structs.replace(rows[0], invocation_id=other_id))
+    telemetry.on_commit(Batch(entries=rows), 0.0)
+    telemetry.read_replies()
+    assert (telemetry.model_calls, telemetry.unnamed) == ({}, {ID: (2, 6, 8), other_id: (1, 3, 4)})
+    telemetry.name_models({ID: "m", other_id: None, b"gone": "m"})
+    assert (telemetry.model_calls, telemetry.unnamed) == ({"m": 2, "unknown": 1}, {})
+    assert telemetry.tokens["m", "input"] == 6
+    monkeypatch.setattr(module, "REPLIES_MAX", 1)  # so many wait at most
+    telemetry.on_commit(Batch(entries=rows), 0.0)
+    assert (telemetry.model_calls, telemetry.unnamed) == ({"m": 2, "unknown": 2}, {ID: (2, 6, 8)})
 
 
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
