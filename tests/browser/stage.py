@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import restate
+from restate.serde import BytesSerde
 
 from rewake.deployments.in_process import InProcessDeployment
 from rewake.engine import Engine
@@ -63,6 +64,27 @@ async def ask(ctx: restate.Context, question: str) -> str:
 async def repeat(ctx: restate.Context, text: str) -> str:
     """Says something nasty."""
     return await ctx.run_typed("Say it", hostile)
+
+
+NASTY: Final[dict[str, bytes]] = {
+    "huge": b'"' + b"wide " * 400_000 + b'"',
+    "unbroken": b'"' + b"x" * 200_000 + b'"',
+    "deep": b"[" * 5_000 + b"]" * 5_000,
+    "broken": b'{"text": "\xff\xfe \xed\xa0\x80 half"}',
+    "lone": rb'"\ud800 alone"',
+    "binary": bytes(range(256)) * 40,
+    "zalgo": ('"' + "Z" + "\u0353\u0489" * 2_000 + '"').encode(),
+}
+
+
+@router.handler(input_serde=BytesSerde(), output_serde=BytesSerde())
+async def say(ctx: restate.Context, kind: bytes) -> bytes:
+    """Says something that is hard to show."""
+    return await ctx.run_typed("Say it", nasty, restate.RunOptions(serde=BytesSerde()), kind=kind.decode())
+
+
+def nasty(kind: str) -> bytes:
+    return NASTY[kind]
 
 
 @router.handler()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.browser.stage import HOSTILE, Stage
+from tests.browser.stage import HOSTILE, NASTY, Stage
 
 
 def visible(page: Any, text: str) -> None:
@@ -148,6 +148,21 @@ def test_hostile_output_is_text(page: Any, stage: Stage) -> None:
         assert page.locator("main img, main script").count() == 0
         assert page.title() not in ("1", "2")
         assert "\u202e" not in page.content()
+
+
+@pytest.mark.parametrize("kind", NASTY)
+def test_output_that_is_hard_to_show(page: Any, stage: Stage, kind: str) -> None:
+    """Megabytes, words without end, depth, bytes that are no text: the page stays small, quick and in its window."""
+    run_id = stage.send("Router", "say", kind.encode())
+    stage.run(stage.engine.attach(run_id))
+    for view in ("", "?step=0", "?step=1", "?step=3", "/agents", "/steps/1"):
+        response = page.goto(f"{stage.url}/ui/runs/{run_id}{view}")
+        assert response.status == 200, view
+        assert len(response.body()) < 300_000, view
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280, view
+        assert "\ufffd\ufffd\ufffd\ufffd" not in page.locator("main").inner_text()
+    page.goto(f"{stage.url}/ui/?handler=say")
+    page.locator("tbody tr", has_text=run_id).wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
