@@ -28,7 +28,7 @@ from rewake.ui.timeline import (
     Tick,
     attempts_of,
     overview,
-    standstill_of,
+    standstills_of,
     waiting_stretches,
 )
 from rewake.ui.waits import Waiting, waiting_for
@@ -78,7 +78,7 @@ class RunView(msgspec.Struct, kw_only=True):
     waiting: list[Waiting]
     errors: list[EventFact]
     sources: list[SourceLine | None]
-    standstill: Standstill | None
+    standstills: list[Standstill]
     waiters: list[RunSummary]
     parent: RunSummary | None
     origin: RunSummary | None
@@ -139,7 +139,7 @@ def run_view(
         waiting=waiting_for(reading, invocation, steps),
         errors=errors,
         sources=[source_line(str(event.data.get("error_stacktrace") or "")) for event in errors],
-        standstill=standstill_of(invocation, attempts, scale),
+        standstills=standstills_of(invocation, events, steps, attempts, scale),
         waiters=reading.waiting_runs(invocation.id) if invocation.is_open else [],
         parent=None if caller is None else reading.summary(caller),
         origin=None if invocation.restarted_from is None else reading.summary(invocation.restarted_from),

@@ -24,6 +24,7 @@ _GAP_SHARE: Final = 0.15
 """A stretch of waiting longer than this share of the rest is shrunk on the `work` scale."""
 
 _GAPS_MAX: Final = 8
+PAUSES_MAX: Final = 10
 _QUIET_SHARE: Final = 0.02
 _QUIET_MAX: Final = 40
 _GAP_WIDTH: Final = 0.04
@@ -63,13 +64,17 @@ class AttemptSpan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standstill(msgspec.Struct, frozen=True):
-    """Why nothing runs now. status: `suspended`, `paused` or `backing-off`.   until_ms: of the next attempt."""
+    """Why nothing runs, or ran. status: `suspended`, `paused` or `backing-off`.   until_ms: of the next attempt.
+
+    is_over: it has gone on since.
+    """
 
     status: str
     start_ms: int
     end_ms: int
     bar: Bar
     until_ms: int | None = None
+    is_over: bool = False
 
 
 class Scale:
@@ -214,8 +219,26 @@ def _attempt(scale: Scale, number: int, start_ms: int, end_ms: int, failure: Eve
     )
 
 
-def standstill_of(invocation: Invocation, attempts: list[AttemptSpan], scale: Scale) -> Standstill | None:
-    """Why an open run does nothing now; None while it does something."""
+def standstills_of(
+    invocation: Invocation, events: list[EventFact], steps: list[Step], attempts: list[AttemptSpan], scale: Scale
+) -> list[Standstill]:
+    """Pauses that are over, and why an open run does nothing now. Each pause ends with the next entry or attempt."""
+    pauses = [event.at_ms for event in events if event.kind == "Paused"]
+    if invocation.status is Status.PAUSED:
+        pauses = pauses[:-1]
+    starts = [step.start_ms for step in steps] + [span.start_ms for span in attempts] + [scale.end_ms]
+    starts += [step.end_ms for step in steps if step.end_ms is not None]
+    starts += [invocation.last_start_at_ms] if invocation.last_start_at_ms is not None else []
+    found = []
+    for start_ms in pauses[-PAUSES_MAX:]:
+        end_ms = min((at_ms for at_ms in starts if at_ms > start_ms), default=start_ms)
+        bar = scale.bar(start_ms, end_ms, "standstill")
+        found.append(Standstill("paused", start_ms, end_ms, bar, is_over=True))
+    now = _standstill_now(invocation, attempts, scale)
+    return found if now is None else [*found, now]
+
+
+def _standstill_now(invocation: Invocation, attempts: list[AttemptSpan], scale: Scale) -> Standstill | None:
     match invocation.status:
         case Status.SUSPENDED | Status.PAUSED:
             status, start_ms = invocation.status.name.lower(), invocation.modified_at_ms

@@ -9,7 +9,7 @@ from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import MessageType
 from rewake.ui.reading import EventFact
 from rewake.ui.steps import Step
-from rewake.ui.timeline import WIDTH, AttemptSpan, Bar, Scale, attempts_of, overview, standstill_of, waiting_stretches
+from rewake.ui.timeline import WIDTH, AttemptSpan, Bar, Scale, attempts_of, overview, standstills_of, waiting_stretches
 
 
 def step(start_ms: int, end_ms: int | None, kind: str = "step", index: int = 0) -> Step:
@@ -100,8 +100,13 @@ def test_why_nothing_runs(status: Status, next_retry_at_ms: int | None, standsti
     )
     scale = Scale(0, 1_000)
     attempt = AttemptSpan(number=1, start_ms=0, end_ms=600, error="no", step=None, bar=scale.bar(0, 600, ""))
-    found = standstill_of(invocation, [attempt], scale)
-    assert (None if found is None else found.status) == standstill
-    if found is not None:
-        assert (found.start_ms, found.end_ms, found.until_ms) == (600, 1_000, next_retry_at_ms)
-        assert found.bar == Bar(600, 400, "standstill")
+    found = standstills_of(invocation, [], [], [attempt], scale)
+    assert [item.status for item in found] == ([standstill] if standstill else [])
+    for item in found:
+        assert (item.start_ms, item.end_ms, item.until_ms, item.is_over) == (600, 1_000, next_retry_at_ms, False)
+        assert item.bar == Bar(600, 400, "standstill")
+    if status is not Status.COMPLETED:
+        return
+    pauses = [EventFact(1, at_ms, "Paused", {}) for at_ms in (100, 500)]
+    over = standstills_of(invocation, pauses, [step(300, 700)], [attempt], scale)
+    assert [(item.start_ms, item.end_ms, item.is_over) for item in over] == [(100, 300, True), (500, 700, True)]

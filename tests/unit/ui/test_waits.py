@@ -161,7 +161,7 @@ def test_a_suspended_run_says_so(stage: Stage) -> None:
     """With the step that holds it; and what waits for a person is found by what it awaits."""
     asks, waits = (asked(stage, "Patient", name, name, "suspended") for name in ("ask_desk", "approve"))
     for run_id in (asks, waits):
-        assert found(stage, f"/runs/{run_id}")["standstill"]["status"] == "suspended"
+        assert found(stage, f"/runs/{run_id}")["standstills"][-1]["status"] == "suspended"
         assert "no process holds it" in ask(stage, "GET", f"/runs/{run_id}").text
     detail = step_of(stage, asks, "call")
     assert detail["holds_run"] is True
@@ -175,6 +175,9 @@ def test_a_paused_run_says_so(stage: Stage) -> None:
     run_id = asked(stage, "Desk", "approve", "still")
     stage.run(stage.engine.pause(run_id))
     page = until(stage, run_id, lambda page: page["run"]["status"] == "paused")
-    assert page["standstill"]["status"] == "paused"
+    assert page["standstills"][-1]["status"] == "paused"
     assert "nothing happens until it is resumed" in ask(stage, "GET", f"/runs/{run_id}").text
+    stage.run(stage.engine.resume(run_id))
+    page = until(stage, run_id, lambda page: page["run"]["status"] == "running")
+    assert [(item["status"], item["is_over"]) for item in page["standstills"]] == [("paused", True)]
     stage.run(stage.engine.kill(run_id))
