@@ -1,0 +1,103 @@
+"""What `rewake ui` finds out and remembers of a server: where its ingress is, and counts that take long."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from rewake.core import ids
+from rewake.core.effects import ReplyStatus
+from rewake.errors import ErrorCode, RewakeError
+from rewake.protocol.messages import Failure
+from rewake.ui.remote_engine import RemoteEngine, Server, _failure_in, _ingress_beside
+from rewake.ui.remote_reading import Memory
+
+RESTATE = Server("http://127.0.0.1:1", "http://127.0.0.1:2", "1.7.12", None)
+
+
+@pytest.mark.parametrize(
+    ("admin", "told", "ingress"),
+    [
+        ("http://127.0.0.1:9070", "http://127.0.0.1:8081/", "http://127.0.0.1:8081"),
+        ("http://127.0.0.1:9070", "http://0.0.0.0:8081/", "http://127.0.0.1:8081"),
+        ("http://127.0.0.1:9070", None, "http://127.0.0.1:8080"),
+        ("http://127.0.0.1:9070", "https://claims.example/", "https://claims.example"),
+        ("http://node1:9070", "http://127.0.0.1:8081/", "http://node1:8081"),
+        ("http://node1:9070", "http://localhost/", "http://node1:8080"),
+        ("https://node1/admin", "unix:/run/restate.sock", "https://node1:8080"),
+        ("http://[fd00::1]:9070", "http://[::1]:8081/", "http://[fd00::1]:8081"),
+    ],
+)
+def test_where_the_ingress_probably_is(admin: str, told: str | None, ingress: str) -> None:
+    assert _ingress_beside(admin, told) == ingress
+
+
+def test_a_restate_server_is_not_asked_for_what_it_would_ignore() -> None:
+    engine = RemoteEngine(RESTATE)
+    with pytest.raises(RewakeError) as raised:
+        asyncio.run(engine.restart_as_new(bytes(24), from_index=1, result=b"1"))
+    assert (raised.value.code, raised.value.facts) == (ErrorCode.OPERATION_UNSUPPORTED, {"http_status": 400})
+    assert not engine.abilities().replaces_results
+    assert not engine.abilities().completes_promises
+    assert RemoteEngine(Server("u", "i", "1.7.12", "0.1.0")).abilities().replaces_results
+
+
+def test_the_ingress_is_asked_again_only_after_a_while() -> None:
+    engine, asked = RemoteEngine(RESTATE), []
+
+    def refuse(*_: object) -> tuple[int, bytes]:
+        asked.append(1)
+        raise RewakeError(ErrorCode.INGRESS_UNREACHABLE, "Could not reach it.\nConnection refused.")
+
+    engine._send = refuse  # type: ignore[method-assign, assignment]
+    problems = {engine.abilities().cannot_send() for _ in range(5)}
+    assert (problems, len(asked)) == ({"Could not reach it. Connection refused."}, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "failure"),
+    [
+        (404, b'{"code": 404, "message": "no such account", "source": "invocation"}', Failure(404, "no such account")),
+        (503, b"busy", Failure(503, "busy")),
+        (502, b"", Failure(502, "status 502")),
+        (500, b'"text"', Failure(500, '"text"')),
+        (500, b"{}", Failure(500, "{}")),
+    ],
+)
+def test_what_an_ingress_says_of_a_failure(status: int, content: bytes, failure: Failure) -> None:
+    assert _failure_in(status, content) == failure
+
+
+def test_counts_that_take_long_are_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr("rewake.ui.remote_reading.time.monotonic", lambda: now_s[0])
+    counted = []
+
+    def count(took_s: float) -> dict[str, int]:
+        now_s[0] += took_s
+        counted.append(took_s)
+        return {"running": len(counted)}
+
+    memory = Memory()
+    assert [memory.counts(lambda: count(0.01))["running"] for _ in range(2)] == [1, 2]
+    assert [memory.counts(lambda: count(2.0))["running"] for _ in range(3)] == [3, 3, 3]
+    now_s[0] += 10.1
+    assert memory.counts(lambda: count(0.01))["running"] == 4
+
+
+def test_operations_are_accepted_or_raised() -> None:
+    engine, asked = RemoteEngine(RESTATE), []
+
+    async def ask(*what: object, **parameters: object) -> None:
+        asked.append((*what, parameters))
+
+    engine._ask = ask  # type: ignore[method-assign]
+    for action in ("resume", "cancel"):
+        reply = asyncio.run(engine.operate(action, bytes(24), deployment="latest"))
+        assert reply.status is ReplyStatus.ACCEPTED
+    path = f"/invocations/{ids.invocation_id_to_str(bytes(24))}"
+    assert asked == [
+        ("PATCH", f"{path}/resume", None, {"deployment": "latest"}),
+        ("PATCH", f"{path}/cancel", None, {"deployment": None}),
+    ]
