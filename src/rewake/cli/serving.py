@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 GITIGNORE: Final = "*\n"
 
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long a query's thread may keep the interpreter from the event loop; of Python's own 5 ms callers feel much."""
+
 log = structlog.get_logger("rewake.cli")
 
 
@@ -70,6 +73,7 @@ def serve(options: ServeOptions) -> None:
     options = replace(options, log_format=log_format)
     from rewake.server import new_event_loop
 
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(options))
 
