@@ -81,14 +81,20 @@ class Roster:
             return self.candidates
         return tuple(dict.fromkeys((*found.handoffs, *found.asks.values())))
 
-    def first_speaker(self, reply: ModelReply) -> AgentFacts | None:
-        """Who gave a first reply that no one signed: the one agent nobody leads to, if what it asks for is its own."""
+    @property
+    def first(self) -> AgentFacts | None:
+        """The one agent nobody leads to, where runs begin."""
         led_to = {plain(name) for each in self._agents.values() for name in (*each.handoffs, *each.asks.values())}
         roots = [each for name, each in self._agents.items() if name not in led_to]
         roots = roots or [each for each in self._agents.values() if not each.parent]  # sub-agents may go back
-        if len(roots) != 1:
+        return roots[0] if len(roots) == 1 else None
+
+    def first_speaker(self, reply: ModelReply) -> AgentFacts | None:
+        """Who gave a first reply that no one signed: the first agent, if what it asks for is its own."""
+        first = self.first
+        if first is None:
             return None
-        return roots[0] if all(self._is_own(roots[0], call.name) for call in reply.calls) else None
+        return first if all(self._is_own(first, call.name) for call in reply.calls) else None
 
     def model_of(self, name: str) -> str | None:
         """The declared model of an agent; of one that is not known here, the model all agents have."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -102,24 +103,22 @@ class AgentTrace(msgspec.Struct):
         return bool(self.handoffs or any(turn.kind in ("decision", "model") for turn in self.turns))
 
 
-class Rosters:
-    """The agents of each handler, as its latest revision tells; read once for all traces of a request."""
+_ROSTERS: Final[WeakKeyDictionary[Reading, dict[tuple[str, str], Roster]]] = WeakKeyDictionary()
+"""What a request has read of them, for as long as it lasts: one page may look at many runs."""
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
-        self._found: dict[tuple[str, str], Roster] | None = None
-
-    def of(self, service: str, handler: str) -> Roster:
-        if self._found is None:
-            self._found = {
-                (schema.name, name): Roster(_metadata(schema.manifest) | _metadata(known.manifest))
-                for schema in self._reading.services()
-                for name, known in schema.handlers.items()
-            }
-        return self._found.get((service, handler), NOBODY)
+_NOBODY: Final = Roster({})
 
 
-NOBODY: Final = Roster({})
+def rosters(reading: Reading) -> dict[tuple[str, str], Roster]:
+    """The agents of each service and handler, as its latest revision tells."""
+    found = _ROSTERS.get(reading)
+    if found is None:
+        found = _ROSTERS[reading] = {
+            (schema.name, name): Roster(_metadata(schema.manifest) | _metadata(known.manifest))
+            for schema in reading.services()
+            for name, known in schema.handlers.items()
+        }
+    return found
 
 
 def _metadata(manifest: dict[str, Any]) -> dict[str, str]:
@@ -132,10 +131,9 @@ def agent_trace(
     public_id: Callable[[bytes], str],
     *,
     decisions_max: int = DECISIONS_MAX,
-    rosters: Rosters | None = None,
 ) -> AgentTrace:
     """The trace of a run, with the runs it called inside it. decisions_max: how many are compared with earlier ones."""
-    tracer = _Tracer(reading, public_id, decisions_max, rosters or Rosters(reading))
+    tracer = _Tracer(reading, public_id, decisions_max)
     tracer.follow(invocation, depth=0, agent=None)
     tracer.finish()
     return tracer.trace
@@ -144,11 +142,8 @@ def agent_trace(
 class _Tracer:
     """Walks a journal in order, keeping who speaks and which tool calls are still open."""
 
-    def __init__(
-        self, reading: Reading, public_id: Callable[[bytes], str], decisions_max: int, rosters: Rosters
-    ) -> None:
+    def __init__(self, reading: Reading, public_id: Callable[[bytes], str], decisions_max: int) -> None:
         self.reading = reading
-        self.rosters = rosters
         self.public_id = public_id
         self.decisions_max = decisions_max
         self.trace = AgentTrace()
@@ -167,7 +162,8 @@ class _Tracer:
 
     def roster(self, invocation: Invocation) -> Roster:
         """The agents of the run's handler. Their names are spelled as the app spells them, from here on."""
-        roster = self.rosters.of(invocation.target.service, invocation.target.handler)
+        target = invocation.target
+        roster = rosters(self.reading).get((target.service, target.handler), _NOBODY)
         for name in roster.names:
             self.declared.setdefault(plain(name), name)
         return roster

@@ -14,7 +14,7 @@ import msgspec
 
 from rewake.agents.roster import plain
 from rewake.core.model import Invocation
-from rewake.ui.agents import AgentTrace, Rosters, Turn, agent_trace
+from rewake.ui.agents import AgentTrace, Turn, agent_trace
 from rewake.ui.reading import Reading, RunSummary
 from rewake.ui.run import Row, rows_of
 from rewake.ui.steps import steps_of
@@ -70,8 +70,7 @@ def compare_page(
         Pair(left, right, _difference(left, right, *contents))
         for left, right in zip_longest(rows_of(reading, old, ROWS_MAX), rows_of(reading, new, ROWS_MAX))
     ]
-    rosters = Rosters(reading)
-    traces = [agent_trace(reading, run, public_id, rosters=rosters) for run in (old, new)]
+    traces = [agent_trace(reading, run, public_id) for run in (old, new)]
     return ComparePage(
         run=after,
         before=before,

@@ -16,7 +16,7 @@ import msgspec
 from rewake.core import ids
 from rewake.core.ids import InvalidId
 from rewake.ui import formats
-from rewake.ui.agents import agent_trace
+from rewake.ui.agents import agent_trace, rosters
 from rewake.ui.waits import answerable
 
 if TYPE_CHECKING:
@@ -137,7 +137,8 @@ def _text_condition(text: str, values: dict[str, Any]) -> str:
 def _agent_candidates(reading: DatabaseReading, agent: str, values: dict[str, Any]) -> str:
     """Runs that name the agent anywhere: as service or handler, in a step's name or in a payload.
 
-    Its words may be joined by anything: `transfer_to_car_specialist`, `CarSpecialist` and "Car specialist" are one.
+    Its words may be joined by anything: `transfer_to_car_specialist`, `CarSpecialist` and "Car specialist" are one. And
+    runs that begin with it, as the app tells: nobody may have called it by its name.
     """
     words = [re.escape(word.encode()) for word in _WORD.findall(agent.lower())]
     as_it_is = rb"|".join(re.escape(form) for form in (agent.encode(), json.dumps(agent).encode()[1:-1]))
@@ -150,8 +151,16 @@ def _agent_candidates(reading: DatabaseReading, agent: str, values: dict[str, An
 
     reading.define("names_agent", names_agent)
     values["agent_bytes_max"] = _SEARCHED_BYTES_MAX
+    begun = [
+        [service, handler]
+        for (service, handler), roster in rosters(reading).items()
+        if roster.first is not None and _plain(roster.first.name) == _plain(agent)
+    ]
+    values["begun"] = json.dumps(begun)
     return (
-        "(names_agent(i.service) or names_agent(i.handler) or exists (select 1 from journal j where "
+        "(names_agent(i.service) or names_agent(i.handler) "
+        "or json_array(i.service, i.handler) in (select b.value from json_each(:begun) b) "
+        "or exists (select 1 from journal j where "
         "j.invocation_id = i.id and (names_agent(j.name) or names_agent(substr(j.payload, 1, :agent_bytes_max)))))"
     )
 

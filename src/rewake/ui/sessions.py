@@ -15,7 +15,7 @@ from rewake.core import ids
 from rewake.core.keyed import state_version
 from rewake.core.model import ServiceSchema
 from rewake.ui import formats
-from rewake.ui.agents import Rosters, agent_trace, conversation_of
+from rewake.ui.agents import agent_trace, conversation_of
 from rewake.ui.reading import Reading, RunSummary
 from rewake.ui.spending import SUM_MS, Remembered, SessionSpending, Usage, sum_runs
 from rewake.ui.waits import Waiting, approvals
@@ -128,13 +128,12 @@ def spending_of(
     reading: Reading, runs: list[RunSummary], remembered: Remembered, *, budget_ms: int = SUM_MS
 ) -> SessionSpending:
     """What the runs of a key cost together. One that another of them called is counted there."""
-    rosters = Rosters(reading)
 
     def count(run_id: str) -> list[Usage]:
         invocation = reading.invocation(ids.invocation_id_from_str(run_id))
         if invocation is None:
             return []
-        return agent_trace(reading, invocation, ids.invocation_id_to_str, decisions_max=0, rosters=rosters).usage
+        return agent_trace(reading, invocation, ids.invocation_id_to_str, decisions_max=0).usage
 
     own = {run.id for run in runs}
     counted = ((run.id, run.modified_at_ms, not run.is_open) for run in runs if run.parent not in own)

@@ -11,6 +11,7 @@ from rewake.core import ids
 from rewake.store.connection import DATABASE_FILE, open_writer
 from rewake.ui.agents import AgentTrace, agent_trace
 from rewake.ui.database import reading
+from rewake.ui.runs import Counts, RunFilter
 from rewake.ui.step import step_detail
 from rewake.ui.steps import steps_of
 
@@ -276,3 +277,12 @@ def test_specialists_in_another_language(tmp_path: Path) -> None:
     first = traces("ts_remote_specialists", tmp_path)[0]
     assert first.agents == ["ClaimRouter", "CoverDesk", "MedicalSpecialist"]
     assert offered(first) == [("ClaimRouter", ("MedicalSpecialist", "CarSpecialist"), ("MedicalSpecialist",))]
+
+
+@pytest.mark.parametrize(
+    ("agent", "count"), [("Intake", 1), ("intake", 1), ("Car specialist", 1), ("Medical_specialist", 3), ("Nobody", 0)]
+)
+def test_runs_are_found_by_an_agent_that_only_the_app_names(tmp_path: Path, agent: str, count: int) -> None:
+    with reading(load("claim_handoffs", tmp_path), 1 << 42) as found:
+        page = found.run_page(RunFilter(agent=agent), Counts())
+    assert len(page.runs) == count
