@@ -19,6 +19,7 @@ from cli_process import Running, rewake
 from cluster import Cluster, running_cluster
 from node_tour import Answer, Engine, Process, free_port, installed, make_engine, node, until
 from tour import HANDOFFS, TOURS, Tour, answered, asked, needs, plain
+from ui_stage import Pages
 
 from rewake.testing.models import ModelServer, Rule
 from rewake.testing.models.rules_file import load_rules
@@ -125,6 +126,25 @@ def test_the_tour_is_the_same_on_a_cluster(tour: Tour, laptop: Engine, cluster: 
             assert asked(models) == dict.fromkeys(tour.models, 1)
             assert journals(engine, answer.invocation_id) == tour.commands
             models.reset()
+
+
+@pytest.mark.parametrize("tour", [needs(HANDOFFS)])
+def test_every_node_shows_the_whole_cluster_in_the_web_ui(tour: Tour, cluster: Cluster, tmp_path: Path) -> None:
+    with served(tour.app, tour.rules(), tmp_path) as (app, _):
+        register(app.port, cluster.one)
+        run_id = says(cluster.one, tour.path.format(key="shown"), tour.ask(tour.claim)).invocation_id
+        shown = []
+        for member in cluster.alive[:2]:
+            with Running("ui", "--admin", f"http://127.0.0.1:{member.port}", cwd=tmp_path) as ui:
+                pages = Pages(ui.port)
+                until(lambda pages=pages: pages.ask("GET", "/")[0] == 200)  # type: ignore[misc]
+                assert run_id in [run["id"] for run in pages.page("/", text=run_id)["runs"]]
+                shown.append([pages.page(f"/runs/{run_id}"), pages.page(f"/runs/{run_id}/agents")])
+        assert shown[0] == shown[1]
+        run, agents = shown[0]
+        assert run["run"]["status"] == "succeeded"
+        assert len(agents["trace"]["agents"]) > 1
+        assert agents["trace"]["handoffs"]
 
 
 @pytest.mark.parametrize(("example", "path", "body"), TYPESCRIPT)

@@ -47,7 +47,7 @@ def server(answer: Answer) -> Iterator[Seen]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
         seen = Seen(f"http://127.0.0.1:{listening.server_address[1]}")
-        thread = threading.Thread(target=listening.serve_forever)
+        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
         thread.start()
         try:
             yield seen
