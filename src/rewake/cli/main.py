@@ -10,6 +10,7 @@ from rewake.cli.demo import demo
 from rewake.cli.example import example
 from rewake.cli.identity import identity
 from rewake.cli.invocations import invocations
+from rewake.cli.promises import promises
 from rewake.cli.registry import deployments, services
 from rewake.cli.run import run, server
 from rewake.cli.serve import serve
@@ -25,6 +26,20 @@ def main() -> None:
     """Run multi-agent systems that survive crashes."""
 
 
-for subcommand in (run, server, serve, ui, demo, example, invocations, services, deployments, identity, state, sql):
+for subcommand in (
+    run,
+    server,
+    serve,
+    ui,
+    demo,
+    example,
+    invocations,
+    services,
+    deployments,
+    identity,
+    state,
+    promises,
+    sql,
+):
     main.add_command(subcommand)
 invocations.add_command(watch)

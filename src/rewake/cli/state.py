@@ -64,10 +64,10 @@ def set_value(
 ) -> None:
     """Set NAME to VALUE (JSON), behind whatever runs on KEY now."""
     if not raw:
-        _check_json(value)
+        check_json(value)
     found = _read(admin, service, key)
     _replace(admin, service, key, found, found | {name: value.encode()}, force=force)
-    _confirm(as_json, f"{service}/{key}: {name} is set as soon as the key is free.")
+    confirm(as_json, f"{service}/{key}: {name} is set as soon as the key is free.")
 
 
 @state.command()
@@ -87,7 +87,7 @@ def clear(service: str, key: str, names: tuple[str, ...], force: bool, admin: Ad
         _require_service(admin, service)
     _replace(admin, service, key, found, kept, force=force)
     cleared = ", ".join(names) or "all state"
-    _confirm(as_json, f"{service}/{key}: {cleared} is cleared as soon as the key is free.")
+    confirm(as_json, f"{service}/{key}: {cleared} is cleared as soon as the key is free.")
 
 
 def _read(admin: AdminClient, service: str, key: str) -> dict[str, bytes]:
@@ -117,7 +117,7 @@ def _require_service(admin: AdminClient, service: str) -> None:
     admin.get(f"/services/{segment(service)}")
 
 
-def _check_json(value: str) -> None:
+def check_json(value: str) -> None:
     try:
         json.loads(value)
     except ValueError as error:
@@ -142,7 +142,7 @@ def _text(value: bytes) -> str:
         return value.hex()
 
 
-def _confirm(as_json: bool, text: str) -> None:
+def confirm(as_json: bool, text: str) -> None:
     if as_json:
         print_json({"accepted": True})
     else:
