@@ -353,6 +353,19 @@ async def calls_nobody(ctx: restate.Context, service: str) -> str:
     return (await ctx.generic_call(service, "hello", b'""')).decode()
 
 
+@retries.handler()
+async def says_nonsense(ctx: restate.Context, what: str) -> None:
+    """Names an awakeable or an invocation that cannot be one."""
+    mark(ctx, "attempt")
+    if what == "awakeable":
+        ctx.resolve_awakeable("nonsense", "x")
+    elif what == "invocation":
+        await ctx.attach_invocation("nonsense", type_hint=str)
+    else:
+        ctx.cancel_invocation("nonsense")
+    await ctx.sleep(delta(1))
+
+
 # Waiting: awakeables, signals, combinators
 
 

@@ -14,8 +14,22 @@ import restate
 from restate import InvocationRetryPolicy
 
 RETRY = InvocationRetryPolicy(timedelta(milliseconds=20), 1.0, timedelta(milliseconds=20), 1_000)
-VARIANTS = ("one", "two", "smaller", "object")
+VARIANTS = ("one", "two", "smaller", "object", "broken")
 BRIEF_INACTIVITY = timedelta(milliseconds=50)
+
+ANSWERS = {
+    "nothing": b"",
+    "unknown_type": bytes.fromhex("0399 0000 00000000"),
+    "not_from_an_sdk": bytes.fromhex("0000 0000 00000000"),
+    "bad_payload": bytes.fromhex("0411 0000 00000002 ffff"),
+    "oversize": bytes.fromhex("0411 0000 7fffffff"),
+    "cut_off": bytes.fromhex("0411 0000 00000009 00"),
+    "no_output": bytes.fromhex("0003 0000 00000000"),
+}
+"""What the handlers of a broken deployment say, with the right head; each is named for its fault."""
+
+STATUSES = (401, 404, 413, 415, 429, 500, 502, 503, 504)
+RETRY_AFTER_S = 600
 
 
 @cache
@@ -26,6 +40,10 @@ def made(variant: str, name: str) -> Any:
         keyed.handler("hello")(_object_hello)
         return restate.app([keyed])
     service = restate.Service(name, invocation_retry_policy=RETRY, inactivity_timeout=BRIEF_INACTIVITY)
+    if variant == "broken":
+        for fault in (*ANSWERS, "another_type", *(f"status{status}" for status in STATUSES)):
+            service.handler(fault)(_never)
+        return restate.app([service])
 
     @service.handler()
     async def hello(ctx: restate.Context) -> list[str | None]:
@@ -47,6 +65,22 @@ def made(variant: str, name: str) -> Any:
     return restate.app([service])
 
 
+async def _never(ctx: restate.Context) -> None:
+    """Takes the input of none; its deployment answers in its place."""
+
+
+async def _break(fault: str, content_type: bytes, send: Any) -> None:
+    """The answer of a broken deployment."""
+    headers, status = [(b"content-type", content_type)], 200
+    if fault.startswith("status"):
+        status = int(fault.removeprefix("status"))
+        headers = [(b"retry-after", b"%d" % RETRY_AFTER_S)] if status == 429 else []
+    elif fault == "another_type":
+        headers = [(b"content-type", b"text/html")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": ANSWERS.get(fault, b"")})
+
+
 async def _object_hello(ctx: restate.ObjectContext) -> list[str | None]:
     return ["object", ctx.key()]
 
@@ -57,5 +91,8 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         return
     _, *parts = scope["path"].split("/")
     variant, name, *rest = parts if parts[0] in VARIANTS else ["one", "Fleet", *parts]
+    if variant == "broken" and rest[0] == "invoke":
+        await _break(rest[2], dict(scope["headers"])[b"content-type"], send)
+        return
     path = "/" + "/".join(rest)
     await made(variant, name)({**scope, "path": path, "raw_path": path.encode()}, receive, send)

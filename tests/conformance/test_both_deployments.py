@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
+from fleet_app import RETRY_AFTER_S
 from node_tour import free_port
 from raw_http import Answer
 from subject import Subject, outcome
@@ -323,3 +325,49 @@ def test_a_restart_chooses_its_deployment(fleet: Subject, name: str, deployment:
     fleet.reaches(new_id, "suspended")
     outcome(fleet.call(f"{name}/signal", new_id))
     assert fleet.result(new_id) == expected
+
+
+# Deployments that answer what they should not: an attempt fails, the invocation goes on trying
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("status401", "RT0012"),
+        ("status404", "RT0012"),
+        ("status413", "RT0019"),
+        ("status415", "RT0015"),
+        ("status429", "RT0023"),
+        ("status500", "RT0012"),
+        ("status502", "RT0010"),
+        ("status503", "RT0023"),
+        ("status504", "RT0010"),
+        ("another_type", "RT0012"),
+        ("nothing", "RT0007"),
+        ("unknown_type", "RT0012"),
+        ("not_from_an_sdk", "RT0012"),
+        ("bad_payload", "RT0012"),
+        ("oversize", "RT0003"),
+        ("cut_off", "RT0007"),
+    ],
+)
+def test_an_attempt_fails_with_the_code_of_its_fault(fleet: Subject, name: str, fault: str, code: str) -> None:
+    deployment = register(fleet, "broken", name).json["id"]
+    invocation_id = fleet.send(f"{name}/{fault}")
+    row = fleet.failing(invocation_id, code)
+    assert row["status"] in ("backing-off", "running")
+    assert fleet.journal(invocation_id) == ["Input"]
+    if fault == "status429":  # the policy says 20 ms
+        row = fleet.reaches(invocation_id, "backing-off")
+        wait = datetime.fromisoformat(row["next_retry_at"]) - datetime.fromisoformat(row["modified_at"])
+        assert wait.total_seconds() > RETRY_AFTER_S - 60
+    assert fleet.operate(invocation_id, "kill").status == 200
+    assert fleet.admin("DELETE", f"/deployments/{deployment}?force=true").status == 202
+
+
+@pytest.mark.parametrize("engine_kind", ["rewake"])  # it ends the public server
+def test_an_end_without_an_output_is_a_failed_attempt(fleet: Subject, name: str) -> None:
+    register(fleet, "broken", name)
+    invocation_id = fleet.send(f"{name}/no_output")
+    fleet.failing(invocation_id, "RT0012")
+    assert fleet.operate(invocation_id, "kill").status == 200

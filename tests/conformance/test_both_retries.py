@@ -137,6 +137,16 @@ def test_a_silent_step_is_aborted(subject: Subject) -> None:
     assert subject.result(invocation_id) == gate
 
 
+@pytest.mark.parametrize(("what", "code"), [("awakeable", "RT0012"), ("invocation", "RT0017"), ("signal", "RT0012")])
+def test_an_id_that_is_none_fails_the_attempt(subject: Subject, what: str, code: str) -> None:
+    """And leaves nothing of the command in the journal."""
+    invocation_id = subject.send("Retries/says_nonsense", what)
+    subject.marked(invocation_id, "attempt", times=3)
+    subject.failing(invocation_id, code)
+    assert subject.journal(invocation_id) == ["Input"]
+    assert subject.operate(invocation_id, "kill").status == 200
+
+
 def test_a_service_that_is_down_is_waited_for(subject: Subject) -> None:
     subject.service.kill()
     try:

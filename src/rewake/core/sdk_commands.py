@@ -264,7 +264,7 @@ def _send_signal(context: Context, message: SendSignalCommand, payload: bytes) -
     try:
         target_id = ids.invocation_id_from_str(message.target_invocation_id)
     except ids.InvalidId as error:
-        raise CommandRejected("RT0017", f"bad invocation id '{message.target_invocation_id}': {error}") from error
+        raise CommandRejected("RT0012", f"bad invocation id '{message.target_invocation_id}': {error}") from error
     context.append(MessageType.SEND_SIGNAL, payload, message.name)
     signals.send(context.state, target_id, message.signal, message.result, context.now_ms)
 
