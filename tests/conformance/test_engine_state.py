@@ -298,7 +298,7 @@ def test_an_awakeable_id_that_is_none_fails_the_attempt(stage: Stage) -> None:
         async with stage.engine() as engine:
             for body, code in (
                 ({"awakeable": "sign_1garbage", "value": "x"}, "RT0012"),
-                ({"resolve": "go", "to": "inv_1garbage", "value": "x"}, "RT0017"),
+                ({"resolve": "go", "to": "inv_1garbage", "value": "x"}, "RT0012"),
             ):
                 invocation_id = await engine.send("Waits", "signaller", body)
                 await until(lambda: (found := row(engine, invocation_id)) and found.last_error)  # noqa: B023

@@ -80,7 +80,7 @@ def test_a_handler_completes_an_awakeable_and_signals_by_name(play: Play) -> Non
     ("command", "code"),
     [
         (m.CompleteAwakeableCommand("prom_1nonsense", NO), "RT0012"),
-        (m.SendSignalCommand("inv_1nonsense", "news", m.VOID), "RT0017"),
+        (m.SendSignalCommand("inv_1nonsense", "news", m.VOID), "RT0012"),
     ],
 )
 def test_an_unreadable_id_fails_the_attempt(play: Play, command: m.Command, code: str) -> None:
