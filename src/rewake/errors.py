@@ -44,6 +44,7 @@ class ErrorCode(StrEnum):
     ADMIN_NOT_FOUND = "RW1015", "The address is not that of a Restate admin API"
     ADMIN_TOO_OLD = "RW1016", "The server's tables are not those the web UI reads"
     INGRESS_UNREACHABLE = "RW1017", "The ingress could not be reached"
+    TLS_CERTIFICATE_INVALID = "RW1018", "The TLS certificate or its key cannot be used"
 
     # RW2xxx deployments
     WORKER_START_FAILED = "RW2001", "The worker process did not become ready"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import socket
+import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,9 @@ from typing import Final
 
 import psutil
 import pytest
+from certificates import self_signed
 from cli_process import APP, Running, command, environment, rewake
+from node_tour import make_engine
 
 MORE: Final = '''
 
@@ -41,10 +45,10 @@ def serving(folder: Path, *args: str, app: str = APP + MORE) -> Iterator[Running
 
 
 @contextmanager
-def registered(folder: Path, *args: str) -> Iterator[tuple[Running, Running]]:
+def registered(folder: Path, *args: str, http1: bool = False) -> Iterator[tuple[Running, Running]]:
     """An app and an engine that knows it."""
     with serving(folder) as app, Running("server", *args, cwd=folder) as engine:
-        result = engine.cli("deployments", "register", url(app))
+        result = engine.cli("deployments", "register", url(app), *(["--http1"] if http1 else []))
         assert result.returncode == 0, result.stderr
         yield app, engine
 
@@ -148,27 +152,142 @@ def test_unsigned_requests_are_refused_and_signed_ones_are_not(tmp_path: Path) -
             assert engine.call("/Steps/two", 3) == (200, 5)
 
 
-def test_http1_is_told_what_it_meets(tmp_path: Path) -> None:
+def get(port: int, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    """Over HTTP/1.1."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path, headers=headers or {})
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, body
+
+
+def test_http1_is_answered_too(tmp_path: Path) -> None:
+    """For health checks, and for deployments of request and response."""
+    with registered(tmp_path, "--inactivity-timeout", "100ms", http1=True) as (app, engine):
+        assert get(app.port, "/health")[0] == 200
+        accept = {"accept": "application/vnd.restate.endpointmanifest.v3+json"}
+        assert json.loads(get(app.port, "/discover", accept)[1])["protocolMode"] == "REQUEST_RESPONSE"
+        assert engine.call("/Steps/two", 3) == (200, 5)
+        assert engine.call("/Steps/refuse", 1)[0] == 418
+        text = "x" * 5_000_000
+        assert engine.call("/Steps/size", text) == (200, text + "5000000")
+        invocation_id = engine.send("/Steps/nap", 0.3)
+        engine.until(f"select id from sys_invocation where id = '{invocation_id}' and status = 'completed'")
+        (deployment,) = json.loads(engine.cli("deployments", "list", "--json").stdout)
+        assert (deployment["http_version"], deployment["protocol_type"]) == ("HTTP/1.1", "RequestResponse")
+
+
+def test_garbage_is_hung_up_on(tmp_path: Path) -> None:
     with serving(tmp_path) as app:
-        connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=10)
-        connection.request("GET", "/discover")
-        answer = connection.getresponse()
-        assert answer.status == 505
-        assert b"HTTP/2" in answer.read()
+        headers_on_stream_0 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x04\x01\x04\x00\x00\x00\x00abcd"
+        for garbage in (headers_on_stream_0, b"EHLO there\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", app.port), timeout=10) as connection:
+                connection.sendall(garbage)
+                while connection.recv(4096):
+                    pass
+        assert get(app.port, "/health")[0] == 200
+
+
+@pytest.mark.parametrize("http1", [False, True], ids=["http2", "http1"])
+def test_a_restate_server_calls_what_is_served(tmp_path: Path, http1: bool) -> None:
+    """One that is not ours, over several processes."""
+    engine = make_engine(tmp_path, "restate")
+    with serving(tmp_path, "--workers", "2") as app:
+        try:
+            engine.start()
+            words = ("deployments", "register", url(app), "--admin", f"http://127.0.0.1:{engine.port}")
+            result = rewake(*words, *(["--http1"] if http1 else []), cwd=tmp_path)
+            assert result.returncode == 0, result.stderr
+            assert engine.call("/Steps/two", 3).body == 5
+            assert engine.call("/Steps/size", "abc").body == "abc3"
+        finally:
+            engine.kill()
+
+
+def test_over_tls(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    both = tmp_path / "both.pem"
+    both.write_text(certificate.read_text() + key.read_text())
+    trust = {"SSL_CERT_FILE": str(certificate)}
+    with serving(tmp_path, "--tls-cert", str(both)) as app, Running("server", cwd=tmp_path, **trust) as engine:
+        result = engine.cli("deployments", "register", url(app).replace("http:", "https:"))
+        assert result.returncode == 0, result.stderr
+        assert engine.call("/Steps/two", 3) == (200, 5)
+        (deployment,) = json.loads(engine.cli("deployments", "list", "--json").stdout)
+        assert (deployment["http_version"], deployment["protocol_type"]) == ("HTTP/2.0", "BidiStream")
+        context = ssl.create_default_context(cafile=certificate)
+        connection = http.client.HTTPSConnection("127.0.0.1", app.port, timeout=10, context=context)
+        connection.request("GET", "/health")
+        assert connection.getresponse().status == 200
         connection.close()
-        with socket.create_connection(("127.0.0.1", app.port), timeout=10) as garbage:
-            headers_on_stream_0 = b"\x00\x00\x04\x01\x04\x00\x00\x00\x00abcd"
-            garbage.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + headers_on_stream_0)
-            while garbage.recv(4096):
-                pass
-        with Running("server", cwd=tmp_path) as engine:
-            refused = engine.cli("deployments", "register", url(app), "--http1")
-            assert (refused.returncode, "505" in refused.stderr) == (1, True)
-            assert engine.cli("deployments", "register", url(app)).returncode == 0
+        assert engine.cli("deployments", "register", url(app)).returncode == 1
+
+
+def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:
+    certificate, _ = self_signed(tmp_path)
+    (tmp_path / "garbage.pem").write_text("garbage")
+    other = tmp_path / "other"
+    other.mkdir()
+    _, other_key = self_signed(other)
+    (tmp_path / "app.py").write_text(APP)
+    for words in (
+        ("--tls-cert", "missing.pem"),
+        ("--tls-cert", "garbage.pem"),
+        ("--tls-cert", certificate),  # and no key in it
+        ("--tls-cert", certificate, "--tls-key", other_key),
+    ):
+        result = rewake("serve", "app.py", "--port", "0", *words, cwd=tmp_path)
+        assert (result.returncode, result.stderr.count("RW1018  ")) == (1, 1), result.stderr
+    assert rewake("serve", "app.py", "--tls-key", other_key, cwd=tmp_path).returncode == 2
+
+
+def test_several_processes_share_the_port(tmp_path: Path) -> None:
+    with serving(tmp_path, "--workers", "2") as app, Running("server", cwd=tmp_path) as engine:
+        assert engine.cli("deployments", "register", url(app)).returncode == 0
+        parent = psutil.Process(app.process.pid)
+        first, second = (child.pid for child in parent.children())
+        status, serving_pid = engine.call("/Steps/pid")
+        assert (status, serving_pid in (first, second)) == (200, True)
+        os.kill(serving_pid, signal.SIGKILL)
+        exited = app.wait_for("worker_exited")
+        assert (exited["pid"], exited["code"]) == (serving_pid, -signal.SIGKILL)
+        assert engine.call("/Steps/pid")[1] in {first, second, exited["next_pid"]} - {serving_pid}
+        assert {child.pid for child in parent.children()} == {first, second, exited["next_pid"]} - {serving_pid}
+        with ThreadPoolExecutor(1) as callers:
+            answer = callers.submit(engine.call, "/Steps/pause", 1.0)
+            engine.until("select id from sys_invocation where target_handler_name = 'pause' and status = 'running'")
+            assert app.stop() == 0
+            assert answer.result() == (200, "done")
+
+
+@pytest.mark.parametrize("word", ["by a second signal", "by a kill"])
+def test_processes_end_with_their_parent(tmp_path: Path, word: str) -> None:
+    grace = "600s" if word == "by a second signal" else "0s"
+    with (
+        serving(tmp_path, "--workers", "2", "--stop-grace", grace) as app,
+        Running("server", cwd=tmp_path) as engine,
+    ):
+        assert engine.cli("deployments", "register", url(app)).returncode == 0
+        engine.send("/Steps/pause", 600)
+        engine.until("select id from sys_invocation where status = 'running'")
+        children = psutil.Process(app.process.pid).children()
+        assert len(children) == 2
+        if word == "by a second signal":
+            app.process.send_signal(signal.SIGINT)
+            app.wait_for("stopping")
+            assert app.stop(signal.SIGINT) == 130
+        else:
+            app.process.kill()
+            app.process.wait()
+        gone, alive = psutil.wait_procs(children, timeout=20)
+        assert not alive
 
 
 def test_what_cannot_be_served_is_one_clear_error(tmp_path: Path) -> None:
-    assert "RW1001" in rewake("serve", "nothing.py", cwd=tmp_path).stderr
+    for workers in ("1", "2"):
+        result = rewake("serve", "nothing.py", "--port", "0", "--workers", workers, cwd=tmp_path)
+        assert (result.returncode, result.stderr.count("RW1001  ")) == (1, 1), result.stderr
     with serving(tmp_path) as app:
         result = rewake("serve", "app.py", "--port", str(app.port), cwd=tmp_path)
         assert result.returncode == 1

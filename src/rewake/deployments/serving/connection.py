@@ -1,18 +1,17 @@
 """One HTTP/2 connection of a Restate server: its requests go to the ASGI app, each in a task of its own.
 
-Full duplex with prior knowledge, no TLS. All that handlers say within a few turns of the event loop leaves in one
-write, of each stream as one DATA frame; no empty frame is sent but the last. The window of the connection opens as
-bytes arrive, that of a stream as its app takes them, so a handler that does not read stops nobody but itself.
-Called by server.py.
+Full duplex; what does not begin as HTTP/2 does is given to http1.py. All that handlers say within a few turns of the
+event loop leaves in one write, of each stream as one DATA frame; no empty frame is sent but the last. The window of the
+connection opens as bytes arrive, that of a stream as its app takes them, so a handler that does not read stops nobody
+but itself. Called by server.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import traceback
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
@@ -27,7 +26,8 @@ from h2.settings import SettingCodes, Settings
 from rewake.deployments.asgi import REQUEST_SCOPE
 from rewake.deployments.http.connect_errors import ConnectionBroken
 from rewake.deployments.http.http2_wire import FrameGuard, LiteralEncoder
-from rewake.deployments.serving.stream import Stream
+from rewake.deployments.serving.http1 import Http1Connection
+from rewake.deployments.serving.stream import App, Stream, describe_failure
 
 STREAMS_MAX: Final = 10_000
 """Attempts at once on one connection. Waiting ones cost little, and a Restate server queues what is over the limit."""
@@ -47,16 +47,9 @@ The result itself waits for nothing: its step is done, and would be done again i
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _GOAWAY_HEAD: Final = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00"  # eight bytes of GOAWAY, on no stream
 _NO_ERROR: Final = b"\x00\x00\x00\x00"
-_NOT_HTTP2: Final = b"This deployment speaks HTTP/2 with prior knowledge only; register it without --use-http1.1.\n"
-_REFUSAL: Final = (
-    b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-type: text/plain\r\n"
-    b"content-length: %d\r\n\r\n%s" % (len(_NOT_HTTP2), _NOT_HTTP2)
-)
 _STREAM_HEADERS: Final = frozenset(
     {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"proxy-connection"}
 )
-
-App = Callable[[dict[str, Any], Any, Any], Coroutine[Any, Any, None]]
 
 log = structlog.get_logger("rewake.deployments")
 
@@ -64,7 +57,12 @@ log = structlog.get_logger("rewake.deployments")
 class Connection(asyncio.Protocol):
     """The connection. on_made: called when it opens.   on_empty: when its last stream is over, and when it is lost."""
 
-    def __init__(self, app: App, on_made: Callable[[Connection], None], on_empty: Callable[[Connection], None]) -> None:
+    def __init__(
+        self,
+        app: App,
+        on_made: Callable[[Connection | Http1Connection], None],
+        on_empty: Callable[[Connection | Http1Connection], None],
+    ) -> None:
         self.streams: dict[int, Stream] = {}
         self.is_lost = False
         self._app = app
@@ -173,11 +171,10 @@ class Connection(asyncio.Protocol):
     # What came
 
     def _read_preface(self, data: bytes) -> bytes | None:
-        """All bytes so far, once they begin as HTTP/2 does; anything else is told so."""
+        """All bytes so far, once they begin as HTTP/2 does; all else is HTTP/1.1, for another to read."""
         self._preface += data
         if not _PREFACE.startswith(self._preface[: len(_PREFACE)]):
-            self._transport.write(_REFUSAL)
-            self._transport.close()
+            self._hand_over()
             return None
         if len(self._preface) < len(_PREFACE):
             return None
@@ -187,6 +184,14 @@ class Connection(asyncio.Protocol):
         # The preface is no frame, which is all that the guard understands.
         self._h2.receive_data(_PREFACE)
         return data[len(_PREFACE) :]
+
+    def _hand_over(self) -> None:
+        successor = Http1Connection(self._app, self._on_made, self._on_empty)
+        self._transport.set_protocol(successor)
+        successor.connection_made(self._transport)
+        self.is_lost = True
+        self._on_empty(self)
+        successor.data_received(self._preface)
 
     def _on_event(self, event: Event) -> None:
         kind = type(event)
@@ -235,10 +240,8 @@ class Connection(asyncio.Protocol):
 
     def _on_task_done(self, stream: Stream, task: asyncio.Task[None]) -> None:
         """The app returned or raised; an answer it has not ended cannot be used."""
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            text = "".join(traceback.format_exception_only(error)).strip()
-            log.warning("attempt_broke", stream=stream.id, reason=text)
+        if (reason := describe_failure(task)) is not None:
+            log.warning("attempt_broke", stream=stream.id, reason=reason)
         if not stream.is_ended and stream.id in self.streams:
             self._reset(stream, ErrorCodes.INTERNAL_ERROR)
             self._flush_soon()

@@ -9,9 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
+from pathlib import Path
 from typing import Final
 
-from rewake.deployments.serving.connection import App, Connection
+from rewake.deployments.serving.connection import Connection
+from rewake.deployments.serving.http1 import Http1Connection
+from rewake.deployments.serving.stream import App
+from rewake.errors import ErrorCode, RewakeError
 
 BACKLOG: Final = 1024
 KEEPALIVE_IDLE_S: Final = 30
@@ -24,7 +29,7 @@ class AppServer:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._connections: set[Connection] = set()
+        self._connections: set[Connection | Http1Connection] = set()
         self._server: asyncio.Server | None = None
         self._emptied = asyncio.Event()
 
@@ -33,10 +38,10 @@ class AppServer:
         """Requests under way."""
         return sum(len(connection.streams) for connection in self._connections)
 
-    async def start(self, listener: socket.socket) -> None:
+    async def start(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         _keep_alive(listener)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connection, sock=listener, backlog=BACKLOG)
+        self._server = await loop.create_server(self._connection, sock=listener, backlog=BACKLOG, ssl=tls)
 
     async def stop(self, grace_s: float) -> None:
         """Accept nothing more, let attempts finish for at most `grace_s`, then cut."""
@@ -61,10 +66,26 @@ class AppServer:
     def _connection(self) -> Connection:
         return Connection(self._app, self._connections.add, self._on_empty)
 
-    def _on_empty(self, connection: Connection) -> None:
+    def _on_empty(self, connection: Connection | Http1Connection) -> None:
         if connection.is_lost:
             self._connections.discard(connection)
         self._emptied.set()
+
+
+def tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    """TLS, HTTP/2 preferred. key: of the certificate, None when it is in the same file. Raises RewakeError RW1018."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    try:
+        context.load_cert_chain(certificate, key, password="")  # A key with a password would ask for it on a terminal.
+    except OSError as error:
+        files = str(certificate) if key is None else f"{certificate} with {key}"
+        raise RewakeError(
+            ErrorCode.TLS_CERTIFICATE_INVALID,
+            f"The TLS certificate {files} cannot be used.\n{error.strerror or error}.",
+            "Both are PEM: the certificate, then those that vouch for it; and its private key without a password.",
+        ) from error
+    return context
 
 
 def _keep_alive(listener: socket.socket) -> None:

@@ -1,19 +1,22 @@
-"""One request as the ASGI app sees it, and its answer as it waits to be sent. No socket, no HTTP/2.
+"""One request as the ASGI app sees it, and its answer as it waits to be sent. No socket, and no version of HTTP.
 
 What arrived since the last `receive` comes as one event, what was sent since the last write leaves as one piece: an SDK
-sends many small messages, and every frame has its price on both sides. Called by connection.py.
+sends many small messages, and every frame has its price on both sides. Called by connection.py and http1.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
 
 from rewake.deployments.asgi import DISCONNECT, END_OF_REQUEST, Event
 
+App = Callable[[dict[str, Any], Any, Any], Coroutine[Any, Any, None]]
+
 UNSENT_BYTES_MAX: Final = 1024 * 1024
 """Bytes of one answer above which its writer waits for the peer."""
-
 
 _FRAME_HEADER_BYTES: Final = 8
 _PROPOSE_RUN_COMPLETION: Final = b"\x00\x05"
@@ -27,6 +30,12 @@ def holds_a_result(chunk: bytes) -> bool:
             return True
         offset += _FRAME_HEADER_BYTES + int.from_bytes(chunk[offset + 4 : offset + 8], "big")
     return False
+
+
+def describe_failure(task: asyncio.Task[None]) -> str | None:
+    """What a task of the app raised, if it did."""
+    error = None if task.cancelled() else task.exception()
+    return None if error is None else "".join(traceback.format_exception_only(error)).strip()
 
 
 class Connection(Protocol):

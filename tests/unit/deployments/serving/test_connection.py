@@ -37,6 +37,10 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.is_closed = False
+        self.protocol: Any = None
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
 
     def write(self, data: Any) -> None:
         assert not self.is_closed
@@ -66,7 +70,7 @@ class Peer:
         self.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: window_bytes})
         self.send()
 
-    def _on_empty(self, _: Connection) -> None:
+    def _on_empty(self, _: object) -> None:
         self.emptied += 1
 
     def send(self, piece_bytes: int = 1 << 30) -> None:
@@ -382,17 +386,19 @@ def test_windows_open_again() -> None:
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 1 << 30])
-def test_http1_is_told_so(piece_bytes: int) -> None:
+def test_http1_is_handed_over(piece_bytes: int) -> None:
     async def main() -> None:
+        left: list[Any] = []
         wire = Wire()
-        connection = Connection(cast("Any", echo), lambda _: None, lambda _: None)
+        connection = Connection(echo, lambda _: None, left.append)
         connection.connection_made(wire)
-        request = b"POST /discover HTTP/1.1\r\n\r\n"
+        request = b"POST /discover HTTP/1.1\r\ncontent-length: 2\r\n\r\nhi"
         for start in range(0, len(request), piece_bytes):
-            if not wire.is_closed:
-                connection.data_received(request[start : start + piece_bytes])
-        assert wire.is_closed
-        assert wire.written.startswith(b"HTTP/1.1 505 ")
+            (wire.protocol or connection).data_received(request[start : start + piece_bytes])
+        assert left == [connection] and connection.is_lost
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert wire.take().endswith(b"\r\n\r\nhi")
 
     asyncio.run(main())
 
