@@ -110,6 +110,17 @@ def test_a_removed_deployment_takes_its_services_along(play: Play) -> None:
     assert (play.store.service_rows, play.store.deployment_rows) == ({}, {})
 
 
+def test_services_of_a_removed_deployment_fall_back_to_what_is_given(play: Play) -> None:
+    play.register(deployment("dp2"))
+    play.skip()
+    before = [item for item in services(play.options, "dp1") if item.name == "cart"]
+    command = commands.RemoveDeployment(now_ms=play.now_ms, token=9, deployment_id="dp2", restored=before)
+    play.submit(command)
+    play.expect(Answer(ReplyStatus.DONE))
+    assert list(play.state.services.values()) == before
+    assert list(play.store.service_rows) == ["cart"]
+
+
 def test_a_service_that_is_no_longer_served_is_gone(play: Play) -> None:
     kept = [item for item in services(play.options) if item.name == "cart"]
     play.submit(commands.RegisterDeployment(now_ms=play.now_ms, token=1, deployment=deployment(), services=kept))
