@@ -96,6 +96,7 @@ _HANDOFFS: Final = [
     Handoff("Intake", "Car specialist", 3, "call"),
     Handoff("Car specialist", "Intake", 4, "handoff"),
 ]
+_POLICY: Final = b'{"number": "P-1", "cover": {"hospital": "in full", "medication": 500}, "notes": [null, true]}'
 _USAGE: Final = [
     Usage("Intake", "gpt-5-mini", 2, 151, 32, 0.000102),
     Usage("Medical specialist", None, 2, 131, 30, None),
@@ -214,6 +215,8 @@ def _turns(now_ms: int) -> list[Turn]:
             results={"c1": "M-ee996268: medical claim"},
         ),
         turn("step", agent="Medical specialist", title="File medical claim", text="M-ee996268: medical claim"),
+        turn("step", agent="Medical specialist", title="Look up policy", text=formats.line(_POLICY),
+             value=formats.shown(_POLICY)),
         turn("call", agent="Medical specialist", title="CoverDesk/lookUp", text="alice", to_run=_RUN),
         turn("problem", agent="Medical specialist", title="Pay", text="[500] no such account", is_failure=True),
         turn("answer", agent="Medical specialist", text=formats.safe(HOSTILE)),
