@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 from collections.abc import Mapping
 from typing import Any, Final, Self
@@ -83,6 +84,7 @@ class AdminClient:
         self._kept = connection if self._keeps else None
         try:
             connection.request(method, target, content, headers)
+            _acknowledge_at_once(connection)
             response = connection.getresponse()
             return response.status, response.read()
         except TimeoutError as error:
@@ -112,6 +114,12 @@ def segment(text: str) -> str:
 def sql_text(value: str) -> str:
     """A SQL string literal."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def _acknowledge_at_once(connection: http.client.HTTPConnection) -> None:
+    """Some servers send an answer in two parts, the second when the first is acknowledged: 40 ms later by default."""
+    if hasattr(socket, "TCP_QUICKACK") and connection.sock is not None:
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def _hint_for(error: Exception) -> str:

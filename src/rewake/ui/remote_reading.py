@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -33,21 +33,25 @@ _COUNTING_S: Final = 0.2
 _LAST_FAILURES: Final = ("TransientError", "Paused")
 
 
+_Found = TypeVar("_Found")
+
+
 class Memory:
-    """What requests leave to those after them: counts, for a while if counting takes long."""
+    """What requests leave to those after them: what took long to count, for a while."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-        self._good_until_s = 0.0
+        self._known: dict[str, tuple[float, Any]] = {}
 
-    def counts(self, count: Callable[[], dict[str, int]]) -> dict[str, int]:
+    def recall(self, name: str, find: Callable[[], _Found]) -> _Found:
         started_s = time.monotonic()
-        if started_s >= self._good_until_s:
-            self._counts = count()
-            ended_s = time.monotonic()
-            took_s = ended_s - started_s
-            self._good_until_s = ended_s + 5 * took_s if took_s > _COUNTING_S else 0.0
-        return self._counts
+        good_until_s, known = self._known.get(name, (0.0, None))
+        if started_s < good_until_s:
+            return cast("_Found", known)
+        found = find()
+        ended_s = time.monotonic()
+        took_s = ended_s - started_s
+        self._known[name] = (ended_s + 5 * took_s if took_s > _COUNTING_S else 0.0, found)
+        return found
 
 
 class RemoteReading(JournalReading):
@@ -56,7 +60,7 @@ class RemoteReading(JournalReading):
     def __init__(self, admin: AdminClient, now_ms: int, *, is_rewake: bool, memory: Memory | None = None) -> None:
         super().__init__(admin, now_ms)
         self.is_rewake = is_rewake
-        self._memory = memory or Memory()
+        self.memory = memory or Memory()
         self._services: dict[str, ServiceSchema] | None = None
         self._counts: dict[str, int] | None = None
 
@@ -90,14 +94,16 @@ class RemoteReading(JournalReading):
         return [rows.summary_from(row, failures.get(row["id"])) for row in found]
 
     def runs_of_key(self, service: str, key: str, limit: int) -> list[RunSummary]:
-        return self._runs(f"{_of_key(service, key)} order by created_at desc, id desc limit {limit}")
+        condition = f"{_of_key(service, key)} order by created_at desc, id desc limit {limit}"
+        return self._runs_near(ids.partition_key(key, service), condition)
 
     def restarts_of(self, invocation_id: bytes, limit: int = 20) -> list[RunSummary]:
         origin = sql_text(ids.invocation_id_to_str(invocation_id))
-        return self._runs(f"restarted_from = {origin} order by created_at limit {limit}")
+        return self._runs_near(invocation_id[:8], f"restarted_from = {origin} order by created_at limit {limit}")
 
     def open_runs_of_key(self, service: str, key: str, limit: int = 200) -> list[RunSummary]:
-        found = self._runs(f"{_of_key(service, key)} and status <> 'completed' order by created_at, id limit {limit}")
+        condition = f"{_of_key(service, key)} and status <> 'completed' order by created_at, id limit {limit}"
+        found = self._runs_near(ids.partition_key(key, service), condition)
         told = self.query(
             f"select id, sequence_number from sys_inbox where service_name = {sql_text(service)} "
             f"and service_key = {sql_text(key)} limit {limit}"
@@ -126,6 +132,17 @@ class RemoteReading(JournalReading):
     def _runs(self, condition: str) -> list[RunSummary]:
         return self.summaries([*self.query(f"select {rows.INVOCATION_COLUMNS} from sys_invocation where {condition}")])
 
+    def _runs_near(self, partition_key: bytes, condition: str) -> list[RunSummary]:
+        """Runs with a partition key, which a public server finds by it without looking at any others."""
+        if self.is_rewake:
+            return self._runs(condition)
+        number = int.from_bytes(partition_key, "big")
+        told = self.query(f"select id from sys_invocation_status where partition_key = {number} and {condition}")
+        if not told:
+            return []
+        found = {run.id: run for run in self._runs(f"id in ({listed(row['id'] for row in told)})")}
+        return [found[row["id"]] for row in told if row["id"] in found]
+
     def _last_failures(self, run_ids: list[str]) -> dict[str, rows.Row]:
         """What the last failed attempt of each run said."""
         if not run_ids:
@@ -143,7 +160,7 @@ class RemoteReading(JournalReading):
 
     def _counted(self) -> dict[str, int]:
         if self._counts is None:
-            self._counts = self._memory.counts(self._count)
+            self._counts = self.memory.recall("counts", self._count)
         return self._counts
 
     def _count(self) -> dict[str, int]:

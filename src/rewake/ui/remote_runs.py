@@ -59,7 +59,7 @@ def run_page(reading: RemoteReading, wanted: RunFilter, counts: Counts) -> RunPa
         next_cursor=found.next_cursor,
         looked_until_ms=found.looked_until_ms,
         services={service.name: list(service.handlers) for service in reading.services()},
-        waiting_count=waiting_count(reading, counted["suspended"]),
+        waiting_count=reading.memory.recall("waiting", lambda: waiting_count(reading, counted["suspended"])),
         matching_count=sum(counted[status] for status in wanted.status or STATUSES) if wanted.is_by_status else None,
         agents=counts.agents(reading, runs),
     )
@@ -84,7 +84,7 @@ def waiting_count(reading: RemoteReading, suspended_count: int) -> int | None:
         return 0
     found = reading.query(
         "select target_service_name, target_service_key, target_service_ty, suspended_waiting_for_signals "
-        "from sys_invocation where status = 'suspended'"
+        "from sys_invocation_status where status = 'suspended'"
     )
     promised = reading.query("select service_name, service_key from sys_promise where completed = false")
     keys = {(row["service_name"], row["service_key"]) for row in promised}

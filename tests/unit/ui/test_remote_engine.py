@@ -80,10 +80,11 @@ def test_counts_that_take_long_are_remembered_for_a_while(monkeypatch: pytest.Mo
         return {"running": len(counted)}
 
     memory = Memory()
-    assert [memory.counts(lambda: count(0.01))["running"] for _ in range(2)] == [1, 2]
-    assert [memory.counts(lambda: count(2.0))["running"] for _ in range(3)] == [3, 3, 3]
+    assert [memory.recall("counts", lambda: count(0.01))["running"] for _ in range(2)] == [1, 2]
+    assert [memory.recall("counts", lambda: count(2.0))["running"] for _ in range(3)] == [3, 3, 3]
+    assert memory.recall("others", lambda: count(0.01))["running"] == 4
     now_s[0] += 10.1
-    assert memory.counts(lambda: count(0.01))["running"] == 4
+    assert memory.recall("counts", lambda: count(0.01))["running"] == 5
 
 
 def test_operations_are_accepted_or_raised() -> None:

@@ -5,7 +5,7 @@
   const main = document.getElementById("main");
   const live = document.getElementById("live");
   document.documentElement.classList.add("has-script");
-  let url = location.href, tag = null, failures = 0, timer = 0, busy = null;
+  let url = location.href, tag = null, failures = 0, took = 0, timer = 0, busy = null;
 
   // Changes `old` into `made` in place. Elements with ids keep their identity; what a person is using is left alone.
   function change(old, made) {
@@ -68,12 +68,14 @@
     if (!pause) return;
     timer = setTimeout(async () => {
       if (document.visibilityState === "visible" && !getSelection().toString()) {
+        const began = performance.now();
         try { await refresh(url); failures = 0; } catch (error) { if (error.name !== "AbortError") failures += 1; }
+        took = performance.now() - began;  // A page that takes long is asked for less often.
         live.classList.toggle("lost", failures > 1);
         live.querySelector(".live-word").textContent = failures > 1 ? "not connected" : "live";
       }
       schedule();
-    }, Math.min(pause * (1 + failures), 15000));
+    }, Math.min(Math.max(pause, 4 * took) * (1 + failures), 15000));
   }
   async function go(target, push) {
     if (push) history.pushState(null, "", target);
