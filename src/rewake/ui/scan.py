@@ -169,6 +169,7 @@ class Walk:
             return
         waiting = self._open_rows() if self._source == "failed and open" else []
         size = _SLICE_RUNS * 10 if self._conditions.is_indexed else _SLICE_RUNS
+        size = max(size // 4, 1) if self._conditions.check else size
         for last in self._slices(size):
             rows = list(self._select(order))
             if waiting:
