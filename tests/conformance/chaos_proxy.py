@@ -18,11 +18,13 @@ class ChaosProxy:
     """Forwards to a port of this machine.
 
     life_bytes: each connection is cut after so much traffic at most.   cuts_ns: when that was, by who was sending.
+    traffic: what passed, in order, of which connection and from whom; kept when it is not to be cut.
     """
 
     def __init__(self, target_port: int, *, seed: int = 0, life_bytes: int | None = None) -> None:
         self.port = 0
         self.cuts_ns: dict[Sender, list[int]] = {"engine": [], "service": []}
+        self.traffic: list[tuple[object, Sender, bytes]] = []
         self.is_hanging = False
         self.is_open = asyncio.Event()
         self.is_open.set()
@@ -85,10 +87,12 @@ class _End(asyncio.Protocol):
             return
         caller = self if isinstance(self, _Caller) else self.other
         assert isinstance(caller, _Caller)
+        sender: Sender = "engine" if self is caller else "service"
+        if self.proxy.life_bytes is None:
+            self.proxy.traffic.append((caller, sender, data))
         passed = caller.spend(data)
         self.other.transport.write(passed)
         if len(passed) < len(data):
-            sender: Sender = "engine" if self is caller else "service"
             self.proxy.cuts_ns[sender].append(time.monotonic_ns())
             self.other.transport.close()
             self.transport.abort()

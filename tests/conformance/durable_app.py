@@ -151,6 +151,15 @@ async def slow(ctx: restate.Context, name: str) -> str:
 
 
 @steps.handler()
+async def second_time(ctx: restate.Context, name: str) -> str:
+    """Fails in its first attempt."""
+    mark(f"tried {name}")
+    if (stage() / "marks").read_text().splitlines().count(f"tried {name}") == 1:
+        raise RuntimeError("once more")
+    return name
+
+
+@steps.handler()
 async def attach_to(ctx: restate.Context, request: dict[str, str]) -> str:
     """Attach to an invocation by id; 404 for what is unknown."""
     try:
@@ -206,6 +215,13 @@ async def awakeable(ctx: restate.Context, _: Any = None) -> str:
     name, future = ctx.awakeable(type_hint=str)
     mark(f"awakeable {name}")
     return "got " + await future
+
+
+@waits.handler()
+async def awakeables(ctx: restate.Context, count: int) -> list[int]:
+    futures = [ctx.awakeable(type_hint=int)[1] for _ in range(count)]
+    mark("attempt awakeables")
+    return [await future for future in futures]
 
 
 @waits.handler()

@@ -51,11 +51,11 @@ DEFAULTS = HandlerOptions(retry=FAST_RETRY)
 QUICK_SUSPENSION = HandlerOptions(retry=FAST_RETRY, inactivity_timeout_ms=10)
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
+def run(main: Coroutine[Any, Any, None], deadline_s: float = DEADLINE_S) -> None:
     """Run a test's coroutine, with a deadline."""
 
     async def within_deadline() -> None:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(deadline_s):
             await main
 
     asyncio.run(within_deadline())

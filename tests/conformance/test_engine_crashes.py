@@ -26,6 +26,8 @@ from rewake.store import store
 ANSWER = "pick, ask Ada, check"
 STEPS = ("pick", "ask", "check")
 MESSAGES_MAX = 40
+LONG_S = 150.0
+"""For dozens of engines one after the other, each with a new process when --transport says so."""
 
 
 def assert_steps_ran_once(stage: Stage, settled: set[str]) -> None:
@@ -47,6 +49,7 @@ def commits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(store, "COMMIT_INLINE_MAX_S", -1.0)
 
 
+@pytest.mark.timeout(LONG_S + 10)
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.usefixtures("commits")
 def test_an_attempt_lost_after_any_message(stage: Stage, version: int) -> None:
@@ -68,9 +71,10 @@ def test_an_attempt_lost_after_any_message(stage: Stage, version: int) -> None:
                 break
         assert seen_output and 13 <= at < MESSAGES_MAX - 1
 
-    run(main())
+    run(main(), LONG_S)
 
 
+@pytest.mark.timeout(LONG_S + 10)
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.usefixtures("commits")
 def test_an_engine_stopped_after_any_message(stage: Stage, version: int) -> None:
@@ -96,7 +100,7 @@ def test_an_engine_stopped_after_any_message(stage: Stage, version: int) -> None
                 break
         assert 13 <= at < MESSAGES_MAX - 1
 
-    run(main())
+    run(main(), LONG_S)
 
 
 @pytest.mark.parametrize("version", [7])

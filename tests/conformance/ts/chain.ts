@@ -1,5 +1,7 @@
-// The handlers `steps` and `same` of http_apps.py in TypeScript, served over HTTP/2.
+// The handlers `steps` and `same` of http_apps.py in TypeScript, served over HTTP/2 by a server with moods: it resets
+// every RESETS_EVERY-th stream when it has answered a while, and leaves a connection after LEAVES_AFTER requests.
 import { appendFileSync } from "node:fs";
+import * as http2 from "node:http2";
 import * as restate from "@restatedev/restate-sdk";
 
 const MARKS = `${process.env.REWAKE_TEST_STAGE}/marks`;
@@ -15,19 +17,35 @@ const chain = restate.service({
   handlers: {
     steps: async (ctx: restate.Context, number: number) => {
       const attempt = ctx.request().attemptHeaders.get("x-attempt");
-      let total = number;
+      let sum = number;
       for (let index = 0; index < STEP_COUNT; index++) {
-        const before = total;
-        total = await ctx.run(`step ${index}`, async () => {
+        const before = sum;
+        sum = await ctx.run(`step ${index}`, async () => {
           appendFileSync(MARKS, `TsChain ${number}/${index} ${attempt}\n`);
           await new Promise((resolve) => setTimeout(resolve, 3));
           return before + 1;
         });
       }
-      return ctx.serviceClient(CHAIN).same(total);
+      return ctx.serviceClient(CHAIN).same(sum);
     },
     same: async (_: restate.Context, value: number) => value,
   },
 });
 
-restate.serve({ services: [chain], port: Number(process.env.PORT) });
+const handler = restate.createEndpointHandler({ services: [chain] });
+const resetsEvery = Number(process.env.RESETS_EVERY ?? Infinity);
+const leavesAfter = Number(process.env.LEAVES_AFTER ?? Infinity);
+const counts = new Map<http2.Http2Session, number>();
+let total = 0;
+
+const server = http2.createServer((request, response) => {
+  const { stream } = request;
+  const { session } = stream;
+  const count = (counts.get(session!) ?? 0) + 1;
+  counts.set(session!, count);
+  total += 1;
+  handler(request, response);
+  if (total % resetsEvery === 0) setTimeout(() => stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR), 5);
+  if (count === leavesAfter) session!.close();
+});
+server.listen(Number(process.env.PORT), "127.0.0.1");

@@ -57,6 +57,11 @@ export const steps = restate.service({
       const { id, target, headers, body } = ctx.request();
       return { id, target: target.toString(), claim: headers.get("x-claim"), size: body.length };
     },
+    awakeables: async (ctx: Context, count: number) => {
+      const promises = Array.from({ length: count }, () => ctx.awakeable<number>().promise);
+      mark(ctx, "attempt");
+      return RestatePromise.all(promises);
+    },
     held: async (ctx: Context, name: string) => {
       mark(ctx, "attempt");
       await step(ctx, "before");
