@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -166,6 +167,20 @@ def test_only_a_step_can_be_replaced(stage: Stage) -> None:
     run_id = done(stage, "ask", "Hello?")
     fields = {"from": "0", "replace": "yes", "value": "1", "token": token(stage)}
     assert ask(stage, "POST", f"/runs/{run_id}/fork", fields).status == 409
+
+
+def test_an_open_run_is_forked_from_what_it_has_done(stage: Stage) -> None:
+    """Not from its input, and not where an answer to the first one would be missing."""
+    run_id = stage.send("Desk", "approve", 7, key="open fork")
+    while len(stage.run(stage.engine.query(f"select index from sys_journal where id = '{run_id}'")).rows) < 3:
+        time.sleep(0.01)
+    assert "Fork from here" not in ask(stage, "GET", f"/runs/{run_id}?step=0").text
+    step = ask(stage, "GET", f"/runs/{run_id}?step=1").text
+    assert "Fork from here" in step
+    assert "This run goes on by itself." in step
+    answer = ask(stage, "POST", f"/runs/{run_id}/fork", {"from": "1", "token": token(stage)})
+    assert answer.status == 409
+    assert "tells the id of an awakeable" in answer.text
 
 
 def test_hostile_content_is_escaped(stage: Stage) -> None:
