@@ -1,7 +1,7 @@
 """The one entrance to the core: a command in, changed state out, with writes and effects gathered in the batch.
 
 Each command type has one transition. Raises only EngineBug-like exceptions (a bug of ours): what the handler or the
-caller did wrong has become an effect. See engine/loop.py for what happens then.
+caller did wrong has become an effect. See engine/commit_loop.py for what happens then.
 """
 
 from __future__ import annotations

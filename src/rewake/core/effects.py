@@ -1,6 +1,6 @@
 """Effects: what to tell whom, once the batch that caused it is committed. Never before.
 
-The engine carries them out in order (engine/effects.py). None of them changes durable state.
+The engine carries them out in order (engine/runtime.py). None of them changes durable state.
 """
 
 from __future__ import annotations

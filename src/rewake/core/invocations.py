@@ -1,4 +1,4 @@
-"""The life of an invocation: created, admitted, completed; cancelled, killed, paused, resumed, purged, restarted.
+"""The life of an invocation: created, admitted, completed; cancelled, killed, paused, resumed.
 
 scheduled -> inboxed (key busy) -> invoked <-> suspended; invoked, suspended <-> paused; any -> completed -> forgotten.
 Cancel is cooperative: a signal in the journal, which the SDK passes on to callees. Kill is ours: it fences the attempt
@@ -292,7 +292,7 @@ def on_recover(state: State, command: Recover) -> None:
 
 
 def on_faulty(state: State, command: PauseFaulty) -> None:
-    """Pause an invocation whose message raised an engine bug (see engine/loop.py)."""
+    """Pause an invocation whose message raised an engine bug (see engine/runtime.py)."""
     invocation = state.invocation(command.invocation_id)
     if invocation is None or not invocation.is_open or invocation.status in (Status.SCHEDULED, Status.INBOXED):
         return
