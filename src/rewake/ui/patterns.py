@@ -11,13 +11,15 @@ from rewake.core import ids
 from rewake.ui import formats
 from rewake.ui.agents import AgentTrace, Handoff, Turn
 from rewake.ui.graph import Graph, handoff_graph
-from rewake.ui.reading import STATUSES, RunSummary
+from rewake.ui.reading import STATUSES, EventFact, RunSummary
 from rewake.ui.run import Row
 from rewake.ui.spending import Total, Usage, total_of
-from rewake.ui.timeline import AttemptSpan, Bar
+from rewake.ui.stacktrace import SourceLine
+from rewake.ui.timeline import AttemptSpan, Bar, Standstill
 from rewake.ui.waits import Waiting
 
 HOSTILE: Final = '<script>alert(1)</script> "><img src=x onerror=alert(2)> \u202egnp.exe \x00\x1b[31m \ud83d'
+_SOURCE: Final = SourceLine("agents/desk.py", 80, "ask", 'raise Overloaded("the provider is overloaded")')
 _RUN: Final = ids.invocation_id_to_str(bytes(range(24)))
 
 
@@ -28,6 +30,8 @@ class PatternsPage(msgspec.Struct):
     runs: list[RunSummary]
     rows: list[Row]
     attempts: list[AttemptSpan]
+    standstills: list[Standstill]
+    errors: list[tuple[EventFact, SourceLine | None]]
     waiting: list[Waiting]
     turns: list[Turn]
     usage: list[Usage]
@@ -49,6 +53,9 @@ def page(now_ms: int) -> PatternsPage:
                 error="[500] The provider is overloaded",
                 step="call LLM",
                 bar=Bar(0, 400, "attempt failed"),
+                source=_SOURCE,
+                delay=Bar(400, 120, "delay"),
+                delay_ms=1_000,
             ),
             AttemptSpan(
                 number=2,
@@ -57,7 +64,21 @@ def page(now_ms: int) -> PatternsPage:
                 error=None,
                 step=None,
                 bar=Bar(520, 480, "attempt"),
+                quiet=[Bar(600, 80, "quiet"), Bar(800, 120, "quiet")],
             ),
+        ],
+        standstills=[
+            Standstill("paused", now_ms - 8_000, now_ms - 7_000, Bar(100, 100, "standstill"), is_over=True),
+            Standstill("suspended", now_ms - 4_000, now_ms, Bar(520, 480, "standstill")),
+            Standstill("paused", now_ms - 3_000, now_ms, Bar(640, 360, "standstill")),
+            Standstill("backing-off", now_ms - 2_000, now_ms, Bar(760, 240, "standstill"), now_ms + 4_000),
+        ],
+        errors=[
+            (
+                EventFact(1, now_ms - 5_000, "TransientError", {"error_message": HOSTILE, "error_stacktrace": HOSTILE}),
+                None,
+            ),
+            (EventFact(1, now_ms - 5_000, "TransientError", {"error_message": "overloaded"}), _SOURCE),
         ],
         waiting=[
             Waiting(
@@ -66,6 +87,12 @@ def page(now_ms: int) -> PatternsPage:
                 since_ms=now_ms - 61_000,
                 awakeable=ids.awakeable_id_format(bytes(range(24)), 17),
                 asked='{"customer": "alice", "amount": 12000}',
+            ),
+            Waiting(
+                kind="promise",
+                title="Wait for promise approval",
+                since_ms=now_ms - 61_000,
+                promise=("Trip", HOSTILE, "approval"),
             ),
             Waiting(kind="call", title="CarSpecialist/answer", since_ms=now_ms - 3_000, run_id=_RUN),
             Waiting(kind="sleep", title="Sleep", since_ms=now_ms - 3_000, due_at_ms=now_ms + 7_200_000),

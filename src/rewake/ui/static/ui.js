@@ -97,6 +97,11 @@
     const copy = event.target.closest?.("[data-copy]");
     if (copy) navigator.clipboard?.writeText(copy.dataset.copy).then(() => { copy.textContent = "Copied"; });
   });
+  addEventListener("formdata", (event) => {  // An address to share says only what is asked for.
+    if (!event.target.matches(".filters")) return;
+    for (const [name, value] of [...event.formData])
+      if (!value || (name === "order" && value === "newest")) event.formData.delete(name);
+  });
   addEventListener("popstate", () => go(location.href, false));
   addEventListener("change", (event) => {
     if (event.target.matches("[data-all]"))
