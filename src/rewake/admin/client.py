@@ -112,8 +112,8 @@ def segment(text: str) -> str:
 
 
 def sql_text(value: str) -> str:
-    """A SQL string literal."""
-    return "'" + value.replace("'", "''") + "'"
+    """A SQL string literal. One cannot hold a NUL; what has one equals nothing that is stored without."""
+    return "'" + value.replace("'", "''").replace("\0", "\ufffd") + "'"
 
 
 def _acknowledge_at_once(connection: http.client.HTTPConnection) -> None:

@@ -67,6 +67,14 @@ class JournalReading(Reading):
             self.remember([*self.query(f"select {rows.INVOCATION_COLUMNS} from sys_invocation where {condition}")])
         return self._invocations[run_id]
 
+    def rows_of(self, run_ids: list[str]) -> list[rows.Row]:
+        """The rows of some runs in this order, without those that are gone by now."""
+        if not run_ids:
+            return []
+        condition = f"id in ({listed(run_ids)})"
+        self.remember([*self.query(f"select {rows.INVOCATION_COLUMNS} from sys_invocation where {condition}")])
+        return [row for run_id in run_ids if (row := self._invocations.get(run_id)) is not None]
+
     # Journals
 
     def entries(

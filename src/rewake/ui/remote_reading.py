@@ -138,10 +138,7 @@ class RemoteReading(JournalReading):
             return self._runs(condition)
         number = int.from_bytes(partition_key, "big")
         told = self.query(f"select id from sys_invocation_status where partition_key = {number} and {condition}")
-        if not told:
-            return []
-        found = {run.id: run for run in self._runs(f"id in ({listed(row['id'] for row in told)})")}
-        return [found[row["id"]] for row in told if row["id"] in found]
+        return self.summaries(self.rows_of([row["id"] for row in told]))
 
     def _last_failures(self, run_ids: list[str]) -> dict[str, rows.Row]:
         """What the last failed attempt of each run said."""

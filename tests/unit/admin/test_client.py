@@ -136,3 +136,4 @@ def test_what_is_no_url(url: str) -> None:
 
 def test_text_in_sql() -> None:
     assert sql_text("it's") == "'it''s'"
+    assert sql_text("a\0b") == "'a\ufffdb'"
