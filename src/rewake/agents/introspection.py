@@ -8,20 +8,21 @@ user's. Called before discovery; whatever fails here, discovery goes on without.
 
 from __future__ import annotations
 
-import functools
+import gc
 import json
 import sys
 import sysconfig
 import types
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 METADATA_KEY: Final = "rewake.agents"
 """Of a handler: its agents, as JSON."""
 
-OBJECTS_MAX: Final = 20_000
-"""Objects looked at for one handler. An app's own objects are hundreds; a client library reached by chance has more."""
+OBJECTS_MAX: Final = 50_000
+OBJECTS_PER_HANDLER_MIN: Final = 2_000
+"""Objects looked at. An app's own are hundreds; a client library reached by chance has thousands."""
 
 METADATA_CHARS_MAX: Final = 16_000
 _AGENTS_MAX: Final = 64
@@ -32,16 +33,25 @@ _PLAIN: Final = (str, bytes, int, float, complex, bool, type(None), type(Ellipsi
 _LIBRARIES: Final = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 Facts = dict[str, Any]
+Describer = tuple[type, Callable[[Any], Facts]]
+"""A class of agents, and what tells of one."""
 
 
 def tell_agents(app: Any) -> None:
     """Write the agents of each handler of an ASGI app into the handler's metadata. Never raises."""
     try:
+        describers = _describers()
+        if not describers:
+            return
         handlers = list(_handlers_of(app))
         entries = {id(handler.fn) for handler in handlers}
+        objects_max = max(OBJECTS_MAX // max(len(handlers), 1), OBJECTS_PER_HANDLER_MIN)
         for handler in handlers:
-            found = json.dumps(_agents_of(handler.fn, entries - {id(handler.fn)}), ensure_ascii=False)
-            if found != "[]" and len(found) <= METADATA_CHARS_MAX:
+            if METADATA_KEY in (handler.metadata or {}):
+                continue  # The user knows better; or this was here before.
+            agents = _agents_of(handler.fn, entries - {id(handler.fn)}, describers, objects_max)
+            found = json.dumps(agents, ensure_ascii=False)
+            if agents and len(found) <= METADATA_CHARS_MAX:
                 handler.metadata = {**(handler.metadata or {}), METADATA_KEY: found}
     except Exception:  # noqa: BLE001  # an app is the user's, and may be anything: discovery matters more than this.
         return
@@ -52,19 +62,16 @@ def _handlers_of(app: Any) -> Iterator[Any]:
     endpoint = getattr(sys.modules.get("restate.endpoint"), "Endpoint", None)
     if endpoint is None:
         return
-    for found in _walk(app, stop_at=lambda value: isinstance(value, endpoint)):
-        if isinstance(found, endpoint):
+    for found in _walk(app, stop_at=lambda value: _is(value, endpoint), objects_max=OBJECTS_PER_HANDLER_MIN):
+        if _is(found, endpoint):
             for service in found.services.values():
                 yield from service.handlers.values()
 
 
-def _agents_of(handler: Any, others: set[int]) -> list[Facts]:
+def _agents_of(handler: Any, others: set[int], describers: list[Describer], objects_max: int) -> list[Facts]:
     """Facts of the agents that a handler reaches, by name; of two with one name the first."""
-    describers = _describers()
-    if not describers:
-        return []
     facts: dict[str, Facts] = {}
-    for value in _walk(handler, stop_at=lambda value: id(value) in others):
+    for value in _walk(handler, stop_at=lambda value: id(value) in others, objects_max=objects_max):
         described = _described(value, describers)
         if described is not None and described["name"] not in facts and len(facts) < _AGENTS_MAX:
             facts[described["name"]] = described
@@ -74,7 +81,7 @@ def _agents_of(handler: Any, others: set[int]) -> list[Facts]:
 # The frameworks
 
 
-def _describers() -> list[tuple[type, Callable[[Any], Facts]]]:
+def _describers() -> list[Describer]:
     """What tells of an agent, for each framework that is imported."""
     known = (
         ("agents", "Agent", _openai_agent),
@@ -86,9 +93,9 @@ def _describers() -> list[tuple[type, Callable[[Any], Facts]]]:
     return [(kind, tell) for kind, tell in found if isinstance(kind, type)]
 
 
-def _described(value: Any, describers: list[tuple[type, Callable[[Any], Facts]]]) -> Facts | None:
+def _described(value: Any, describers: list[Describer]) -> Facts | None:
     for kind, tell in describers:
-        if isinstance(value, kind):
+        if _is(value, kind):
             try:
                 facts = {name: fact for name, fact in tell(value).items() if fact}
             except Exception:  # noqa: BLE001  # a release that is not as those known: leave the agent out
@@ -152,8 +159,8 @@ def _langchain_agent(graph: Any) -> Facts:
         return {}
     tools = getattr(getattr(graph.nodes.get("tools"), "bound", None), "tools_by_name", {})
     chat = getattr(sys.modules.get("langchain_core.language_models"), "BaseChatModel", ())
-    models = (value for value in _walk(node, stop_at=lambda value: isinstance(value, chat), objects_max=2_000))
-    model = next((value for value in models if isinstance(value, chat)), None)
+    walk = _walk(node, stop_at=lambda value: _is(value, chat), objects_max=OBJECTS_PER_HANDLER_MIN)
+    model = next((value for value in walk if _is(value, chat)), None)
     return {"name": _name(graph.name), "model": _model(model), "tools": _names(tools), "asks": _asks(graph, tools)}
 
 
@@ -162,8 +169,8 @@ def _asks(agent: Any, tools: dict[str, Any]) -> dict[str, str]:
     kinds: tuple[type[Any], ...] = tuple(kind for kind, _ in _describers())
     found = {}
     for name, tool in tools.items():
-        for value in _walk(tool, stop_at=lambda value: isinstance(value, kinds), objects_max=2_000):
-            if isinstance(value, kinds) and value is not agent and _name(value.name) != _name(agent.name):
+        for value in _walk(tool, stop_at=lambda value: _is(value, kinds), objects_max=OBJECTS_PER_HANDLER_MIN):
+            if _is(value, kinds) and value is not agent and _name(value.name) != _name(agent.name):
                 found[_name(name)] = _name(value.name)
                 break
     return found
@@ -195,7 +202,7 @@ def _name(value: Any) -> str:
 # Walking
 
 
-def _walk(start: Any, *, stop_at: Callable[[Any], bool], objects_max: int = OBJECTS_MAX) -> Iterator[Any]:
+def _walk(start: Any, *, stop_at: Callable[[Any], bool], objects_max: int) -> Iterator[Any]:
     """What can be reached from an object, nearest first. What stop_at holds for is not looked into, `start` is."""
     seen = {id(start)}
     kept = [start]  # An id says who an object is as long as it lives.
@@ -206,29 +213,22 @@ def _walk(start: Any, *, stop_at: Callable[[Any], bool], objects_max: int = OBJE
         if value is not start and stop_at(value):
             continue
         for child in _children(value):
-            if not isinstance(child, _PLAIN) and id(child) not in seen and len(seen) < objects_max:
+            if not _is(child, _PLAIN) and id(child) not in seen and len(seen) < objects_max:
                 seen.add(id(child))
                 kept.append(child)
                 queue.append(child)
 
 
-def _children(value: Any) -> Iterator[Any]:
-    """What an object holds, without calling anything of it."""
-    if isinstance(value, types.FunctionType):
-        yield from _function_children(value)
-    elif isinstance(value, types.MethodType):
-        yield value.__func__
-        yield value.__self__
-    elif isinstance(value, functools.partial):
-        yield from (value.func, *value.args, *value.keywords.values())
-    elif isinstance(value, dict):
-        yield from list(value.values())
-    elif isinstance(value, list | tuple | set | frozenset):
-        yield from list(value)
-    elif not isinstance(value, type | types.ModuleType):
-        held = getattr(type(value), "__dict__", {}).get("__slots__", ())
-        yield from (getattr(value, name, None) for name in ((held,) if isinstance(held, str) else held))
-        yield from list(getattr(value, "__dict__", {}).values())
+def _is(value: Any, kinds: type | tuple[type, ...]) -> bool:
+    """As isinstance, without asking the object: a lazy one would come to life."""
+    return issubclass(type(value), kinds)
+
+
+def _children(value: Any) -> Iterable[Any]:
+    """What an object holds, as the garbage collector sees it: no code of anybody runs."""
+    if _is(value, types.FunctionType):
+        return _function_children(value)
+    return () if _is(value, (type, types.ModuleType)) else gc.get_referents(value)
 
 
 def _function_children(function: types.FunctionType) -> Iterator[Any]:
@@ -243,9 +243,9 @@ def _function_children(function: types.FunctionType) -> Iterator[Any]:
     for names in _names_in(function.__code__):
         for position, name in enumerate(names):
             value = function.__globals__.get(name)
-            if isinstance(value, types.ModuleType):
+            if _is(value, types.ModuleType):
                 yield from (vars(value).get(other) for other in names[position:])
-            elif not isinstance(value, type):
+            else:
                 yield value
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import restate
 
-from rewake.agents.introspection import METADATA_KEY, tell_agents
+from rewake.agents import introspection
+from rewake.agents.introspection import METADATA_KEY
 from rewake.agents.roster import Roster
 from rewake.deployments.asgi import call_discovery
 
@@ -145,19 +146,49 @@ def test_an_agent_that_cannot_be_read_is_left_out_and_discovery_goes_on() -> Non
     assert [agent["name"] for agent in told(service)["run"]] == ["Whole"]
 
 
-def test_an_app_that_refuses_to_be_looked_at_is_discovered_all_the_same() -> None:
-    class Hostile:
-        @property
-        def __dict__(self) -> Any:  # type: ignore[override]
-            raise RuntimeError("no")
+def test_looking_wakes_nothing_up() -> None:
+    """Lazy objects, as clients made at their first use, stay as they are."""
+    woken: list[str] = []
 
-        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-            await restate.app([desk])(scope, receive, send)
+    class Lazy:
+        def __getattribute__(self, name: str) -> Any:
+            woken.append(name)
+            raise RuntimeError(name)
 
-    app = Hostile()
-    tell_agents(app)
-    status, _, _ = asyncio.run(call_discovery(app))
-    assert status == 200
+    lazy, agent = Lazy(), OpenAIAgent("Awake")
+    service = restate.Service("Sleepy")
+
+    @service.handler()
+    async def run(ctx: restate.Context) -> str:
+        return f"{lazy}{agent.name}"
+
+    assert [found["name"] for found in told(service)["run"]] == ["Awake"]
+    assert woken == []
+
+
+def test_what_the_user_says_of_agents_stands() -> None:
+    own = json.dumps([{"name": "mine"}])
+    service = restate.Service("Own")
+
+    @service.handler(metadata={METADATA_KEY: own})
+    async def run(ctx: restate.Context) -> str:
+        return intake.name
+
+    assert told(service)["run"] == [{"name": "mine"}]
+
+
+def test_an_app_that_refuses_to_be_looked_at_is_discovered_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(app: Any) -> Any:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(introspection, "_handlers_of", broken)
+    service = restate.Service("Plain")
+
+    @service.handler()
+    async def run(ctx: restate.Context) -> str:
+        return intake.name
+
+    assert told(service)["run"] == []
 
 
 def test_a_roster_reads_what_was_told() -> None:
