@@ -284,6 +284,29 @@ def test_processes_end_with_their_parent(tmp_path: Path, word: str) -> None:
         assert not alive
 
 
+def test_changed_files_are_served(tmp_path: Path) -> None:
+    """What is new serves before what is old stops; code that cannot start changes nothing."""
+    with serving(tmp_path, "--reload") as app, Running("server", cwd=tmp_path) as engine:
+        assert engine.cli("deployments", "register", url(app)).returncode == 0
+        with ThreadPoolExecutor(1) as callers:
+            answer = callers.submit(engine.call, "/Steps/pause", 2.0)
+            engine.until("select id from sys_invocation where status = 'running'")
+            first = engine.call("/Steps/pid")[1]
+            (tmp_path / "app.py").write_text(APP + MORE.replace("str(len(text))", "'!'"))
+            (second,) = app.wait_for("reloaded")["worker_pids"]
+            assert second != first
+            assert answer.result() == (200, "done")
+        assert engine.call("/Steps/size", "a") == (200, "a!")
+        (tmp_path / "app.py").write_text("broken")
+        assert app.wait_for("reload_failed")["code"] == 1
+        assert engine.call("/Steps/pid") == (200, second)
+        (tmp_path / "app.py").write_text(APP + MORE)
+        app.wait_for("reloaded")
+        children = psutil.Process(app.process.pid).children()
+        assert app.stop() == 0
+        assert not psutil.wait_procs(children, timeout=20)[1]
+
+
 def test_what_cannot_be_served_is_one_clear_error(tmp_path: Path) -> None:
     for workers in ("1", "2"):
         result = rewake("serve", "nothing.py", "--port", "0", "--workers", workers, cwd=tmp_path)

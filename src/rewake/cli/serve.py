@@ -41,6 +41,7 @@ _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Processes, sharing the port."
 )
+@click.option("--reload", is_flag=True, help="Start again when a Python file beside the app changes.")
 @setting("tls-cert", type=_FILE, help="Certificate to serve over TLS with, and those that vouch for it (PEM).")
 @setting("tls-key", type=_FILE, help="Key of the certificate (PEM), if it is in a file of its own.")
 @setting("stop-grace", default="5s", type=Duration(), help="Time attempts get to finish when stopping.")
@@ -59,7 +60,7 @@ def serve(app: str, **options: Any) -> None:
 
     Any Restate server can register it and call its handlers, over HTTP/2 in full duplex: `rewake deployments register
     URL --admin URL`. HTTP/1.1 is answered too. SIGTERM and Ctrl-C let attempts finish for a moment, a second one ends
-    at once.
+    at once. With several workers, SIGHUP replaces them with new ones.
     """
     from rewake.cli.logs import configure_logging
     from rewake.deployments.serving.server import tls_context
@@ -72,7 +73,7 @@ def serve(app: str, **options: Any) -> None:
     if given.tls_cert is not None:
         tls_context(given.tls_cert, given.tls_key)  # Now, where an error is told once.
     listener = listen(given.host, given.port, "--port")
-    if given.workers == 1:
+    if given.workers == 1 and not given.reload:
         _run_one(given, listener, lambda facts: _announce(given, facts))
     else:
         sys.exit(_run_many(given, listener))
@@ -84,6 +85,7 @@ class _Options:
     host: str
     port: int
     workers: int
+    reload: bool
     tls_cert: Path | None
     tls_key: Path | None
     stop_grace: int
@@ -109,6 +111,7 @@ def _run_many(options: _Options, listener: socket.socket) -> int:
         options.workers,
         child=lambda on_ready: _run_one(replace(options, exit_with_stdin=False), listener, on_ready),
         on_ready=lambda facts: _announce(options, facts | {"pid": os.getpid(), "worker_pids": prefork.pids}),
+        companion=(lambda: asyncio.run(_watch(options.app, os.getppid()))) if options.reload else None,
     )
     if options.exit_with_stdin:
         threading.Thread(target=_stop_with_stdin, daemon=True).start()
@@ -136,6 +139,16 @@ async def _serve(options: _Options, listener: socket.socket, on_ready: Callable[
         log.info("stopping", grace_ms=options.stop_grace, attempts=server.attempt_count)
         await server.stop(options.stop_grace / 1_000)
     log.info("stopped")
+
+
+async def _watch(app: str, parent: int) -> None:
+    """Tell the parent process whenever the app has changed."""
+    from rewake.deployments.watch import watch_for_changes, watched_folder
+
+    async def reload(_: set[Path]) -> None:
+        os.kill(parent, signal.SIGHUP)
+
+    await watch_for_changes([watched_folder(app)], reload)
 
 
 async def _services_of(app: Any, ref: str) -> list[str] | None:

@@ -268,7 +268,7 @@ async def _watch(workers: asyncio.Future[WorkerPool], app: str) -> None:
 
     Begins while the app is still being imported, so that no change is missed.
     """
-    from rewake.deployments.watch import watch_for_changes
+    from rewake.deployments.watch import watch_for_changes, watched_folder
 
     async def reload(changed: set[Path]) -> None:
         log.info("files_changed", files=",".join(sorted(path.name for path in changed)))
@@ -278,9 +278,4 @@ async def _watch(workers: asyncio.Future[WorkerPool], app: str) -> None:
         except RewakeError as error:
             log.error("reload_failed", code=error.code.value, reason=error.message, serving="the code from before")
 
-    await watch_for_changes([_watched_folder(app)], reload)
-
-
-def _watched_folder(app: str) -> Path:
-    path, dot, _ = app.partition(".py")
-    return Path(path + dot).resolve().parent if dot else Path.cwd()
+    await watch_for_changes([watched_folder(app)], reload)

@@ -1,6 +1,6 @@
 """Hearing of changed source files, for --reload.
 
-watchfiles is imported only when someone watches. Called by the CLI, which hands the change to WorkerPool.reload.
+watchfiles is imported only when someone watches. Called by the CLI, which hands the change to its workers.
 """
 
 from __future__ import annotations
@@ -21,3 +21,9 @@ async def watch_for_changes(
 
     async for changes in awatch(*paths, watch_filter=PythonFilter(), debounce=debounce_ms, step=min(debounce_ms, 50)):
         await callback({Path(name) for _, name in changes})
+
+
+def watched_folder(app_ref: str) -> Path:
+    """Where the code of an app is: the folder of its file, or for a module the working directory."""
+    path, dot, _ = app_ref.partition(".py")
+    return Path(path + dot).resolve().parent if dot else Path.cwd()
