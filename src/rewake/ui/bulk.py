@@ -18,9 +18,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rewake.core import ids
+from rewake.errors import RewakeError
 from rewake.ui import formats
 from rewake.ui.forms import own_path
-from rewake.ui.operations import STATUSES_FOR, WORDS, operate
+from rewake.ui.operations import STATUSES_FOR, WORDS, Outcome, operate
 from rewake.ui.port import UiEngine
 from rewake.ui.reading import STATUSES, Read, Reading, RunSummary
 from rewake.ui.runs import Counts, RunFilter, filter_from
@@ -139,18 +140,28 @@ class Bulk:
         """One chunk; False when it was the last."""
         following = msgspec.structs.replace(wanted, cursor=page.cursor)
         found = await self._read(lambda reading: reading.matching(following, self._counts))
-        outcomes = await asyncio.gather(
-            *(
-                operate(self._engine, page.action, ids.invocation_id_from_str(run_id), page.deployment or None)
-                for run_id in found.ids
-            )
-        )
-        problems = [outcome.problem for outcome in outcomes if outcome.problem is not None]
+        outcomes = await asyncio.gather(*(self._act_on(page, run_id) for run_id in found.ids))
+        errors = [outcome for outcome in outcomes if isinstance(outcome, RewakeError)]
+        if errors and len(errors) == len(outcomes):
+            raise errors[0]
+        problems = [problem for outcome in outcomes if (problem := _problem_of(outcome)) is not None]
         page.done += len(outcomes) - len(problems)
         page.problems += len(problems)
         page.problem = page.problem or next(iter(problems), "")
         page.cursor = found.next_cursor or ""
         return found.next_cursor is not None
+
+    async def _act_on(self, page: BulkPage, run_id: str) -> Outcome | RewakeError:
+        """An error at one run is told with the others; only one at all of them is an error of the page."""
+        try:
+            invocation_id = ids.invocation_id_from_str(run_id)
+            return await operate(self._engine, page.action, invocation_id, page.deployment or None)
+        except RewakeError as error:
+            return error
+
+
+def _problem_of(outcome: Outcome | RewakeError) -> str | None:
+    return f"{outcome.code.value} {outcome.message}" if isinstance(outcome, RewakeError) else outcome.problem
 
 
 def _action(fields: Any) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from html import unescape
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.browser.stage import Stage, staged
 from tests.unit.ui.test_pages import Answer, ask, done, token
 
+from rewake.core import ids
+from rewake.core.effects import Reply
+from rewake.errors import ErrorCode, RewakeError
 from rewake.ui import bulk, scan
 
 
@@ -72,6 +76,30 @@ def test_what_could_not_be_done_is_told(stage: Stage, monkeypatch: pytest.Monkey
     answer = ask(stage, "POST", "/actions", fields)
     assert notice_of(answer) == "10 runs killed. 1 could not be: Gone."
     assert all(stage.run(stage.engine.output(run)).result is not None for run in runs)
+
+
+@pytest.mark.parametrize("broken", [1, 3])
+def test_an_error_at_one_run_does_not_stop_the_others(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    """One at all of them does: then the engine is stopping, or worse."""
+    runs = [stage.send("Desk", "approve", number, key=f"error{number}") for number in range(3)]
+    operate = stage.engine.operate
+
+    async def failing(action: str, invocation_id: bytes, **options: Any) -> Reply:
+        if ids.invocation_id_to_str(invocation_id) in runs[:broken]:
+            raise RewakeError(ErrorCode.ENGINE_BUG, "It broke.")
+        return await operate(action, invocation_id, **options)
+
+    monkeypatch.setattr(stage.engine, "operate", failing)
+    answer = ask(stage, "POST", "/actions", fields_of(confirmed(stage, "kill", "service=Desk").text))
+    monkeypatch.undo()
+    if broken == 1:
+        assert notice_of(answer) == "2 runs killed. 1 could not be: RW3003 It broke."
+    else:
+        assert (answer.status, "RW3003" in answer.text) == (503, True)
+    for run in runs:
+        stage.run(stage.engine.kill(run))
 
 
 def test_a_count_that_took_too_long_is_a_least(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
