@@ -226,6 +226,11 @@ class Engine(Process):
             pytest.skip("this engine takes no deployments by address yet; --engine restate runs the real one")
         assert answer.status == 201, answer
 
+    def forget(self, deployment_id: str) -> None:
+        """Removes a deployment, whatever needs it."""
+        answer = self._request(self.port, "DELETE", f"/deployments/{deployment_id}?force=true")
+        assert answer.status == 202, answer
+
     def call(self, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
         """One ingress request; returns when it is answered."""
         return self._request(self.ingress_port, "POST", path, body, headers)
@@ -236,8 +241,12 @@ class Engine(Process):
 
     def cancel(self, invocation_id: str) -> None:
         """Cancels an invocation."""
-        answer = self._request(self.port, "PATCH", f"/invocations/{invocation_id}/cancel")
-        assert answer.status == 202, answer
+        self.operate("cancel", invocation_id)
+
+    def operate(self, operation: str, invocation_id: str) -> None:
+        """Kills, pauses, resumes ... an invocation."""
+        answer = self._request(self.port, "PATCH", f"/invocations/{invocation_id}/{operation}")
+        assert answer.status in (200, 202), answer
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         """Rows of a query over the `sys_*` tables."""

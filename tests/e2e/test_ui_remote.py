@@ -11,6 +11,7 @@ import itertools
 import json
 import re
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from typing import Any
 
 import pytest
 from cli_process import Running, rewake
-from node_tour import free_port, make_engine, until
+from node_tour import Process, free_port, make_engine, until
 from ui_stage import Pages, UiStage, ui_staged
 
 pytestmark = pytest.mark.timeout(120)
@@ -27,6 +28,19 @@ pytestmark = pytest.mark.timeout(120)
 RUNS = ("tree", "failed", "retried", "killed", "paused", "approval", "queued", "noted", "long", "napping", "scheduled",
         "promised", "kept")  # fmt: skip
 REST_S = 10.0
+PASSING = """
+import restate
+
+passing = restate.Service("Passing")
+
+
+@passing.handler()
+async def by(ctx: restate.Context) -> None:
+    return None
+
+
+app = restate.app([passing])
+"""
 OPEN = ("paused", "approval", "queued", "napping", "scheduled", "promised")
 MOVING = {"end_ms", "ticks", "gaps", "bar", "took_ms", "overview"}
 """What goes on with the clock while a run is open."""
@@ -370,6 +384,36 @@ def test_a_deployment_in_use_stays(stage: UiStage) -> None:
     assert status == 409
     assert "in use" in text or "still" in text
     assert len(stage.remote.page("/deployments")["deployments"]) == 1
+
+
+def test_a_deployment_that_nothing_needs_is_removed(stage: UiStage, tmp_path: Path) -> None:
+    (tmp_path / "passing.py").write_text(PASSING)
+    old, new = free_port(), free_port()
+    binds = ["--bind", f"127.0.0.1:{old}", "--bind", f"127.0.0.1:{new}"]
+    command = [sys.executable, "-m", "hypercorn", *binds, "passing:app"]
+    app = Process(command, new, folder=tmp_path, log=tmp_path / "app.log", environment={})
+    app.start()
+    try:
+        stage.engine.register(old)
+        stage.engine.register(new)
+        found = {item["uri"]: item for item in stage.remote.page("/deployments")["deployments"]}
+        drained, latest = found[f"http://127.0.0.1:{old}/"], found[f"http://127.0.0.1:{new}/"]
+        assert (drained["latest"], latest["latest"]) == ([], ["Passing"])
+        html = stage.remote.html("/deployments")
+        assert f"/ui/deployments/{drained['id']}/remove" in html
+        assert f"/ui/deployments/{latest['id']}/remove" not in html
+        status, text, place = stage.remote.send(f"/deployments/{drained['id']}/remove")
+        assert (status, "Removed" in place) == (303, True), text
+        left = [item["id"] for item in stage.remote.page("/deployments")["deployments"]]
+        assert drained["id"] not in left
+        assert latest["id"] in left
+        assert stage.remote.send(f"/deployments/{latest['id']}/remove")[0] == 409
+        assert "not+there" in stage.remote.send(f"/deployments/{drained['id']}/remove")[2]
+    finally:
+        for item in stage.remote.page("/deployments")["deployments"]:
+            if "Passing" in item["services"]:
+                stage.engine.forget(item["id"])
+        app.kill()
 
 
 # The command

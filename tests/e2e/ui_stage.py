@@ -146,7 +146,7 @@ def _make_runs(engine: Engine) -> dict[str, str]:
     for name in ("killed", "paused"):
         until_status(engine, runs[name], "backing-off")
     for name, operation in (("killed", "kill"), ("paused", "pause")):
-        assert engine._request(engine.port, "PATCH", f"/invocations/{runs[name]}/{operation}").status in (200, 202)
+        engine.operate(operation, runs[name])
     settled = {"paused": "paused", "killed": "completed", "kept": "completed"}
     settled |= dict.fromkeys(("approval", "napping", "promised"), "suspended")
     for name, status in settled.items():
