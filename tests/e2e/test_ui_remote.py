@@ -239,6 +239,8 @@ def test_runs_are_read_as_what_they_are(stage: UiStage) -> None:
     assert page("kept")["result"]["text"] == '"now"'
     agents = stage.remote.page(f"/runs/{stage.runs['tree']}/agents")["trace"]
     assert agents["agents"] == ["Router", "Specialist"]
+    (decision,) = [turn for turn in agents["turns"] if turn["kind"] == "decision"]
+    assert (decision["choice"], decision["candidates"]) == ("Specialist", ["Specialist", "Billing"])
 
 
 def test_sessions_and_services_are_read_as_what_they_are(stage: UiStage) -> None:

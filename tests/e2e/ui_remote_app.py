@@ -33,7 +33,7 @@ def refuse_to() -> str:
     raise restate.TerminalError("no such account", 404)
 
 
-@router.handler()
+@router.handler(metadata={"rewake.candidates": "Specialist, Billing"})
 async def ask(ctx: restate.Context, question: str) -> str:
     """Pick a specialist and ask it."""
     await ctx.run_typed("Pick specialist", pick)
