@@ -8,7 +8,7 @@ import pytest
 from http_service import ServerKind, Service, typescript
 from node_tour import EngineKind, make_engine
 from raw_http import fetch
-from subject import Subject, outcome
+from subject import Subject, outcome, until
 
 from rewake.deployments.http.identity import load_key, new_key
 
@@ -77,6 +77,7 @@ def test_shared_handlers_read_while_the_key_is_held(ts: Subject) -> None:
     key, gate = ts.unique(), ts.unique("gate")
     held = ts.send(f"TsCounter/{key}/hold", gate)
     ts.marked(held, "holds")
+    until(lambda: ts.state("TsCounter", key) == {"value": b"100"}, lambda: str(ts.state("TsCounter", key)))
     assert outcome(ts.call(f"TsCounter/{key}/read")) == 100
     waiting = ts.calling(f"TsCounter/{key}/add", 1)
     ts.open_gate(gate)

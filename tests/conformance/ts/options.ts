@@ -29,7 +29,13 @@ export const options = restate.service({
     idempotencyRetention: { hours: 3 },
     inactivityTimeout: { seconds: 4 },
     abortTimeout: { seconds: 5 },
-    retryPolicy: { initialInterval: 6, maxInterval: 70, exponentiationFactor: 3, maxAttempts: 8, onMaxAttempts: "kill" },
+    retryPolicy: {
+      initialInterval: 6,
+      maxInterval: 70,
+      exponentiationFactor: 3,
+      maxAttempts: 8,
+      onMaxAttempts: "kill",
+    },
   },
   handlers: {
     inherits: async () => "inherited",
@@ -59,6 +65,11 @@ export const options = restate.service({
       },
     ),
     changes: handler({ retryPolicy: { initialInterval: 1 } }, changesItsMind),
+    changesAndPauses: handler(
+      { onJournalMismatchErrors: "pause", retryPolicy: { initialInterval: 1 } },
+      changesItsMind,
+    ),
+    changesAndFails: handler({ onJournalMismatchErrors: "fail", retryPolicy: { initialInterval: 1 } }, changesItsMind),
     reveals: async (ctx: Context) => ctx.serviceClient(OPTIONS).hidden(),
   },
 });

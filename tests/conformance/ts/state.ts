@@ -29,7 +29,11 @@ async function use(ctx: ObjectContext): Promise<unknown[]> {
   return seen;
 }
 
-const see = async (ctx: ObjectSharedContext) => [(await ctx.stateKeys()).toSorted(), await ctx.get("c"), await ctx.get("z")];
+const see = async (ctx: ObjectSharedContext) => [
+  (await ctx.stateKeys()).toSorted(),
+  await ctx.get("c"),
+  await ctx.get("z"),
+];
 
 export const counter = restate.object({
   name: "TsCounter",

@@ -65,8 +65,9 @@ export const waits = restate.service({
       outcome(RestatePromise.all([ctx.sleep(HOUR), ctx.serviceClient(WAITS).fails("luck")])),
     race: async (ctx: Context) => {
       mark(ctx, "attempt");
-      const first = await RestatePromise.race([ctx.sleep(HOUR).map(() => "slept"), ctx.signal<string>("go")]);
-      const second = await RestatePromise.race([ctx.sleep(HOUR).map(() => "slept"), ctx.serviceClient(WAITS).late("b")]);
+      const slept = () => ctx.sleep(HOUR).map(() => "slept");
+      const first = await RestatePromise.race([slept(), ctx.signal<string>("go")]);
+      const second = await RestatePromise.race([slept(), ctx.serviceClient(WAITS).late("b")]);
       return [first, second];
     },
     any: async (ctx: Context) => {
