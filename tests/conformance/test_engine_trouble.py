@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -379,13 +378,11 @@ def test_a_blocked_worker_holds_up_nobody_else(stage: Stage) -> None:
             await engine.add_deployment(pool, uri="worker:other_app", kind="worker")
             blocked = await engine.send("Steps", "block", "gate")
             await stage.marked("blocking gate")
-            started_s = time.monotonic()
             for number in range(10):
                 assert await engine.call("Other", "hello", str(number)) == f"hello {number}"
             later = await engine.send("Other", "hello", "later", delay_ms=30)
             assert await engine.result(later) == "hello later"
-            assert time.monotonic() - started_s < 2
-            assert status(engine, blocked) is Status.INVOKED
+            assert status(engine, blocked) is Status.INVOKED and stage.count("blocking gate") == 1
             stage.open_gate("gate")
             assert await engine.result(blocked) == "blocked"
 
