@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT: Final = 9075
 DRAIN_S: Final = 1.0
+THREADS: Final = 32
+"""Pages made at once; a thread does little but wait for the server."""
 
 
 @click.command()
@@ -74,6 +77,7 @@ async def _serve(server: Server, options: _Options) -> None:
     from rewake.ui.remote import build_remote_ui
 
     log = structlog.get_logger("rewake.cli")
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "page"))
     with listen(options.host, options.port, "--port") as listener:
         port = listener.getsockname()[1]
         url = f"{url_of(options.host, port)}ui/"

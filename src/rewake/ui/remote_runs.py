@@ -164,20 +164,22 @@ class _Found(msgspec.Struct):
 def _find(reading: RemoteReading, wanted: RunFilter) -> _Found:
     """Goes on until the page is full or its time is up, as a look into journals may leave few of many rows."""
     conditions, check = conditions_of(reading, wanted), _check_of(reading, wanted)
-    found: list[rows.Row] = []
-    cursor, ends_at_s = wanted.cursor, time.monotonic() + LOOK_S
+    cursor, found, ends_at_s = wanted.cursor, _Found([]), None
     while True:
-        told = _select(reading, wanted.order, conditions, cursor)
-        for row in told[:PAGE_RUNS_MAX]:
+        told, has_more = _select(reading, wanted.order, conditions, cursor)
+        ends_at_s = ends_at_s or time.monotonic() + LOOK_S
+        for number, row in enumerate(told, start=1):
             cursor = _cursor_after(row, wanted.order, cursor)
             if check is None or check(row):
-                found.append(row)
-            if len(found) == PAGE_RUNS_MAX:
-                return _Found(found, cursor if row is not told[-1] else None)
-            if time.monotonic() >= ends_at_s and row is not told[-1]:
-                return _Found(found, cursor, rows.millis(row["created_at"]))
-        if len(told) <= PAGE_RUNS_MAX:
-            return _Found(found)
+                found.rows.append(row)
+            is_full = len(found.rows) == PAGE_RUNS_MAX
+            is_late = check is not None and time.monotonic() >= ends_at_s
+            if (is_full or is_late) and (has_more or number < len(told)):
+                found.next_cursor = cursor
+                found.looked_until_ms = None if is_full else rows.millis(row["created_at"])
+                return found
+        if not has_more:
+            return found
 
 
 def _check_of(reading: RemoteReading, wanted: RunFilter) -> Callable[[rows.Row], bool] | None:
@@ -195,8 +197,8 @@ def _check_of(reading: RemoteReading, wanted: RunFilter) -> Callable[[rows.Row],
     return check
 
 
-def _select(reading: RemoteReading, order_name: str, conditions: list[str], cursor: str) -> list[rows.Row]:
-    """One row more than a page has, to know whether there is another."""
+def _select(reading: RemoteReading, order_name: str, conditions: list[str], cursor: str) -> tuple[list[rows.Row], bool]:
+    """As many rows as a page has, and whether there are more."""
     order, offset = ORDERS[order_name], ""
     direction = "desc" if order.is_descending else "asc"
     by = ", ".join(f"{column} {direction} nulls last" for column in _ORDER_SQL[order.sort])
@@ -209,7 +211,7 @@ def _select(reading: RemoteReading, order_name: str, conditions: list[str], curs
     pick = f"order by {by}, {tie} limit {PAGE_RUNS_MAX + 1}{offset}"
     # Ids first: a server works out all columns of all rows before it sorts them.
     told = reading.query(f"select id from sys_invocation{where} {pick}")
-    return reading.rows_of([row["id"] for row in told])
+    return reading.rows_of([row["id"] for row in told[:PAGE_RUNS_MAX]]), len(told) > PAGE_RUNS_MAX
 
 
 def _cursor_after(row: rows.Row, order_name: str, cursor: str) -> str:
