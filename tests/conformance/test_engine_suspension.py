@@ -11,6 +11,7 @@ import restate
 from durable_app import mark, step, waits
 from stage import (
     FAST_RETRY,
+    POLL_S,
     QUICK_SUSPENSION,
     VERSIONS,
     Stage,
@@ -102,6 +103,9 @@ def test_a_notification_between_half_close_and_suspension(
 
     def half_close(attempt: live_attempts.LiveAttempt) -> None:
         if not attempt.is_half_closed and attempt.effect.target.handler == "awakeable":
+            if not stage.marks:  # the handler has not begun; it is to be waited for
+                asyncio.get_running_loop().call_later(POLL_S, attempt.half_close)
+                return
             half_closed.append(attempt)
             name = stage.marks[0].removeprefix("awakeable ")
             invocation_id, index = awakeable_id_parse(name)
