@@ -8,10 +8,10 @@ user's. Called before discovery; whatever fails here, discovery goes on without.
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import sys
-import sysconfig
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +30,6 @@ _NAMES_MAX: Final = 64
 _NAME_CHARS_MAX: Final = 200
 
 _PLAIN: Final = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis))
-_LIBRARIES: Final = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 Facts = dict[str, Any]
 Describer = tuple[type, Callable[[Any], Facts]]
@@ -261,4 +260,12 @@ def _is_library(function: types.FunctionType) -> bool:
     """Whether a function was installed or came with Python. Our examples are installed, and still an app."""
     if function.__module__.startswith("rewake.examples"):
         return False
-    return function.__code__.co_filename.startswith(_LIBRARIES)
+    return function.__code__.co_filename.startswith(_libraries())
+
+
+@functools.cache
+def _libraries() -> tuple[str, ...]:
+    """Where installed code is. Looked up only where there are agents: a worker's start is the time of a resume."""
+    import sysconfig
+
+    return tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
