@@ -25,7 +25,7 @@ OVER: tuple[Transport, ...] = ("in_process", "worker")
 
 async def asked_to_leave(engine: Engine, invocation_id: str) -> None:
     """Wait until the engine has considered to suspend it."""
-    await until(lambda: engine._attempts.running[invocation_id_from_str(invocation_id)]._asked_at)
+    await until(lambda: engine._attempts.running[invocation_id_from_str(invocation_id)].is_asked_for_room)
 
 
 @pytest.mark.parametrize("transport", OVER)

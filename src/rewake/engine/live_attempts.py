@@ -50,13 +50,13 @@ class LiveAttempt:
     """One running attempt; the AttemptSink of its deployment."""
 
     __slots__ = (
-        "_asked_at",
         "_attempts",
         "_timer",
         "delivered",
         "effect",
         "frames",
         "handle",
+        "is_asked_for_room",
         "is_half_closed",
         "last_activity",
         "started_at_ms",
@@ -72,12 +72,12 @@ class LiveAttempt:
         self.started_at_ms = attempts.now_ms()
         self.last_activity = attempts.loop.time()
         self._timer: asyncio.TimerHandle | None = None
-        self._asked_at = 0.0
+        self.is_asked_for_room = False
 
     # From the deployment
 
     def on_messages(self, messages: list[ReceivedMessage]) -> None:
-        self.last_activity = self._attempts.loop.time()
+        self._note_activity()
         effect = self.effect
         self._attempts.submit(
             SdkMessages(
@@ -135,7 +135,7 @@ class LiveAttempt:
         """Send all queued frames at once: one chunk per commit."""
         if self.frames and self.handle is not None:
             self.handle.send(self.frames[0] if len(self.frames) == 1 else b"".join(self.frames))
-            self.last_activity = self._attempts.loop.time()
+            self._note_activity()
         self.frames = []
 
     def half_close(self) -> None:
@@ -145,20 +145,25 @@ class LiveAttempt:
         self.flush()
         self.is_half_closed = True
         self.handle.half_close()
-        self.last_activity = self._attempts.loop.time()
+        self._note_activity()
         self._arm(self.effect.options.abort_timeout_ms / 1000)
 
     def may_make_room(self, now: float) -> bool:
         """Whether it has been quiet, and not asked since it last said or heard something."""
-        return not self.is_half_closed and self._asked_at < self.last_activity < now - QUIET_AFTER_S
+        is_free = not (self.is_half_closed or self.is_asked_for_room)
+        return is_free and self.last_activity < now - QUIET_AFTER_S
 
     def make_room(self) -> None:
         """Have it suspend, if the core finds that it waits for nothing but others."""
-        self._asked_at = self._attempts.loop.time()
+        self.is_asked_for_room = True
         effect = self.effect
         self._attempts.submit(
             MakeRoom(now_ms=self._attempts.now_ms(), invocation_id=effect.invocation_id, epoch=effect.epoch)
         )
+
+    def _note_activity(self) -> None:
+        self.last_activity = self._attempts.loop.time()
+        self.is_asked_for_room = False
 
     def abort(self) -> None:
         self.stop_timer()
