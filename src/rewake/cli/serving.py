@@ -138,7 +138,7 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
         options.ingress_port,
         options.admin_port,
         drain_s=options.stop_grace / 1_000,
-        admin_routes=[metrics_route(engine, telemetry), *ui_routes(engine)],
+        admin_routes=[metrics_route(engine, telemetry), *ui_routes(engine, lambda: server.ingress_url)],
     )
     server.bind()
     stack.push_async_callback(server.stop)

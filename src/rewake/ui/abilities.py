@@ -15,10 +15,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     server: str = ""
-    ingress: str = "localhost:8080"
+    ingress: str
     replaces_results: bool = True
     completes_promises: bool = True
     cannot_send: Callable[[], str] = lambda: ""
-
-
-OWN = Abilities()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,16 +13,23 @@ if TYPE_CHECKING:
     from rewake.ui.port import LocalEngine
 
 
-def ui_routes(engine: LocalEngine) -> list[BaseRoute]:
-    """Everything under /ui, for `Server(..., admin_routes=ui_routes(engine))`."""
-    return [Mount("/ui", app=_Late(engine))]
+INGRESS_URL: Final = "http://localhost:8080"
+
+
+def ui_routes(engine: LocalEngine, ingress_url: Callable[[], str] = lambda: INGRESS_URL) -> list[BaseRoute]:
+    """Everything under /ui, for `Server(..., admin_routes=ui_routes(engine))`.
+
+    ingress_url: where a terminal would call a handler; asked when the first page is.
+    """
+    return [Mount("/ui", app=_Late(engine, ingress_url))]
 
 
 class _Late:
     """The app, built on a thread when it is first asked for."""
 
-    def __init__(self, engine: LocalEngine) -> None:
+    def __init__(self, engine: LocalEngine, ingress_url: Callable[[], str]) -> None:
         self._engine = engine
+        self._ingress_url = ingress_url
         self._app: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -30,8 +38,14 @@ class _Late:
         await self._app(scope, receive, send)
 
     def _build(self) -> ASGIApp:
+        from rewake.ui.abilities import Abilities
         from rewake.ui.database import reading
         from rewake.ui.ui_app import build_ui
 
-        engine = self._engine
-        return build_ui(engine, lambda: reading(engine.path, engine.now_ms(), dict(engine.services)))
+        engine, abilities = self._engine, Abilities(ingress=shown_ingress(self._ingress_url()))
+        return build_ui(engine, lambda: reading(engine.path, engine.now_ms(), dict(engine.services)), abilities)
+
+
+def shown_ingress(url: str) -> str:
+    """An address as one gives it to curl."""
+    return url.removeprefix("http://").rstrip("/")

@@ -26,6 +26,7 @@ from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import Failure, SignalResult, Success
 from rewake.ui.abilities import Abilities
+from rewake.ui.mount import shown_ingress
 from rewake.ui.remote_rows import ENTRY_COLUMNS, INVOCATION_COLUMNS
 
 REQUEST_S: Final = 10.0
@@ -126,7 +127,7 @@ class RemoteEngine:
         """What the pages may offer."""
         return Abilities(
             server=self.server.url,
-            ingress=self.server.ingress_url.removeprefix("http://"),
+            ingress=shown_ingress(self.server.ingress_url),
             replaces_results=self.server.is_rewake,
             completes_promises=self.server.is_rewake,
             cannot_send=self._ingress_problem,

@@ -22,7 +22,7 @@ from rewake.core import ids
 from rewake.core.ids import InvalidId
 from rewake.errors import RewakeError
 from rewake.ui import patterns
-from rewake.ui.abilities import OWN, Abilities
+from rewake.ui.abilities import Abilities
 from rewake.ui.actions import Actions
 from rewake.ui.agents import AgentTrace, agent_trace
 from rewake.ui.compare import ComparePage, compare_page
@@ -57,7 +57,7 @@ class ProblemPage(msgspec.Struct):
     hint: str = ""
 
 
-def build_ui(engine: UiEngine, open_reading: OpenReading, abilities: Abilities = OWN) -> ASGIApp:
+def build_ui(engine: UiEngine, open_reading: OpenReading, abilities: Abilities) -> ASGIApp:
     """The app under /ui: acts through `engine`, reads what `open_reading` opens, offers `abilities`."""
     pages = _Pages(engine, open_reading, Web(abilities))
     actions = Actions(engine, pages.web, pages.read)

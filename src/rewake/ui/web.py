@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from rewake.ui import formats
-from rewake.ui.abilities import OWN, Abilities
+from rewake.ui.abilities import Abilities
 
 FORM_BYTES_MAX: Final = 4 * 1024 * 1024
 HERE: Final = Path(__file__).parent
@@ -53,7 +53,7 @@ class Problem(Exception):
 class Web:
     """Renders pages and guards forms."""
 
-    def __init__(self, abilities: Abilities = OWN) -> None:
+    def __init__(self, abilities: Abilities) -> None:
         self.abilities = abilities
         self._secret = secrets.token_bytes(32)
         version = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(STATIC.iterdir()))).hexdigest()[:12]
