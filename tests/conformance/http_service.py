@@ -57,8 +57,8 @@ class Service:
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
-        environment = {**os.environ, **NODE_ENVIRONMENT, **self._environment, "PORT": str(self.port)}
-        environment["HTTP_MODE"] = "request_response" if self.server in HTTP1_SERVERS else "bidi"
+        own = {"HTTP_MODE": "http1" if self.server in HTTP1_SERVERS else "http2", "PORT": str(self.port)}
+        environment = {**os.environ, **NODE_ENVIRONMENT, **own, **self._environment}
         self._process = subprocess.Popen(
             self._command(), cwd=HERE, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

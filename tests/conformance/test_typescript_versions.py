@@ -1,4 +1,4 @@
-"""Handlers in TypeScript with each version of the protocol: what versions 5 and 7 say otherwise than version 6.
+"""Handlers in TypeScript with each version of the protocol, and served in ways that are rare.
 
 The real server negotiates only version 6 by itself, so this is Rewake alone; test_typescript_*.py have version 6.
 """
@@ -20,9 +20,13 @@ from rewake.protocol.messages import Success
 
 
 @asynccontextmanager
-async def engine_with(stage: Stage, server: ServerKind, version: int) -> AsyncIterator[Engine]:
+async def engine_with(
+    stage: Stage, server: ServerKind, version: int = 6, *, mode: str | None = None
+) -> AsyncIterator[Engine]:
+    """mode: how Node serves it, when not as usual with this server; see ts/app.ts."""
     (stage.path / "marks").mkdir()
-    service = Service(typescript("app.ts"), server)
+    app = typescript("app.ts")
+    service = Service(app, server) if mode is None else Service(app, server, HTTP_MODE=mode)
     options = EngineOptions(defaults=DEFAULTS, protocol_version_max=version)
     try:
         async with Engine(stage.data, options=options) as engine:
@@ -98,6 +102,22 @@ def test_version_7_says_what_to_do_about_a_changed_journal(stage: Stage, server:
                 await engine.call("TsOptions", "changesAndFails")
             assert caught.value.code == 570
             assert await engine.call("TsOptions", "changes") == "one"
+
+    run(main())
+
+
+@pytest.mark.parametrize(("server", "mode"), [("node", "http2_request_response"), ("node_http1", "http1_bidi")])
+def test_endpoints_that_ask_for_the_unusual(stage: Stage, server: ServerKind, mode: str) -> None:
+    """Requests and responses over HTTP/2, as asked for; over HTTP/1.1 too, whose request has to end first."""
+
+    async def main() -> None:
+        async with engine_with(stage, server, mode=mode) as engine:
+            (deployment,) = engine.deployments.values()
+            assert deployment.protocol_type == "request_response"
+            assert deployment.http_version == ("HTTP/2.0" if server == "node" else "HTTP/1.1")
+            assert await engine.call("TsSteps", "route", "Ada") == "pick, ask Ada, check"
+            assert await engine.call("TsWaits", "mapped") == ["LATE C", "so no luck"]
+            assert await engine.call("TsCounter", "use", key="k") == await engine.call("TsLazyCounter", "use", key="k")
 
     run(main())
 

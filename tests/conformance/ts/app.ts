@@ -1,5 +1,6 @@
-// The handlers of the conformance tests in TypeScript, served as HTTP_MODE says: "bidi" over HTTP/2, where both sides
-// speak at any time, or "request_response" over HTTP/1.1. With IDENTITY_KEY only signed requests are taken.
+// The handlers of the conformance tests in TypeScript. HTTP_MODE says how they are served: "http2", where both sides
+// speak at any time, "http1" in requests and responses, or each of them the other way, "http2_request_response" and
+// "http1_bidi". With IDENTITY_KEY only signed requests are taken.
 import * as http from "node:http";
 import * as http2 from "node:http2";
 import { createEndpointHandler } from "@restatedev/restate-sdk";
@@ -8,7 +9,8 @@ import { counter, flow, lazyCounter } from "./state.ts";
 import { steps } from "./steps.ts";
 import { cancels, waits } from "./waits.ts";
 
-const isBidirectional = process.env.HTTP_MODE !== "request_response";
+const [version, way] = (process.env.HTTP_MODE ?? "http2").split(/_(.*)/);
+const isBidirectional = way === undefined ? version === "http2" : way === "bidi";
 const identityKey = process.env.IDENTITY_KEY;
 
 const handler = createEndpointHandler({
@@ -17,5 +19,5 @@ const handler = createEndpointHandler({
   ...(identityKey === undefined ? {} : { identityKeys: [identityKey] }),
 });
 
-const server = isBidirectional ? http2.createServer(handler) : http.createServer(handler);
+const server = version === "http2" ? http2.createServer(handler) : http.createServer(handler);
 server.listen(Number(process.env.PORT), "127.0.0.1");
