@@ -65,7 +65,10 @@ def attempt_start(
 
 
 class StubAttempt:
-    """AttemptSink of one attempt. `done` resolves at on_closed or on_failure; with acks_runs=False proposals wait."""
+    """AttemptSink of one attempt. `done` resolves at on_closed or on_failure; with acks_runs=False proposals wait.
+
+    As the engine does, it ends the request at once where the deployment takes requests and gives responses.
+    """
 
     def __init__(self, deployment: DeploymentClient, start: AttemptStart, *, acks_runs: bool = True) -> None:
         self.messages: list[Message] = []
@@ -76,6 +79,8 @@ class StubAttempt:
         self._version = start.protocol_version
         self._acks_runs = acks_runs
         self.handle: AttemptHandle = deployment.start_attempt(start, self)
+        if deployment.protocol_type == "request_response":
+            self.handle.half_close()
 
     def on_messages(self, messages: list[ReceivedMessage]) -> None:
         assert not self.done.done()

@@ -1,6 +1,7 @@
-"""Every full-duplex transport with the official SDK: the same attempts in process, in workers and over HTTP/2.
+"""Every transport with the official SDK: the same attempts in process, in workers, over HTTP/2 and over HTTP/1.1.
 
-What only a process can do (die, block, be replaced) is in test_workers.py.
+HTTP/1.1 is left out where an attempt has to hear something after it has begun. What only a process can do (die, block,
+be replaced) is in test_workers.py.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from pathlib import Path
 
 import apps
 import pytest
-from http_service import Services
+from http_service import ServerKind, Services
 from stub_engine import StubAttempt, attempt_start, frames
 
 from rewake.deployments.base import DeploymentClient
 from rewake.deployments.http.address import parse_address
-from rewake.deployments.http.client import HttpDeployment
+from rewake.deployments.http.client import HttpDeployment, HttpVersion
 from rewake.deployments.in_process import InProcessDeployment
 from rewake.deployments.worker import LoopKind, WorkerOptions
 from rewake.deployments.worker_pool import WorkerPool
@@ -45,19 +46,34 @@ def services() -> Iterator[Services]:
     running.close()
 
 
-@pytest.fixture(params=["in_process", "worker", "worker_on_asyncio", "http2"])
-def with_deployment(request: pytest.FixtureRequest, services: Services) -> With:
-    """Runs a scenario against the named app of apps.py, over one transport."""
+DUPLEX = ("in_process", "worker", "worker_on_asyncio", "http2")
 
+
+@pytest.fixture(params=DUPLEX)
+def with_deployment(request: pytest.FixtureRequest, services: Services) -> With:
+    """Runs a scenario against the named app of apps.py, over one transport that is full duplex."""
+    return scenarios_over(request.param, services)
+
+
+@pytest.fixture(params=(*DUPLEX, "http1"))
+def with_any_deployment(request: pytest.FixtureRequest, services: Services) -> With:
+    """The same over any transport."""
+    return scenarios_over(request.param, services)
+
+
+def scenarios_over(transport: str, services: Services) -> With:
     async def run(attribute: str, scenario: Scenario) -> None:
         deployment: DeploymentClient
-        if request.param == "in_process":
+        if transport == "in_process":
             deployment = InProcessDeployment(getattr(apps, attribute))
-        elif request.param == "http2":
-            deployment = HttpDeployment(parse_address(services.get(f"apps:{attribute}").uri))
+        elif transport.startswith("http"):
+            server: ServerKind = "hypercorn" if transport == "http2" else "uvicorn"
+            version: HttpVersion = "HTTP/2.0" if transport == "http2" else "HTTP/1.1"
+            address = parse_address(services.get(f"apps:{attribute}", server).uri)
+            deployment = HttpDeployment(address, http_version=version)
             await deployment.discover()
         else:
-            loop: LoopKind = "asyncio" if request.param.endswith("asyncio") else "auto"
+            loop: LoopKind = "asyncio" if transport.endswith("asyncio") else "auto"
             pool = WorkerPool(WorkerOptions(app_ref=f"{APPS}:{attribute}", loop=loop))
             await pool.start()
             deployment = pool
@@ -103,17 +119,17 @@ def test_many_at_once(with_deployment: With) -> None:
     with_deployment("app", scenario)
 
 
-def test_large_payloads_both_ways(with_deployment: With) -> None:
+def test_large_payloads_both_ways(with_any_deployment: With) -> None:
     async def scenario(deployment: DeploymentClient) -> None:
         body = b'"' + b"x" * 3_000_000 + b'"'
         attempt = StubAttempt(deployment, attempt_start("Steps/echo", body))
         await attempt.done
         assert attempt.output == body
 
-    with_deployment("app", scenario)
+    with_any_deployment("app", scenario)
 
 
-def test_a_handler_that_raises_ends_with_an_error_message(with_deployment: With) -> None:
+def test_a_handler_that_raises_ends_with_an_error_message(with_any_deployment: With) -> None:
     async def scenario(deployment: DeploymentClient) -> None:
         attempt = StubAttempt(deployment, attempt_start("Steps/fail"))
         await attempt.done
@@ -121,10 +137,10 @@ def test_a_handler_that_raises_ends_with_an_error_message(with_deployment: With)
         assert isinstance(attempt.messages[-1], Error)
         assert "not today" in attempt.messages[-1].message
 
-    with_deployment("app", scenario)
+    with_any_deployment("app", scenario)
 
 
-def test_half_close_suspends(with_deployment: With) -> None:
+def test_half_close_suspends(with_any_deployment: With) -> None:
     async def scenario(deployment: DeploymentClient) -> None:
         attempt = StubAttempt(deployment, attempt_start("Steps/wait"))
         attempt.handle.half_close()
@@ -133,7 +149,7 @@ def test_half_close_suspends(with_deployment: With) -> None:
         assert attempt.is_closed
         assert isinstance(attempt.messages[-1], Suspension)
 
-    with_deployment("app", scenario)
+    with_any_deployment("app", scenario)
 
 
 def test_notifications_reach_a_waiting_handler(with_deployment: With) -> None:
@@ -180,7 +196,7 @@ def test_abort_before_the_handler_ran(with_deployment: With) -> None:
 
 
 @pytest.mark.parametrize("target", ["Nobody/two", "Steps/nothing"])
-def test_unknown_handler_is_rt0012(with_deployment: With, target: str) -> None:
+def test_unknown_handler_is_rt0012(with_any_deployment: With, target: str) -> None:
     async def scenario(deployment: DeploymentClient) -> None:
         attempt = StubAttempt(deployment, attempt_start(target))
         await attempt.done
@@ -190,7 +206,7 @@ def test_unknown_handler_is_rt0012(with_deployment: With, target: str) -> None:
             f"The deployment answered 404 to {target}: it does not serve this service or handler."
         )
 
-    with_deployment("app", scenario)
+    with_any_deployment("app", scenario)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +229,7 @@ def test_unknown_handler_is_rt0012(with_deployment: With, target: str) -> None:
     ],
 )
 def test_answers_that_fail_an_attempt(
-    with_deployment: With, target: str, code: str, status: int, text: str, retry_after_ms: int | None
+    with_any_deployment: With, target: str, code: str, status: int, text: str, retry_after_ms: int | None
 ) -> None:
     async def scenario(deployment: DeploymentClient) -> None:
         attempt = StubAttempt(deployment, attempt_start(target))
@@ -223,7 +239,7 @@ def test_answers_that_fail_an_attempt(
         assert (failure.code, failure.status, failure.retry_after_ms) == (code, status, retry_after_ms)
         assert text in failure.message
 
-    with_deployment("protocol_breaker", scenario)
+    with_any_deployment("protocol_breaker", scenario)
 
 
 def test_close_ends_open_attempts_silently(with_deployment: With) -> None:
