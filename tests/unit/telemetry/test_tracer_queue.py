@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rewake.core.model import HandlerKind, Invocation, ServiceType, Status, Target
+from rewake.core.model import Invocation, Status, Target
+from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import Success
 from rewake.telemetry import tracing
 from rewake.telemetry.spans import Span
