@@ -150,7 +150,12 @@ async def fails_in_a_step(ctx: restate.Context) -> str:
 async def slow(ctx: restate.Context, name: str) -> str:
     """Runs until the test opens the gate."""
     mark(ctx, "attempt")
-    await ctx.run_typed("slow", gate, name=name)
+
+    async def action() -> str:
+        mark(ctx, "ran slow")
+        return await gate(name)
+
+    await ctx.run_typed("slow", action)
     return f"slow {name}"
 
 

@@ -15,7 +15,7 @@ from subject import Subject, running_subject
 
 ENGINE_KINDS: tuple[EngineKind, ...] = ("rewake", "restate")
 
-AppKind = Literal["python", "surfaces", "deployments", "typescript_http2", "typescript_http1"]
+AppKind = Literal["python", "python_http1", "surfaces", "deployments", "typescript_http2", "typescript_http1"]
 
 
 @pytest.fixture
@@ -47,6 +47,8 @@ def _served(app: AppKind) -> tuple[str, ServerKind]:
     match app:
         case "python":
             return "both_app:app", "hypercorn"
+        case "python_http1":
+            return "both_app:app", "uvicorn"
         case "surfaces":
             return "http_app:app", "hypercorn"
         case "deployments":
@@ -62,9 +64,9 @@ def subjects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subjects]:
 
 
 @pytest.fixture
-def subject(subjects: Subjects, engine_kind: EngineKind) -> Subject:
-    """The engine under test, with the handlers of both_app.py."""
-    return subjects.get(engine_kind)
+def subject(subjects: Subjects, engine_kind: EngineKind, request: pytest.FixtureRequest) -> Subject:
+    """The engine under test, with the handlers of both_app.py; over HTTP/2, or as --transport http1 says."""
+    return subjects.get(engine_kind, "python_http1" if request.config.option.transport == "http1" else "python")
 
 
 @pytest.fixture

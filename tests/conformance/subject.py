@@ -48,6 +48,7 @@ class Subject:
         self.kind = kind
         self.folder = folder
         self.service = service
+        self.is_full_duplex = not use_http_11  # else each wait ends an attempt
         self.engine = make_engine(folder, kind, **_environment(kind, sweep_interval))
         self.ingress_port, self.admin_port = self.engine.ingress_port, self.engine.port
         self._start()
@@ -185,6 +186,12 @@ class Subject:
 
         return until(there, lambda: f"{code}: {self.invocation(invocation_id)}")
 
+    def waits(self, invocation_id: str, service: str) -> dict[str, Any]:
+        """Wait until it stands at a wait: suspended, unless its service keeps the connection for it; the row."""
+        return self.reaches(
+            invocation_id, "running" if self.is_full_duplex and not service.startswith("Brief") else "suspended"
+        )
+
     def vanishes(self, invocation_id: str) -> None:
         """Wait until nothing is stored of it."""
         until(lambda: self.invocation(invocation_id) is None, lambda: f"gone: {self.invocation(invocation_id)}")
@@ -229,6 +236,10 @@ class Subject:
         """What its handler left, in all its attempts."""
         file = self.folder / "marks" / invocation_id
         return file.read_text().splitlines() if file.exists() else []
+
+    def ran(self, invocation_id: str) -> list[str]:
+        """The steps that really ran, each as often as it did."""
+        return [mark.removeprefix("ran ") for mark in self.marks(invocation_id) if mark.startswith("ran ")]
 
     def marked(self, invocation_id: str, prefix: str = "", times: int = 1) -> str:
         """Wait until it has left such a mark so many times; the rest of the last one."""

@@ -41,6 +41,8 @@ def test_attempts_are_counted_over_a_restart_of_the_engine(subject: Subject) -> 
 
 
 def test_attempts_are_counted_from_the_last_progress(subject: Subject) -> None:
+    if not subject.is_full_duplex:
+        pytest.skip("every step is an attempt")
     invocation_id = subject.send("Retries/progresses", 6)
     row = subject.reaches(invocation_id, "paused", "completed")
     assert row["status"] == subject.differs("counter-progress", rewake="completed", restate="paused")
@@ -60,7 +62,7 @@ def test_a_cancellation_that_was_caught_wakes_nobody_again(subject: Subject) -> 
     outcome(subject.call("Waits/signaller", {"resolve": "done", "to": invocation_id, "value": "fine"}))
     assert subject.result(invocation_id) == "caught 1, fine"
     attempts = subject.marks(invocation_id).count("attempt")
-    assert (attempts > 3) is subject.differs("caught-cancel", rewake=False, restate=True)
+    assert (attempts > 6) is subject.differs("caught-cancel", rewake=False, restate=True)
 
 
 def test_the_first_retry_when_a_service_cannot_be_reached(subject: Subject) -> None:

@@ -207,7 +207,7 @@ def test_a_restart_runs_everything_again(subject: Subject) -> None:
     assert new_id != invocation_id
     assert new_id[:16] == invocation_id[:16]  # the part that says where it is stored
     assert subject.result(new_id) == "pick, ask Ada, check"
-    assert subject.marks(new_id) == ["attempt", "ran pick", "ran check"]
+    assert subject.ran(new_id) == ["pick", "check"]
     row = subject.reaches(new_id, "completed")
     assert (row["invoked_by"], row["restarted_from"]) == ("restart_as_new", invocation_id)
     assert "idempotency_key" not in row
@@ -221,7 +221,7 @@ def test_a_restart_from_a_prefix_repeats_only_the_rest(subject: Subject) -> None
         "new_invocation_id"
     ]
     assert subject.result(new_id) == "pick, ask Ada, check"
-    assert subject.marks(new_id) == ["attempt", "ran check"]
+    assert subject.ran(new_id) == ["check"]
     assert subject.journal(new_id) == journal
     assert subject.children(new_id) == subject.children(invocation_id)
 
@@ -235,7 +235,7 @@ def test_a_prefix_takes_the_completions_of_its_commands_along(subject: Subject, 
     if index == 1:
         new_id = answer.json["new_invocation_id"]
         subject.result(new_id)
-        assert subject.marks(new_id) == ["attempt", "ran check"]
+        assert subject.ran(new_id) == ["check"]
     else:
         assert (answer.status, answer.json["message"]) == (
             400,

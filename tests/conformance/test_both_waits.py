@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from subject import Subject, outcome, until
+from subject import Subject, outcome
 
 SERVICES = ("Waits", "BriefWaits")
 pytestmark = pytest.mark.parametrize("service", SERVICES)
-
-
-def waiting(subject: Subject, service: str, invocation_id: str) -> None:
-    """It stands at its wait: for the brief one that is suspended."""
-    subject.reaches(invocation_id, "suspended" if service.startswith("Brief") else "running")
 
 
 # Awakeables
@@ -21,7 +16,7 @@ def waiting(subject: Subject, service: str, invocation_id: str) -> None:
 def test_an_awakeable_is_resolved(subject: Subject, service: str, value: str) -> None:
     invocation_id = subject.send(f"{service}/awakeable")
     name = subject.marked(invocation_id, "awakeable")
-    waiting(subject, service, invocation_id)
+    subject.waits(invocation_id, service)
     answer = subject.resolve(name, value)
     assert (answer.status, answer.body) == (202, b"")
     assert subject.result(invocation_id) == f"got {value}"
@@ -39,7 +34,7 @@ def test_an_awakeable_is_completed_by_another_handler(subject: Subject, service:
     for request, expected in (({"value": "yes"}, "got yes"), ({}, "418 not today")):
         invocation_id = subject.send(f"{service}/awakeable")
         name = subject.marked(invocation_id, "awakeable")
-        waiting(subject, service, invocation_id)
+        subject.waits(invocation_id, service)
         asked = {"awakeable": name, **request} if request else {"reject_awakeable": name}
         done = subject.send("Waits/signaller", asked)
         assert subject.result(invocation_id) == expected
@@ -71,7 +66,7 @@ def test_an_awakeable_completed_again_or_too_late_is_ignored(subject: Subject, s
 
 def test_signals_by_name_in_any_order(subject: Subject, service: str) -> None:
     invocation_id = subject.send(f"{service}/named", ["a", "b", "a"])
-    waiting(subject, service, invocation_id)
+    subject.waits(invocation_id, service)
     for name, value in (("b", "2"), ("a", "1"), ("a", "3")):
         outcome(subject.call("Waits/signaller", {"resolve": name, "to": invocation_id, "value": value}))
     assert subject.result(invocation_id) == ["1", "2", "3"]
@@ -80,7 +75,7 @@ def test_signals_by_name_in_any_order(subject: Subject, service: str) -> None:
 
 def test_a_rejected_signal(subject: Subject, service: str) -> None:
     invocation_id = subject.send(f"{service}/named", ["a"])
-    waiting(subject, service, invocation_id)
+    subject.waits(invocation_id, service)
     done = subject.send("Waits/signaller", {"reject": "a", "to": invocation_id})
     assert subject.result(invocation_id) == ["418 not today"]
     assert subject.result(done) is None
@@ -101,21 +96,21 @@ def test_a_signal_to_one_that_has_ended_is_ignored(subject: Subject, service: st
 def test_gather_waits_for_all(subject: Subject, service: str) -> None:
     invocation_id = subject.send(f"{service}/gathered")
     subject.marked(invocation_id, "attempt")
-    waiting(subject, service, invocation_id)
+    subject.waits(invocation_id, service)
     outcome(subject.call("Waits/signaller", {"resolve": "go", "to": invocation_id, "value": "now"}))
     assert subject.result(invocation_id) == ['"late a"', "now"]
 
 
 def test_select_takes_the_first(subject: Subject, service: str) -> None:
     invocation_id = subject.send(f"{service}/selected")
-    waiting(subject, service, invocation_id)
+    subject.waits(invocation_id, service)
     outcome(subject.call("Waits/signaller", {"resolve": "go", "to": invocation_id, "value": "now"}))
     assert subject.result(invocation_id) == [["signal", "now"], "nap"]
 
 
 def test_as_completed_gives_them_in_the_order_of_their_arrival(subject: Subject, service: str) -> None:
     invocation_id = subject.send(f"{service}/completed_in_turn")
-    waiting(subject, service, invocation_id)
+    subject.waits(invocation_id, service)
     for name in ("first", "second", "third"):
         outcome(subject.call("Waits/signaller", {"resolve": name, "to": invocation_id, "value": "x"}))
         subject.marked(invocation_id, f"completed {name}")
@@ -124,7 +119,7 @@ def test_as_completed_gives_them_in_the_order_of_their_arrival(subject: Subject,
 
 def test_wait_completed_tells_done_from_pending(subject: Subject, service: str) -> None:
     invocation_id = subject.send(f"{service}/waited")
-    waiting(subject, service, invocation_id)
+    subject.waits(invocation_id, service)
     outcome(subject.call("Waits/signaller", {"resolve": "go", "to": invocation_id, "value": "now"}))
     assert subject.result(invocation_id) == [1, 1]
 
@@ -138,16 +133,9 @@ def test_a_failing_call_wins_a_race(subject: Subject, service: str) -> None:
 
 def test_what_it_waits_for_is_told_while_suspended(subject: Subject, service: str) -> None:
     invocation_id = subject.send(f"{service}/named", ["a"])
-    waiting(subject, service, invocation_id)
-    if service == "Waits":
-        assert subject.marks(invocation_id) == ["attempt"]
-    else:
-        row = subject.query(
-            "SELECT suspended_waiting_for_signals, suspended_waiting_for_completions "
-            f"FROM sys_invocation WHERE id = '{invocation_id}'"
-        )
-        assert row[0].get("suspended_waiting_for_signals") == [1]
+    row = subject.waits(invocation_id, service)
+    assert subject.marks(invocation_id) == ["attempt"]
+    assert row.get("suspended_waiting_for_signals") == ([1] if row["status"] == "suspended" else None)
     outcome(subject.call("Waits/signaller", {"resolve": "a", "to": invocation_id, "value": "x"}))
     assert subject.result(invocation_id) == ["x"]
-    attempts = until(lambda: len(subject.marks(invocation_id)), lambda: "marks")
-    assert attempts == (1 if service == "Waits" else 2)
+    assert len(subject.marks(invocation_id)) == (2 if row["status"] == "suspended" else 1)
