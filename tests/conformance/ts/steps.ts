@@ -99,7 +99,9 @@ export const steps = restate.service({
     stepGivesUp: async (ctx: Context, attempts: number) =>
       outcome(ctx.run("flaky", () => flaky(ctx, "flaky", 1_000), { ...RETRY, maxRetryAttempts: attempts })),
     stepRunsOutOfTime: async (ctx: Context) =>
-      outcome(ctx.run("flaky", () => flaky(ctx, "flaky", 1_000), { ...RETRY, maxRetryDuration: 30 })),
+      outcome(
+        ctx.run("flaky", () => flaky(ctx, "flaky", 1_000), { ...RETRY, initialRetryInterval: 20, maxRetryDuration: 300 }),
+      ),
     stepNamesItsDelay: async (ctx: Context) =>
       ctx.run("busy", () => {
         mark(ctx, `ran at ${Date.now()}`);
