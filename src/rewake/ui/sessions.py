@@ -94,8 +94,13 @@ def sessions_page(reading: Reading, service: str, text: str, after: str) -> Sess
     return SessionsPage(keyed, service, text, rows, next_after)
 
 
-def session_page(reading: Reading, service: str, key: str, remembered: Remembered) -> SessionPage:
-    """One key in full. remembered: what its runs have cost, as far as they were counted before."""
+def session_page(
+    reading: Reading, service: str, key: str, remembered: Remembered, *, sum_budget_ms: int = SUM_MS
+) -> SessionPage:
+    """One key in full. remembered: what its runs have cost, as far as they were counted before.
+
+    sum_budget_ms: how long it may take to count those that are not remembered.
+    """
     known = reading.service(service)
     state = reading.state(service, key)
     is_open = reading.open_runs_of_key(service, key)
@@ -118,7 +123,7 @@ def session_page(reading: Reading, service: str, key: str, remembered: Remembere
         promises=[_promise(*row) for row in reading.promises(service, key)],
         last_agent=_last_agent(state) or _last_speaker(conversation),
         conversation=conversation[-CONVERSATION_MAX:],
-        spending=spending_of(reading, runs, remembered),
+        spending=spending_of(reading, runs, remembered, budget_ms=sum_budget_ms),
         is_registered=known is not None,
         waiting=approvals(reading, [run.id for run in [*holders, *beside][:WAITING_RUNS_MAX]]),
     )

@@ -17,7 +17,7 @@ NEVER_MS = 1 << 40
 
 def page(name: str, service: str, folder: Path, key: str = "alice") -> SessionPage:
     with reading(load(name, folder), 1 << 42) as found:
-        return session_page(found, service, key, Remembered())
+        return session_page(found, service, key, Remembered(), sum_budget_ms=NEVER_MS)
 
 
 def test_a_session_is_the_sum_of_its_runs_by_agent_and_model(tmp_path: Path) -> None:
