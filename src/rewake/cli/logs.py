@@ -18,9 +18,6 @@ from structlog.typing import EventDict
 
 from rewake.cli.times import now_ms
 
-LEVELS: Final = ("debug", "info", "warning", "error")
-FORMATS: Final = ("auto", "text", "json")
-
 _COLORS: Final = {"warning": "\033[33m", "error": "\033[31m", "critical": "\033[31m"}
 _PLAIN: Final = "\033[0m"
 

@@ -15,9 +15,6 @@ import msgspec
 from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import Failure, Future, MessageType, Success
 
-INVOCATION_ID_BYTES = 24
-RESULT_CODE_MAX = 0xFFFF
-
 
 class Status(IntEnum):
     """Where an invocation stands in its life; stored as this number."""

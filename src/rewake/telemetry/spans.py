@@ -281,9 +281,5 @@ def _error_of(completion: EntryRow | None) -> str | None:
     return _cut(result.message) if isinstance(result, Failure) else None
 
 
-def _id_text(invocation_id: bytes | None) -> str | None:
-    return invocation_id_to_str(invocation_id) if invocation_id else None
-
-
 def _cut(text: str) -> str:
     return text if len(text) <= TEXT_CHARS_MAX else text[: TEXT_CHARS_MAX - 1] + "\N{HORIZONTAL ELLIPSIS}"

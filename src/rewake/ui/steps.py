@@ -78,7 +78,6 @@ class Step(msgspec.Struct, kw_only=True):
     is_failure: bool = False
     child: bytes | None = None
     done_index: int | None = None
-    child_index: int | None = None
 
     @property
     def is_done(self) -> bool:
@@ -99,7 +98,7 @@ def steps_of(rows: list[EntryRow]) -> list[Step]:
         if type_ is MessageType.CALL_INVOCATION_ID_COMPLETION:
             if calls:
                 callee = calls.pop(0)
-                callee.child, callee.child_index = row.child, row.index
+                callee.child = row.child
                 if callee.type is MessageType.ONE_WAY_CALL:
                     callee.done_index = row.index
         elif type_ is MessageType.SIGNAL:
