@@ -59,6 +59,12 @@ def made(variant: str, name: str) -> Any:
             return f"{first} {variant}"
 
         @service.handler()
+        async def waits(ctx: restate.Context) -> str:
+            """Only a wait for a signal."""
+            await ctx.signal("go", type_hint=str)
+            return variant
+
+        @service.handler()
         async def signal(ctx: restate.Context, target: str) -> None:
             ctx.resolve_signal(target, "go", "now")
 

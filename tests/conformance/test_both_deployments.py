@@ -51,7 +51,7 @@ def test_a_new_deployment(fleet: Subject, name: str) -> None:
         1,
         told["id"],
     )
-    assert sorted(handler["name"] for handler in service["handlers"]) == ["held", "hello", "signal"]
+    assert sorted(handler["name"] for handler in service["handlers"]) == ["held", "hello", "signal", "waits"]
     assert said(fleet, name) == ["one", None]
 
 
@@ -137,6 +137,15 @@ def test_what_runs_stays_and_what_is_new_goes_to_the_newest(fleet: Subject, name
     assert fleet.admin("GET", f"/deployments/{first}").json["services"][0]["revision"] == 1
 
 
+def test_what_has_only_waited_so_far(fleet: Subject, name: str) -> None:
+    register(fleet, "one", name)
+    waiting = fleet.send(f"{name}/waits")
+    fleet.reaches(waiting, "suspended")
+    register(fleet, "two", name)
+    outcome(fleet.call(f"{name}/signal", waiting))
+    assert fleet.result(waiting) == fleet.differs("pinned-by-a-wait", rewake="one", restate="two")
+
+
 def test_a_handler_may_go(fleet: Subject, name: str) -> None:
     register(fleet, "one", name)
     running = fleet.send(f"{name}/held")
@@ -213,7 +222,7 @@ def test_the_address_of_a_deployment_is_changed(fleet: Subject, name: str) -> No
     moved = fleet.admin("PATCH", f"/deployments/{first}", {"uri": address(fleet, "smaller", name)})
     assert (moved.status, moved.json["id"]) == (200, first)
     assert said(fleet, name) == ["smaller", None]
-    assert len(fleet.admin("GET", f"/services/{name}").json["handlers"]) == 3
+    assert len(fleet.admin("GET", f"/services/{name}").json["handlers"]) == 4
     assert fleet.operate(running, "kill").status == 200
 
 
@@ -228,7 +237,7 @@ def test_definitions_are_overwritten_where_they_are(fleet: Subject, name: str) -
     assert revision(fleet, name) == 2
     change["uri"] = address(fleet, "one", name)
     changed = fleet.admin("PATCH", f"/deployments/{first}", change).json["services"]
-    assert [(service["revision"], len(service["handlers"])) for service in changed] == [(1, 3)]
+    assert [(service["revision"], len(service["handlers"])) for service in changed] == [(1, 4)]
     assert revision(fleet, name) == 2
     assert said(fleet, name) == ["two", None]
 
@@ -238,7 +247,7 @@ def test_overwriting_at_the_same_address(fleet: Subject, name: str) -> None:
     fleet.admin("PATCH", f"/deployments/{first}", {"uri": address(fleet, "smaller", name)})
     fleet.admin("PATCH", f"/deployments/{first}", {"overwrite": True})
     handlers = fleet.admin("GET", f"/services/{name}").json["handlers"]
-    assert len(handlers) == fleet.differs("overwrite-alone", rewake=1, restate=3)
+    assert len(handlers) == fleet.differs("overwrite-alone", rewake=1, restate=4)
 
 
 def test_headers_of_a_deployment_are_changed_as_a_whole(fleet: Subject, name: str) -> None:
