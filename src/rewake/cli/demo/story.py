@@ -201,11 +201,12 @@ class _Story:
         say("\nNo finished call was repeated. Where to look next:\n")
         if keep:
             say("  Everything keeps running; Ctrl-C stops it. From another terminal:\n")
+            say(f"  open {self._engine.admin_url}/ui/runs/{invocation_id} in a browser")
             say(f"  rewake invocations show {invocation_id} --admin {self._engine.admin_url}")
             say(f"  curl {self._engine.ingress_url}{PATH} --json '\"When is the money paid?\"'")
             say(f"  curl {self._engine.ingress_url}/ClaimDesk/{CUSTOMER}/agent")
         else:
-            say("  make demo KEEP=1                the same, and everything stays up to play with")
+            say("  rewake demo --keep              the same, and everything stays up to play with")
         say("  rewake example claim_handoffs   the app of this demo in a folder of your own, with its README")
         say("  rewake example                  the other apps of the tour\n")
 
