@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 
 from rewake.errors import ErrorCode, RewakeError
+from rewake.printable import printable
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -54,7 +55,7 @@ def show_error(error: RewakeError) -> None:
     traceback_text = getattr(error, "traceback_text", "")
     if traceback_text:
         sys.stderr.write(traceback_text)
-    click.echo(f"{error}\n        More: {error.docs}", err=True)
+    click.echo(printable(f"{error}\n        More: {error.docs}"), err=True)
 
 
 def not_found(what: str, name: str, hint: str, code: ErrorCode = ErrorCode.ADMIN_REFUSED) -> RewakeError:

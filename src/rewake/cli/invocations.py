@@ -14,7 +14,7 @@ import click
 from rewake.cli.admin_client import AdminClient, admin_options, segment, sql_text
 from rewake.cli.exits import Group, not_found
 from rewake.cli.progress import with_progress
-from rewake.cli.tables import print_facts, print_json, print_table, shortened
+from rewake.cli.tables import cell, print_facts, print_json, print_table, shortened
 from rewake.cli.times import at_ms, now_ms, time_and_age
 from rewake.errors import ErrorCode, RewakeError
 
@@ -114,7 +114,7 @@ def _show_facts(row: dict[str, Any]) -> None:
     if caller_id := row.get("invoked_by_id"):
         called_by = f"{called_by} ({caller_id})"
     last_failure = None if row["status"] == "completed" else row.get("last_failure")
-    click.echo(f"{row['target']}  {row['status']}\n")
+    click.echo(f"{cell(row['target'])}  {row['status']}\n")
     print_facts(
         (
             ("id", row["id"]),
@@ -167,7 +167,7 @@ def _operate(
         except RewakeError as error:
             answers.append({"id": invocation_id, "error": error.message})
             if first_error is not None:
-                click.echo(str(error), err=True)
+                click.echo(cell(error), err=True)
             first_error = first_error or error
         else:
             answers.append({"id": invocation_id, "done": done} | (answer or {}))

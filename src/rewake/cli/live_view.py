@@ -75,7 +75,7 @@ class LiveView:
         runs = sorted(page.runs, key=lambda run: _SHOWN.index(run.status))
         yield from ("", self._summary(page.counts))
         shown = runs[: LINES - 3]
-        names = [formats.shortened(run.target, 36) for run in shown]
+        names = [formats.line(run.target, 36) for run in shown]
         width = max(map(len, names), default=0)
         for run, name in zip(shown, names, strict=True):
             yield f"   {name:<{width}}  {describe(found, run)}"

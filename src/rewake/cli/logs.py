@@ -70,4 +70,5 @@ def json_line(_logger: Any, _method: str, event: EventDict) -> str:
 
 def _fact(value: Any) -> str:
     text = str(value)
-    return repr(text) if not text or any(character in text for character in " \n\t'\"=") else text
+    is_bare = text and text.isprintable() and not any(character in text for character in " '\"=")
+    return text if is_bare else repr(text)

@@ -16,6 +16,7 @@ from rewake.cli.admin_client import AdminClient, admin_options, segment, sql_tex
 from rewake.cli.exits import Group, nearest, not_found
 from rewake.cli.tables import print_json, print_table
 from rewake.cli.transfer import export_state, import_state
+from rewake.printable import printable
 
 
 @click.group(cls=Group)
@@ -146,4 +147,4 @@ def confirm(as_json: bool, text: str) -> None:
     if as_json:
         print_json({"accepted": True})
     else:
-        click.echo(text)
+        click.echo(printable(text))

@@ -1,7 +1,8 @@
 """Tables and lists on a terminal, as plain text.
 
 Columns are as wide as their longest value; on a terminal the widest ones are cut so that a row fits, elsewhere nothing
-is cut. No colour: what is printed may be piped.
+is cut. No colour: what is printed may be piped. No control characters either: names and results are what agents made of
+them, and a terminal would obey.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any, Final
 
 import click
 
+from rewake.printable import printable
+
 GAP: Final = "  "
 COLUMN_CHARS_MIN: Final = 8
 ELLIPSIS: Final = "…"
@@ -21,7 +24,7 @@ ELLIPSIS: Final = "…"
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(printable(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -60,13 +63,13 @@ def cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value)
+        return printable(json.dumps(value, ensure_ascii=False))
+    return printable(str(value))
 
 
 def one_line(text: str) -> str:
     """The text with its line breaks shown."""
-    return text.replace("\r", "").replace("\n", "\\n") if "\n" in text else text
+    return printable(text).replace("\n", "\\n")
 
 
 def shortened(text: str, chars_max: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from rewake.cli.durations import spoken_duration
 from rewake.cli.journal_view import JournalStep, steps_of
-from rewake.cli.tables import shortened
+from rewake.cli.tables import one_line, shortened
 from rewake.cli.times import at_ms
 
 STEPS_MAX: Final = 60
@@ -174,12 +174,12 @@ def _handovers(node: Node) -> Iterator[Handover]:
         if step.kind in ("Call", "OneWayCall") and step.child_id in children:
             child = children[step.child_id]
             how = "call" if step.kind == "Call" else "send"
-            yield Handover(step.start_ms or 0, agent, str(child.row["target"]), how)
+            yield Handover(step.start_ms or 0, agent, one_line(str(child.row["target"])), how)
         reply = reply_in(step.content) if step.kind == "Run" and step.content else None
         taker = next((name for call in reply.calls if (name := handoff_target(call))), None) if reply else None
         if taker is not None:
-            yield Handover(step.end_ms or 0, agent, taker, "handoff")
-            agent = taker
+            yield Handover(step.end_ms or 0, agent, one_line(taker), "handoff")
+            agent = one_line(taker)
     for child in node.children:
         yield from _handovers(child)
 

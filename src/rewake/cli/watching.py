@@ -19,7 +19,7 @@ from rewake.cli.durations import Duration
 from rewake.cli.exits import not_found
 from rewake.cli.invocations import LIST_COLUMNS, STATUSES, check_id, list_query, list_row
 from rewake.cli.run_tree import picture_lines
-from rewake.cli.tables import print_json, print_table
+from rewake.cli.tables import cell, one_line, print_json, print_table
 from rewake.cli.times import now_ms
 from rewake.errors import ErrorCode
 
@@ -72,7 +72,7 @@ def _watch_one(admin: AdminClient, invocation_id: str, interval_s: float, as_jso
         elif sys.stdout.isatty() or is_over:
             _draw(admin, rows[0])
         elif rows[0]["status"] != last_status:
-            click.echo("  ".join(str(value) for value in list_row(rows[0])[:3]))
+            click.echo("  ".join(one_line(cell(value)) for value in list_row(rows[0])[:3]))
         last_status = rows[0]["status"]
         if is_over:
             return
@@ -83,7 +83,7 @@ def _draw(admin: AdminClient, row: dict[str, Any]) -> None:
         f"select index, entry_type, name, entry_json, appended_at from sys_journal where id = {sql_text(row['id'])} "
         "order by index"
     )
-    lines = [f"{row['target']}  {row['status']}", "", *picture_lines(admin, row, journal, now_ms())]
+    lines = [f"{cell(row['target'])}  {row['status']}", "", *picture_lines(admin, row, journal, now_ms())]
     click.echo((_HOME_AND_CLEAR if sys.stdout.isatty() else "") + "\n".join(lines))
 
 
@@ -96,7 +96,7 @@ def _tell_changes(looks: Iterator[list[dict[str, Any]]], as_json: bool) -> None:
                 if as_json:
                     print_json(row)
                 else:
-                    click.echo("  ".join("-" if value is None else str(value) for value in list_row(row)))
+                    click.echo("  ".join(one_line(cell(value)) for value in list_row(row)))
         known = {row["id"]: row["status"] for row in rows}
         sys.stdout.flush()
 

@@ -12,18 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
+from rewake.printable import INVISIBLE
+
 SHOWN_CHARS_MAX: Final = 20_000
 JSON_DEPTH_MAX: Final = 60
 _DUMPED_BYTES_MAX: Final = 512
-
-_INVISIBLE: Final = {
-    code: f"\\u{code:04x}"
-    for code in (
-        *range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0), 0x200B, 0x200E, 0x200F, 0x061C,
-        *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF,
-    )
-}  # fmt: skip
-"""Controls and marks that reorder or hide what stands beside them."""
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -93,7 +86,7 @@ def line(content: Any, chars_max: int = 120) -> str:
 
 def safe(text: str) -> str:
     """Text without what would hide or reorder its neighbours, and without halves of characters."""
-    return text.translate(_INVISIBLE).encode("utf-8", "replace").decode()
+    return text.translate(INVISIBLE).encode("utf-8", "replace").decode()
 
 
 def shortened(text: str, chars_max: int) -> str:

@@ -75,3 +75,12 @@ def test_exceptions_and_odd_values_stay_on_their_line() -> None:
     event = json.loads(stream.getvalue())
     assert "ValueError: bad" in event["exception"]
     assert event["path"] == "<class 'object'>"
+
+
+def test_a_fact_cannot_steer_the_terminal() -> None:
+    terminal = Terminal()
+    configure_logging("info", "text", terminal)
+    structlog.get_logger("test").info("called", key="a\x1b[2J", other="\x9b2J")
+    line = terminal.getvalue()
+    assert "key='a\\x1b[2J'" in line
+    assert "\x9b" not in line

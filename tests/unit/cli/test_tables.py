@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from rewake.cli.tables import cell, shortened, table_lines
+import json
+
+import pytest
+
+from rewake.cli.tables import cell, print_facts, print_json, print_table, shortened, table_lines
 
 
 def test_columns_align_and_none_is_a_dash() -> None:
@@ -29,3 +33,22 @@ def test_cells() -> None:
         "x",
     ]
     assert shortened("abcdef", 4) == "abc…"
+
+
+HOSTILE = "ok\x1b]0;owned\x07\x9b2J\u202etxt.exe\rX"
+HARMLESS = "ok\\u001b]0;owned\\u0007\\u009b2J\\u202etxt.exe\\rX"
+
+
+def test_what_agents_named_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Keys, names and results come from anywhere; an escape sequence among them is shown, not obeyed."""
+    print_table(["target"], [[f"chat/{HOSTILE}/send"]])
+    print_facts([("last failure", f"{HOSTILE}\n\tat line 3\r\nend"), ("more", [HOSTILE])])
+    print_json({"name": HOSTILE})
+    told = capsys.readouterr().out
+    assert f"chat/{HARMLESS}/send" in told
+    assert f"last failure  {HARMLESS}\n" in told
+    assert "\tat line 3\n" in told
+    assert shortened(HOSTILE, 80) == HARMLESS
+    assert [text for text in told if not (text.isprintable() or text in "\n\t")] == []
+    document = told[told.rindex('{\n  "name"') :]
+    assert json.loads(document) == {"name": HOSTILE}

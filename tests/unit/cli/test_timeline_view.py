@@ -108,6 +108,16 @@ def test_who_handed_over_to_whom() -> None:
     assert handover_lines(tree_of("b", [run("b", "Ledger/run", 0, 1)], {})) == []
 
 
+def test_a_callee_cannot_steer_the_terminal() -> None:
+    journal = Journal()
+    journal.call("Call", "b", "Ledger", 100, 200)
+    hostile = run("b", "Ledger/a\x1b[2J\x9b1m/run", 100, 200)
+    tree = tree_of("a", [run("a", "Desk/route", 0, 400), hostile], {"a": journal.rows})
+    lines = [*timeline_lines(tree, BASE_MS), *handover_lines(tree)]
+    assert all(line.isprintable() for line in lines)
+    assert "Ledger/a\\u001b[2J\\u009b1m/run" in lines[-1]
+
+
 def test_a_terminal_without_these_characters() -> None:
     journal = Journal()
     journal.step("Run", "pick", 0, 250)
