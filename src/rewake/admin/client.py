@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from typing import Any, Final, Self
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from rewake.errors import ErrorCode, RewakeError
 
@@ -29,13 +29,13 @@ class AdminClient:
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self.url = url.rstrip("/")
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = url_parts(self.url)
+        if parts is None:
             raise RewakeError(
                 ErrorCode.SETTING_INVALID, f"{url!r} is not the URL of an admin API.", f"Write it as {DEFAULT_URL}."
             )
         self._connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._host, self._port, self._base_path = parts.hostname, parts.port, parts.path
+        self._host, self._port, self._base_path = parts.hostname or "", parts.port, parts.path
         self._timeout_s = timeout_s
         self._keeps = False
         self._kept: http.client.HTTPConnection | None = None
@@ -91,7 +91,7 @@ class AdminClient:
             self._drop()
             message = f"{what} was not answered within {self._timeout_s:g} s."
             raise RewakeError(ErrorCode.ADMIN_UNREACHABLE, message, "Ask for less, or try again later.") from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, UnicodeError, http.client.HTTPException) as error:  # UnicodeError: of a host's name
             self._drop()
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             message = f"Could not reach the admin API at {self.url!r}.\n{reason}."
@@ -104,6 +104,16 @@ class AdminClient:
         if self._kept is not None:
             self._kept.close()
             self._kept = None
+
+
+def url_parts(url: str) -> SplitResult | None:
+    """The parts of a URL requests can be sent to; None when it is none."""
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        return None
+    return parts if is_usable else None
 
 
 def segment(text: str) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from rewake.admin.client import AdminClient, segment, sql_text
+from rewake.admin.client import AdminClient, segment, sql_text, url_parts
 from rewake.admin.invocations import RESTART
 from rewake.core import ids
 from rewake.core.effects import Reply, ReplyStatus
@@ -91,8 +91,7 @@ def _check_tables(admin: AdminClient, version: str) -> None:
 
 
 def _checked(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if url_parts(url) is None:
         message = f"{url!r} is not the URL of an ingress."
         raise RewakeError(ErrorCode.SETTING_INVALID, message, "Write it as http://127.0.0.1:8080.")
     return url.rstrip("/")
@@ -101,7 +100,7 @@ def _checked(url: str) -> str:
 def _ingress_beside(admin_url: str, told: Any) -> str:
     """Where the ingress probably is: as the server says, but on the admin API's host if it only says "here"."""
     admin = urlsplit(admin_url)
-    ingress = urlsplit(told) if isinstance(told, str) and told.startswith("http") else None
+    ingress = url_parts(told) if isinstance(told, str) else None
     host = admin.hostname or ""
     shown = f"[{host}]" if ":" in host else host
     if ingress is None or not ingress.hostname:

@@ -127,7 +127,9 @@ def test_after_a_failure_a_kept_connection_is_made_anew() -> None:
     assert len({port for port, _, _ in seen.requests}) == 2
 
 
-@pytest.mark.parametrize("url", ["", "localhost:9070", "ftp://localhost", "http://"])
+@pytest.mark.parametrize(
+    "url", ["", "localhost:9070", "ftp://localhost", "http://", "http://h:99999", "http://h:x", "http://[::1"]
+)
 def test_what_is_no_url(url: str) -> None:
     with pytest.raises(RewakeError) as raised:
         AdminClient(url)

@@ -26,6 +26,7 @@ RESTATE = Server("http://127.0.0.1:1", "http://127.0.0.1:2", "1.7.12", None)
         ("http://node1:9070", "http://127.0.0.1:8081/", "http://node1:8081"),
         ("http://node1:9070", "http://localhost/", "http://node1:8080"),
         ("https://node1/admin", "unix:/run/restate.sock", "https://node1:8080"),
+        ("http://node1:9070", "http://node2:99999/", "http://node1:8080"),
         ("http://[fd00::1]:9070", "http://[::1]:8081/", "http://[fd00::1]:8081"),
     ],
 )
