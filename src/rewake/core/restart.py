@@ -47,7 +47,7 @@ def _restart(state: State, old: Invocation | None, command: RestartAsNew) -> Inv
     rows = state.entries_of(old)
     if not rows:
         return ReplyStatus.INPUT_GONE
-    prefix = _kept(old, rows, command)
+    prefix = _kept(old, rows, command, _lineage(state, old))
     if isinstance(prefix, ReplyStatus):
         return prefix
     pinned = old.pinned_deployment_id
@@ -58,7 +58,20 @@ def _restart(state: State, old: Invocation | None, command: RestartAsNew) -> Inv
     return _create(state, old, prefix, pinned, command)
 
 
-def _kept(old: Invocation, rows: list[EntryRow], command: RestartAsNew) -> list[EntryRow] | ReplyStatus:
+def _lineage(state: State, invocation: Invocation) -> set[bytes]:
+    """Its id and those it was restarted from: awakeables of all of them are told in the entries it took over."""
+    found = {invocation.id}
+    origin = invocation.restarted_from
+    while origin is not None and origin not in found:
+        found.add(origin)
+        earlier = state.invocation(origin)
+        origin = None if earlier is None else earlier.restarted_from
+    return found
+
+
+def _kept(
+    old: Invocation, rows: list[EntryRow], command: RestartAsNew, lineage: set[bytes]
+) -> list[EntryRow] | ReplyStatus:
     """The entries the new journal begins with, or why there can be none."""
     if command.from_index >= len(rows):
         return ReplyStatus.INCOMPLETE_PREFIX
@@ -70,7 +83,7 @@ def _kept(old: Invocation, rows: list[EntryRow], command: RestartAsNew) -> list[
         prefix = replaced
     if waiting_in(prefix):
         return ReplyStatus.INCOMPLETE_PREFIX
-    answers = answers_to_told(old, rows, prefix)
+    answers = answers_to_told(lineage, rows, prefix)
     if answers is None:
         return ReplyStatus.OPEN_AWAKEABLE
     return sorted(prefix + answers, key=lambda row: row.index)  # replay decides races by this order
@@ -112,7 +125,7 @@ def with_result(prefix: list[EntryRow], index: int, result: bytes, version: int)
     return [row for row in prefix if row not in known] + [completed]
 
 
-def answers_to_told(old: Invocation, rows: list[EntryRow], prefix: list[EntryRow]) -> list[EntryRow] | None:
+def answers_to_told(lineage: set[bytes], rows: list[EntryRow], prefix: list[EntryRow]) -> list[EntryRow] | None:
     """Answers that came after the prefix to awakeables whose ids are told in it; None if one is still to come.
 
     Who was told answers the old invocation: what was answered is taken over, what is open would not reach the new one.
@@ -122,7 +135,7 @@ def answers_to_told(old: Invocation, rows: list[EntryRow], prefix: list[EntryRow
     for row in prefix:
         for text in AWAKEABLE_ID.findall(row.payload):
             owner, signal = ids.awakeable_id_parse(text.decode())
-            if owner in (old.id, old.restarted_from):
+            if owner in lineage:
                 told.add(signal)
     told -= {row.signal for row in prefix if isinstance(row.signal, int)}
     kept = {row.index for row in prefix}

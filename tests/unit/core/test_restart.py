@@ -308,8 +308,10 @@ def test_an_answer_that_has_come_goes_with_the_fork(play: Play) -> None:
     assert kept[-1] == m.Signal(17, success(b"yes"))
     fork = restart(play, first, from_index=1)
     assert play.journal(fork) == kept
-    play.now_ms += 1
-    assert play.journal(restart(play, fork, from_index=1)) == kept
+    for _ in range(3):
+        play.now_ms += 1
+        fork = restart(play, fork, from_index=1)
+        assert play.journal(fork) == kept
     play.now_ms += 1
     assert play.journal(restart(play, first, from_index=3)) == kept
 
