@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import pytest
 import restate
 from restate.serde import BytesSerde
 
 from rewake.deployments.in_process import InProcessDeployment
 from rewake.engine import Engine
 from rewake.server import Server
-from rewake.ui import ui_routes
+from rewake.ui import bulk, scan, ui_routes
 
 WAIT_S: Final = 20.0
 HOSTILE: Final = '<img src=x onerror="document.title=1"><script>document.title=2</script>\u202e</pre>"\'{{7*7}}'
@@ -163,7 +164,7 @@ APP: Final = restate.app([router, desk, release])
 
 @contextmanager
 def staged(path: Path, app: Any = APP) -> Iterator[Stage]:
-    """Serve until the block ends. app: None for an engine that serves nothing."""
+    """Serve until the block ends, with all the time there is to look for runs. app: None to serve nothing."""
     ready = threading.Event()
     made: list[Stage] = []
     stops: list[asyncio.Event] = []
@@ -180,7 +181,11 @@ def staged(path: Path, app: Any = APP) -> Iterator[Stage]:
     thread.start()
     try:
         assert ready.wait(WAIT_S)
-        yield made[0]
+        with pytest.MonkeyPatch.context() as patch:
+            # A loaded machine must not cut lists and counts short; what is shown then has tests of its own.
+            patch.setattr(scan, "LOOK_S", WAIT_S)
+            patch.setattr(bulk, "COUNT_S", WAIT_S)
+            yield made[0]
     finally:
         if made:
             made[0]._loop.call_soon_threadsafe(stops[0].set)
