@@ -71,7 +71,6 @@ class Subject:
 
     def differs(self, name: str, *, rewake: _Value, restate: _Value) -> _Value:
         """What is expected of this engine, where the two differ on purpose. name: in differences.toml."""
-        assert name
         return rewake if self.kind == "rewake" else restate
 
     def unique(self, prefix: str = "k") -> str:
