@@ -231,14 +231,15 @@ def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:
     other.mkdir()
     _, other_key = self_signed(other)
     (tmp_path / "app.py").write_text(APP)
-    for words in (
-        ("--tls-cert", "missing.pem"),
-        ("--tls-cert", "garbage.pem"),
-        ("--tls-cert", certificate),  # and no key in it
-        ("--tls-cert", certificate, "--tls-key", other_key),
+    for words, reason in (
+        (("--tls-cert", "missing.pem"), "No such file or directory."),
+        (("--tls-cert", "garbage.pem"), "The certificate or the key is not there, or not PEM."),
+        (("--tls-cert", certificate), "its key in the same file"),  # and there is none
+        (("--tls-cert", certificate, "--tls-key", other_key), "key values mismatch."),
     ):
         result = rewake("serve", "app.py", "--port", "0", *words, cwd=tmp_path)
         assert (result.returncode, result.stderr.count("RW1018  ")) == (1, 1), result.stderr
+        assert reason in result.stderr and "_ssl.c" not in result.stderr
     assert rewake("serve", "app.py", "--tls-key", other_key, cwd=tmp_path).returncode == 2
 
 

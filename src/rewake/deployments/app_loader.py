@@ -42,7 +42,12 @@ def load_app(ref: str) -> Any:
     Raises AppImportError. Puts the directory of a file at the front of sys.path, as running it would.
     """
     location, attribute = _split_ref(ref)
-    module = _import_file(Path(location)) if location.endswith(".py") else _import_module(location)
+    if location.endswith(".py"):
+        module = _import_file(Path(location))
+    elif Path(location).is_file() or (Path(location).is_dir() and not location.replace(".", "").isidentifier()):
+        raise _not_a_python_file(location)
+    else:
+        module = _import_module(location)
     if attribute:
         return _app_of_attribute(module, attribute, ref)
     return _app_of_module(module, ref)
@@ -78,6 +83,12 @@ def _import_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise _import_failed(str(path.name), error) from error
     return module
+
+
+def _not_a_python_file(location: str) -> AppImportError:
+    kind = "directory" if Path(location).is_dir() else "file that does not end in .py"
+    hint = "Give the path of the Python file that holds your services, or module:attribute."
+    return AppImportError(ErrorCode.APP_IMPORT_FAILED, f"{location!r} is a {kind}.", hint)
 
 
 def _module_name(path: Path) -> str:

@@ -160,6 +160,16 @@ def test_missing_file_names_near_ones(tmp_path: Path) -> None:
         load_app(str(tmp_path / "agent.py"))
 
 
+def test_a_path_to_something_else_is_told_from_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "README.md", "")
+    (tmp_path / "agents").mkdir()
+    for ref, kind in {"README.md": "a file that", ".": "a directory", "./agents": "a directory"}.items():
+        with pytest.raises(AppImportError, match=f"'{ref}' is {kind}") as raised:
+            load_app(ref)
+        assert raised.value.code == "RW1001" and not raised.value.traceback_text
+
+
 def test_missing_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AppImportError, match="There is no module 'no_such_package'"):

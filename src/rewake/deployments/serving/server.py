@@ -79,13 +79,23 @@ def tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key, password="")  # A key with a password would ask for it on a terminal.
     except OSError as error:
-        files = str(certificate) if key is None else f"{certificate} with {key}"
+        files, where = (f"{certificate} with {key}", "") if key else (str(certificate), " in the same file")
         raise RewakeError(
             ErrorCode.TLS_CERTIFICATE_INVALID,
-            f"The TLS certificate {files} cannot be used.\n{error.strerror or error}.",
-            "Both are PEM: the certificate, then those that vouch for it; and its private key without a password.",
+            f"The TLS certificate {files} cannot be used.\n{_reason(error)}.",
+            f"Both are PEM: the certificate, then those that vouch for it; and its key{where}, without a password.",
         ) from error
     return context
+
+
+def _reason(error: OSError) -> str:
+    if not isinstance(error, ssl.SSLError):
+        return str(error.strerror or error)
+    return (
+        error.reason.replace("_", " ").lower()
+        if error.reason
+        else "The certificate or the key is not there, or not PEM"
+    )
 
 
 def _keep_alive(listener: socket.socket) -> None:
