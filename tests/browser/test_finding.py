@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -100,7 +101,7 @@ def test_order_and_pages(page: Any, stage: Stage) -> None:
 
 
 def test_purge_all_that_match(browser: Any, tmp_path: Path) -> None:
-    """More than a page: all but those that come after the question. On an engine that no other test looks at."""
+    """More than a page: all but those that come after the question."""
     with (
         staged(tmp_path / "data") as stage,
         opened_page(browser, stage, viewport={"width": 1280, "height": 900}) as page,
