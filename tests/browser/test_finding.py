@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
