@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from rewake.errors import ErrorCode, RewakeError
 
 TIMEOUT_S: Final = 30.0
 DEFAULT_URL: Final = "http://127.0.0.1:9070"
+_REPEATED: Final = re.compile(r"^(\[\w+\]) \1 ")  # the documented code, said twice
 _HINT: Final = "Start an engine (rewake run FILE.py), or say where it is: --admin URL or REWAKE_ADMIN"
 
 
@@ -70,7 +72,7 @@ class AdminClient:
         what = f"{method} {self.url}{path}"
         status, text = self._send(method, target, content, headers, what)
         if status >= 300:
-            raise _refused(status, text, what)
+            raise _refused(status, text, what, self.url)
         try:
             return json.loads(text) if text else None
         except ValueError:
@@ -138,15 +140,25 @@ def _hint_for(error: Exception) -> str:
     return _HINT
 
 
-def _refused(status: int, text: bytes, what: str) -> RewakeError:
+def not_an_admin_api(url: str) -> RewakeError:
+    """The error for an address where something else answers."""
+    hint = "The admin API of a Restate server listens on port 9070 unless told otherwise; 8080 is its ingress."
+    return RewakeError(ErrorCode.ADMIN_NOT_FOUND, f"What answers at {url!r} is not a Restate admin API.", hint)
+
+
+def _refused(status: int, text: bytes, what: str, url: str) -> RewakeError:
     """The server's own error, or what can be said of an answer that is none."""
+    hint = ""
     try:
         told = json.loads(text)
-        message = str(told["message"])
+        message = _REPEATED.sub(r"\1 ", str(told["message"]))
     except (ValueError, KeyError, TypeError):
         told, message = {}, text.decode(errors="replace").strip() or f"{what} was answered with status {status}."
+        hint = "Is that the address of an admin API?" if status in (404, 405, 501) else ""
+    if isinstance(told.get("code"), int):  # A status beside the message is how an ingress says it.
+        return not_an_admin_api(url)
     try:
         code = ErrorCode(told.get("code"))
     except ValueError:
         code = ErrorCode.ADMIN_REFUSED
-    return RewakeError(code, message, str(told.get("hint") or ""), http_status=status)
+    return RewakeError(code, message, str(told.get("hint") or hint), http_status=status)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from rewake.admin.client import AdminClient, segment, sql_text, url_parts
+from rewake.admin.client import AdminClient, not_an_admin_api, segment, sql_text, url_parts
 from rewake.admin.invocations import RESTART
 from rewake.core import ids
 from rewake.core.effects import Reply, ReplyStatus
@@ -62,17 +62,12 @@ def connect(url: str, ingress_url: str | None) -> Server:
         except RewakeError as error:
             if error.code is ErrorCode.ADMIN_UNREACHABLE:
                 raise
-            raise _not_an_admin_api(admin.url) from error
+            raise not_an_admin_api(admin.url) from error
         except (KeyError, TypeError):
-            raise _not_an_admin_api(admin.url) from None
+            raise not_an_admin_api(admin.url) from None
         _check_tables(admin, version)
         ingress = _checked(ingress_url) if ingress_url else _ingress_beside(admin.url, told.get("ingress_endpoint"))
         return Server(admin.url, ingress, version, told.get("rewake_version"))
-
-
-def _not_an_admin_api(url: str) -> RewakeError:
-    hint = "The admin API of a Restate server listens on port 9070 unless told otherwise; 8080 is its ingress."
-    return RewakeError(ErrorCode.ADMIN_NOT_FOUND, f"What answers at {url!r} is not a Restate admin API.", hint)
 
 
 def _check_tables(admin: AdminClient, version: str) -> None:

@@ -104,6 +104,20 @@ def test_a_refusal_has_the_servers_words() -> None:
     assert "status 502" in refused(lambda *_: (502, b"")).message
 
 
+def test_a_code_that_is_said_twice_is_told_once() -> None:
+    told = {"message": "[META0003] [META0003] Could not reach it", "restate_code": "META0003", "code": "RW2003"}
+    error = refused(lambda *_: (500, json.dumps(told).encode()))
+    assert (error.code, error.message) == (ErrorCode.DEPLOYMENT_UNREACHABLE, "[META0003] Could not reach it")
+
+
+def test_an_ingress_is_told_from_an_admin_api() -> None:
+    error = refused(lambda *_: (400, b'{"code": 400, "message": "bad path: /query"}'))
+    assert error.code is ErrorCode.ADMIN_NOT_FOUND
+    assert "8080 is its ingress" in error.hint
+    stranger = refused(lambda *_: (404, b"Not Found"))
+    assert (stranger.code, stranger.hint) == (ErrorCode.ADMIN_REFUSED, "Is that the address of an admin API?")
+
+
 def test_what_is_no_json_is_no_admin_api() -> None:
     error = refused(lambda *_: (200, b"<!doctype html>"))
     assert (error.code, "not JSON" in error.message) == (ErrorCode.ADMIN_REFUSED, True)
