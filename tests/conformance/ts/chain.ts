@@ -1,6 +1,7 @@
-// The handlers `steps` and `same` of http_apps.py in TypeScript, served over HTTP/2 by a server with moods: it resets
-// every RESETS_EVERY-th stream when it has answered a while, and leaves a connection after LEAVES_AFTER requests.
+// The handlers `steps` and `same` of http_apps.py in TypeScript, served as HTTP_MODE says. The server for HTTP/2 may
+// have moods: it resets every RESETS_EVERY-th stream soon after it began, and leaves a connection after LEAVES_AFTER.
 import { appendFileSync } from "node:fs";
+import * as http from "node:http";
 import * as http2 from "node:http2";
 import * as restate from "@restatedev/restate-sdk";
 
@@ -38,7 +39,7 @@ const leavesAfter = Number(process.env.LEAVES_AFTER ?? Infinity);
 const counts = new Map<http2.Http2Session, number>();
 let total = 0;
 
-const server = http2.createServer((request, response) => {
+function moody(request: http2.Http2ServerRequest, response: http2.Http2ServerResponse): void {
   const { stream } = request;
   const { session } = stream;
   const count = (counts.get(session!) ?? 0) + 1;
@@ -47,5 +48,7 @@ const server = http2.createServer((request, response) => {
   handler(request, response);
   if (total % resetsEvery === 0) setTimeout(() => stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR), 5);
   if (count === leavesAfter) session!.close();
-});
+}
+
+const server = process.env.HTTP_MODE === "http1" ? http.createServer(handler) : http2.createServer(moody);
 server.listen(Number(process.env.PORT), "127.0.0.1");
