@@ -3,7 +3,7 @@
 Made from the journal. What it does not say (who spoke first, which model, what else a router could have chosen) is told
 by the agents the app has (agents/roster.py), the object's state, the session or earlier runs, or left open; nothing is
 invented. Reads runs that were called too, so that specialists in services of their own appear in the same
-conversation. Read next: agents/decoding.py.
+conversation. Read next: turns.py, agents/decoding.py.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 from weakref import WeakKeyDictionary
-
-import msgspec
 
 from rewake.agents.decoding import ModelReply, Said, ToolCall, decode_conversation, decode_reply, loaded
 from rewake.agents.prices import cost_of
@@ -24,8 +22,9 @@ from rewake.protocol import messages as m
 from rewake.protocol.messages import MessageType
 from rewake.ui import formats
 from rewake.ui.reading import Reading
-from rewake.ui.spending import Total, Usage, add, total_of
+from rewake.ui.spending import Usage, add, total_of
 from rewake.ui.steps import Step, decoded, steps_of
+from rewake.ui.turns import AgentTrace, Handoff, Turn
 
 RUNS_MAX: Final = 20
 DEPTH_MAX: Final = 4
@@ -41,66 +40,6 @@ _NESTING: Final = ("Pydantic AI", "Vercel AI", "LangChain")
 
 _CONSULT: Final = re.compile(r"(consult|ask|delegate|agent|specialist|expert)", re.IGNORECASE)
 _CONSULTED: Final = re.compile(r"^(consult|ask|delegate_to|call)_?(?=.)")
-
-
-class Turn(msgspec.Struct, kw_only=True):
-    """One thing that happened between agents.
-
-    kind: `user`, `model`, `decision`, `handoff`, `step`, `call`, `problem` or `answer`.   index: of the journal entry.
-    candidates: whom the agent could have chosen, as the app tells; chosen: those of them it did.
-    is_kept: taken over from the run this one was forked from, and paid for there.
-    choices: without that, what earlier runs chose here, by how often.   model: of the reply, or declared for the agent.
-    """
-
-    kind: str
-    run_id: str
-    index: int
-    at_ms: int
-    depth: int = 0
-    agent: str = ""
-    title: str = ""
-    text: str = ""
-    took_ms: int | None = None
-    reply: ModelReply | None = None
-    results: dict[str, Any] = {}
-    cost: float | None = None
-    choice: str | None = None
-    reason: str = ""
-    candidates: tuple[str, ...] = ()
-    chosen: tuple[str, ...] = ()
-    choices: dict[str, int] = {}
-    model: str | None = None
-    is_model_declared: bool = False
-    is_kept: bool = False
-    value: formats.Shown | None = None
-    to_run: str | None = None
-    is_failure: bool = False
-    is_done: bool = True
-
-
-class Handoff(msgspec.Struct, frozen=True):
-    """Who handed over to whom. kind: `handoff`, `call` (a run of its own) or `consult` (came back)."""
-
-    source: str
-    target: str
-    number: int
-    kind: str
-    reason: str = ""
-
-
-class AgentTrace(msgspec.Struct):
-    """Everything the agents page shows of a run and those it called."""
-
-    turns: list[Turn] = []
-    agents: list[str] = []
-    handoffs: list[Handoff] = []
-    usage: list[Usage] = []
-    total: Total = Total()
-    is_cut: bool = False
-
-    @property
-    def has_agents(self) -> bool:
-        return bool(self.handoffs or any(turn.kind in ("decision", "model") for turn in self.turns))
 
 
 _ROSTERS: Final[WeakKeyDictionary[Reading, dict[tuple[str, str], Roster]]] = WeakKeyDictionary()

@@ -24,7 +24,7 @@ from rewake.errors import RewakeError
 from rewake.ui import patterns
 from rewake.ui.abilities import Abilities
 from rewake.ui.actions import Actions
-from rewake.ui.agents import AgentTrace, agent_trace
+from rewake.ui.agents import agent_trace
 from rewake.ui.compare import ComparePage, compare_page
 from rewake.ui.graph import handoff_graph
 from rewake.ui.port import UiEngine
@@ -36,6 +36,7 @@ from rewake.ui.sessions import session_page, sessions_page
 from rewake.ui.spending import Remembered
 from rewake.ui.step import StepDetail, step_detail
 from rewake.ui.steps import steps_of
+from rewake.ui.turns import AgentTrace
 from rewake.ui.web import HEADERS, STATIC, Problem, Web
 
 log = structlog.get_logger("rewake.ui")

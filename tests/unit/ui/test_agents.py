@@ -9,11 +9,12 @@ from tests.unit.ui.recorded import load
 
 from rewake.core import ids
 from rewake.store.connection import DATABASE_FILE, open_writer
-from rewake.ui.agents import AgentTrace, agent_trace
+from rewake.ui.agents import agent_trace
 from rewake.ui.database import reading
 from rewake.ui.runs import Counts, RunFilter
 from rewake.ui.step import step_detail
 from rewake.ui.steps import steps_of
+from rewake.ui.turns import AgentTrace
 
 
 def traces(name: str, folder: Path, *, is_told: bool = True) -> list[AgentTrace]:

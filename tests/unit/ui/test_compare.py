@@ -14,9 +14,9 @@ from rewake.core import ids
 from rewake.protocol import messages as m
 from rewake.protocol.codec import decode_message, encode_message
 from rewake.store.connection import DATABASE_FILE, open_writer
-from rewake.ui.agents import Turn
 from rewake.ui.compare import compare_page, turn_difference
 from rewake.ui.database import reading
+from rewake.ui.turns import Turn
 
 
 def turn(kind: str, **facts: Any) -> Turn:
