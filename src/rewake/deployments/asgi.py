@@ -1,10 +1,12 @@
-"""What in_process.py and the worker's child share about ASGI: the scopes, and when an attempt's request is over.
+"""What in_process.py and the worker's child share about ASGI: scopes, receiving, and when a request is over.
 
 Imports next to nothing: it is loaded before the first byte of a restarted worker is served.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from typing import Any, Final
 
 from rewake.agents.introspection import tell_agents
@@ -47,6 +49,36 @@ DISCONNECT: Final = {"type": "http.disconnect"}
 
 _FRAME_HEADER_BYTES: Final = 8
 _TERMINAL_FIRST, _TERMINAL_LAST = 1, 3  # Suspension, Error, End
+
+
+class Receiving:
+    """The `receive` of one ASGI call: events wait for the call, or the call for the next event."""
+
+    __slots__ = ("_events", "_loop", "_waiter")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._events: deque[Event] = deque()
+        self._waiter: asyncio.Future[Event] | None = None
+
+    def put(self, event: Event) -> None:
+        """The next event."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(event)
+        else:
+            self._events.append(event)
+
+    async def receive(self) -> Event:
+        """ASGI receive: the next event, waiting for it if need be."""
+        if self._events:
+            return self._events.popleft()
+        waiter = self._waiter = self._loop.create_future()
+        try:
+            event: Event = await waiter
+        finally:
+            self._waiter = None
+        return event
 
 
 def ends_the_attempt(chunk: bytes) -> bool:

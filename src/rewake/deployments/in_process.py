@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import traceback
-from collections import deque
 from typing import Any
 
-from rewake.deployments.asgi import DISCONNECT, END_OF_REQUEST, REQUEST_SCOPE, Event, call_discovery
+from rewake.deployments.asgi import DISCONNECT, END_OF_REQUEST, REQUEST_SCOPE, Event, Receiving, call_discovery
 from rewake.deployments.base import AttemptHandle, AttemptSink, AttemptStart, DiscoveryResponse, ProtocolType
 from rewake.deployments.wire import WireAttempt, discovery_response, invoke_path, protocol_type_of, request_headers
 
@@ -60,21 +59,19 @@ class InProcessDeployment:
         await asyncio.gather(*(call.task for call in calls if call.task is not None), return_exceptions=True)
 
 
-class _Call:
+class _Call(Receiving):
     """One ASGI call: the RequestStream of a WireAttempt on one side, `receive` and `send` on the other."""
 
-    __slots__ = ("_context", "_events", "_incoming", "_is_closed", "_loop", "_waiter", "attempt", "task")
+    __slots__ = ("_context", "_incoming", "_is_closed", "attempt", "task")
 
     def __init__(
         self, start: AttemptStart, sink: AttemptSink, loop: asyncio.AbstractEventLoop, context: contextvars.Context
     ) -> None:
+        super().__init__(loop)
         self.attempt = WireAttempt(start, sink, self)
         self.task: asyncio.Task[None] | None = None
-        self._loop = loop
         self._context = context
         self._incoming: list[Event] = []
-        self._waiter: asyncio.Future[Event] | None = None
-        self._events: deque[Event] = deque()
         self._is_closed = False
         if start.frames:
             self.write(start.frames)
@@ -82,40 +79,23 @@ class _Call:
     # RequestStream
 
     def write(self, data: bytes) -> None:
-        self._put({"type": "http.request", "body": data, "more_body": True})
+        self.put({"type": "http.request", "body": data, "more_body": True})
 
     def end(self) -> None:
         if not self._is_closed:
             self._is_closed = True
-            self._put(END_OF_REQUEST)
+            self.put(END_OF_REQUEST)
 
     def finish(self) -> None:
         self.end()
 
     def reset(self) -> None:
         self._is_closed = True
-        self._put(DISCONNECT)
+        self.put(DISCONNECT)
         if self.task is not None:
             self.task.cancel()
 
-    def _put(self, event: Event) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(event)
-        else:
-            self._events.append(event)
-
     # ASGI
-
-    async def receive(self) -> Event:
-        if self._events:
-            return self._events.popleft()
-        waiter = self._waiter = self._loop.create_future()
-        try:
-            event: Event = await waiter
-        finally:
-            self._waiter = None
-        return event
 
     async def send(self, event: Event) -> None:
         """Kept for the next loop iteration: the engine must run neither inside the handler's call nor its context."""

@@ -22,12 +22,19 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 from rewake.deployments import mux
-from rewake.deployments.asgi import DISCONNECT, END_OF_REQUEST, REQUEST_SCOPE, Event, call_discovery, ends_the_attempt
+from rewake.deployments.asgi import (
+    DISCONNECT,
+    END_OF_REQUEST,
+    REQUEST_SCOPE,
+    Event,
+    Receiving,
+    call_discovery,
+    ends_the_attempt,
+)
 from rewake.errors import RewakeError
 
 EXIT_GRACE_S: Final = 2.0
@@ -52,60 +59,40 @@ _PR_SET_PDEATHSIG: Final = 1
 App = Callable[[dict[str, Any], Any, Any], Coroutine[Any, Any, None]]
 
 
-class Stream:
+class Stream(Receiving):
     """One attempt inside the child: the `receive` and `send` its ASGI call sees."""
 
-    __slots__ = ("_body", "_events", "_link", "_waiter", "id", "is_ended", "is_request_over", "task")
+    __slots__ = ("_body", "_link", "id", "is_ended", "is_request_over", "task")
 
     def __init__(self, link: ChildLink, stream_id: int, body: bytes) -> None:
+        super().__init__(link.loop)
         self.id = stream_id
         self.is_ended = False
         self.is_request_over = False
         self.task: asyncio.Task[None] | None = None
         self._link = link
         self._body: list[bytes] = []
-        self._waiter: asyncio.Future[Event] | None = None
-        self._events: deque[Event] = deque()
         if body:
             self._events.append({"type": "http.request", "body": body, "more_body": True})
 
     def feed(self, body: bytes) -> None:
         """More of the request."""
         if not self.is_request_over:
-            self._put({"type": "http.request", "body": body, "more_body": True})
+            self.put({"type": "http.request", "body": body, "more_body": True})
 
     def finish_request(self) -> None:
         """The request is over; idempotent."""
         if not self.is_request_over:
             self.is_request_over = True
-            self._put(END_OF_REQUEST)
+            self.put(END_OF_REQUEST)
 
     def abort(self) -> None:
         """Nobody listens any more: tell the app, and stop its task."""
         self.is_request_over = self.is_ended = True
         self._body.clear()
-        self._put(DISCONNECT)
+        self.put(DISCONNECT)
         if self.task is not None:
             self.task.cancel()
-
-    def _put(self, event: Event) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(event)
-        else:
-            self._events.append(event)
-
-    async def receive(self) -> Event:
-        """ASGI receive: the next event, waiting for it if need be."""
-        events = self._events
-        if events:
-            return events.popleft()
-        waiter = self._waiter = self._link.loop.create_future()
-        try:
-            event: Event = await waiter
-        finally:
-            self._waiter = None
-        return event
 
     async def send(self, event: Event) -> None:
         """ASGI send: never waits, unless the engine reads more slowly than the handlers write."""
