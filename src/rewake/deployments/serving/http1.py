@@ -52,6 +52,7 @@ class Http1Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
         self._is_in_head = False
+        self._may_be_in_trailers = False
         self._unread_bytes = 0
         self._answer = _Answer(b"GET", "1.1")
         self._keeps_alive = True
@@ -68,14 +69,16 @@ class Http1Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_deaf:
             return
+        may_be_in_trailers = self._may_be_in_trailers
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # Nobody has to upgrade: the request is answered as it is.
+        except httptools.HttpParserUpgrade as upgrade:
+            self._read_without_upgrade(data[upgrade.args[0] :])
+            return
         except httptools.HttpParserError as error:
             log.warning("connection_broken", reason=str(error))
             self._refuse(HTTPStatus.BAD_REQUEST)
-        if self._is_in_head:
+        if self._is_in_head or (may_be_in_trailers and self._may_be_in_trailers):
             self._head_bytes += len(data)
             self._check_head()
 
@@ -109,6 +112,7 @@ class Http1Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._target, self._headers = b"", []
         self._is_in_head, self._head_bytes = True, 0
+        self._may_be_in_trailers = False
         if self.streams:  # Asked before it was answered: the rest of the connection is not worth a queue.
             self._is_deaf = True
             self._keeps_alive = False
@@ -117,10 +121,13 @@ class Http1Connection(asyncio.Protocol):
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        if self._is_in_head:  # A trailer has no place in an ASGI scope.
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        if self._is_deaf:
+        if self._parser.get_method() == b"CONNECT":
+            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED)
+        if self._is_deaf or self._parser.should_upgrade():
             return
         self._is_in_head = False
         self._head_bytes = sum(len(name) + len(value) for name, value in self._headers)
@@ -138,7 +145,11 @@ class Http1Connection(asyncio.Protocol):
         stream.task = self._loop.create_task(self._app(scope, stream.receive, stream.send))
         stream.task.add_done_callback(lambda task: self._on_task_done(stream, task))
 
+    def on_chunk_header(self) -> None:
+        self._may_be_in_trailers = True  # of the last chunk, unless a body follows
+
     def on_body(self, body: bytes) -> None:
+        self._may_be_in_trailers = False
         stream = self.streams.get(self._request_count)
         if stream is None or self._is_deaf:
             return
@@ -148,6 +159,7 @@ class Http1Connection(asyncio.Protocol):
         stream.feed(body)
 
     def on_message_complete(self) -> None:
+        self._may_be_in_trailers = False
         stream = self.streams.get(self._request_count)
         if stream is None or self._is_deaf:
             return
@@ -171,6 +183,15 @@ class Http1Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     # Helpers
+
+    def _read_without_upgrade(self, rest: bytes) -> None:
+        """Nobody has to upgrade: the request is answered as it is. The parser would take its body for the next one."""
+        if self._is_deaf:
+            return
+        head = [b"%b %b HTTP/%b" % (self._parser.get_method(), self._target, self._parser.get_http_version().encode())]
+        head += [b"%b: %b" % header for header in self._headers if header[0] != b"upgrade"]
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join(head) + b"\r\n\r\n" + rest)
 
     def _flush(self) -> None:
         self._is_flush_due = False

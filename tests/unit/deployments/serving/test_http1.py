@@ -194,6 +194,7 @@ def test_an_app_that_does_not_read_stops_its_peer() -> None:
     [
         (b"\x16\x03\x01\x02\x00", b"400"),
         (b"GET / HTTP/9.9\r\n\r\n", b"400"),
+        (b"CONNECT other:80 HTTP/1.1\r\nHost: other\r\n\r\nGET / HTTP/1.1\r\n\r\n", b"405"),
         (b"GET / HTTP/1.1\r\nx: " + b"y" * HEAD_BYTES_MAX + b"\r\n\r\n", b"431"),
     ],
 )
@@ -201,6 +202,52 @@ def test_what_is_no_request_is_refused(request_: bytes, status: bytes) -> None:
     answer, wire = exchange(echo, request_)
     assert answer.startswith(b"HTTP/1.1 " + status)
     assert wire.is_closed
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 1_000])
+def test_trailers_are_dropped_and_not_without_end(piece_bytes: int) -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        seen.append(scope)
+        await echo(scope, receive, send)
+
+    head = b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
+    answer, wire = exchange(app, head + b"x-sum: 1\r\n\r\n", piece_bytes)
+    assert answer.endswith(b"\r\n\r\nhello")
+    assert not wire.is_closed
+    assert [name for name, _ in seen[0]["headers"]] == [b"host", b"transfer-encoding"]
+    for endless in (b"x: " + b"y" * HEAD_BYTES_MAX * 2, b"x: y\r\n" * (HEAD_BYTES_MAX // 3)):
+        answer, wire = exchange(app, head + endless, piece_bytes)
+        assert answer.startswith(b"HTTP/1.1 431")
+        assert wire.is_closed
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 80, 1 << 30])
+def test_who_offers_an_upgrade_is_answered_without(piece_bytes: int) -> None:
+    """As curl --http2 does. The body is the request's, and never taken for another request."""
+    offer = b"Host: here\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    inner = b"POST /other HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\n\r\n"
+    for framed in (
+        b"Content-Length: %d\r\n\r\n%b" % (len(inner), inner),
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(inner), inner),
+    ):
+        answer, wire = exchange(echo, b"POST /invoke HTTP/1.1\r\n" + offer + framed, piece_bytes)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK")
+        assert body == inner
+        assert not wire.is_closed
+    answer, _ = exchange(echo, b"GET /health HTTP/1.1\r\n" + offer + b"\r\n", piece_bytes)
+    assert answer.count(b"HTTP/1.1 200 OK") == 1
+
+
+def test_a_large_body_in_chunks_is_none_of_it() -> None:
+    """Chunks of any size, however their heads fall into the pieces that arrive."""
+    chunks = b"".join(b"%x\r\n%b\r\n" % (size, b"z" * size) for size in (1, 7, HEAD_BYTES_MAX, 3) * 4)
+    request = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    for piece_bytes in (3, 1 << 30):
+        answer, _ = exchange(echo, request, piece_bytes)
+        assert answer.endswith(b"z" * (HEAD_BYTES_MAX + 11) * 4)
 
 
 async def fails_at_once(scope: dict[str, Any], receive: Any, send: Any) -> None:
