@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from rewake.cli.durations import Duration
-from rewake.cli.settings import config_option, setting
+from rewake.cli.settings import LOG_SETTINGS, config_option, exit_with_stdin_option, setting, with_settings
 
 DATA_DEFAULT = ".rewake"
 PORT = click.IntRange(0, 65_535)
@@ -38,13 +37,7 @@ _ENGINE_SETTINGS = (
     ),
     setting("query-deadline", default="10s", type=Duration(), help="Time a SQL query may take."),
     setting("stop-grace", default="5s", type=Duration(), help="Time open calls get when stopping."),
-    setting("log-level", default="info", type=click.Choice(("debug", "info", "warning", "error")), help="Least level."),
-    setting(
-        "log-format",
-        default="auto",
-        type=click.Choice(("auto", "text", "json")),
-        help="Form of the log lines; auto is text on a terminal and JSON elsewhere.",
-    ),
+    *LOG_SETTINGS,
     setting(
         "live",
         default="auto",
@@ -62,27 +55,12 @@ _HANDLER_SETTINGS = (
     ),
 )
 
-_EXIT_WITH_STDIN = click.option(
-    "--exit-with-stdin", is_flag=True, hidden=True, help="Stop when stdin ends: for a program that is our parent."
-)
-
-_Function = Callable[..., Any]
-
-
-def _with(settings: tuple[Callable[[_Function], _Function], ...]) -> Callable[[_Function], _Function]:
-    def decorate(function: _Function) -> _Function:
-        for decorator in reversed(settings):
-            function = decorator(function)
-        return function
-
-    return decorate
-
 
 @click.command()
 @click.argument("app", metavar="FILE.py|MODULE:APP")
-@_with(_ENGINE_SETTINGS)
-@_with(_HANDLER_SETTINGS)
-@_EXIT_WITH_STDIN
+@with_settings(_ENGINE_SETTINGS)
+@with_settings(_HANDLER_SETTINGS)
+@exit_with_stdin_option
 def run(app: str, **options: Any) -> None:
     """Run the engine and the handlers of an app.
 
@@ -93,8 +71,8 @@ def run(app: str, **options: Any) -> None:
 
 
 @click.command()
-@_with(_ENGINE_SETTINGS)
-@_EXIT_WITH_STDIN
+@with_settings(_ENGINE_SETTINGS)
+@exit_with_stdin_option
 def server(**options: Any) -> None:
     """Run the engine alone; services are registered over the admin API.
 

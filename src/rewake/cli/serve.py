@@ -23,7 +23,7 @@ import click
 
 import rewake
 from rewake.cli.durations import Duration
-from rewake.cli.settings import setting
+from rewake.cli.settings import LOG_SETTINGS, exit_with_stdin_option, setting, with_settings
 from rewake.errors import ErrorCode, RewakeError
 
 GC_THRESHOLD: Final = (20_000, 10, 10)
@@ -45,16 +45,8 @@ _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 @setting("tls-cert", type=_FILE, help="Certificate to serve over TLS with, and those that vouch for it (PEM).")
 @setting("tls-key", type=_FILE, help="Key of the certificate (PEM), if it is in a file of its own.")
 @setting("stop-grace", default="5s", type=Duration(), help="Time attempts get to finish when stopping.")
-@setting("log-level", default="info", type=click.Choice(("debug", "info", "warning", "error")), help="Least level.")
-@setting(
-    "log-format",
-    default="auto",
-    type=click.Choice(("auto", "text", "json")),
-    help="Form of the log lines; auto is text on a terminal and JSON elsewhere.",
-)
-@click.option(
-    "--exit-with-stdin", is_flag=True, hidden=True, help="Stop when stdin ends: for a program that is our parent."
-)
+@with_settings(LOG_SETTINGS)
+@exit_with_stdin_option
 def serve(app: str, **options: Any) -> None:
     """Serve an app as an HTTP deployment, without an engine.
 

@@ -8,7 +8,7 @@ typed. rewake.toml is looked for in the working directory, or where --config say
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -28,6 +28,32 @@ def setting(name: str, **attrs: Any) -> Callable[[_Function], _Function]:
     environment = "REWAKE_" + name.upper().replace("-", "_")
     attrs.setdefault("show_default", True)
     return click.option(f"--{name}", envvar=environment, show_envvar=True, **attrs)
+
+
+def with_settings(settings: Iterable[Callable[[_Function], _Function]]) -> Callable[[_Function], _Function]:
+    """All of them, in the order of their listing."""
+
+    def decorate(function: _Function) -> _Function:
+        for decorator in reversed(tuple(settings)):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+LOG_SETTINGS: Final = (
+    setting("log-level", default="info", type=click.Choice(("debug", "info", "warning", "error")), help="Least level."),
+    setting(
+        "log-format",
+        default="auto",
+        type=click.Choice(("auto", "text", "json")),
+        help="Form of the log lines; auto is text on a terminal and JSON elsewhere.",
+    ),
+)
+
+exit_with_stdin_option: Final = click.option(
+    "--exit-with-stdin", is_flag=True, hidden=True, help="Stop when stdin ends: for a program that is our parent."
+)
 
 
 def config_option(function: _Function) -> _Function:

@@ -16,7 +16,7 @@ import click
 
 import rewake
 from rewake.cli.admin_client import AdminClient, admin_option
-from rewake.cli.settings import setting
+from rewake.cli.settings import LOG_SETTINGS, setting, with_settings
 
 if TYPE_CHECKING:
     from rewake.ui.remote_engine import Server
@@ -39,13 +39,7 @@ THREADS: Final = 32
 )
 @setting("host", default="127.0.0.1", help="Address to listen on; everybody who reaches it may act.")
 @setting("port", default=DEFAULT_PORT, type=click.IntRange(0, 65_535), help="Port to listen on; 0 picks a free one.")
-@setting("log-level", default="info", type=click.Choice(("debug", "info", "warning", "error")), help="Least level.")
-@setting(
-    "log-format",
-    default="auto",
-    type=click.Choice(("auto", "text", "json")),
-    help="Form of the log lines; auto is text on a terminal and JSON elsewhere.",
-)
+@with_settings(LOG_SETTINGS)
 def ui(admin: AdminClient, ingress: str | None, **options: Any) -> None:
     """Show the web UI of a server elsewhere.
 
