@@ -285,6 +285,34 @@ def test_processes_end_with_their_parent(tmp_path: Path, word: str) -> None:
         assert not alive
 
 
+BLOCKS: Final = """
+import json, sys, time
+print(json.dumps({"event": "importing"}), file=sys.stderr, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("os_signal", [signal.SIGTERM, signal.SIGINT])
+def test_an_import_that_takes_for_ever_can_be_stopped(tmp_path: Path, os_signal: signal.Signals) -> None:
+    """At the start and at a reload, when the parent waits for the new processes."""
+    (tmp_path / "app.py").write_text(BLOCKS)
+    starting = Running("serve", "app.py", "--workers", "2", cwd=tmp_path)
+    try:
+        starting.wait_for("importing")
+        children = psutil.Process(starting.process.pid).children()
+        assert starting.stop(os_signal) == 0
+    finally:
+        starting.close()
+    with serving(tmp_path, "--workers", "2") as app:
+        (tmp_path / "app.py").write_text(BLOCKS)
+        app.process.send_signal(signal.SIGHUP)
+        app.wait_for("importing")
+        children += psutil.Process(app.process.pid).children()
+        assert len(children) == 4
+        assert app.stop(os_signal) == 0
+    assert not psutil.wait_procs(children, timeout=20)[1]
+
+
 def test_changed_files_are_served(tmp_path: Path) -> None:
     """What is new serves before what is old stops; code that cannot start changes nothing."""
     with serving(tmp_path, "--reload") as app, Running("server", cwd=tmp_path) as engine:

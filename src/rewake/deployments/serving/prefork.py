@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -22,6 +23,9 @@ import structlog
 
 RESTART_DELAY_S: Final = 1.0
 """Between two starts of a child that dies early."""
+
+STOP_NOTICED_S: Final = 0.1
+"""Time until a signal is noticed while children start."""
 
 INTERRUPTED: Final = 130
 """Exit code after a second signal."""
@@ -98,17 +102,24 @@ class Prefork:
         return None
 
     def _start(self, count: int) -> tuple[dict[str, Any], int | None]:
-        """Start so many children; the facts of one, and the exit code when one did not start: then none stays."""
+        """Start so many children; the facts of one, and the exit code when one did not start: then none stays.
+
+        The code is 0 when all are to stop before that.
+        """
         facts: dict[str, Any] = {}
         started = [self._fork() for _ in range(count)]
-        for pid, pipe in started:
-            with os.fdopen(pipe) as ready:
-                text = ready.read()
-            if not text:
-                self._stop([each for each, _ in started], signal.SIGKILL)
-                self._leaving.remove(pid)
-                return {}, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) or 1
-            facts = json.loads(text)
+        try:
+            for pid, pipe in started:
+                text = _heard(pipe)
+                if not text:
+                    self._stop([each for each, _ in started], signal.SIGKILL)
+                    self._leaving.remove(pid)
+                    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                    return {}, 0 if _is_to_stop() else code or 1
+                facts = json.loads(text)
+        finally:
+            for _, pipe in started:
+                os.close(pipe)
         return facts, None
 
     def _replace(self) -> None:
@@ -122,7 +133,8 @@ class Prefork:
             log.info("reloaded", worker_pids=self.pids)
         else:
             self._stop([pid for pid in self._started_at_s if pid not in old], signal.SIGTERM)
-            log.error("reload_failed", code=code, serving="the code from before")
+            if code:
+                log.error("reload_failed", code=code, serving="the code from before")
 
     def _reap(self, *, starts_again: bool) -> None:
         while True:
@@ -176,6 +188,23 @@ class Prefork:
     def _end_with_parent(self) -> None:
         os.read(self._alive_end, 1)
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _heard(pipe: int) -> bytes:
+    """What a child says when it serves; nothing if it ends before, or all are to stop: an import may take for ever."""
+    text = b""
+    while not _is_to_stop():
+        if select.select([pipe], [], [], STOP_NOTICED_S)[0]:
+            part = os.read(pipe, 65_536)
+            if not part:
+                return text
+            text += part
+    return b""
+
+
+def _is_to_stop() -> bool:
+    """Whether a signal says so that nobody has waited for yet."""
+    return bool(signal.sigpending() & _STOPS)
 
 
 def _tell(said: int, facts: dict[str, Any]) -> None:
