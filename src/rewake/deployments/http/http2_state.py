@@ -12,7 +12,6 @@ import contextlib
 from collections import deque
 from typing import Final
 
-from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
@@ -26,11 +25,11 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import ProtocolError, StreamClosedError
-from h2.settings import SettingCodes, Settings
+from h2.settings import SettingCodes
 
 from rewake.deployments.http.connect_errors import ConnectionBroken
 from rewake.deployments.http.exchange import Exchange, HttpOptions
-from rewake.deployments.http.http2_wire import FRAME_BYTES_MAX, FrameGuard, Goaway, LiteralEncoder
+from rewake.deployments.http.http2_wire import FrameGuard, Goaway, new_connection
 
 TURN_BYTES: Final = 65_536
 """What an exchange may send before it is another one's turn."""
@@ -39,7 +38,6 @@ PUMP_BYTES: Final = 262_144
 """What one pump gives at most, so that the socket can say stop in between."""
 
 WINDOW_DEFAULT_BYTES: Final = 65_535
-HEADER_LIST_BYTES_MAX: Final = 65_536
 
 _HTTP1: Final = b"HTTP/"
 
@@ -278,27 +276,8 @@ class Http2State:
 
 def _connection(options: HttpOptions) -> H2Connection:
     """Validation of headers is off: ours are checked at registration, of theirs we look at three."""
-    connection = H2Connection(
-        H2Configuration(
-            client_side=True,
-            header_encoding=None,
-            validate_outbound_headers=False,
-            normalize_outbound_headers=False,
-            validate_inbound_headers=False,
-        )
-    )
-    connection.local_settings = Settings(
-        client=True,
-        initial_values={
-            SettingCodes.ENABLE_PUSH: 0,
-            SettingCodes.INITIAL_WINDOW_SIZE: options.stream_window_bytes,
-            SettingCodes.MAX_FRAME_SIZE: FRAME_BYTES_MAX,
-            SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIST_BYTES_MAX,
-        },
-    )
-    connection.max_inbound_frame_size = FRAME_BYTES_MAX
-    connection.encoder = LiteralEncoder()  # type: ignore[assignment]  # the two members h2 uses
-    return connection
+    settings = {SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: options.stream_window_bytes}
+    return new_connection(client_side=True, checks_headers=False, settings=settings)
 
 
 def _deliver(exchange: Exchange, parts: list[bytes] | tuple[()]) -> None:

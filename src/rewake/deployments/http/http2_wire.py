@@ -1,24 +1,55 @@
-"""What the h2 package does not give: GOAWAY without the end of everything, early doubt, and cheap request headers.
+"""What the h2 package does not give: GOAWAY without the end of everything, early doubt, and cheap headers.
 
 h2 closes its state on GOAWAY, though streams the peer has accepted go on; and it waits for the whole of a frame before
 it finds it too large. So FrameGuard looks at the frames first, takes out the one and refuses the other. LiteralEncoder
 writes header blocks without tables or Huffman coding: 5 us a request instead of 35, for some 200 bytes more.
+http2_state.py and serving/connection.py, the two sides, make their connections here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.settings import SettingCodes, Settings
 
 from rewake.deployments.http.connect_errors import ConnectionBroken
 
 FRAME_BYTES_MAX: Final = 65_536
 """Largest frame we accept."""
 
+HEADER_LIST_BYTES_MAX: Final = 65_536
+
 _HEADER_BYTES: Final = 9
 _SETTINGS: Final = 4
 _GOAWAY: Final = 7
+
+
+def new_connection(*, client_side: bool, checks_headers: bool, settings: Mapping[SettingCodes, int]) -> H2Connection:
+    """An h2 connection within our limits. checks_headers: those of the peer; our own are right when they get here.
+
+    settings: what the peer is told besides the limits.
+    """
+    connection = H2Connection(
+        H2Configuration(
+            client_side=client_side,
+            header_encoding=None,
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
+            validate_inbound_headers=checks_headers,
+        )
+    )
+    limits = {
+        SettingCodes.MAX_FRAME_SIZE: FRAME_BYTES_MAX,
+        SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIST_BYTES_MAX,
+    }
+    connection.local_settings = Settings(client=client_side, initial_values={**settings, **limits})
+    connection.max_inbound_frame_size = FRAME_BYTES_MAX
+    connection.encoder = LiteralEncoder()  # type: ignore[assignment]  # the two members h2 uses
+    return connection
 
 
 class Goaway(NamedTuple):

@@ -16,16 +16,14 @@ from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import structlog
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset, WindowUpdated
 from h2.exceptions import ProtocolError, StreamClosedError
-from h2.settings import SettingCodes, Settings
+from h2.settings import SettingCodes
 
 from rewake.deployments.asgi import REQUEST_SCOPE
 from rewake.deployments.http.connect_errors import ConnectionBroken
-from rewake.deployments.http.http2_wire import FrameGuard, LiteralEncoder
+from rewake.deployments.http.http2_wire import FrameGuard, new_connection
 from rewake.deployments.serving.http1 import Http1Connection
 from rewake.deployments.serving.stream import App, Stream, describe_failure
 
@@ -35,8 +33,6 @@ STREAMS_MAX: Final = 10_000
 STREAM_WINDOW_BYTES: Final = 1024 * 1024
 CONNECTION_WINDOW_BYTES: Final = 16 * 1024 * 1024
 WINDOW_DEFAULT_BYTES: Final = 65_535
-FRAME_BYTES_MAX: Final = 65_536
-HEADER_LIST_BYTES_MAX: Final = 65_536
 TURN_BYTES: Final = 65_536
 """What a stream may send before it is another one's turn."""
 
@@ -45,6 +41,10 @@ FLUSH_HOPS: Final = 5
 The result itself waits for nothing: its step is done, and would be done again if the process were killed now.
 Without this, ten steps cost both processes a tenth more CPU time with 16 callers, and a quarter more with one."""
 
+_SETTINGS: Final = {
+    SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MAX,
+    SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
+}
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _GOAWAY_HEAD: Final = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00"  # eight bytes of GOAWAY, on no stream
 _NO_ERROR: Final = b"\x00\x00\x00\x00"
@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
         self._on_empty = on_empty
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._h2 = _connection()
+        self._h2 = new_connection(client_side=False, checks_headers=True, settings=_SETTINGS)
         self._guard = FrameGuard()
         self._preface = b""
         self._ready: deque[Stream] = deque()
@@ -334,29 +334,6 @@ class Connection(asyncio.Protocol):
         data = self._h2.data_to_send()
         if data and not self._transport.is_closing():
             self._transport.write(data)
-
-
-def _connection() -> H2Connection:
-    connection = H2Connection(
-        H2Configuration(
-            client_side=False,
-            header_encoding=None,
-            validate_outbound_headers=False,
-            normalize_outbound_headers=False,
-        )
-    )
-    connection.local_settings = Settings(
-        client=False,
-        initial_values={
-            SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MAX,
-            SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
-            SettingCodes.MAX_FRAME_SIZE: FRAME_BYTES_MAX,
-            SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIST_BYTES_MAX,
-        },
-    )
-    connection.max_inbound_frame_size = FRAME_BYTES_MAX
-    connection.encoder = LiteralEncoder()  # type: ignore[assignment]  # the two members h2 uses
-    return connection
 
 
 def _scope(event: RequestReceived) -> dict[str, Any]:
