@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,6 +36,22 @@ class Heard:
 
     def on_error(self, message: str) -> None:
         self.ends.append(message)
+
+
+class Waiting(Heard):
+    """A responder one can wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done = asyncio.Event()
+
+    def on_end(self) -> None:
+        super().on_end()
+        self.done.set()
+
+    def on_error(self, message: str) -> None:
+        super().on_error(message)
+        self.done.set()
 
 
 class Carried:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from http2_peer import Heard
+from http2_peer import Waiting
 
 from rewake.deployments.http.address import parse_address
 from rewake.deployments.http.exchange import Exchange, HttpOptions
@@ -71,20 +71,6 @@ def play(answer: Answer, scenario: Scenario, **options: Any) -> None:
             await asyncio.sleep(0.01)
 
     asyncio.run(main())
-
-
-class Waiting(Heard):
-    def __init__(self) -> None:
-        super().__init__()
-        self.done = asyncio.Event()
-
-    def on_end(self) -> None:
-        super().on_end()
-        self.done.set()
-
-    def on_error(self, message: str) -> None:
-        super().on_error(message)
-        self.done.set()
 
 
 async def ask(pool: Http1Pool, body: bytes = b"") -> Waiting:

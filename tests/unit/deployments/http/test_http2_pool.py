@@ -11,7 +11,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import RequestReceived, StreamReset
 from h2.settings import SettingCodes
-from http2_peer import Heard
+from http2_peer import Waiting
 
 from rewake.deployments.http.address import parse_address
 from rewake.deployments.http.exchange import Exchange, HttpOptions
@@ -63,22 +63,6 @@ class Server(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connections.remove(self)
-
-
-class Waiting(Heard):
-    """A responder one can wait for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.done = asyncio.Event()
-
-    def on_end(self) -> None:
-        super().on_end()
-        self.done.set()
-
-    def on_error(self, message: str) -> None:
-        super().on_error(message)
-        self.done.set()
 
 
 def submit(pool: Http2Pool, *, is_ended: bool = True) -> tuple[Exchange, Waiting]:
