@@ -163,12 +163,19 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
         engine.drive()
     await server.start()
     stack.push_async_callback(server.stop)  # Before the engine: answers are let out while it runs.
+    _tell_ready(options, engine, server, list(pids.alive))
+    if options.log_format == "text" and options.live == "auto":
+        _start_live_view(engine, server, stack)
+
+
+def _tell_ready(options: ServeOptions, engine: Engine, server: Server, worker_pids: list[int]) -> None:
+    """For programs in the log; for people, where it goes on and what they can do."""
     log.info(
         "ready",
         pid=os.getpid(),
         ingress_port=server.ingress_port,
         admin_port=server.admin_port,
-        worker_pids=list(pids.alive),
+        worker_pids=worker_pids,
     )
     if options.log_format == "text":
         announce(
@@ -178,11 +185,9 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
             admin_port=server.admin_port,
             data=options.data,
             app=options.app,
-            worker_pids=list(pids.alive),
+            worker_pids=worker_pids,
             stream=sys.stderr,
         )
-        if options.live == "auto":
-            _start_live_view(engine, server, stack)
 
 
 def _start_live_view(engine: Engine, server: Server, stack: contextlib.AsyncExitStack) -> None:
