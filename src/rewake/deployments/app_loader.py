@@ -23,6 +23,14 @@ from rewake.errors import ErrorCode, RewakeError
 
 _RESTATE_APP_QUALNAME: Final = "asgi_app.<locals>.app"
 _NAMES_SHOWN_MAX: Final = 8
+_EXTRAS: Final = {
+    "agents": "openai",
+    "openai": "openai",
+    "google": "adk",
+    "pydantic_ai": "pydantic",
+    "langchain": "langchain",
+}
+"""Which extra of ours brings a framework, with what the SDK's extension for it needs."""
 
 
 class AppImportError(RewakeError):
@@ -130,6 +138,9 @@ def _import_failed(what: str, error: BaseException) -> AppImportError:
 
 def _import_hint(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra:
+            return f"Install it into the environment of {sys.executable}: pip install 'rewake[{extra}]'"
         return f"Install what provides {error.name!r} into this environment: {sys.executable}"
     if isinstance(error, ImportError) and "relative import" in str(error):
         return "Give the module instead of the file: rewake run package.module"

@@ -160,6 +160,13 @@ def test_missing_file_names_near_ones(tmp_path: Path) -> None:
         load_app(str(tmp_path / "agent.py"))
 
 
+def test_a_framework_that_is_missing_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pydantic_ai", None)
+    with pytest.raises(AppImportError) as raised:
+        load_app(write(tmp_path, "needs_a_framework.py", "from pydantic_ai import Agent"))
+    assert raised.value.hint.endswith("pip install 'rewake[pydantic]'")
+
+
 def test_a_path_to_something_else_is_told_from_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path, "README.md", "")

@@ -179,7 +179,7 @@ class HttpDeployment:
             return RewakeError(
                 ErrorCode.DEPLOYMENT_NOT_HTTP2,
                 f"The deployment at {self.address.uri!r} does not speak HTTP/2.\n{reason}.",
-                "Serve it over HTTP/2 (rewake serve, hypercorn), or register it with --http1, official CLI: --use-http1.1.",
+                "Serve it over HTTP/2 (rewake serve, hypercorn), or register it with --http1 (restate: --use-http1.1).",
             )
         if isinstance(error, ssl.SSLError):
             return RewakeError(
