@@ -258,7 +258,7 @@ def _names_in(code: types.CodeType) -> Iterator[tuple[str, ...]]:
 
 def _is_library(function: types.FunctionType) -> bool:
     """Whether a function was installed or came with Python. Our examples are installed, and still an app."""
-    if function.__module__.startswith("rewake.examples"):
+    if str(function.__module__).startswith("rewake.examples"):  # None of one that exec made
         return False
     return function.__code__.co_filename.startswith(_libraries())
 

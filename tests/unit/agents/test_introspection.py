@@ -177,6 +177,21 @@ def test_what_the_user_says_of_agents_stands() -> None:
     assert told(service)["run"] == [{"name": "mine"}]
 
 
+def test_a_function_of_no_module_hides_no_agent() -> None:
+    """Made by exec, as some libraries make theirs."""
+    made: dict[str, Any] = {"intake": intake}
+    exec("def helper(): return intake", made)
+    helper = made["helper"]
+    helper.__module__ = None
+    service = restate.Service("Made")
+
+    @service.handler()
+    async def run(ctx: restate.Context) -> str:
+        return str(helper())
+
+    assert intake.name in [agent["name"] for agent in told(service)["run"]]
+
+
 def test_an_app_that_refuses_to_be_looked_at_is_discovered_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(app: Any) -> Any:
         raise RuntimeError("no")
