@@ -23,7 +23,10 @@ def json_value(text: str) -> bytes:
 
 def own_path(text: str | None) -> str:
     """A path of this UI, never another site."""
-    parts = urlsplit(text or "")
+    try:
+        parts = urlsplit(text or "")
+    except ValueError:  # half an IPv6 address
+        return "/ui/"
     if not parts.path.startswith("/ui/") or parts.netloc or parts.scheme or "\\" in parts.path:
         return "/ui/"
     return parts.path + (f"?{parts.query}" if parts.query else "")
