@@ -128,6 +128,11 @@ def fetch(
         return wire.exchange(request(method, target, headers, body))
 
 
+def fetch_json(port: int, method: str, target: str, body: Any) -> Answer:
+    """One request with a JSON body."""
+    return fetch(port, method, target, {"content-type": "application/json"}, json.dumps(body).encode())
+
+
 def _header(line: str) -> tuple[str, str]:
     name, _, value = line.partition(": ")
     return name.lower(), value

@@ -10,25 +10,19 @@ from typing import Any
 import http_app
 import pyarrow.ipc
 import pytest
-from raw_http import Answer, fetch
+from raw_http import fetch, fetch_json
 from serving import served
-from subject import Subject
+from subject import JSON, UNKNOWN_ID, Subject
 
 from rewake.core.keyed import state_version
 from rewake.errors import ErrorCode
 
-JSON = {"content-type": "application/json"}
 AS_JSON = {"accept": "application/json"}
-UNKNOWN_ID = "inv_1aDcgkwRzurf63EjxyzWlE7fxLFXQM1sVg"
 
 
 @pytest.fixture
 def port(wire: Subject) -> int:
     return wire.admin_port
-
-
-def put(port: int, method: str, path: str, body: Any) -> Answer:
-    return fetch(port, method, path, JSON, json.dumps(body).encode())
 
 
 def query(port: int, sql: str) -> list[dict[str, Any]]:
@@ -101,7 +95,9 @@ def test_kafka_lists_are_empty(wire: Subject) -> None:
     assert fetch(port, "GET", "/kafka-clusters").json == {"clusters": []}
     assert fetch(port, "GET", "/kafka-clusters/x").json["message"] == "The requested Kafka cluster 'x' does not exist"
     subscription = {"source": "kafka://my/topic", "sink": "service://Greeter/greet"}
-    assert put(port, "POST", "/subscriptions", subscription).status == wire.differs("kafka", rewake=501, restate=400)
+    assert fetch_json(port, "POST", "/subscriptions", subscription).status == wire.differs(
+        "kafka", rewake=501, restate=400
+    )
 
 
 def test_the_api_describes_itself(port: int) -> None:
@@ -207,7 +203,7 @@ def test_handlers_are_described_by_schema_or_content_type(port: int) -> None:
 def test_settings_of_a_service_are_changed(port: int, wire: Subject) -> None:
     before = fetch(port, "GET", "/services/Flow").json
     changes = {"public": False, "workflow_completion_retention": "5 hours", "inactivity_timeout": "PT3S", "unknown": 1}
-    changed = put(port, "PATCH", "/services/Flow", changes | {"journal_retention": None}).json
+    changed = fetch_json(port, "PATCH", "/services/Flow", changes | {"journal_retention": None}).json
     assert changed["public"] is False
     assert changed["workflow_completion_retention"] == "5h"
     assert changed["inactivity_timeout"] == "3s"
@@ -215,8 +211,8 @@ def test_settings_of_a_service_are_changed(port: int, wire: Subject) -> None:
     assert in_order(fetch(port, "GET", "/services/Flow").json) == in_order(changed)
     assert fetch(wire.ingress_port, "POST", "/Flow/x/go", JSON, b'"x"').status == 400
     back = {"public": True, "workflow_completion_retention": "1d", "inactivity_timeout": "1m"}
-    assert in_order(put(port, "PATCH", "/services/Flow", back).json) == in_order(before)
-    assert in_order(put(port, "PATCH", "/services/Flow", {}).json) == in_order(before)
+    assert in_order(fetch_json(port, "PATCH", "/services/Flow", back).json) == in_order(before)
+    assert in_order(fetch_json(port, "PATCH", "/services/Flow", {}).json) == in_order(before)
 
 
 def test_a_service_has_a_description_for_its_callers(port: int, wire: Subject) -> None:
@@ -254,7 +250,7 @@ def test_state_of_a_key_is_replaced_as_a_whole(port: int, wire: Subject) -> None
     where = "where service_name = 'Counter' and service_key = 'mutated'"
     assert query(port, f"select key, value_utf8 from state {where}") == [{"key": "n", "value_utf8": "5"}]
     new_state = {"n": [49, 48], "other": "text"}
-    answer = put(port, "POST", "/services/Counter/state", {"object_key": "mutated", "new_state": new_state})
+    answer = fetch_json(port, "POST", "/services/Counter/state", {"object_key": "mutated", "new_state": new_state})
     assert (answer.status, answer.body) == (202, b"")
     assert fetch(wire.ingress_port, "GET", "/Counter/mutated/get").body == b"10"
     assert query(port, f"select key, value from state {where} order by key") == [
@@ -267,12 +263,12 @@ def test_a_state_change_made_for_another_version_is_dropped(port: int, wire: Sub
     fetch(wire.ingress_port, "POST", "/Counter/versioned/add", JSON, b"5")
     for version, result in (("x", b"5"), (state_version({b"n": b"5"}), b"9")):
         change = {"object_key": "versioned", "new_state": {"n": "9"}, "version": version}
-        assert put(port, "POST", "/services/Counter/state", change).status == 202
+        assert fetch_json(port, "POST", "/services/Counter/state", change).status == 202
         assert fetch(wire.ingress_port, "GET", "/Counter/versioned/get").body == result
 
 
 def test_clearing_state_of_an_unknown_service_is_accepted(port: int) -> None:
-    assert put(port, "POST", "/services/Nope/state", {"object_key": "a", "new_state": {}}).status == 202
+    assert fetch_json(port, "POST", "/services/Nope/state", {"object_key": "a", "new_state": {}}).status == 202
 
 
 @pytest.mark.parametrize(
@@ -283,16 +279,18 @@ def test_a_promise_is_completed_once(
     port: int, wire: Subject, given: dict[str, Any], status: int, result: bytes
 ) -> None:
     key = f"promise-{result.hex()}"
-    assert put(port, "POST", "/services/Flow/promises", {"workflow_key": key, "name": "go", **given}).status == 404
+    assert (
+        fetch_json(port, "POST", "/services/Flow/promises", {"workflow_key": key, "name": "go", **given}).status == 404
+    )
     fetch(wire.ingress_port, "POST", f"/Flow/{key}/run/send", JSON, b'"x"')
-    completed = put(port, "POST", "/services/Flow/promises", {"workflow_key": key, "name": "go", **given})
+    completed = fetch_json(port, "POST", "/services/Flow/promises", {"workflow_key": key, "name": "go", **given})
     assert completed.status == wire.differs("promises", rewake=202, restate=404)
     if completed.status == 404:
         return
     answer = fetch(wire.ingress_port, "GET", f"/restate/workflow/Flow/{key}/attach")
     assert answer.status == status
     assert result in answer.body
-    late = put(port, "POST", "/services/Flow/promises", {"workflow_key": key, "name": "go", "value": 1})
+    late = fetch_json(port, "POST", "/services/Flow/promises", {"workflow_key": key, "name": "go", "value": 1})
     assert (late.status, late.json["code"]) == (409, ErrorCode.OPERATION_CONFLICT)
 
 

@@ -5,17 +5,14 @@ Rewake says in the body what to do, too.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
-from raw_http import Answer, fetch
-from subject import Subject
+from raw_http import fetch, fetch_json
+from subject import JSON, UNKNOWN_ID, Subject
 
 from rewake.errors import DOCS_BASE, ErrorCode
 
-JSON = {"content-type": "application/json"}
-UNKNOWN_ID = "inv_1aDcgkwRzurf63EjxyzWlE7fxLFXQM1sVg"
 UNKNOWN_DEPLOYMENT = "dp_13TZAEkf5hl3qZ4TAREdByW"
 OPERATIONS = ("cancel", "kill", "pause", "resume", "purge", "purge-journal", "restart-as-new")
 NO_SERVICE = "The requested service 'Nope' does not exist"
@@ -25,10 +22,6 @@ BODY = "Failed to deserialize the JSON body into the target type: "
 @pytest.fixture
 def port(wire: Subject) -> int:
     return wire.admin_port
-
-
-def put(port: int, method: str, path: str, body: Any) -> Answer:
-    return fetch(port, method, path, JSON, json.dumps(body).encode())
 
 
 # Errors in the admin shape
@@ -153,7 +146,7 @@ def test_a_refusal_has_status_message_and_what_to_do(
     wire: Subject, method: str, path: str, body: Any, status: int, message: str, code: ErrorCode
 ) -> None:
     port = wire.admin_port
-    answer = fetch(port, method, path) if body is None else put(port, method, path, body)
+    answer = fetch(port, method, path) if body is None else fetch_json(port, method, path, body)
     told = answer.json
     assert (answer.status, told["message"]) == (status, message)
     more = ["code", "hint", "docs"]

@@ -9,14 +9,13 @@ from datetime import datetime
 
 import pytest
 from raw_http import Answer, Wire, fetch, request
-from subject import Subject
+from subject import JSON, Subject
 
 from rewake.core.ids import (
     idempotent_invocation_id,
     invocation_id_to_str,
 )
 
-JSON = {"content-type": "application/json"}
 INVOCATION_ID = re.compile(r"inv_1[0-9A-Za-z]{33}")
 SHOWN_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}000000)?Z")
 """A time; on the full second the public server leaves the fraction out."""

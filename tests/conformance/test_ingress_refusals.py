@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import pytest
 from raw_http import Wire, fetch, request
-from subject import Subject
+from subject import JSON, UNKNOWN_ID, Subject
 
 from rewake.errors import DOCS_BASE, ErrorCode
-
-JSON = {"content-type": "application/json"}
-UNKNOWN_ID = "inv_1aDcgkwRzurf63EjxyzWlE7fxLFXQM1sVg"
 
 BAD_CALL = "bad path, expected either /:service-name/:handler or /:object-name/:object-key/:handler"
 BAD_RESTATE = (

@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 from raw_http import Wire, fetch, request
-from subject import Subject, first_awakeable, until
+from subject import JSON, UNKNOWN_ID, Subject, first_awakeable, until
 
 from rewake.core.ids import (
     invocation_id_to_str,
     workflow_invocation_id,
 )
 
-JSON = {"content-type": "application/json"}
-UNKNOWN_ID = "inv_1aDcgkwRzurf63EjxyzWlE7fxLFXQM1sVg"
 UNKNOWN_AWAKEABLE = "sign_1AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEQ"
 
 NOT_READY = "the invocation exists but has not completed yet"

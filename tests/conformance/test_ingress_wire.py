@@ -12,15 +12,13 @@ import http_app
 import pytest
 from raw_http import Wire, fetch, request
 from serving import Served, served
-from subject import Subject, first_awakeable, until
+from subject import JSON, Subject, first_awakeable, until
 
 from rewake.core.ids import (
     awakeable_id_parse,
 )
 from rewake.errors import ErrorCode
 from rewake.protocol.messages import Success
-
-JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture
