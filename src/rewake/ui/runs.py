@@ -190,7 +190,10 @@ def _moment_text(text: str, *, is_end: bool = False) -> str:
     at_ms = moment_ms(text, is_end=is_end)
     if at_ms is None:
         return ""
-    at = dt.datetime.fromtimestamp(at_ms // 1_000, dt.UTC).replace(tzinfo=None)
+    try:
+        at = dt.datetime.fromtimestamp(at_ms // 1_000, dt.UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):  # in UTC it is before the first year or after the last
+        return ""
     return at.isoformat(timespec="minutes" if at.second == (59 if is_end else 0) else "seconds")
 
 

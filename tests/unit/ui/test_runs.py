@@ -235,6 +235,7 @@ def test_filters_from_an_address() -> None:
         ("since=2026-11-22T18:00&until=2026-11-23", {"since": "2026-11-22T18:00", "until": "2026-11-23T23:59"}),
         ("since=2026-11-22T18:00:07%2B02:00&until=2026-11-23T00:00:59Z",
          {"since": "2026-11-22T16:00:07", "until": "2026-11-23T00:00"}),
+        ("since=0001-01-01T00:00%2B14:00&until=9999-12-31T23:59-14:00", {}),
     ],
 )  # fmt: skip
 def test_a_filter_is_its_address(address: str, fields: dict[str, Any]) -> None:
