@@ -2,7 +2,7 @@
 
 RW1xxx configuration, RW2xxx deployments, RW3xxx execution, RW4xxx ingress, RW5xxx store. A code is never reused.
 The SDK-facing numbers of the service protocol (RT0007, 570 ...) are a separate matter and stay as they are.
-Each code has its meaning beside it here and a page under DOCS_BASE.
+Each code has its meaning beside it here and a page in docs/reference/errors.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Self
 
-DOCS_BASE = "https://rewake.dev/errors/"
+EXPLAIN = "rewake explain "
+"""The command that shows the page of a code."""
 
 _INDENT = " " * len("RW2003  ")
 
@@ -45,6 +46,7 @@ class ErrorCode(StrEnum):
     ADMIN_TOO_OLD = "RW1016", "The server's tables are not those the web UI reads"
     INGRESS_UNREACHABLE = "RW1017", "The ingress could not be reached"
     TLS_CERTIFICATE_INVALID = "RW1018", "The TLS certificate or its key cannot be used"
+    CODE_UNKNOWN = "RW1019", "No error has that code"
 
     # RW2xxx deployments
     WORKER_START_FAILED = "RW2001", "The worker process did not become ready"
@@ -125,8 +127,8 @@ class RewakeError(Exception):
 
     @property
     def docs(self) -> str:
-        """The address of the page that explains this code."""
-        return DOCS_BASE + self.code.value
+        """The command that shows the page of this code."""
+        return EXPLAIN + self.code.value
 
     def to_json(self) -> dict[str, str]:
         """The four fields every error body of ingress and admin carries."""

@@ -11,7 +11,7 @@ import pytest
 from raw_http import fetch, fetch_json
 from subject import JSON, UNKNOWN_ID, Subject
 
-from rewake.errors import DOCS_BASE, ErrorCode
+from rewake.errors import EXPLAIN, ErrorCode
 
 UNKNOWN_DEPLOYMENT = "dp_13TZAEkf5hl3qZ4TAREdByW"
 OPERATIONS = ("cancel", "kill", "pause", "resume", "purge", "purge-journal", "restart-as-new")
@@ -153,7 +153,7 @@ def test_a_refusal_has_status_message_and_what_to_do(
     assert list(told) == ["message", "restate_code", *wire.differs("error-bodies", rewake=more, restate=[])]
     assert told["restate_code"] is None
     if wire.kind == "rewake":
-        assert (told["code"], told["docs"]) == (code.value, DOCS_BASE + code.value)
+        assert (told["code"], told["docs"]) == (code.value, EXPLAIN + code.value)
     assert answer.headers["content-type"] == "application/json"
 
 

@@ -9,7 +9,7 @@ import pytest
 from raw_http import Wire, fetch, request
 from subject import JSON, UNKNOWN_ID, Subject
 
-from rewake.errors import DOCS_BASE, ErrorCode
+from rewake.errors import EXPLAIN, ErrorCode
 
 BAD_CALL = "bad path, expected either /:service-name/:handler or /:object-name/:object-key/:handler"
 BAD_RESTATE = (
@@ -319,7 +319,7 @@ def test_a_refusal_has_status_message_and_what_to_do(
     assert list(told)[3:] == wire.differs("error-bodies", rewake=more, restate=[])
     if wire.kind == "rewake":
         assert told["hint"]
-        assert (told["error_code"], told["docs"]) == (code.value, DOCS_BASE + code.value)
+        assert (told["error_code"], told["docs"]) == (code.value, EXPLAIN + code.value)
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-restate-error-source"] == "ingress"
     assert answer.headers["access-control-allow-credentials"] == "true"

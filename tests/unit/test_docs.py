@@ -14,7 +14,7 @@ import pytest
 
 from rewake.core.model import HandlerOptions, Status
 from rewake.core.registry import schema_of
-from rewake.errors import DOCS_BASE, ErrorCode
+from rewake.errors import ErrorCode
 from rewake.ingress.paths import parse_path
 from rewake.protocol.discovery import ServiceManifest, ServiceType
 from rewake.store import views
@@ -135,10 +135,6 @@ def test_the_ingress_paths_are_those_it_knows() -> None:
         filled = path.replace("[/{key}]", "/k").replace("{service}", "keyed" if keyed else "plain")
         filled = filled.replace("{object}", "keyed")
         parse_path(re.sub(r"\{[^}]*\}", "x", filled), services)  # raises Refused for a path it does not know
-
-
-def test_docs_live_where_errors_point() -> None:
-    assert DOCS_BASE.endswith("/errors/")
 
 
 def test_columns_are_described_and_nothing_else_is() -> None:

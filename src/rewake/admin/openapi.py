@@ -29,7 +29,7 @@ _ERROR_SCHEMA: Final[_Json] = {
         },
         "error_code": {"type": "string", "description": "Stable code, on errors of the ingress."},
         "hint": {"type": "string", "description": "What to do, on errors of the ingress."},
-        "docs": {"type": "string", "description": "Address of the page about the code."},
+        "docs": {"type": "string", "description": "Command that shows the page about the code."},
     },
 }
 _SEND_SCHEMA: Final[_Json] = {

@@ -12,7 +12,7 @@ import msgspec
 from starlette.responses import Response
 
 from rewake.engine.registration import META_CODES
-from rewake.errors import DOCS_BASE, ErrorCode, RewakeError
+from rewake.errors import EXPLAIN, ErrorCode, RewakeError
 from rewake.protocol.discovery import ManifestError
 
 _RETRY_AFTER: Final = {"retry-after": "1"}
@@ -128,7 +128,7 @@ def error_response(
         "restate_code": restate_code,
         "code": code.value,
         "hint": hint,
-        "docs": DOCS_BASE + code.value,
+        "docs": EXPLAIN + code.value,
     }
     return Response(msgspec.json.encode(body), status, headers, media_type="application/json")
 

@@ -28,7 +28,7 @@ Exit codes:
   0    done
   1    failed; the error on stderr says why
   2    wrong usage, or a setting that cannot be used
-  3    there is no such invocation, service, deployment, state or example
+  3    there is no such invocation, service, deployment, state, example or error code
   4    the admin API could not be reached
   5    the invocation's status does not allow it
   130  ended at once by a second Ctrl-C
@@ -38,6 +38,7 @@ _BY_CODE: Final = {
     ErrorCode.SETTING_UNKNOWN: USAGE,
     ErrorCode.SETTING_INVALID: USAGE,
     ErrorCode.EXAMPLE_UNKNOWN: NOT_FOUND,
+    ErrorCode.CODE_UNKNOWN: NOT_FOUND,
     ErrorCode.ADMIN_UNREACHABLE: UNREACHABLE,
 }
 

@@ -8,6 +8,7 @@ import rewake
 from rewake.cli import exits
 from rewake.cli.demo import demo
 from rewake.cli.example import example
+from rewake.cli.explain import explain
 from rewake.cli.identity import identity
 from rewake.cli.invocations import invocations
 from rewake.cli.promises import promises
@@ -40,6 +41,7 @@ for subcommand in (
     state,
     promises,
     sql,
+    explain,
 ):
     main.add_command(subcommand)
 invocations.add_command(watch)

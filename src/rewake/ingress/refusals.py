@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from rewake.errors import DOCS_BASE, ErrorCode, RewakeError
+from rewake.errors import EXPLAIN, ErrorCode, RewakeError
 from rewake.ingress.message import JSON, Response
 from rewake.protocol.messages import Failure
 
@@ -50,7 +50,7 @@ def error_body(status: int, code: ErrorCode, message: str, hint: str) -> bytes:
             "source": "ingress",
             "error_code": code.value,
             "hint": hint,
-            "docs": DOCS_BASE + code.value,
+            "docs": EXPLAIN + code.value,
         }
     )
 

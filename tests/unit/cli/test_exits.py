@@ -38,9 +38,7 @@ def test_an_error_ends_the_command_with_its_text_and_code() -> None:
     result = CliRunner().invoke(main, ["stop"])
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert result.stderr == (
-        "RW5001  It is in use.\n        Stop the other.\n        More: https://rewake.dev/errors/RW5001\n"
-    )
+    assert result.stderr == ("RW5001  It is in use.\n        Stop the other.\n        More: rewake explain RW5001\n")
 
 
 def test_a_misspelt_command_is_guessed() -> None:

@@ -13,7 +13,7 @@ from tests.unit.ingress.fake_engine import GREETER, INVOCATION_ID, NOW_MS, FakeE
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.ids import awakeable_id_format, invocation_id_to_str
 from rewake.core.model import Target
-from rewake.errors import DOCS_BASE, ErrorCode, RewakeError
+from rewake.errors import EXPLAIN, ErrorCode, RewakeError
 from rewake.ingress.api import Ingress
 from rewake.ingress.message import Request, Response
 from rewake.protocol.discovery import HandlerKind, HandlerManifest, InputRules, ServiceType
@@ -149,7 +149,7 @@ def test_what_the_engine_cannot_take_is_told(
         "source": "ingress",
         "error_code": code.value,
         "hint": "Make room.",
-        "docs": DOCS_BASE + code.value,
+        "docs": EXPLAIN + code.value,
     }
     head = head_of(response)
     assert head["x-restate-error-source"] == "ingress"
