@@ -31,7 +31,7 @@ NOT_MEASURED = (
 BESIDE = (
     ("rewake", "restate", (1, 64), ""),
     ("rewake-http2", "restate", (64,), " over HTTP/2"),
-    ("rewake-typescript", "restate-typescript", (1, 64), " in TypeScript"),
+    ("rewake-typescript", "restate-typescript", (64,), " in TypeScript"),
 )
 """Whom the bench sets beside whom, at how many callers, and what the work is called then."""
 
