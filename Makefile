@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 SOURCES := src tests bench
 ARGS :=
+PROCESSES := 2
 
 .PHONY: help
 help: ## Show this list
@@ -20,8 +21,8 @@ demo: $(VENV)/.installed-demo ## A claim router is killed in the middle and fini
 	@KEEP="$(KEEP)" $(BIN)/rewake demo $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.installed-dev ## All tests; ARGS="-k name" for some of them
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.installed-dev ## All tests; ARGS="-k name" for some of them, PROCESSES=0 in one process
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) $(ARGS)
 
 .PHONY: check
 check: format-check lint types imports test ## Everything a change must pass: format, lint, types, import contract, tests
