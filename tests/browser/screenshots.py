@@ -8,6 +8,7 @@ scripted. Needs Chromium, playwright and rewake[openai].
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -46,7 +47,8 @@ def _crash(folder: Path) -> None:
 
     from rewake.testing.models import ModelServer
 
-    with ModelServer(HANDOFFS.rules()) as models, TourEngine(HANDOFFS.app, folder, models) as engine:
+    shutil.copy(HANDOFFS.app, folder)  # what the pages name is not a path of this machine
+    with ModelServer(HANDOFFS.rules()) as models, TourEngine("app.py", folder, models) as engine:
         with models.hold("medical-file"):
             asking = threading.Thread(
                 target=engine.post, args=("/ClaimDesk/alice/message", HANDOFFS.ask(HANDOFFS.claim))
@@ -84,7 +86,8 @@ def _fork(folder: Path) -> None:
 
     from rewake.testing.models import ModelServer
 
-    with ModelServer(SUPPORT.rules()) as models, TourEngine(SUPPORT.app, folder, models) as engine:
+    shutil.copy(SUPPORT.app, folder)
+    with ModelServer(SUPPORT.rules()) as models, TourEngine("app.py", folder, models) as engine:
         first = engine.post(SUPPORT.path, SUPPORT.ask(SUPPORT.claim)).invocation_id
         (step,) = engine.query(f"select index from sys_journal where id = '{first}' and name = 'Pick specialist'")
         path = f"/invocations/{first}/restart-as-new?from={step['index']}"
