@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import unquote
 
 import structlog
@@ -24,6 +24,7 @@ from h2.settings import SettingCodes
 from rewake.deployments.asgi import REQUEST_SCOPE
 from rewake.deployments.http.connect_errors import ConnectionBroken
 from rewake.deployments.http.http2_wire import FrameGuard, new_connection
+from rewake.deployments.serving.app_connection import AppConnection
 from rewake.deployments.serving.http1 import Http1Connection
 from rewake.deployments.serving.stream import App, Stream, describe_failure
 
@@ -55,22 +56,13 @@ _STREAM_HEADERS: Final = frozenset(
 log = structlog.get_logger("rewake.deployments")
 
 
-class Connection(asyncio.Protocol):
-    """The connection. on_made: called when it opens.   on_empty: when its last stream is over, and when it is lost."""
+class Connection(AppConnection):
+    """The connection. on_empty is called when its last stream is over, and when it is lost."""
 
     def __init__(
-        self,
-        app: App,
-        on_made: Callable[[Connection | Http1Connection], None],
-        on_empty: Callable[[Connection | Http1Connection], None],
+        self, app: App, on_made: Callable[[AppConnection], None], on_empty: Callable[[AppConnection], None]
     ) -> None:
-        self.streams: dict[int, Stream] = {}
-        self.is_lost = False
-        self._app = app
-        self._on_made = on_made
-        self._on_empty = on_empty
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport
+        super().__init__(app, on_made, on_empty)
         self._h2 = new_connection(client_side=False, checks_headers=True, settings=_SETTINGS)
         self._guard = FrameGuard()
         self._preface = b""
@@ -78,16 +70,10 @@ class Connection(asyncio.Protocol):
         self._blocked: dict[Stream, None] = {}
         self._consumed_bytes = 0
         self._last_stream_id = 0
-        self._is_paused = False
         self._is_leaving = False
-        self._is_flush_due = False
         self._is_flush_urgent = False
 
     # asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
-        self._on_made(self)
 
     def data_received(self, data: bytes) -> None:
         if self._preface != _PREFACE:
@@ -107,19 +93,9 @@ class Connection(asyncio.Protocol):
             self._on_event(event)
         self._pump()
 
-    def pause_writing(self) -> None:
-        self._is_paused = True
-
     def resume_writing(self) -> None:
         self._is_paused = False
         self._pump()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.is_lost = True
-        streams, self.streams = self.streams, {}
-        for stream in streams.values():
-            stream.lose()
-        self._on_empty(self)
 
     # server.py
 

@@ -10,13 +10,14 @@ import asyncio
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import unquote
 
 import httptools
 import structlog
 
 from rewake.deployments.asgi import REQUEST_SCOPE
+from rewake.deployments.serving.app_connection import AppConnection
 from rewake.deployments.serving.stream import App, Stream, describe_failure
 
 HEAD_BYTES_MAX: Final = 65_536
@@ -33,19 +34,13 @@ _BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 log = structlog.get_logger("rewake.deployments")
 
 
-class Http1Connection(asyncio.Protocol):
-    """The connection. on_made: called when it opens.   on_empty: when a request is over, and when it is lost."""
+class Http1Connection(AppConnection):
+    """The connection. on_empty is called when a request is over, and when it is lost."""
 
     def __init__(
-        self, app: App, on_made: Callable[[Http1Connection], None], on_empty: Callable[[Http1Connection], None]
+        self, app: App, on_made: Callable[[AppConnection], None], on_empty: Callable[[AppConnection], None]
     ) -> None:
-        self.streams: dict[int, Stream] = {}
-        self.is_lost = False
-        self._app = app
-        self._on_made = on_made
-        self._on_empty = on_empty
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport
+        super().__init__(app, on_made, on_empty)
         self._parser = httptools.HttpRequestParser(self)
         self._request_count = 0
         self._target = b""
@@ -57,14 +52,8 @@ class Http1Connection(asyncio.Protocol):
         self._answer = _Answer(b"GET", "1.1")
         self._keeps_alive = True
         self._is_deaf = False
-        self._is_paused = False
-        self._is_flush_due = False
 
     # asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
-        self._on_made(self)
 
     def data_received(self, data: bytes) -> None:
         if self._is_deaf:
@@ -82,17 +71,9 @@ class Http1Connection(asyncio.Protocol):
             self._head_bytes += len(data)
             self._check_head()
 
-    def pause_writing(self) -> None:
-        self._is_paused = True
-
     def resume_writing(self) -> None:
         self._is_paused = False
         self._flush()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.is_lost = True
-        self._lose_streams()
-        self._on_empty(self)
 
     # server.py
 
@@ -237,11 +218,6 @@ class Http1Connection(asyncio.Protocol):
             self._transport.write(answer.encode(f"{status.phrase}\n".encode(), is_last=True, keeps_alive=False))
         self._lose_streams()
         self._transport.close()
-
-    def _lose_streams(self) -> None:
-        streams, self.streams = self.streams, {}
-        for stream in streams.values():
-            stream.lose()
 
 
 class _Answer:

@@ -13,8 +13,8 @@ import ssl
 from pathlib import Path
 from typing import Final
 
+from rewake.deployments.serving.app_connection import AppConnection
 from rewake.deployments.serving.connection import Connection
-from rewake.deployments.serving.http1 import Http1Connection
 from rewake.deployments.serving.stream import App
 from rewake.errors import ErrorCode, RewakeError
 
@@ -29,7 +29,7 @@ class AppServer:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._connections: set[Connection | Http1Connection] = set()
+        self._connections: set[AppConnection] = set()
         self._server: asyncio.Server | None = None
         self._emptied = asyncio.Event()
 
@@ -66,7 +66,7 @@ class AppServer:
     def _connection(self) -> Connection:
         return Connection(self._app, self._connections.add, self._on_empty)
 
-    def _on_empty(self, connection: Connection | Http1Connection) -> None:
+    def _on_empty(self, connection: AppConnection) -> None:
         if connection.is_lost:
             self._connections.discard(connection)
         self._emptied.set()
