@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import restate
+from both_waits import signaller
 from restate import RunOptions, TerminalError
 
 POLL_S = 0.003
@@ -249,20 +250,7 @@ async def named(ctx: restate.Context, names: list[str]) -> list[str]:
     return got
 
 
-@waits.handler()
-async def signaller(ctx: restate.Context, request: dict[str, Any]) -> None:
-    """Send a named signal, a rejection, or an awakeable's completion to another invocation."""
-    match request:
-        case {"resolve": name, "to": target, "value": value}:
-            ctx.resolve_signal(target, name, value)
-        case {"reject": name, "to": target}:
-            ctx.reject_signal(target, name, "not today", 418)
-        case {"awakeable": awakeable_id, "value": value}:
-            ctx.resolve_awakeable(awakeable_id, value)
-        case {"reject_awakeable": awakeable_id}:
-            ctx.reject_awakeable(awakeable_id, "not today", 418)
-        case {"cancel": target}:
-            ctx.cancel_invocation(target)
+waits.handler()(signaller)
 
 
 @waits.handler()
