@@ -272,7 +272,7 @@ def _waiting_row(results: dict[str, Any]) -> list[str]:
 
 def sys_tables() -> str:
     """Every table of features we have, with the columns and types of the catalog."""
-    from rewake.store.catalog import TABLES
+    from rewake.sql.catalog import TABLES
 
     described = tomllib.loads((DOCS / "columns.toml").read_text(encoding="utf-8"))
     parts = []

@@ -16,7 +16,7 @@ from dialect_samples import SAMPLES
 from node_tour import Engine, Process, engine_under_test, free_port, make_engine, until
 from official_cli import APP, OTHER_APP, Cli, send, status
 
-from rewake.store.catalog import TABLES
+from rewake.sql.catalog import TABLES
 
 pytestmark = pytest.mark.timeout(180)
 

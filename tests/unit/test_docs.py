@@ -17,8 +17,8 @@ from rewake.core.registry import schema_of
 from rewake.errors import ErrorCode
 from rewake.ingress.paths import parse_path
 from rewake.protocol.discovery import ServiceManifest, ServiceType
-from rewake.store import views
-from rewake.store.catalog import TABLES
+from rewake.sql import views
+from rewake.sql.catalog import TABLES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -1,7 +1,7 @@
 """Query results as an Arrow IPC stream, the format the official command line tool reads (http-api.md 2.6).
 
 A message with the schema, one for each batch of rows, an end mark; all buffers are aligned to 64 bytes. Only the types
-of catalog.py, written by hand: a library for Arrow is some hundred times this size. Called by query.py.
+of rewake.sql.catalog, written by hand: a library for Arrow is some hundred times this size. Called by query.py.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from rewake.admin.flatbuffers import Scalar, Structs, Table, flatbuffer
-from rewake.store.catalog import ColumnType
-from rewake.store.query import QueryResult
+from rewake.sql.catalog import ColumnType
+from rewake.sql.query import QueryResult
 
 ARROW_MEDIA_TYPE: Final = "application/vnd.apache.arrow.stream"
 BATCH_ROWS: Final = 4096

@@ -10,7 +10,7 @@ from rewake.core.model import Deployment, ServiceSchema
 from rewake.core.settings import Settings
 from rewake.engine.registration import RegistrationResult
 from rewake.protocol.messages import Failure, Success
-from rewake.store.query import QueryResult
+from rewake.sql.query import QueryResult
 
 
 class Operations(Protocol):

@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from rewake.admin.engine_port import EnginePort
 from rewake.admin.requests import read_json
-from rewake.store.query import QueryResult
+from rewake.sql.query import QueryResult
 
 JSON_MEDIA_TYPE: Final = "application/json"
 

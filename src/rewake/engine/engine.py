@@ -36,8 +36,8 @@ from rewake.engine.runtime import Runtime
 from rewake.engine.waiters import OnAccepted
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import CANCEL_SIGNAL, Failure, SignalResult, Success
-from rewake.store.query import QueryResult, needs_attempts, run_query
-from rewake.store.views import AttemptRow, attempt_row
+from rewake.sql.query import QueryResult, needs_attempts, run_query
+from rewake.sql.views import AttemptRow, attempt_row
 
 JSON_HEADERS = (("content-type", "application/json"),)
 

@@ -2,6 +2,5 @@
 
 store.py is the face the engine uses (open, submit, reader, timers, recovery). writing.py turns a Batch into statements,
 reading.py answers the core's Reader, rows.py maps structs to rows, schema.py has the tables and migrations.
-connection.py opens and checks files, lock.py keeps a second engine out. catalog.py, views.py and query.py are the SQL
-that operators see.
+connection.py opens and checks files, lock.py keeps a second engine out. The SQL that operators see is in rewake.sql.
 """

@@ -1,7 +1,7 @@
 """Opening the database file: version checks, settings, migrations, and what SQLite's errors mean to a user.
 
 Every connection of the store is made here. Refuses an SQLite with the WAL-reset bug, a database of a newer release and
-a file that is not a sound database. Called by store.py and query.py; the tables are in schema.py.
+a file that is not a sound database. Called by store.py, rewake.sql and rewake.runs; the tables are in schema.py.
 """
 
 from __future__ import annotations

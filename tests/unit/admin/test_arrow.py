@@ -10,8 +10,8 @@ import pyarrow.ipc
 import pytest
 
 from rewake.admin.arrow import BATCH_ROWS, arrow_stream
-from rewake.store.catalog import TABLES, ColumnType
-from rewake.store.query import QueryResult
+from rewake.sql.catalog import TABLES, ColumnType
+from rewake.sql.query import QueryResult
 
 MOMENT = datetime(2026, 11, 22, 16, 40, 0, 180_000, tzinfo=UTC)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from rewake.core.ids import InvalidId, invocation_id_from_str
-from rewake.store.tokens import Token, name_of, tokens_of
+from rewake.sql.tokens import Token, name_of, tokens_of
 
 RAW_ID: Final = "__id"
 """Left out of every result; see views.py."""

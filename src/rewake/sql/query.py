@@ -20,14 +20,13 @@ import msgspec
 
 from rewake.durations import format_iso_duration
 from rewake.errors import ErrorCode, RewakeError
-from rewake.store.catalog import TABLES, ColumnType
-from rewake.store.column_types import Kinds, with_names
-from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader
-from rewake.store.dialect import translated
-from rewake.store.functions import is_timestamp, register_dialect
-from rewake.store.rewriting import RAW_ID, adapted, by_raw_id
-from rewake.store.tokens import Token, single_statement, text_of, words_of
-from rewake.store.views import (
+from rewake.sql.catalog import TABLES, ColumnType
+from rewake.sql.column_types import Kinds, with_names
+from rewake.sql.dialect import translated
+from rewake.sql.functions import is_timestamp, register_dialect
+from rewake.sql.rewriting import RAW_ID, adapted, by_raw_id
+from rewake.sql.tokens import Token, single_statement, text_of, words_of
+from rewake.sql.views import (
     AttemptRow,
     create_views,
     fill_attempts,
@@ -35,6 +34,7 @@ from rewake.store.views import (
     fill_services,
     register_functions,
 )
+from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader
 
 DEADLINE_S: Final = 10.0
 ROWS_MAX: Final = 100_000

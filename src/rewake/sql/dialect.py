@@ -12,10 +12,10 @@ from typing import Final
 
 from rewake.durations import DurationError, parse_duration_ms
 from rewake.errors import ErrorCode, RewakeError
-from rewake.store.catalog import ColumnType
-from rewake.store.column_types import INTERVAL, MOMENT, Kinds, column_kinds, kind_of
-from rewake.store.functions import timestamp_text
-from rewake.store.tokens import (
+from rewake.sql.catalog import ColumnType
+from rewake.sql.column_types import INTERVAL, MOMENT, Kinds, column_kinds, kind_of
+from rewake.sql.functions import timestamp_text
+from rewake.sql.tokens import (
     KEYWORDS,
     Token,
     call,

@@ -17,12 +17,12 @@ from rewake.core.model import Status
 from rewake.core.writes import Batch
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import Failure, Success
-from rewake.store.catalog import ColumnType
-from rewake.store.column_types import with_names
-from rewake.store.dialect import translated
-from rewake.store.query import QueryResult, run_query
+from rewake.sql.catalog import ColumnType
+from rewake.sql.column_types import with_names
+from rewake.sql.dialect import translated
+from rewake.sql.query import QueryResult, run_query
+from rewake.sql.tokens import single_statement
 from rewake.store.store import Store
-from rewake.store.tokens import single_statement
 
 HOUR_MS = 3_600_000
 

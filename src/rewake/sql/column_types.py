@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from rewake.store.catalog import TABLES, ColumnType
-from rewake.store.tokens import (
+from rewake.sql.catalog import TABLES, ColumnType
+from rewake.sql.tokens import (
     KEYWORDS,
     Token,
     closing,

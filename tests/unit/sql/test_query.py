@@ -38,11 +38,11 @@ from rewake.protocol.messages import (
     RunCommand,
     Success,
 )
-from rewake.store.catalog import TABLES, ColumnType
-from rewake.store.query import QueryResult, needs_attempts, run_query
-from rewake.store.rewriting import RAW_ID
+from rewake.sql.catalog import TABLES, ColumnType
+from rewake.sql.query import QueryResult, needs_attempts, run_query
+from rewake.sql.rewriting import RAW_ID
+from rewake.sql.views import AttemptRow, attempt_row
 from rewake.store.store import Store
-from rewake.store.views import AttemptRow, attempt_row
 
 COLUMN_COUNTS = {
     "sys_invocation": 51,

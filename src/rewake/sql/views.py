@@ -20,9 +20,9 @@ from rewake.protocol.codec import decode_message
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.journal_json import Callee, entry_json, entry_lite_json, entry_type_name
 from rewake.protocol.messages import CallCommand, Combinator, Future, MessageType, OneWayCallCommand
+from rewake.sql.catalog import TABLES
+from rewake.sql.rewriting import RAW_ID
 from rewake.store import rows
-from rewake.store.catalog import TABLES
-from rewake.store.rewriting import RAW_ID
 
 DEFAULT_PROTOCOL_VERSION: Final = 6
 """Entries of an invocation that is not pinned yet are its input only, which all versions write alike."""
