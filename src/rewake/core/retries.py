@@ -13,7 +13,7 @@ import json
 from rewake.core import invocations, journal, timers
 from rewake.core.effects import Note
 from rewake.core.model import AttemptError, Invocation, OnMaxAttempts, RetryPolicy, Status
-from rewake.core.settings import MESSAGE_CHARS_MAX, RETRY_JITTER, STACKTRACE_CHARS_MAX
+from rewake.core.settings import MESSAGE_CHARS_MAX, RETRY_DELAY_MS_MAX, RETRY_JITTER, STACKTRACE_CHARS_MAX
 from rewake.core.state import State
 from rewake.protocol.messages import Error, Failure, MessageType
 
@@ -73,7 +73,8 @@ def fail(
 ) -> None:
     """End the attempt as failed and decide what follows. The caller has closed its stream.
 
-    delay_ms: asked for by the handler or the deployment, instead of the policy's.   exhausted: skip the policy.
+    delay_ms: asked for by the handler or the deployment, instead of the policy's; RETRY_DELAY_MS_MAX at most.
+    exhausted: skip the policy.
     """
     attempt = invocation.attempt
     invocation.attempt = None
@@ -92,7 +93,7 @@ def fail(
         _give_up(state, invocation, exhausted or policy.on_max_attempts, error, now_ms)
         return
     if delay_ms is not None:
-        delay = delay_ms
+        delay = min(max(delay_ms, 0), RETRY_DELAY_MS_MAX)
     elif error.restate_code == CONNECTION_LOST and invocation.retry_count == 1:
         delay = 0  # a process that died once is back in milliseconds; a second loss backs off
     timers.arm_retry(state, invocation, now_ms + delay)

@@ -16,6 +16,9 @@ IDLE_STATE_BYTES_MAX = 16 * 1024
 
 STACKTRACE_CHARS_MAX = 32_768
 MESSAGE_CHARS_MAX = 8_192
+RETRY_DELAY_MS_MAX = 365 * 86_400_000
+"""Longest delay before a retry that a handler or a deployment can ask for. A longer one is read as this one."""
+
 RETRY_JITTER = 0.3
 """A retry waits up to this share of its delay longer, so that many do not come back at once."""
 

@@ -51,6 +51,9 @@ _KEY_HEADER_CHARS_MAX: Final = 4096  # A longer key travels in Start alone, wher
 _ERROR_CHARS_MAX: Final = 500
 _STATUS_UNKNOWN: Final = 500
 
+_RETRY_AFTER_DIGITS_MAX: Final = 12
+"""30,000 years in seconds. A longer number counts as this many nines: no caller waits for either."""
+
 _MEANINGS: Final[Mapping[int, tuple[str, int, str]]] = {
     401: ("RT0012", 500, "it refuses the request's identity"),
     404: ("RT0012", 500, "it does not serve this service or handler"),
@@ -282,10 +285,11 @@ def _retry_after_ms(value: bytes | None) -> int | None:
         return None
     text = value.decode("latin-1").strip()
     if text.isdecimal():
-        return int(text) * 1000
+        seconds = text.lstrip("0") or "0"
+        return int(seconds if len(seconds) <= _RETRY_AFTER_DIGITS_MAX else "9" * _RETRY_AFTER_DIGITS_MAX) * 1000
     try:
         at_ms = int(parsedate_to_datetime(text).timestamp() * 1000)
-    except ValueError:
+    except (ValueError, OverflowError, IndexError, TypeError):  # the parser is not made for hostile input
         return None
     wait_ms = at_ms - time.time_ns() // 1_000_000
     return wait_ms if wait_ms > 0 else None

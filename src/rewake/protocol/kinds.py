@@ -43,6 +43,9 @@ from rewake.protocol.wire import (
 TIME_MS_MAX: Final = 2**63 - 1
 """Largest time a SQLite column holds. Later times are read as this one, which no clock reaches."""
 
+DURATION_MS_MAX: Final = 2**62
+"""Longest duration read: now plus this still fits a column. Longer ones are read as this one."""
+
 _UINT32_MAX: Final = 2**32 - 1
 _CODE_MAX: Final = 2**16 - 1
 _CODE_UNKNOWN: Final = 500
@@ -58,6 +61,10 @@ def _read_uint32(number: int) -> int:
 
 def _read_time_ms(number: int) -> int:
     return min(number, TIME_MS_MAX)
+
+
+def _read_duration_ms(number: int) -> int:
+    return min(number, DURATION_MS_MAX)
 
 
 def _read_code(number: int) -> int:
@@ -92,6 +99,7 @@ def _pair_shape(title: str, kind: Kind) -> Shape:
 UINT32: Final = Kind(VARINT, _read_uint32, _always(varint), int, 0)
 UINT64: Final = Kind(VARINT, int, _always(varint), int, 0)
 TIME_MS: Final = Kind(VARINT, _read_time_ms, _always(varint), int, 0)
+DURATION_MS: Final = Kind(VARINT, _read_duration_ms, _always(varint), int, 0)
 CODE: Final = Kind(VARINT, _read_code, _always(varint), int, 0)
 BOOL: Final = Kind(VARINT, bool, _always(varint), bool, False)
 BYTES: Final = Kind(LENGTH, bytes, _always(_identity), bytes, b"")

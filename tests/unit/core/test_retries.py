@@ -9,7 +9,7 @@ from tests.unit.core.play import FINISHED, NOW_MS, Close, Done, Logged, Play, St
 
 from rewake.core import commands, retries
 from rewake.core.model import OnMaxAttempts, RetryPolicy, Status
-from rewake.core.settings import MESSAGE_CHARS_MAX, STACKTRACE_CHARS_MAX, Settings
+from rewake.core.settings import MESSAGE_CHARS_MAX, RETRY_DELAY_MS_MAX, STACKTRACE_CHARS_MAX, Settings
 from rewake.protocol import messages as m
 
 
@@ -95,6 +95,15 @@ def test_a_delay_the_deployment_asks_for(play: Play) -> None:
     play.skip()
     play.fails(first, "RT0023", retry_after_ms=9, jitter=0.9)
     play.expect(Close(first, FINISHED), Logged("attempt_failed"), Timer(NOW_MS + 9))
+
+
+def test_no_delay_asked_for_is_longer_than_the_limit(play: Play) -> None:
+    """From the deployment's answer or from the handler's Error: an absurd one must not overflow a column."""
+    first, second = play.call("greeter/greet"), play.call("greeter/greet")
+    play.skip()
+    play.fails(first, "RT0023", retry_after_ms=2**70)
+    play.sdk(second, m.Error(500, "later", next_retry_delay=2**63 - 1))
+    assert play.row(first).next_retry_at_ms == play.row(second).next_retry_at_ms == NOW_MS + RETRY_DELAY_MS_MAX
 
 
 def test_the_first_loss_of_a_connection_is_retried_at_once(play: Play) -> None:

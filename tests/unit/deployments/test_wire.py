@@ -140,7 +140,25 @@ def test_retry_after(form: str) -> None:
     assert low_ms <= failure.retry_after_ms <= high_ms
 
 
-@pytest.mark.parametrize("value", [b"soon", b"-1", b"Wed, 21 Oct 2015 07:28:00 GMT", b""])
+@pytest.mark.parametrize("digits", ["9" * 13, "9" * 20, "9" * 5_000])
+def test_a_retry_after_beyond_all_reason_stays_a_number_that_can_be_added(digits: str) -> None:
+    peer = Peer()
+    peer.attempt.on_head(429, [(b"retry-after", digits.encode())])
+    assert peer.log == ["reset", ("RT0023", 429, (10**12 - 1) * 1000)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"soon",
+        b"-1",
+        b"\xb2",
+        b"Mon, 01 Jan 0001 00:00:00 +9999",
+        b"1 2 3 4 +99999999999999",
+        b"Wed, 21 Oct 2015 07:28:00 GMT",
+        b"",
+    ],
+)
 def test_retry_after_that_means_nothing(value: bytes) -> None:
     peer = Peer()
     peer.attempt.on_head(429, [(b"retry-after", value)])

@@ -9,6 +9,7 @@ from rewake.protocol.messages import MessageType
 
 U32 = st.integers(0, 2**32 - 1)
 TIME_MS = st.integers(0, 2**63 - 1)
+DURATION_MS = st.integers(0, 2**62)
 CODE = st.integers(0, 2**16 - 1)
 TEXT = st.text(max_size=12)
 BYTES = st.binary(max_size=12) | st.just(b"x" * 200)
@@ -52,7 +53,7 @@ start = st.builds(
     partial_state=st.booleans(),
     key=TEXT,
     retry_count_since_last_stored_entry=U32,
-    duration_since_last_stored_entry=TIME_MS,
+    duration_since_last_stored_entry=DURATION_MS,
     random_seed=st.integers(0, 2**64 - 1),
     scope=OPTIONAL_TEXT,
     limit_key=OPTIONAL_TEXT,
@@ -66,7 +67,7 @@ error = st.builds(
     related_command_index=st.none() | U32,
     related_command_name=OPTIONAL_TEXT,
     related_command_type=st.none() | U32,
-    next_retry_delay=st.none() | TIME_MS,
+    next_retry_delay=st.none() | DURATION_MS,
     behavior=st.sampled_from(m.ErrorBehavior),
 )
 call = {
