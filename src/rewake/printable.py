@@ -1,6 +1,6 @@
 """Text that others wrote, safe to show: what would steer a terminal, or hide or reorder its neighbours, is escaped.
 
-The escapes are those of JSON, so JSON stays JSON. For pages (ui/formats.py) and terminals (cli/).
+The escapes are those of JSON, so JSON stays JSON. For pages (formats.py) and terminals (cli/).
 """
 
 from __future__ import annotations

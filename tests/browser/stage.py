@@ -21,8 +21,9 @@ from restate.serde import BytesSerde
 
 from rewake.deployments.in_process import InProcessDeployment
 from rewake.engine import Engine
+from rewake.runs.local import scan
 from rewake.server import Server
-from rewake.ui import bulk, scan, ui_routes
+from rewake.ui import bulk, ui_routes
 
 WAIT_S: Final = 20.0
 HOSTILE: Final = '<img src=x onerror="document.title=1"><script>document.title=2</script>\u202e</pre>"\'{{7*7}}'

@@ -1,7 +1,7 @@
 """A client of the admin API: JSON over HTTP, errors as RewakeError with the server's own code and hint.
 
 Speaks the public Restate admin API, so what uses it also works against a Restate server. Blocks; standard library only.
-The subcommands use it (cli/admin_client.py), and the UI for a server elsewhere (ui/remote_reading.py).
+The subcommands use it (cli/admin_client.py), and rewake.runs.elsewhere.
 """
 
 from __future__ import annotations

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from rewake import formats
 from rewake.cli.reserved_lines import ReservedLines
 from rewake.core import ids
-from rewake.ui import formats
-from rewake.ui.agents import agent_trace
-from rewake.ui.database import reading
-from rewake.ui.reading import RunSummary
-from rewake.ui.runs import Counts, RunFilter
-from rewake.ui.steps import WAITS, Step, name_step, steps_of
+from rewake.runs.agents import agent_trace
+from rewake.runs.local.database import reading
+from rewake.runs.local.listing import Counts, RunFilter
+from rewake.runs.reading import RunSummary
+from rewake.runs.steps import WAITS, Step, name_step, steps_of
 
 if TYPE_CHECKING:
     from typing import TextIO
 
     from rewake.engine import Engine
-    from rewake.ui.reading import Reading
+    from rewake.runs.reading import Reading
 
 LINES: Final = 7
 INTERVAL_S: Final = 1.0

@@ -12,6 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from rewake import formats
 from rewake.admin.invocations import REFUSALS
 from rewake.admin.services import REJECTED_CODE
 from rewake.core import ids
@@ -20,12 +21,11 @@ from rewake.core.ids import InvalidId
 from rewake.core.keyed import state_version
 from rewake.errors import RewakeError
 from rewake.protocol.messages import Failure, Success
-from rewake.ui import formats
+from rewake.runs.reading import Read, RunSummary
 from rewake.ui.bulk import Bulk
 from rewake.ui.forms import json_value, own_path
 from rewake.ui.operations import WORDS, operate, refused_elsewhere
 from rewake.ui.port import UiEngine
-from rewake.ui.reading import Read, RunSummary
 from rewake.ui.web import Problem, Web, run_url, see, session_url
 
 RUNS_MAX: Final = 1_000

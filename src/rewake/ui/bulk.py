@@ -17,14 +17,14 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
+from rewake import formats
 from rewake.core import ids
 from rewake.errors import RewakeError
-from rewake.ui import formats
+from rewake.runs.local.listing import Counts, RunFilter, filter_from
+from rewake.runs.reading import STATUSES, Read, Reading, RunSummary
 from rewake.ui.forms import own_path
 from rewake.ui.operations import STATUSES_FOR, WORDS, Outcome, operate
 from rewake.ui.port import UiEngine
-from rewake.ui.reading import STATUSES, Read, Reading, RunSummary
-from rewake.ui.runs import Counts, RunFilter, filter_from
 from rewake.ui.web import Problem, Web, see
 
 COUNT_S: Final = 1.0

@@ -14,11 +14,11 @@ import msgspec
 
 from rewake.agents.roster import plain
 from rewake.core.model import Invocation
-from rewake.ui.agents import agent_trace
-from rewake.ui.reading import Reading, RunSummary
+from rewake.runs.agents import agent_trace
+from rewake.runs.reading import Reading, RunSummary
+from rewake.runs.steps import steps_of
+from rewake.runs.turns import AgentTrace, Turn
 from rewake.ui.run import Row, rows_of
-from rewake.ui.steps import steps_of
-from rewake.ui.turns import AgentTrace, Turn
 
 ROWS_MAX: Final = 500
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from rewake.ui.turns import AgentTrace, Handoff
+from rewake.runs.turns import AgentTrace, Handoff
 
 NODE_WIDTH: Final = 168
 NODE_HEIGHT: Final = 44

@@ -38,8 +38,8 @@ class _Late:
         await self._app(scope, receive, send)
 
     def _build(self) -> ASGIApp:
+        from rewake.runs.local.database import reading
         from rewake.ui.abilities import Abilities
-        from rewake.ui.database import reading
         from rewake.ui.ui_app import build_ui
 
         engine, abilities = self._engine, Abilities(ingress=shown_ingress(self._ingress_url()))

@@ -6,17 +6,17 @@ from typing import Final
 
 import msgspec
 
+from rewake import formats
 from rewake.agents.decoding import ModelReply, ToolCall
 from rewake.core import ids
-from rewake.ui import formats
+from rewake.runs.reading import STATUSES, EventFact, RunSummary
+from rewake.runs.spending import Total, Usage, total_of
+from rewake.runs.stacktrace import SourceLine
+from rewake.runs.timeline import AttemptSpan, Bar, Standstill
+from rewake.runs.turns import AgentTrace, Handoff, Turn
+from rewake.runs.waits import Waiting
 from rewake.ui.graph import Graph, handoff_graph
-from rewake.ui.reading import STATUSES, EventFact, RunSummary
 from rewake.ui.run import Row
-from rewake.ui.spending import Total, Usage, total_of
-from rewake.ui.stacktrace import SourceLine
-from rewake.ui.timeline import AttemptSpan, Bar, Standstill
-from rewake.ui.turns import AgentTrace, Handoff, Turn
-from rewake.ui.waits import Waiting
 
 HOSTILE: Final = '<script>alert(1)</script> "><img src=x onerror=alert(2)> \u202egnp.exe \x00\x1b[31m \ud83d'
 _SOURCE: Final = SourceLine("agents/desk.py", 80, "ask", 'raise Overloaded("the provider is overloaded")')

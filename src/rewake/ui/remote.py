@@ -1,6 +1,6 @@
 """The UI as an app of its own, for a server elsewhere: what `rewake ui` serves.
 
-remote_engine.py acts, remote_reading.py reads; the pages are the same. Nothing is kept here but what they remember.
+remote_engine.py acts, rewake.runs.elsewhere reads; the pages are the same. Nothing is kept here but what they remember.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from rewake.ui.reading import Reading
+from rewake.runs.elsewhere.reading import Memory, remote_reading
+from rewake.runs.reading import Reading
 from rewake.ui.remote_engine import RemoteEngine, Server
-from rewake.ui.remote_reading import Memory, remote_reading
 from rewake.ui.ui_app import build_ui
 
 

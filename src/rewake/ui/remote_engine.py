@@ -1,7 +1,7 @@
 """The engine behind the pages when it is elsewhere: operations over its admin API, calls and answers over its ingress.
 
 What the server refuses is raised as RewakeError with its own words (`http_status` among the facts); `connect` finds out
-what kind of server it is. Requests block on threads, each with an end. Reading is remote_reading.py's.
+what kind of server it is. Requests block on threads, each with an end. Reading is done in rewake.runs.elsewhere.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from rewake.engine.waiters import OnAccepted
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import Failure, SignalResult, Success
+from rewake.runs.elsewhere.rows import ENTRY_COLUMNS, INVOCATION_COLUMNS
 from rewake.ui.abilities import Abilities
 from rewake.ui.mount import shown_ingress
-from rewake.ui.remote_rows import ENTRY_COLUMNS, INVOCATION_COLUMNS
 
 REQUEST_S: Final = 10.0
 ANSWER_S: Final = 6.0

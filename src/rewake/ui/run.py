@@ -10,17 +10,16 @@ from typing import Final
 
 import msgspec
 
+from rewake import formats
 from rewake.agents.decoding import decode_reply
 from rewake.core import ids
 from rewake.core.model import Invocation
 from rewake.protocol import messages as m
 from rewake.protocol.messages import MessageType
-from rewake.ui import formats
-from rewake.ui.reading import EventFact, Reading, RunSummary
-from rewake.ui.stacktrace import SourceLine, source_line
-from rewake.ui.step import StepDetail, step_detail
-from rewake.ui.steps import COMPLETION_TYPES, Step, decoded, failures_by_step, name_step, steps_of
-from rewake.ui.timeline import (
+from rewake.runs.reading import EventFact, Reading, RunSummary
+from rewake.runs.stacktrace import SourceLine, source_line
+from rewake.runs.steps import COMPLETION_TYPES, Step, decoded, failures_by_step, name_step, steps_of
+from rewake.runs.timeline import (
     AttemptSpan,
     Bar,
     Scale,
@@ -31,7 +30,8 @@ from rewake.ui.timeline import (
     standstills_of,
     waiting_stretches,
 )
-from rewake.ui.waits import Waiting, waiting_for
+from rewake.runs.waits import Waiting, waiting_for
+from rewake.ui.step import StepDetail, step_detail
 
 ROWS_MAX: Final = 200
 NESTED_ROWS_MAX: Final = 60

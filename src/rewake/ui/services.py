@@ -14,14 +14,14 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from rewake import formats
 from rewake.core import ids
 from rewake.core.effects import Reply
 from rewake.core.model import HandlerSchema, ServiceSchema
 from rewake.durations import format_duration
 from rewake.protocol.messages import Failure, Success
-from rewake.ui import formats
+from rewake.runs.reading import Read, Reading
 from rewake.ui.port import UiEngine
-from rewake.ui.reading import Read, Reading
 from rewake.ui.web import Problem, Web, run_url, see
 
 ANSWER_S: Final = 5.0

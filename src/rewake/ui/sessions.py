@@ -9,16 +9,16 @@ from typing import Any, Final
 
 import msgspec
 
+from rewake import formats
 from rewake.agents.decoding import Said, loaded
 from rewake.agents.routing import AGENT_STATES
 from rewake.core import ids
 from rewake.core.keyed import state_version
 from rewake.core.model import ServiceSchema
-from rewake.ui import formats
-from rewake.ui.agents import agent_trace, conversation_of
-from rewake.ui.reading import Reading, RunSummary
-from rewake.ui.spending import SUM_MS, Remembered, SessionSpending, Usage, sum_runs
-from rewake.ui.waits import Waiting, approvals
+from rewake.runs.agents import agent_trace, conversation_of
+from rewake.runs.reading import Reading, RunSummary
+from rewake.runs.spending import SUM_MS, Remembered, SessionSpending, Usage, sum_runs
+from rewake.runs.waits import Waiting, approvals
 
 SESSIONS_MAX: Final = 100
 HISTORY_MAX: Final = 100

@@ -6,18 +6,18 @@ from typing import Any
 
 import msgspec
 
+from rewake import formats
 from rewake.agents.decoding import ModelReply, decode_reply
 from rewake.agents.prices import cost_of
 from rewake.core import ids
 from rewake.core.model import Invocation, Status
 from rewake.protocol import messages as m
 from rewake.protocol.messages import MessageType
-from rewake.ui import formats
-from rewake.ui.agents import agent_trace
-from rewake.ui.reading import EventFact, Reading, RunSummary
-from rewake.ui.stacktrace import SourceLine, source_line
-from rewake.ui.steps import COMPLETION_TYPES, Step, decoded, failures_by_step, name_step
-from rewake.ui.waits import futures_in
+from rewake.runs.agents import agent_trace
+from rewake.runs.reading import EventFact, Reading, RunSummary
+from rewake.runs.stacktrace import SourceLine, source_line
+from rewake.runs.steps import COMPLETION_TYPES, Step, decoded, failures_by_step, name_step
+from rewake.runs.waits import futures_in
 
 
 class StepDetail(msgspec.Struct, kw_only=True):

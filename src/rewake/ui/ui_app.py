@@ -21,22 +21,22 @@ from starlette.types import ASGIApp
 from rewake.core import ids
 from rewake.core.ids import InvalidId
 from rewake.errors import RewakeError
+from rewake.runs.agents import agent_trace
+from rewake.runs.local.listing import ORDERS, Counts, filter_from
+from rewake.runs.reading import STATUSES, OpenReading, Reading, RunSummary
+from rewake.runs.spending import Remembered
+from rewake.runs.steps import steps_of
+from rewake.runs.turns import AgentTrace
 from rewake.ui import patterns
 from rewake.ui.abilities import Abilities
 from rewake.ui.actions import Actions
-from rewake.ui.agents import agent_trace
 from rewake.ui.compare import ComparePage, compare_page
 from rewake.ui.graph import handoff_graph
 from rewake.ui.port import UiEngine
-from rewake.ui.reading import STATUSES, OpenReading, Reading, RunSummary
 from rewake.ui.run import run_view
-from rewake.ui.runs import ORDERS, Counts, filter_from
 from rewake.ui.services import Playground, deployments_page, service_page, services_page
 from rewake.ui.sessions import session_page, sessions_page
-from rewake.ui.spending import Remembered
 from rewake.ui.step import StepDetail, step_detail
-from rewake.ui.steps import steps_of
-from rewake.ui.turns import AgentTrace
 from rewake.ui.web import HEADERS, STATIC, Problem, Web
 
 log = structlog.get_logger("rewake.ui")

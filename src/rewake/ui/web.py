@@ -20,7 +20,7 @@ from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from rewake.ui import formats
+from rewake import formats
 from rewake.ui.abilities import Abilities
 
 FORM_BYTES_MAX: Final = 4 * 1024 * 1024

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from rewake.cli.live_view import LiveView
-from rewake.ui.reading import STATUSES, RunSummary
+from rewake.runs.reading import STATUSES, RunSummary
 
 
 def test_a_key_cannot_steer_the_terminal() -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.unit.ui.recorded import load
+from tests.unit.agents.recorded import load
 
 from rewake.core.writes import Batch
 from rewake.store import rows

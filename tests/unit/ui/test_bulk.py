@@ -15,7 +15,8 @@ from tests.unit.ui.test_pages import Answer, ask, done, token
 from rewake.core import ids
 from rewake.core.effects import Reply
 from rewake.errors import ErrorCode, RewakeError
-from rewake.ui import bulk, scan
+from rewake.runs.local import scan
+from rewake.ui import bulk
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,16 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.ui.recorded import load
+from tests.unit.agents.recorded import load
 
 from rewake.agents.decoding import ModelReply, ToolCall
 from rewake.core import ids
 from rewake.protocol import messages as m
 from rewake.protocol.codec import decode_message, encode_message
+from rewake.runs.local.database import reading
+from rewake.runs.turns import Turn
 from rewake.store.connection import DATABASE_FILE, open_writer
 from rewake.ui.compare import compare_page, turn_difference
-from rewake.ui.database import reading
-from rewake.ui.turns import Turn
 
 
 def turn(kind: str, **facts: Any) -> Turn:

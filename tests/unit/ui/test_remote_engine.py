@@ -10,8 +10,8 @@ from rewake.core import ids
 from rewake.core.effects import ReplyStatus
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import Failure
+from rewake.runs.elsewhere.reading import Memory
 from rewake.ui.remote_engine import RemoteEngine, Server, _failure_in, _ingress_beside
-from rewake.ui.remote_reading import Memory
 
 RESTATE = Server("http://127.0.0.1:1", "http://127.0.0.1:2", "1.7.12", None)
 
@@ -72,7 +72,7 @@ def test_what_an_ingress_says_of_a_failure(status: int, content: bytes, failure:
 
 def test_counts_that_take_long_are_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [100.0]
-    monkeypatch.setattr("rewake.ui.remote_reading.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("rewake.runs.elsewhere.reading.time.monotonic", lambda: now_s[0])
     counted = []
 
     def count(took_s: float) -> dict[str, int]:

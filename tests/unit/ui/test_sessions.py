@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from tests.unit.ui.recorded import load
+from tests.unit.agents.recorded import load
 
-from rewake.ui.database import reading
+from rewake.runs.local.database import reading
+from rewake.runs.spending import Remembered, Usage, sum_runs
 from rewake.ui.sessions import SessionPage, session_page, spending_of
-from rewake.ui.spending import Remembered, Usage, sum_runs
 
 NEVER_MS = 1 << 40
 

@@ -1,8 +1,7 @@
 """The UI's Reading on another server: its public `sys_*` tables and its registry, over the admin API.
 
 Works with a Restate server, a cluster and another Rewake. There is no snapshot across statements, so what a page found
-once it keeps (remote_journals.py). The list of runs is in remote_runs.py, rows become values in remote_rows.py and
-remote_services.py.
+once it keeps (journals.py). The list of runs is in listing.py, rows become values in rows.py and services.py.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from rewake import formats
 from rewake.admin.client import AdminClient, sql_text
 from rewake.core import ids
 from rewake.core.model import Deployment, Invocation, ServiceSchema
 from rewake.protocol.messages import InputCommand, MessageType, OutputCommand, Success
-from rewake.ui import formats, remote_runs
-from rewake.ui import remote_rows as rows
-from rewake.ui.reading import OPEN_STATUSES, STATUSES, RunSummary
-from rewake.ui.remote_journals import JournalReading, decoded, listed
-from rewake.ui.remote_services import service_from
-from rewake.ui.runs import Counts, RunFilter, RunPage
+from rewake.runs.elsewhere import listing, rows
+from rewake.runs.elsewhere.journals import JournalReading, decoded, listed
+from rewake.runs.elsewhere.services import service_from
+from rewake.runs.local.listing import Counts, RunFilter, RunPage
+from rewake.runs.reading import OPEN_STATUSES, STATUSES, RunSummary
 
 REQUEST_S: Final = 10.0
 """How long one statement may take."""
@@ -67,10 +66,10 @@ class RemoteReading(JournalReading):
     # Runs
 
     def run_page(self, wanted: RunFilter, counts: Counts) -> RunPage:
-        return remote_runs.run_page(self, wanted, counts)
+        return listing.run_page(self, wanted, counts)
 
     def count_matching(self, wanted: RunFilter, counts: Counts, seconds: float) -> tuple[int, bool]:
-        counted = remote_runs.count_matching(self, wanted)
+        counted = listing.count_matching(self, wanted)
         return super().count_matching(wanted, counts, seconds) if counted is None else (counted, True)
 
     def invocation(self, invocation_id: bytes) -> Invocation | None:

@@ -23,8 +23,8 @@ from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.journal_json import entry_type_name
 from rewake.protocol.messages import Completion, Failure, Future, InvocationIdResult, MessageType
+from rewake.runs.reading import EventFact, RunSummary
 from rewake.timestamps import rfc3339_millis
-from rewake.ui.reading import EventFact, RunSummary
 
 Row = Mapping[str, Any]
 

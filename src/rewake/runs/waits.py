@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import msgspec
 
+from rewake import formats
 from rewake.core import ids
 from rewake.core.model import Invocation, Status
 from rewake.protocol import messages as m
 from rewake.protocol.messages import FIRST_USER_SIGNAL, Future, MessageType
-from rewake.ui import formats
-from rewake.ui.reading import Reading
-from rewake.ui.steps import Step, decoded, name_step, steps_of
+from rewake.runs.reading import Reading
+from rewake.runs.steps import Step, decoded, name_step, steps_of
 
 _SEARCHED_ENTRIES: Final = 400
 _SEARCHED_BYTES_MAX: Final = 200_000

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from rewake import formats
 from rewake.agents.decoding import ModelReply
-from rewake.ui import formats
-from rewake.ui.spending import Total, Usage
+from rewake.runs.spending import Total, Usage
 
 
 class Turn(msgspec.Struct, kw_only=True):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.ui.recorded import load
+from tests.unit.agents.recorded import load
 
 from rewake.core import ids
+from rewake.runs.agents import agent_trace
+from rewake.runs.local.database import reading
+from rewake.runs.local.listing import Counts, RunFilter
+from rewake.runs.steps import steps_of
+from rewake.runs.turns import AgentTrace
 from rewake.store.connection import DATABASE_FILE, open_writer
-from rewake.ui.agents import agent_trace
-from rewake.ui.database import reading
-from rewake.ui.runs import Counts, RunFilter
 from rewake.ui.step import step_detail
-from rewake.ui.steps import steps_of
-from rewake.ui.turns import AgentTrace
 
 
 def traces(name: str, folder: Path, *, is_told: bool = True) -> list[AgentTrace]:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from starlette.datastructures import QueryParams
-from tests.unit.ui.recorded import load
+from tests.unit.agents.recorded import load
 
 from rewake.core import ids
-from rewake.ui import runs, scan
-from rewake.ui.database import DatabaseReading, reading
-from rewake.ui.reading import STATUSES, RunSummary
-from rewake.ui.runs import Counts, RunFilter, RunPage, filter_from, run_page
+from rewake.runs.local import listing as runs
+from rewake.runs.local import scan
+from rewake.runs.local.database import DatabaseReading, reading
+from rewake.runs.local.listing import Counts, RunFilter, RunPage, filter_from, run_page
+from rewake.runs.reading import STATUSES, RunSummary
 
 NOW_MS = 1_900_000_000_000
 TEMPLATE = "claim_handoffs"

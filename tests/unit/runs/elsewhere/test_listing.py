@@ -9,10 +9,10 @@ import pytest
 
 from rewake.admin.client import AdminClient
 from rewake.core import ids
+from rewake.runs.elsewhere import listing
+from rewake.runs.elsewhere.reading import RemoteReading
+from rewake.runs.local.listing import RunFilter
 from rewake.timestamps import rfc3339_millis
-from rewake.ui import remote_runs
-from rewake.ui.remote_reading import RemoteReading
-from rewake.ui.runs import RunFilter
 
 RUNS = 250
 CREATED_MS = 1_795_372_601_000
@@ -59,7 +59,7 @@ def pages(table: Table, **wanted: Any) -> list[tuple[list[str], int | None]]:
     """All pages: ids, and how far a page that is not full looked."""
     reading, found, cursor = RemoteReading(table, CREATED_MS, is_rewake=False), [], ""
     while True:
-        page = remote_runs._find(reading, RunFilter(cursor=cursor, **wanted))
+        page = listing._find(reading, RunFilter(cursor=cursor, **wanted))
         found.append(([item["id"] for item in page.rows], page.looked_until_ms))
         if page.next_cursor is None:
             return found
@@ -76,7 +76,7 @@ def test_pages_hold_every_run_once_however_long_a_statement_takes(
     table: Table, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
     clock = iter(range(0, 1_000_000, 100))
-    monkeypatch.setattr("rewake.ui.remote_runs.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("rewake.runs.elsewhere.listing.time.monotonic", lambda: next(clock))
     found = pages(table, order=order)
     assert [len(run_ids) for run_ids, _ in found] == [100, 100, 50]
     assert [each for run_ids, _ in found for each in run_ids] == [run_id(n) for n in reversed(range(RUNS))]
@@ -90,7 +90,7 @@ def test_runs_forgotten_meanwhile_end_no_list(table: Table) -> None:
 
 def test_a_look_into_journals_fills_a_page_from_many_rows(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = {run_id(number) for number in range(1, RUNS, 2)}
-    monkeypatch.setattr(remote_runs, "took_part", lambda _, id_, __: ids.invocation_id_to_str(id_) in odd)
+    monkeypatch.setattr(listing, "took_part", lambda _, id_, __: ids.invocation_id_to_str(id_) in odd)
     found = pages(table, agent="Router")
     assert [len(run_ids) for run_ids, _ in found] == [100, 25]
     assert {each for run_ids, _ in found for each in run_ids} == odd
@@ -98,8 +98,8 @@ def test_a_look_into_journals_fills_a_page_from_many_rows(table: Table, monkeypa
 
 def test_a_look_that_takes_too_long_says_how_far_it_came(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1_000_000))
-    monkeypatch.setattr("rewake.ui.remote_runs.time.monotonic", lambda: next(clock))
-    monkeypatch.setattr(remote_runs, "took_part", lambda _, id_, __: id_[-1] == 0)
+    monkeypatch.setattr("rewake.runs.elsewhere.listing.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr(listing, "took_part", lambda _, id_, __: id_[-1] == 0)
     found = pages(table, agent="Router")
     assert [each for run_ids, _ in found for each in run_ids] == [run_id(0)]
     assert found[0] == ([], CREATED_MS + RUNS - 2)
@@ -109,9 +109,7 @@ def test_a_look_that_takes_too_long_says_how_far_it_came(table: Table, monkeypat
 @pytest.mark.parametrize("cursor", ["x", "1-2", "-5-inv_1", "9" * 30, "1795372601000-inv_1'; --"])
 def test_a_cursor_nobody_made_is_the_beginning(table: Table, cursor: str) -> None:
     for order in ("newest", "target"):
-        page = remote_runs._find(
-            RemoteReading(table, CREATED_MS, is_rewake=False), RunFilter(cursor=cursor, order=order)
-        )
+        page = listing._find(RemoteReading(table, CREATED_MS, is_rewake=False), RunFilter(cursor=cursor, order=order))
         assert page.rows[0]["id"] == run_id(RUNS - 1)
     assert not any("--" in sql for sql in table.asked)
 
@@ -119,7 +117,7 @@ def test_a_cursor_nobody_made_is_the_beginning(table: Table, cursor: str) -> Non
 def test_filters_in_sql(table: Table) -> None:
     def sql(**wanted: Any) -> str:
         for_real = RemoteReading(table, CREATED_MS, is_rewake=bool(wanted.pop("is_rewake", False)))
-        return " and ".join(remote_runs.conditions_of(for_real, RunFilter(**wanted)))
+        return " and ".join(listing.conditions_of(for_real, RunFilter(**wanted)))
 
     assert sql() == ""
     assert sql(service="it's", key="k") == "target_service_name = 'it''s' and target_service_key = 'k'"

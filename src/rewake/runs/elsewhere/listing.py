@@ -2,7 +2,7 @@
 
 Such a server has no index for most of this, so a page is one statement with a limit, given up when it takes too long.
 What SQL cannot say is decided by a look into the journals of what it finds, for as long as a page may take; then the
-page says how far it looked. Called by remote_reading.py.
+page says how far it looked. Called by reading.py.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from rewake.admin.client import sql_text
 from rewake.core import ids
 from rewake.core.ids import InvalidId
 from rewake.protocol.messages import FIRST_USER_SIGNAL
-from rewake.ui import remote_rows as rows
-from rewake.ui.conditions import took_part
-from rewake.ui.reading import STATUSES
-from rewake.ui.runs import ORDERS, Counts, RunFilter, RunPage
-from rewake.ui.waits import answerable
+from rewake.runs.elsewhere import rows
+from rewake.runs.local.conditions import took_part
+from rewake.runs.local.listing import ORDERS, Counts, RunFilter, RunPage
+from rewake.runs.reading import STATUSES
+from rewake.runs.waits import answerable
 
 if TYPE_CHECKING:
-    from rewake.ui.remote_reading import RemoteReading
+    from rewake.runs.elsewhere.reading import RemoteReading
 
 PAGE_RUNS_MAX: Final = 100
 SEARCHED_BYTES_MAX: Final = 64 * 1024

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from rewake.ui import formats
+from rewake import formats
 
 SEARCHED_CHARS_MAX: Final = 60_000
 _PYTHON: Final = re.compile(

@@ -1,6 +1,6 @@
 """Journals of agents, written with the scripted model server and kept to test what the UI reads out of them.
 
-`python tests/unit/ui/recorded.py [NAME...]` records them anew: the tour, in both languages, and the apps beside the
+`python tests/unit/agents/recorded.py [NAME...]` records them anew: the tour, in both languages, and the apps beside the
 journals. It needs all frameworks, LangChain and Anthropic's library among them. A recording is the rows of an engine's
 database as JSON, so that it can be put into the database of any release.
 """
@@ -21,7 +21,7 @@ import apsw
 
 from rewake.store.connection import DATABASE_FILE, open_writer
 
-AGENTS: Final = Path(__file__).parents[1] / "agents"
+AGENTS: Final = Path(__file__).parent
 JOURNALS: Final = AGENTS / "journals"
 _TABLES: Final = ("invocation", "journal", "event", "state", "service")
 

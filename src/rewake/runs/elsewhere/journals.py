@@ -1,7 +1,7 @@
-"""Runs and journals of another server, each asked for once a request: the half of remote_reading.py that remembers.
+"""Runs and journals of another server, each asked for once a request: the half of reading.py that remembers.
 
 A short journal comes with its payloads in one statement, a long one without; then payloads are fetched in stretches, as
-the pages read a journal in order. Rows become values in remote_rows.py.
+the pages read a journal in order. Rows become values in rows.py.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from rewake.core.writes import EntryRow
 from rewake.protocol.codec import decode_message
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.messages import GetPromiseCommand, MessageType
-from rewake.ui import remote_rows as rows
-from rewake.ui.reading import EventFact, Reading, RunSummary
-from rewake.ui.steps import Step, steps_of
+from rewake.runs.elsewhere import rows
+from rewake.runs.reading import EventFact, Reading, RunSummary
+from rewake.runs.steps import Step, steps_of
 
 SHORT_BYTES_MAX: Final = 4_096
 """Payloads up to here are fetched along with others."""

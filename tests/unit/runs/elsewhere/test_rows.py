@@ -18,9 +18,9 @@ from rewake.protocol.codec import encode_message, message_type
 from rewake.protocol.discovery import HandlerKind, ServiceType, parse_manifest
 from rewake.protocol.journal_json import entry_lite_json, entry_name, entry_type_name
 from rewake.protocol.messages import Failure, MessageType
+from rewake.runs.elsewhere import rows
+from rewake.runs.elsewhere.services import service_from
 from rewake.timestamps import rfc3339_millis
-from rewake.ui import remote_rows as rows
-from rewake.ui.remote_services import service_from
 
 RUN = ids.invocation_id_to_str(bytes(range(24)))
 CHILD = ids.invocation_id_to_str(bytes(range(24, 48)))

@@ -2,7 +2,7 @@
 
 By creation, slice by slice through an index, so that what was looked at is known when time is up; the open runs, or
 those of one key, at once; failures and open runs together. Other orders than that of creation sort a window: the open
-runs, a key's, or some thousands by creation, and say where the window ends. Called by runs.py.
+runs, a key's, or some thousands by creation, and say where the window ends. Called by listing.py.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from rewake.core import ids
-from rewake.ui.conditions import STORED, Conditions
-from rewake.ui.reading import STATUSES
-from rewake.ui.summaries import SUMMARY_COLUMNS
+from rewake.runs.local.conditions import STORED, Conditions
+from rewake.runs.local.summaries import SUMMARY_COLUMNS
+from rewake.runs.reading import STATUSES
 
 if TYPE_CHECKING:
-    from rewake.ui.database import DatabaseReading
+    from rewake.runs.local.database import DatabaseReading
 
 PAGE_RUNS_MAX: Final = 100
 LOOK_S: Final = 0.1

@@ -2,7 +2,7 @@
 
 The public `sys_*` views are for people's SQL; a page of runs out of a million needs the indexes underneath. One
 transaction a request, so a page never shows two moments. Every method is one or two statements by key or index; the
-list of runs is in runs.py.
+list of runs is in listing.py.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from rewake import formats
 from rewake.core import ids
 from rewake.core.model import Deployment, Invocation, ServiceSchema, Status
 from rewake.core.writes import EntryRow
 from rewake.protocol.codec import decode_message
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.messages import Future, InputCommand, MessageType
+from rewake.runs.local import listing as runs
+from rewake.runs.local.summaries import SUMMARY_COLUMNS, summary_from
+from rewake.runs.reading import OPEN_STATUSES, EventFact, Matching, Reading, RunSummary
+from rewake.runs.waits import answerable, awaits_person
 from rewake.store import rows
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader
-from rewake.ui import formats, runs
-from rewake.ui.reading import OPEN_STATUSES, EventFact, Matching, Reading, RunSummary
-from rewake.ui.summaries import SUMMARY_COLUMNS, summary_from
-from rewake.ui.waits import answerable, awaits_person
 
 INPUT_BYTES_MAX: Final = 4_096
 WAITING_RUNS_MAX: Final = 1_000

@@ -14,9 +14,9 @@ from typing import Final
 import msgspec
 
 from rewake.core.model import Invocation, Status
-from rewake.ui.reading import EventFact
-from rewake.ui.stacktrace import SourceLine, source_line
-from rewake.ui.steps import WAITS, Step
+from rewake.runs.reading import EventFact
+from rewake.runs.stacktrace import SourceLine, source_line
+from rewake.runs.steps import WAITS, Step
 
 WIDTH: Final = 1_000
 BAR_MIN: Final = 3

@@ -7,9 +7,18 @@ import pytest
 from rewake.core.model import Invocation, Status, Target
 from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import MessageType
-from rewake.ui.reading import EventFact
-from rewake.ui.steps import Step
-from rewake.ui.timeline import WIDTH, AttemptSpan, Bar, Scale, attempts_of, overview, standstills_of, waiting_stretches
+from rewake.runs.reading import EventFact
+from rewake.runs.steps import Step
+from rewake.runs.timeline import (
+    WIDTH,
+    AttemptSpan,
+    Bar,
+    Scale,
+    attempts_of,
+    overview,
+    standstills_of,
+    waiting_stretches,
+)
 
 
 def step(start_ms: int, end_ms: int | None, kind: str = "step", index: int = 0) -> Step:

@@ -1,7 +1,7 @@
 """A filter of runs as SQL: what a row must fulfil, and what a look into its journal must confirm afterwards.
 
 The statements of scan.py name the table `i`. What SQL cannot say cheaply (an agent took part, a person is waited for)
-is narrowed here to candidates and decided by `Check`, one run at a time. Used by runs.py.
+is narrowed here to candidates and decided by `Check`, one run at a time. Used by listing.py.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from rewake import formats
 from rewake.core import ids
 from rewake.core.ids import InvalidId
-from rewake.ui import formats
-from rewake.ui.agents import agent_trace, rosters
-from rewake.ui.waits import answerable
+from rewake.runs.agents import agent_trace, rosters
+from rewake.runs.waits import answerable
 
 if TYPE_CHECKING:
-    from rewake.ui.database import DatabaseReading
-    from rewake.ui.reading import Reading
-    from rewake.ui.runs import RunFilter
+    from rewake.runs.local.database import DatabaseReading
+    from rewake.runs.local.listing import RunFilter
+    from rewake.runs.reading import Reading
 
 _SEARCHED_BYTES_MAX: Final = 64 * 1024
 _CODE_DIGITS_MAX: Final = 5

@@ -1,7 +1,7 @@
 """A row of the invocation table as a run's summary: the columns to select and what a person sees in them.
 
 Status here is what a person sees: `completed` is `succeeded` or `failed`, `invoked` is `running` or `backing-off`.
-Used by database.py and runs.py, whose statements name the table `i` and bind `:now_ms`.
+Used by database.py and listing.py, whose statements name the table `i` and bind `:now_ms`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 from rewake.core import ids
 from rewake.core.model import AttemptError
-from rewake.ui.reading import RunSummary
+from rewake.runs.reading import RunSummary
 
 _decode_error = msgspec.json.Decoder(AttemptError).decode
 

@@ -7,7 +7,7 @@ import traceback
 
 import pytest
 
-from rewake.ui.stacktrace import SEARCHED_CHARS_MAX, SourceLine, source_line
+from rewake.runs.stacktrace import SEARCHED_CHARS_MAX, SourceLine, source_line
 
 PYTHON = """Traceback (most recent call last):
   File "/venv/lib/python3.11/site-packages/restate/server.py", line 210, in process
@@ -58,7 +58,7 @@ def test_what_python_writes_today() -> None:
     except ValueError:
         found = source_line(traceback.format_exc())
     assert found is not None
-    assert (found.file, found.function) == ("ui/test_stacktrace.py", "test_what_python_writes_today")
+    assert (found.file, found.function) == ("runs/test_stacktrace.py", "test_what_python_writes_today")
     assert found.text == 'raise ValueError("x")'
 
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from rewake.core import ids
-from rewake.ui.conditions import conditions_of
-from rewake.ui.reading import OPEN_STATUSES, STATUSES, Matching, Reading, RunSummary
-from rewake.ui.scan import Found, Source, Walk
-from rewake.ui.summaries import SUMMARY_COLUMNS, summary_from
+from rewake.runs.local.conditions import conditions_of
+from rewake.runs.local.scan import Found, Source, Walk
+from rewake.runs.local.summaries import SUMMARY_COLUMNS, summary_from
+from rewake.runs.reading import OPEN_STATUSES, STATUSES, Matching, Reading, RunSummary
 
 if TYPE_CHECKING:
-    from rewake.ui.conditions import Conditions
-    from rewake.ui.database import DatabaseReading
+    from rewake.runs.local.conditions import Conditions
+    from rewake.runs.local.database import DatabaseReading
 
 OPEN_RUNS_MAX: Final = 20_000
 """As many open runs are read at once."""

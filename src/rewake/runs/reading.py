@@ -1,6 +1,6 @@
 """What the pages read, for one request: runs, journals, keys and the registry, wherever they are kept.
 
-database.py reads the engine's own database, remote_reading.py another server's tables over its admin API. Methods
+local/ reads the engine's own database, elsewhere/ another server's tables over its admin API. Methods
 block, so they are called on a thread beside the event loop. Status here is what a person sees: `completed` is
 `succeeded` or `failed`, `invoked` is `running` or `backing-off`.
 """
@@ -20,7 +20,7 @@ from rewake.core.model import Deployment, Invocation, ServiceSchema
 from rewake.core.writes import EntryRow
 
 if TYPE_CHECKING:
-    from rewake.ui.runs import Counts, RunFilter, RunPage
+    from rewake.runs.local.listing import Counts, RunFilter, RunPage
 
 STATUSES: Final = (
     "running",
@@ -137,7 +137,7 @@ class Reading(ABC):
 
     def agents_of(self, run_id: str) -> list[str]:
         """Names of agents that took part; none for a run without any."""
-        from rewake.ui.agents import agent_trace  # Late: it reads through this class.
+        from rewake.runs.agents import agent_trace  # Late: it reads through this class.
 
         invocation = self.invocation(ids.invocation_id_from_str(run_id))
         if invocation is None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from rewake import formats
 from rewake.agents.decoding import ModelReply, Said, ToolCall, decode_conversation, decode_reply, loaded
 from rewake.agents.prices import cost_of
 from rewake.agents.roster import Roster, plain
@@ -20,11 +21,10 @@ from rewake.agents.routing import AGENT_STATES, choice_in, decision_in, handoff_
 from rewake.core.model import Invocation
 from rewake.protocol import messages as m
 from rewake.protocol.messages import MessageType
-from rewake.ui import formats
-from rewake.ui.reading import Reading
-from rewake.ui.spending import Usage, add, total_of
-from rewake.ui.steps import Step, decoded, steps_of
-from rewake.ui.turns import AgentTrace, Handoff, Turn
+from rewake.runs.reading import Reading
+from rewake.runs.spending import Usage, add, total_of
+from rewake.runs.steps import Step, decoded, steps_of
+from rewake.runs.turns import AgentTrace, Handoff, Turn
 
 RUNS_MAX: Final = 20
 DEPTH_MAX: Final = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rewake.ui import formats
+from rewake import formats
 
 
 @pytest.mark.parametrize(
