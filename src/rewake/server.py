@@ -143,6 +143,8 @@ def asgi_server(app: Any, drain_s: float) -> Any:
     """uvicorn with an ASGI app, taught not to touch OS signals: `start(listener)`, `stop()`. Imports it late."""
     import uvicorn
 
+    from rewake.http_server.connection import HttpConnection
+
     class AsgiServer(uvicorn.Server):
         """uvicorn.Server with a start that returns when it serves, and a stop."""
 
@@ -170,6 +172,7 @@ def asgi_server(app: Any, drain_s: float) -> Any:
     config = uvicorn.Config(
         app,
         loop="none",
+        http=HttpConnection,
         ws="none",
         lifespan="off",
         log_config=None,

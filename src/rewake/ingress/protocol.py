@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import httptools
 
+from rewake.http_server.upgrade import head_without_offer, is_offer
 from rewake.ingress.message import Request, Response, with_cors
 from rewake.ingress.refusals import body_too_large, length_limit_exceeded
 
@@ -81,6 +82,7 @@ class HttpConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._url = b""
         self._headers: dict[str, str] = {}
+        self._header_lines: list[tuple[bytes, bytes]] = []
         self._chunks: list[bytes] = []
         self._body_bytes = 0
         self._moved_at = self._loop.time()
@@ -131,6 +133,7 @@ class HttpConnection(asyncio.Protocol):
         self._head_bytes = -self._fed_bytes
         self._url = b""
         self._headers = {}
+        self._header_lines = []
         self._chunks = []
         self._body_bytes = 0
         self._began_at = self._moved_at
@@ -139,14 +142,21 @@ class HttpConnection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._is_in_head:
+            return  # a trailer
+        self._header_lines.append((name, value))
         key = name.decode("latin-1").lower()
         if key not in self._headers:
             self._headers[key] = value.decode("latin-1").rstrip(" \t")  # the parser only strips the front
 
     def on_headers_complete(self) -> None:
+        if is_offer(self._parser):
+            return
         self._is_in_head = False
         headers = self._headers
-        if "content-length" in headers and int(headers["content-length"]) > self._connections.body_bytes_max:
+        if self._parser.should_upgrade():
+            self._refuse(Response(405))  # CONNECT: what follows is no HTTP
+        elif "content-length" in headers and int(headers["content-length"]) > self._connections.body_bytes_max:
             self._refuse(length_limit_exceeded())
         elif "expect" in headers and headers["expect"].lower() == "100-continue" and self._task is None:
             self._transport.write(_CONTINUE)
@@ -161,6 +171,8 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(with_cors(request, body_too_large().response()))
 
     def on_message_complete(self) -> None:
+        if is_offer(self._parser):
+            return
         self._is_in_request = False
         if self._is_discarding or self._transport.is_closing():
             return
@@ -268,17 +280,25 @@ class HttpConnection(asyncio.Protocol):
     # Parsing
 
     def _feed(self, data: bytes) -> None:
+        rest = memoryview(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # The request that would like to switch protocols is answered as HTTP/1.1; go on behind it.
-            self._parser = httptools.HttpRequestParser(self)
-            rest = data[upgrade.args[0] :]
-            if rest and not self._is_discarding:
-                self._feed(rest)
+            while rest and not self._is_discarding:
+                rest = rest[self._feed_until_offer(rest) :]
         except httptools.HttpParserError:
             if not self._is_discarding:
                 self._refuse(Response(400))
+
+    def _feed_until_offer(self, data: memoryview) -> int:
+        """How many bytes were read: all of them, or the head of a request that offers an upgrade."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if not self._is_discarding:
+                head = head_without_offer(self._parser, self._url, self._header_lines)
+                self._parser = httptools.HttpRequestParser(self)
+                self._parser.feed_data(head)
+            return int(upgrade.args[0])
+        return len(data)
 
 
 class _Date:

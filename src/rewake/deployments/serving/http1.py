@@ -19,6 +19,7 @@ import structlog
 from rewake.deployments.asgi import REQUEST_SCOPE
 from rewake.deployments.serving.app_connection import AppConnection
 from rewake.deployments.serving.stream import App, Stream, describe_failure
+from rewake.http_server.upgrade import head_without_offer, is_offer
 
 HEAD_BYTES_MAX: Final = 65_536
 UNREAD_BYTES_MAX: Final = 1024 * 1024
@@ -62,7 +63,7 @@ class Http1Connection(AppConnection):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._read_without_upgrade(data[upgrade.args[0] :])
+            self._read_without_offer(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
             log.warning("connection_broken", reason=str(error))
@@ -108,7 +109,7 @@ class Http1Connection(AppConnection):
     def on_headers_complete(self) -> None:
         if self._parser.get_method() == b"CONNECT":
             self._refuse(HTTPStatus.METHOD_NOT_ALLOWED)
-        if self._is_deaf or self._parser.should_upgrade():
+        if self._is_deaf or is_offer(self._parser):
             return
         self._is_in_head = False
         self._head_bytes = sum(len(name) + len(value) for name, value in self._headers)
@@ -165,14 +166,12 @@ class Http1Connection(AppConnection):
 
     # Helpers
 
-    def _read_without_upgrade(self, rest: bytes) -> None:
-        """Nobody has to upgrade: the request is answered as it is. The parser would take its body for the next one."""
+    def _read_without_offer(self, rest: bytes) -> None:
         if self._is_deaf:
             return
-        head = [b"%b %b HTTP/%b" % (self._parser.get_method(), self._target, self._parser.get_http_version().encode())]
-        head += [b"%b: %b" % header for header in self._headers if header[0] != b"upgrade"]
+        head = head_without_offer(self._parser, self._target, self._headers)
         self._parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join(head) + b"\r\n\r\n" + rest)
+        self.data_received(head + rest)
 
     def _flush(self) -> None:
         self._is_flush_due = False

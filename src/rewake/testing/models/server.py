@@ -15,6 +15,8 @@ from typing import Self
 
 import uvicorn
 
+from rewake.http_server.connection import HttpConnection
+
 from .app import make_app
 from .request import ModelRequest
 from .rules import Rule
@@ -129,6 +131,8 @@ class ModelServer:
         self._socket = _listen(self._address)
         config = uvicorn.Config(
             make_app(self._script),
+            http=HttpConnection,
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
