@@ -23,8 +23,9 @@ from bench.sizes import Size
 from bench.ui_pages import PageTime, UiPages
 from bench.unicode_keys import PLANE_COUNT, unicode_keys
 from rewake.core import ids
+from rewake.runs.filters import RunFilter
+from rewake.runs.listing import Counts, run_page
 from rewake.runs.local.database import reading
-from rewake.runs.local.listing import Counts, RunFilter, run_page
 
 
 def row(peer: str = "rewake", callers: int = 64, **figures: float) -> Row:

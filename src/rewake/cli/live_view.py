@@ -18,9 +18,10 @@ from rewake import formats
 from rewake.cli.reserved_lines import ReservedLines
 from rewake.core import ids
 from rewake.runs.agents import agent_trace
+from rewake.runs.facts import RunSummary
+from rewake.runs.filters import RunFilter
+from rewake.runs.listing import Counts, RunPage, run_page
 from rewake.runs.local.database import reading
-from rewake.runs.local.listing import Counts, RunFilter
-from rewake.runs.reading import RunSummary
 from rewake.runs.steps import WAITS, Step, name_step, steps_of
 
 if TYPE_CHECKING:
@@ -68,10 +69,9 @@ class LiveView:
 
     def _look(self) -> list[str]:
         with reading(self._engine.path, self._engine.now_ms()) as found:
-            return list(self._picture(found))
+            return list(self._picture(found, run_page(found, RunFilter(status=_SHOWN), self._counts)))
 
-    def _picture(self, found: Reading) -> Iterator[str]:
-        page = found.run_page(RunFilter(status=_SHOWN), self._counts)
+    def _picture(self, found: Reading, page: RunPage) -> Iterator[str]:
         runs = sorted(page.runs, key=lambda run: _SHOWN.index(run.status))
         yield from ("", self._summary(page.counts))
         shown = runs[: LINES - 3]

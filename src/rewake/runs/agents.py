@@ -18,6 +18,7 @@ from rewake.agents.decoding import ModelReply, Said, ToolCall, decode_conversati
 from rewake.agents.prices import cost_of
 from rewake.agents.roster import Roster, plain
 from rewake.agents.routing import AGENT_STATES, choice_in, decision_in, handoff_target
+from rewake.core import ids
 from rewake.core.model import Invocation
 from rewake.protocol import messages as m
 from rewake.protocol.messages import MessageType
@@ -46,6 +47,7 @@ _ROSTERS: Final[WeakKeyDictionary[Reading, dict[tuple[str, str], Roster]]] = Wea
 """What a request has read of them, for as long as it lasts: one page may look at many runs."""
 
 _NOBODY: Final = Roster({})
+_WORD: Final = re.compile(r"[a-z0-9]+")
 
 
 def rosters(reading: Reading) -> dict[tuple[str, str], Roster]:
@@ -76,6 +78,29 @@ def agent_trace(
     tracer.follow(invocation, depth=0, agent=None)
     tracer.finish()
     return tracer.trace
+
+
+def names_of(reading: Reading, run_id: str) -> list[str]:
+    """Names of agents that took part in a run; none for a run without any."""
+    invocation = reading.invocation(ids.invocation_id_from_str(run_id))
+    if invocation is None:
+        return []
+    trace = agent_trace(reading, invocation, ids.invocation_id_to_str, decisions_max=0)
+    return trace.agents if trace.has_agents else []
+
+
+def took_part(reading: Reading, invocation_id: bytes, agent: str) -> bool:
+    """Whether an agent is among those a run's page names."""
+    invocation = reading.invocation(invocation_id)
+    if invocation is None:
+        return False
+    wanted, trace = plain_words(agent), agent_trace(reading, invocation, ids.invocation_id_to_str, decisions_max=0)
+    return any(plain_words(name) == wanted for name in trace.agents)
+
+
+def plain_words(agent: str) -> str:
+    """One spelling for all; a name without Latin letters stays as it is."""
+    return "".join(_WORD.findall(agent.lower())) or formats.safe(agent)
 
 
 class _Tracer:

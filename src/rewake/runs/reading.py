@@ -11,75 +11,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from rewake.core import ids
 from rewake.core.model import Deployment, Invocation, ServiceSchema
 from rewake.core.writes import EntryRow
-
-if TYPE_CHECKING:
-    from rewake.runs.local.listing import Counts, RunFilter, RunPage
-
-STATUSES: Final = (
-    "running",
-    "backing-off",
-    "suspended",
-    "paused",
-    "pending",
-    "scheduled",
-    "failed",
-    "succeeded",
-)
-OPEN_STATUSES: Final = STATUSES[:6]
-
-
-class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as a row of a list shows it. Times in milliseconds; `problem` is its failure, or why it is retried."""
-
-    id: str
-    service: str
-    handler: str
-    key: str | None
-    status: str
-    created_at_ms: int
-    running_at_ms: int | None
-    completed_at_ms: int | None
-    start_at_ms: int | None
-    retry_count: int
-    next_retry_at_ms: int | None
-    invoked_by: str
-    parent: str | None
-    restarted_from: str | None
-    problem: str | None
-    modified_at_ms: int
-    input: str = ""
-
-    @property
-    def target(self) -> str:
-        key = "" if self.key is None else f"/{self.key}"
-        return f"{self.service}{key}/{self.handler}"
-
-    @property
-    def is_open(self) -> bool:
-        return self.status in OPEN_STATUSES
-
-
-class EventFact(msgspec.Struct, frozen=True):
-    """One journal event: a failed attempt or a pause. data: as `sys_journal_events.event_json`."""
-
-    after_index: int
-    at_ms: int
-    kind: str
-    data: dict[str, Any]
-
-
-class Matching(msgspec.Struct):
-    """Some of the runs a filter matches. next_cursor: where the others begin."""
-
-    ids: list[str]
-    next_cursor: str | None
+from rewake.runs.facts import EventFact, Found, Matching, RunSummary
+from rewake.runs.filters import RunFilter
 
 
 class Reading(ABC):
@@ -91,23 +30,27 @@ class Reading(ABC):
     # Runs
 
     @abstractmethod
-    def run_page(self, wanted: RunFilter, counts: Counts) -> RunPage:
-        """The runs a filter matches, one page of them."""
+    def find(self, wanted: RunFilter, counted: dict[str, int]) -> Found:
+        """A page of the runs a filter matches. counted: runs by status."""
 
-    def matching(self, wanted: RunFilter, counts: Counts) -> Matching:
+    def matching(self, wanted: RunFilter, counted: dict[str, int]) -> Matching:
         """Some of the runs a filter matches, in the order of creation: for what is done to all of them."""
-        page = self.run_page(msgspec.structs.replace(wanted, order="newest"), counts)
+        page = self.find(msgspec.structs.replace(wanted, order="newest"), counted)
         return Matching([run.id for run in page.runs], page.next_cursor)
 
-    def count_matching(self, wanted: RunFilter, counts: Counts, seconds: float) -> tuple[int, bool]:
+    def count_matching(self, wanted: RunFilter, counted: dict[str, int], seconds: float) -> tuple[int, bool]:
         """How many runs a filter matches, and whether these are all or those found in time."""
         ends_at_s, count, cursor = time.monotonic() + seconds, 0, ""
         while True:
-            found = self.matching(msgspec.structs.replace(wanted, cursor=cursor), counts)
+            found = self.matching(msgspec.structs.replace(wanted, cursor=cursor), counted)
             count += len(found.ids)
             if found.next_cursor is None or time.monotonic() >= ends_at_s:
                 return count, found.next_cursor is None
             cursor = found.next_cursor
+
+    @abstractmethod
+    def waiting_count(self, counted: dict[str, int]) -> int | None:
+        """How many runs wait for a person; None when there are too many to look at each. counted: runs by status."""
 
     @abstractmethod
     def invocation(self, invocation_id: bytes) -> Invocation | None: ...
@@ -134,16 +77,6 @@ class Reading(ABC):
     @abstractmethod
     def with_inputs(self, found: list[RunSummary]) -> list[RunSummary]:
         """The runs, each with what it was asked, on one line; empty when that is long or gone."""
-
-    def agents_of(self, run_id: str) -> list[str]:
-        """Names of agents that took part; none for a run without any."""
-        from rewake.runs.agents import agent_trace  # Late: it reads through this class.
-
-        invocation = self.invocation(ids.invocation_id_from_str(run_id))
-        if invocation is None:
-            return []
-        trace = agent_trace(self, invocation, ids.invocation_id_to_str, decisions_max=0)
-        return trace.agents if trace.has_agents else []
 
     # Journals
 

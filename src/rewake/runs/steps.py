@@ -15,7 +15,7 @@ from rewake.protocol import messages as m
 from rewake.protocol.codec import decode_message
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.messages import CANCEL_SIGNAL, FIRST_USER_SIGNAL, MessageType
-from rewake.runs.reading import EventFact
+from rewake.runs.facts import EventFact
 
 NOTIFICATIONS_FROM: Final = MessageType.GET_LAZY_STATE_COMPLETION
 

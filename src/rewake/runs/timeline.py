@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from rewake.core.model import Invocation, Status
-from rewake.runs.reading import EventFact
+from rewake.runs.facts import EventFact
 from rewake.runs.stacktrace import SourceLine, source_line
 from rewake.runs.steps import WAITS, Step
 

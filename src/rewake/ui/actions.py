@@ -21,7 +21,8 @@ from rewake.core.ids import InvalidId
 from rewake.core.keyed import state_version
 from rewake.errors import RewakeError
 from rewake.protocol.messages import Failure, Success
-from rewake.runs.reading import Read, RunSummary
+from rewake.runs.facts import RunSummary
+from rewake.runs.reading import Read
 from rewake.ui.bulk import Bulk
 from rewake.ui.forms import json_value, own_path
 from rewake.ui.operations import WORDS, operate, refused_elsewhere

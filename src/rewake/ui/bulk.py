@@ -20,8 +20,10 @@ from starlette.responses import Response
 from rewake import formats
 from rewake.core import ids
 from rewake.errors import RewakeError
-from rewake.runs.local.listing import Counts, RunFilter, filter_from
-from rewake.runs.reading import STATUSES, Read, Reading, RunSummary
+from rewake.runs.facts import STATUSES, RunSummary
+from rewake.runs.filters import RunFilter, filter_from
+from rewake.runs.listing import Counts, run_page
+from rewake.runs.reading import Read, Reading
 from rewake.ui.forms import own_path
 from rewake.ui.operations import STATUSES_FOR, WORDS, Outcome, operate
 from rewake.ui.port import UiEngine
@@ -88,8 +90,8 @@ class Bulk:
         wanted = msgspec.structs.replace(matching, status=statuses, as_of_ms=self._engine.now_ms(), cursor="")
 
         def find(found: Reading) -> tuple[tuple[int, bool], list[RunSummary], list[str]]:
-            counted = found.count_matching(wanted, self._counts, COUNT_S)
-            runs = found.run_page(wanted, self._counts).runs[:SHOWN_RUNS_MAX]
+            counted = found.count_matching(wanted, self._counts.now(found), COUNT_S)
+            runs = run_page(found, wanted, self._counts).runs[:SHOWN_RUNS_MAX]
             return counted, runs, [item.id for item in found.deployments()] if action == "resume" else []
 
         (count, is_exact), runs, deployments = await self._read(find)
@@ -139,7 +141,7 @@ class Bulk:
     async def _act_on_some(self, wanted: RunFilter, page: BulkPage) -> bool:
         """One chunk; False when it was the last."""
         following = msgspec.structs.replace(wanted, cursor=page.cursor)
-        found = await self._read(lambda reading: reading.matching(following, self._counts))
+        found = await self._read(lambda reading: reading.matching(following, self._counts.now(reading)))
         outcomes = await asyncio.gather(*(self._act_on(page, run_id) for run_id in found.ids))
         errors = [outcome for outcome in outcomes if isinstance(outcome, RewakeError)]
         if errors and len(errors) == len(outcomes):

@@ -15,7 +15,8 @@ import msgspec
 from rewake.agents.roster import plain
 from rewake.core.model import Invocation
 from rewake.runs.agents import agent_trace
-from rewake.runs.reading import Reading, RunSummary
+from rewake.runs.facts import RunSummary
+from rewake.runs.reading import Reading
 from rewake.runs.steps import steps_of
 from rewake.runs.turns import AgentTrace, Turn
 from rewake.ui.run import Row, rows_of

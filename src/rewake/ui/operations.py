@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from rewake.admin.invocations import REFUSALS, RESTART
 from rewake.core import ids
 from rewake.errors import RewakeError
-from rewake.runs.reading import OPEN_STATUSES
+from rewake.runs.facts import OPEN_STATUSES
 from rewake.ui.port import UiEngine
 
 

@@ -9,7 +9,7 @@ import msgspec
 from rewake import formats
 from rewake.agents.decoding import ModelReply, ToolCall
 from rewake.core import ids
-from rewake.runs.reading import STATUSES, EventFact, RunSummary
+from rewake.runs.facts import STATUSES, EventFact, RunSummary
 from rewake.runs.spending import Total, Usage, total_of
 from rewake.runs.stacktrace import SourceLine
 from rewake.runs.timeline import AttemptSpan, Bar, Standstill

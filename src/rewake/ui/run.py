@@ -16,7 +16,8 @@ from rewake.core import ids
 from rewake.core.model import Invocation
 from rewake.protocol import messages as m
 from rewake.protocol.messages import MessageType
-from rewake.runs.reading import EventFact, Reading, RunSummary
+from rewake.runs.facts import EventFact, RunSummary
+from rewake.runs.reading import Reading
 from rewake.runs.stacktrace import SourceLine, source_line
 from rewake.runs.steps import COMPLETION_TYPES, Step, decoded, failures_by_step, name_step, steps_of
 from rewake.runs.timeline import (

@@ -16,7 +16,8 @@ from rewake.core import ids
 from rewake.core.keyed import state_version
 from rewake.core.model import ServiceSchema
 from rewake.runs.agents import agent_trace, conversation_of
-from rewake.runs.reading import Reading, RunSummary
+from rewake.runs.facts import RunSummary
+from rewake.runs.reading import Reading
 from rewake.runs.spending import SUM_MS, Remembered, SessionSpending, Usage, sum_runs
 from rewake.runs.waits import Waiting, approvals
 

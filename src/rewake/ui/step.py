@@ -14,7 +14,8 @@ from rewake.core.model import Invocation, Status
 from rewake.protocol import messages as m
 from rewake.protocol.messages import MessageType
 from rewake.runs.agents import agent_trace
-from rewake.runs.reading import EventFact, Reading, RunSummary
+from rewake.runs.facts import EventFact, RunSummary
+from rewake.runs.reading import Reading
 from rewake.runs.stacktrace import SourceLine, source_line
 from rewake.runs.steps import COMPLETION_TYPES, Step, decoded, failures_by_step, name_step
 from rewake.runs.waits import futures_in

@@ -22,8 +22,10 @@ from rewake.core import ids
 from rewake.core.ids import InvalidId
 from rewake.errors import RewakeError
 from rewake.runs.agents import agent_trace
-from rewake.runs.local.listing import ORDERS, Counts, filter_from
-from rewake.runs.reading import STATUSES, OpenReading, Reading, RunSummary
+from rewake.runs.facts import STATUSES, RunSummary
+from rewake.runs.filters import ORDERS, filter_from
+from rewake.runs.listing import Counts, run_page
+from rewake.runs.reading import OpenReading, Reading
 from rewake.runs.spending import Remembered
 from rewake.runs.steps import steps_of
 from rewake.runs.turns import AgentTrace
@@ -137,7 +139,7 @@ class _Pages:
 
     async def runs(self, request: Request) -> Response:
         wanted = filter_from(request.query_params)
-        page = await self.read(lambda found: found.run_page(wanted, self._counts))
+        page = await self.read(lambda found: run_page(found, wanted, self._counts))
         return await self._show(request, "runs.html", page, statuses=STATUSES, orders=ORDERS)
 
     async def run(self, request: Request) -> Response:

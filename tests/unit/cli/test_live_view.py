@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from rewake.cli.live_view import LiveView
-from rewake.runs.reading import STATUSES, RunSummary
+from rewake.runs.facts import STATUSES, RunSummary
 
 
 def test_a_key_cannot_steer_the_terminal() -> None:
@@ -29,8 +29,8 @@ def test_a_key_cannot_steer_the_terminal() -> None:
         problem=None,
         modified_at_ms=0,
     )
-    page = SimpleNamespace(runs=[run], counts=dict.fromkeys(STATUSES, 0) | {"pending": 1})
-    found: Any = SimpleNamespace(run_page=lambda *_: page, now_ms=0)
+    page: Any = SimpleNamespace(runs=[run], counts=dict.fromkeys(STATUSES, 0) | {"pending": 1})
+    found: Any = SimpleNamespace(now_ms=0)
     engine: Any = None
-    lines = list(LiveView(engine, io.StringIO(), "http://127.0.0.1/ui/")._picture(found))
+    lines = list(LiveView(engine, io.StringIO(), "http://127.0.0.1/ui/")._picture(found, page))
     assert "   Chat/a\\u001b[2J b\\u009b1m/send  waits for its turn" in lines

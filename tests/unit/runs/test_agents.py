@@ -9,8 +9,9 @@ from tests.unit.agents.recorded import load
 
 from rewake.core import ids
 from rewake.runs.agents import agent_trace
+from rewake.runs.filters import RunFilter
+from rewake.runs.listing import Counts, run_page
 from rewake.runs.local.database import reading
-from rewake.runs.local.listing import Counts, RunFilter
 from rewake.runs.steps import steps_of
 from rewake.runs.turns import AgentTrace
 from rewake.store.connection import DATABASE_FILE, open_writer
@@ -285,5 +286,5 @@ def test_specialists_in_another_language(tmp_path: Path) -> None:
 )
 def test_runs_are_found_by_an_agent_that_only_the_app_names(tmp_path: Path, agent: str, count: int) -> None:
     with reading(load("claim_handoffs", tmp_path), 1 << 42) as found:
-        page = found.run_page(RunFilter(agent=agent), Counts())
+        page = run_page(found, RunFilter(agent=agent), Counts())
     assert len(page.runs) == count

@@ -7,7 +7,7 @@ import pytest
 from rewake.core.model import Invocation, Status, Target
 from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import MessageType
-from rewake.runs.reading import EventFact
+from rewake.runs.facts import EventFact
 from rewake.runs.steps import Step
 from rewake.runs.timeline import (
     WIDTH,

@@ -18,7 +18,8 @@ from rewake.protocol.codec import decode_message
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.messages import GetPromiseCommand, MessageType
 from rewake.runs.elsewhere import rows
-from rewake.runs.reading import EventFact, Reading, RunSummary
+from rewake.runs.facts import EventFact, RunSummary
+from rewake.runs.reading import Reading
 from rewake.runs.steps import Step, steps_of
 
 SHORT_BYTES_MAX: Final = 4_096
@@ -41,11 +42,15 @@ class _Journal(msgspec.Struct):
 
 
 class JournalReading(Reading):
-    """What a request has learned of runs and their journals."""
+    """What a request has learned of runs and their journals.
 
-    def __init__(self, admin: AdminClient, now_ms: int) -> None:
+    is_rewake: the server is another Rewake, whose SQL has other functions.
+    """
+
+    def __init__(self, admin: AdminClient, now_ms: int, *, is_rewake: bool) -> None:
         super().__init__(now_ms)
         self.admin = admin
+        self.is_rewake = is_rewake
         self._invocations: dict[str, rows.Row | None] = {}
         self._ahead: set[str] = set()
         self._journals: dict[bytes, _Journal] = {}

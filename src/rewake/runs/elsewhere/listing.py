@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -18,14 +18,12 @@ from rewake.admin.client import sql_text
 from rewake.core import ids
 from rewake.core.ids import InvalidId
 from rewake.protocol.messages import FIRST_USER_SIGNAL
+from rewake.runs.agents import took_part
 from rewake.runs.elsewhere import rows
-from rewake.runs.local.conditions import took_part
-from rewake.runs.local.listing import ORDERS, Counts, RunFilter, RunPage
-from rewake.runs.reading import STATUSES
+from rewake.runs.elsewhere.journals import JournalReading
+from rewake.runs.facts import STATUSES
+from rewake.runs.filters import ORDERS, RunFilter
 from rewake.runs.waits import answerable
-
-if TYPE_CHECKING:
-    from rewake.runs.elsewhere.reading import RemoteReading
 
 PAGE_RUNS_MAX: Final = 100
 SEARCHED_BYTES_MAX: Final = 64 * 1024
@@ -47,25 +45,20 @@ _NO_RUN: Final = "status is null"
 """A condition without any column of time or id, which no run fulfils."""
 
 
-def run_page(reading: RemoteReading, wanted: RunFilter, counts: Counts) -> RunPage:
+class Rows(msgspec.Struct):
+    """Rows of one page. looked_until_ms: how far a page that is not full looked."""
+
+    rows: list[rows.Row]
+    next_cursor: str | None = None
+    looked_until_ms: int | None = None
+
+
+def find(reading: JournalReading, wanted: RunFilter) -> Rows:
     """The runs a filter matches, one page of them."""
-    counted = counts.now(reading)
-    found = _Found([]) if wanted.is_impossible else _find(reading, wanted)
-    runs = reading.with_inputs(reading.summaries(found.rows))
-    return RunPage(
-        filter=wanted,
-        runs=runs,
-        counts=counted,
-        next_cursor=found.next_cursor,
-        looked_until_ms=found.looked_until_ms,
-        services={service.name: list(service.handlers) for service in reading.services()},
-        waiting_count=reading.memory.recall("waiting", lambda: waiting_count(reading, counted["suspended"])),
-        matching_count=sum(counted[status] for status in wanted.status or STATUSES) if wanted.is_by_status else None,
-        agents=counts.agents(reading, runs),
-    )
+    return Rows([]) if wanted.is_impossible else _find(reading, wanted)
 
 
-def count_matching(reading: RemoteReading, wanted: RunFilter) -> int | None:
+def count_matching(reading: JournalReading, wanted: RunFilter) -> int | None:
     """How many runs a filter matches; None when SQL cannot tell."""
     if wanted.is_impossible:
         return 0
@@ -76,7 +69,7 @@ def count_matching(reading: RemoteReading, wanted: RunFilter) -> int | None:
     return count
 
 
-def waiting_count(reading: RemoteReading, suspended_count: int) -> int | None:
+def waiting_count(reading: JournalReading, suspended_count: int) -> int | None:
     """How many suspended runs wait for a person; None when there are too many to look at each."""
     if suspended_count > WAITING_RUNS_MAX:
         return None
@@ -98,7 +91,7 @@ def _awaits_person(row: rows.Row, promised: set[tuple[str, str]]) -> bool:
     return row["target_service_ty"] == "workflow" and (row["target_service_name"], rows.key_of(row)) in promised
 
 
-def conditions_of(reading: RemoteReading, wanted: RunFilter) -> list[str]:
+def conditions_of(reading: JournalReading, wanted: RunFilter) -> list[str]:
     """What a row of `sys_invocation` must fulfil, without what only a journal tells."""
     columns = {"service": "target_service_name", "handler": "target_handler_name", "key": "target_service_key"}
     found = [f"{column} = {sql_text(given)}" for name, column in columns.items() if (given := getattr(wanted, name))]
@@ -128,7 +121,7 @@ def _failure_condition(text: str) -> str:
     return f"({' or '.join(ended)} or (status in ('backing-off', 'paused') and id in ({events})))"
 
 
-def _text_condition(reading: RemoteReading, text: str) -> str:
+def _text_condition(reading: JournalReading, text: str) -> str:
     if _ID.fullmatch(text):
         try:
             ids.invocation_id_from_str(text)
@@ -153,18 +146,10 @@ def _bytes_condition(part: bytes, *, is_rewake: bool) -> str:
     return f"contains(encode(raw, 'hex'), '{part.hex()}')"
 
 
-class _Found(msgspec.Struct):
-    """Rows of one page. looked_until_ms: how far a page that is not full looked."""
-
-    rows: list[rows.Row]
-    next_cursor: str | None = None
-    looked_until_ms: int | None = None
-
-
-def _find(reading: RemoteReading, wanted: RunFilter) -> _Found:
+def _find(reading: JournalReading, wanted: RunFilter) -> Rows:
     """Goes on until the page is full or its time is up, as a look into journals may leave few of many rows."""
     conditions, check = conditions_of(reading, wanted), _check_of(reading, wanted)
-    cursor, found, ends_at_s = wanted.cursor, _Found([]), None
+    cursor, found, ends_at_s = wanted.cursor, Rows([]), None
     while True:
         told, has_more = _select(reading, wanted.order, conditions, cursor)
         ends_at_s = ends_at_s or time.monotonic() + LOOK_S
@@ -182,7 +167,7 @@ def _find(reading: RemoteReading, wanted: RunFilter) -> _Found:
             return found
 
 
-def _check_of(reading: RemoteReading, wanted: RunFilter) -> Callable[[rows.Row], bool] | None:
+def _check_of(reading: JournalReading, wanted: RunFilter) -> Callable[[rows.Row], bool] | None:
     """What SQL cannot say: whether an agent took part, whether a person is waited for."""
     if not (wanted.agent or wanted.waiting):
         return None
@@ -197,7 +182,9 @@ def _check_of(reading: RemoteReading, wanted: RunFilter) -> Callable[[rows.Row],
     return check
 
 
-def _select(reading: RemoteReading, order_name: str, conditions: list[str], cursor: str) -> tuple[list[rows.Row], bool]:
+def _select(
+    reading: JournalReading, order_name: str, conditions: list[str], cursor: str
+) -> tuple[list[rows.Row], bool]:
     """As many rows as a page has, and whether there are more."""
     order, offset = ORDERS[order_name], ""
     direction = "desc" if order.is_descending else "asc"

@@ -21,8 +21,8 @@ from rewake.protocol.messages import InputCommand, MessageType, OutputCommand, S
 from rewake.runs.elsewhere import listing, rows
 from rewake.runs.elsewhere.journals import JournalReading, decoded, listed
 from rewake.runs.elsewhere.services import service_from
-from rewake.runs.local.listing import Counts, RunFilter, RunPage
-from rewake.runs.reading import OPEN_STATUSES, STATUSES, RunSummary
+from rewake.runs.facts import OPEN_STATUSES, STATUSES, Found, RunSummary
+from rewake.runs.filters import RunFilter
 
 REQUEST_S: Final = 10.0
 """How long one statement may take."""
@@ -54,23 +54,26 @@ class Memory:
 
 
 class RemoteReading(JournalReading):
-    """The queries of one request. is_rewake: the server is another Rewake, whose SQL has other functions."""
+    """The queries of one request."""
 
     def __init__(self, admin: AdminClient, now_ms: int, *, is_rewake: bool, memory: Memory | None = None) -> None:
-        super().__init__(admin, now_ms)
-        self.is_rewake = is_rewake
+        super().__init__(admin, now_ms, is_rewake=is_rewake)
         self.memory = memory or Memory()
         self._services: dict[str, ServiceSchema] | None = None
         self._counts: dict[str, int] | None = None
 
     # Runs
 
-    def run_page(self, wanted: RunFilter, counts: Counts) -> RunPage:
-        return listing.run_page(self, wanted, counts)
+    def find(self, wanted: RunFilter, counted: dict[str, int]) -> Found:
+        found = listing.find(self, wanted)
+        return Found(self.summaries(found.rows), found.next_cursor, found.looked_until_ms)
 
-    def count_matching(self, wanted: RunFilter, counts: Counts, seconds: float) -> tuple[int, bool]:
-        counted = listing.count_matching(self, wanted)
-        return super().count_matching(wanted, counts, seconds) if counted is None else (counted, True)
+    def count_matching(self, wanted: RunFilter, counted: dict[str, int], seconds: float) -> tuple[int, bool]:
+        told = listing.count_matching(self, wanted)
+        return super().count_matching(wanted, counted, seconds) if told is None else (told, True)
+
+    def waiting_count(self, counted: dict[str, int]) -> int | None:
+        return self.memory.recall("waiting", lambda: listing.waiting_count(self, counted["suspended"]))
 
     def invocation(self, invocation_id: bytes) -> Invocation | None:
         row = self.row(ids.invocation_id_to_str(invocation_id))

@@ -23,7 +23,7 @@ from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.journal_json import entry_type_name
 from rewake.protocol.messages import Completion, Failure, Future, InvocationIdResult, MessageType
-from rewake.runs.reading import EventFact, RunSummary
+from rewake.runs.facts import EventFact, RunSummary
 from rewake.timestamps import rfc3339_millis
 
 Row = Mapping[str, Any]

@@ -9,36 +9,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from rewake import formats
 from rewake.core import ids
 from rewake.core.ids import InvalidId
-from rewake.runs.agents import agent_trace, rosters
+from rewake.core.model import Status
+from rewake.runs.agents import plain_words, rosters, took_part
+from rewake.runs.filters import RunFilter
+from rewake.runs.local.statements import Statements
+from rewake.runs.local.statuses import STORED, is_one_of
 from rewake.runs.waits import answerable
-
-if TYPE_CHECKING:
-    from rewake.runs.local.database import DatabaseReading
-    from rewake.runs.local.listing import RunFilter
-    from rewake.runs.reading import Reading
 
 _SEARCHED_BYTES_MAX: Final = 64 * 1024
 _CODE_DIGITS_MAX: Final = 5
 _WORD: Final = re.compile(r"[a-z0-9]+")
 _FOREVER_MS: Final = 1 << 62
-
-STORED: Final = {
-    "scheduled": "i.status = 0",
-    "pending": "i.status = 1",
-    "running": "(i.status = 2 and (i.next_retry_at_ms is null or i.next_retry_at_ms <= :now_ms))",
-    "backing-off": "(i.status = 2 and i.next_retry_at_ms > :now_ms)",
-    "suspended": "i.status = 3",
-    "paused": "i.status = 4",
-    "failed": "(i.status = 5 and i.result_code is not null)",
-    "succeeded": "(i.status = 5 and i.result_code is null)",
-}
 
 Check = Callable[[bytes], bool]
 """Whether the run with this id is one; may read its journal, so it is asked only of candidates."""
@@ -63,7 +50,7 @@ class Conditions(msgspec.Struct):
     run_id: bytes | None
 
 
-def conditions_of(reading: DatabaseReading, wanted: RunFilter) -> Conditions:
+def conditions_of(reading: Statements, wanted: RunFilter) -> Conditions:
     """What a filter asks for, as of the reading's moment."""
     now_ms = reading.now_ms
     values: dict[str, Any] = {"now_ms": now_ms}
@@ -86,7 +73,7 @@ def conditions_of(reading: DatabaseReading, wanted: RunFilter) -> Conditions:
         parts.append(_agent_candidates(reading, wanted.agent, values))
         checks.append(lambda run_id: took_part(reading, run_id, wanted.agent))
     if wanted.waiting:
-        parts.append("i.status in (2, 3)")
+        parts.append(is_one_of(Status.INVOKED, Status.SUSPENDED))
         checks.append(lambda run_id: answerable(reading, run_id))
     since_ms, until_ms = wanted.created_between(now_ms)
     return Conditions(
@@ -112,7 +99,7 @@ def _failure_condition(text: str, values: dict[str, Any]) -> str:
         retried.append("json_extract(cast(i.last_error as text), '$.code') = :failure_code")
     return (
         f"((i.result_code is not null and ({' or '.join(ended)})) "
-        f"or (i.status in (2, 4) and i.last_error is not null and ({' or '.join(retried)})))"
+        f"or ({is_one_of(Status.INVOKED, Status.PAUSED)} and i.last_error is not null and ({' or '.join(retried)})))"
     )
 
 
@@ -134,7 +121,7 @@ def _text_condition(text: str, values: dict[str, Any]) -> str:
     )
 
 
-def _agent_candidates(reading: DatabaseReading, agent: str, values: dict[str, Any]) -> str:
+def _agent_candidates(reading: Statements, agent: str, values: dict[str, Any]) -> str:
     """Runs that name the agent anywhere: as service or handler, in a step's name or in a payload.
 
     Its words may be joined by anything: `transfer_to_car_specialist`, `CarSpecialist` and "Car specialist" are one. And
@@ -154,7 +141,7 @@ def _agent_candidates(reading: DatabaseReading, agent: str, values: dict[str, An
     begun = [
         [service, handler]
         for (service, handler), roster in rosters(reading).items()
-        if roster.first is not None and _plain(roster.first.name) == _plain(agent)
+        if roster.first is not None and plain_words(roster.first.name) == plain_words(agent)
     ]
     values["begun"] = json.dumps(begun)
     return (
@@ -163,17 +150,3 @@ def _agent_candidates(reading: DatabaseReading, agent: str, values: dict[str, An
         "or exists (select 1 from journal j where "
         "j.invocation_id = i.id and (names_agent(j.name) or names_agent(substr(j.payload, 1, :agent_bytes_max)))))"
     )
-
-
-def took_part(reading: Reading, run_id: bytes, agent: str) -> bool:
-    """Whether an agent is among those a run's page names."""
-    invocation = reading.invocation(run_id)
-    if invocation is None:
-        return False
-    wanted, trace = _plain(agent), agent_trace(reading, invocation, ids.invocation_id_to_str, decisions_max=0)
-    return any(_plain(name) == wanted for name in trace.agents)
-
-
-def _plain(agent: str) -> str:
-    """One spelling for all; a name without Latin letters stands for itself."""
-    return "".join(_WORD.findall(agent.lower())) or formats.safe(agent)

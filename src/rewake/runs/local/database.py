@@ -7,7 +7,7 @@ list of runs is in listing.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -22,9 +22,12 @@ from rewake.core.writes import EntryRow
 from rewake.protocol.codec import decode_message
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.messages import Future, InputCommand, MessageType
-from rewake.runs.local import listing as runs
+from rewake.runs.facts import OPEN_STATUSES, EventFact, Found, Matching, RunSummary
+from rewake.runs.filters import RunFilter
+from rewake.runs.local import listing
+from rewake.runs.local.statements import Statements
+from rewake.runs.local.statuses import IS_OPEN, OPEN_NAMES
 from rewake.runs.local.summaries import SUMMARY_COLUMNS, summary_from
-from rewake.runs.reading import OPEN_STATUSES, EventFact, Matching, Reading, RunSummary
 from rewake.runs.waits import answerable, awaits_person
 from rewake.store import rows
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader
@@ -39,39 +42,32 @@ _MMAP_BYTES: Final = 1 << 30
 decode_future = msgspec.json.Decoder(Future).decode
 
 
-class DatabaseReading(Reading):
+class DatabaseReading(Statements):
     """The queries of one request."""
 
     def __init__(
         self, connection: apsw.Connection, now_ms: int, services: Mapping[str, ServiceSchema] | None = None
     ) -> None:
         """services: as they are in force, which may differ from what was stored under other settings."""
-        super().__init__(now_ms)
+        super().__init__(connection, now_ms)
         self._services = services
-        self.execute = connection.execute
-        self._define = connection.create_scalar_function
-
-    def define(self, name: str, function: Callable[..., bool]) -> None:
-        """Let the statements of this request use a function of one value."""
-        self._define(name, function, 1, deterministic=True)
 
     # Runs
 
-    def run_page(self, wanted: runs.RunFilter, counts: runs.Counts) -> runs.RunPage:
-        return runs.run_page(self, wanted, counts)
+    def find(self, wanted: RunFilter, counted: dict[str, int]) -> Found:
+        return listing.find(self, wanted, counted)
 
-    def matching(self, wanted: runs.RunFilter, counts: runs.Counts) -> Matching:
-        return runs.matching(self, wanted, counts)
+    def matching(self, wanted: RunFilter, counted: dict[str, int]) -> Matching:
+        return listing.matching(self, wanted, counted)
 
-    def count_matching(self, wanted: runs.RunFilter, counts: runs.Counts, seconds: float) -> tuple[int, bool]:
-        counted = runs.count_matching(self, wanted, counts, seconds)
-        return super().count_matching(wanted, counts, seconds) if counted is None else counted
+    def count_matching(self, wanted: RunFilter, counted: dict[str, int], seconds: float) -> tuple[int, bool]:
+        told = listing.count_matching(self, wanted, counted, seconds)
+        return super().count_matching(wanted, counted, seconds) if told is None else told
 
-    def waiting_count(self) -> int | None:
-        """How many runs wait for a person; None when there are too many to look at each."""
+    def waiting_count(self, counted: dict[str, int]) -> int | None:
         found: list[tuple[Any, ...]] = self.execute(
             "select id, status, awaiting from invocation where id in "
-            "(select id from invocation indexed by invocation_open where status < 5 and status in (?, ?)) limit ?",
+            f"(select id from invocation indexed by invocation_open where {IS_OPEN} and status in (?, ?)) limit ?",
             (Status.INVOKED, Status.SUSPENDED, WAITING_RUNS_MAX + 1),
         ).fetchall()
         running = [id_ for id_, status, _ in found if status == Status.INVOKED]
@@ -124,15 +120,14 @@ class DatabaseReading(Reading):
     def open_counts(self) -> dict[str, int]:
         """How many open runs there are of each status a person sees."""
         counts = dict.fromkeys(OPEN_STATUSES, 0)
-        names = {0: "scheduled", 1: "pending", 2: "running", 3: "suspended", 4: "paused"}
         for status, count in self.execute(
-            "select status, count(*) from invocation indexed by invocation_open where status < 5 group by status"
+            f"select status, count(*) from invocation indexed by invocation_open where {IS_OPEN} group by status"
         ):
-            counts[names[status]] = count
+            counts[OPEN_NAMES[status]] = count
         if counts["running"]:
             backing_off: int = self.execute(
                 "select count(*) from invocation i where i.id in "
-                "(select id from invocation indexed by invocation_open where status < 5 and status = ?) "
+                f"(select id from invocation indexed by invocation_open where {IS_OPEN} and status = ?) "
                 "and i.next_retry_at_ms > ?",
                 (Status.INVOKED, self.now_ms),
             ).get
@@ -143,7 +138,7 @@ class DatabaseReading(Reading):
     def ended_counts(self) -> dict[str, int]:
         """How many completed runs are kept, by outcome."""
         total: int = self.execute("select count(*) from invocation").get
-        is_open: int = self.execute("select count(*) from invocation indexed by invocation_open where status < 5").get
+        is_open: int = self.execute(f"select count(*) from invocation indexed by invocation_open where {IS_OPEN}").get
         failed: int = self.execute(
             "select count(*) from invocation indexed by invocation_failed where result_code is not null"
         ).get
@@ -291,8 +286,9 @@ class DatabaseReading(Reading):
     def keys_at_work(self, service: str, limit: int) -> dict[str, tuple[int, int]]:
         """Keys with open runs: (holding, waiting)."""
         found = self.execute(
-            "select key, sum(status != 1), sum(status = 1) from invocation indexed by invocation_open "
-            "where status < 5 and service = ? and key is not null group by key limit ?",
+            f"select key, sum(status != {Status.INBOXED:d}), sum(status = {Status.INBOXED:d}) "
+            f"from invocation indexed by invocation_open where {IS_OPEN} "
+            "and service = ? and key is not null group by key limit ?",
             (service, limit),
         )
         return {key: (holding, waiting) for key, holding, waiting in found}
@@ -301,7 +297,7 @@ class DatabaseReading(Reading):
         """Open runs of a key in order of arrival."""
         found = self.execute(
             f"select {SUMMARY_COLUMNS} from invocation i indexed by invocation_open "
-            "where i.status < 5 and i.service = :service and i.key = :key order by i.inbox_sequence limit :limit",
+            f"where i.{IS_OPEN} and i.service = :service and i.key = :key order by i.inbox_sequence limit :limit",
             {"service": service, "key": key, "limit": limit, "now_ms": self.now_ms},
         )
         return [summary_from(row) for row in found]
@@ -332,7 +328,7 @@ class DatabaseReading(Reading):
         counts = dict.fromkeys(deployment_ids, 0)
         for deployment_id, count in self.execute(
             "select pinned_deployment_id, count(*) from invocation where id in "
-            "(select id from invocation indexed by invocation_open where status < 5) "
+            f"(select id from invocation indexed by invocation_open where {IS_OPEN}) "
             "and pinned_deployment_id is not null group by pinned_deployment_id"
         ):
             counts[deployment_id] = count

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from rewake.core import ids
-from rewake.runs.local.conditions import STORED, Conditions
+from rewake.runs.facts import STATUSES
+from rewake.runs.local.conditions import Conditions
+from rewake.runs.local.statements import Statements
+from rewake.runs.local.statuses import IS_OPEN, STORED
 from rewake.runs.local.summaries import SUMMARY_COLUMNS
-from rewake.runs.reading import STATUSES
-
-if TYPE_CHECKING:
-    from rewake.runs.local.database import DatabaseReading
 
 PAGE_RUNS_MAX: Final = 100
 LOOK_S: Final = 0.1
@@ -53,7 +52,7 @@ _SORTED_BY: Final = {
 }
 
 
-class Found(msgspec.Struct):
+class Rows(msgspec.Struct):
     """One page of rows. looked_until_ms: how far one that is not full looked.   sorted_until_ms: end of its window."""
 
     rows: list[Row]
@@ -74,7 +73,7 @@ class Walk:
 
     def __init__(
         self,
-        reading: DatabaseReading,
+        reading: Statements,
         conditions: Conditions,
         source: Source,
         *,
@@ -91,7 +90,7 @@ class Walk:
             self._values["low"] = ids.partition_key(key[1], key[0])
             self._values["high"] = self._values["low"] + b"\xff" * 17
 
-    def page(self, cursor: str) -> Found:
+    def page(self, cursor: str) -> Rows:
         """A page in the order of creation."""
         self._begin_after(_place_in(cursor))
         ends_at_s = time.monotonic() + LOOK_S
@@ -102,14 +101,14 @@ class Walk:
                 if check is None or check(row[_ID]):
                     found.append(row)
                     if len(found) > PAGE_RUNS_MAX:
-                        return Found(found[:-1], _cursor(_place_of(found[-2])))
+                        return Rows(found[:-1], _cursor(_place_of(found[-2])))
                 if check is not None and time.monotonic() >= ends_at_s:
-                    return Found(found, _cursor(_place_of(row)), row[_CREATED_AT_MS])
+                    return Rows(found, _cursor(_place_of(row)), row[_CREATED_AT_MS])
             if batch.until is not None and time.monotonic() >= ends_at_s:
-                return Found(found, _cursor(batch.until), batch.until[0])
-        return Found(found)
+                return Rows(found, _cursor(batch.until), batch.until[0])
+        return Rows(found)
 
-    def sorted_page(self, cursor: str, sort: str, *, is_descending: bool) -> Found:
+    def sorted_page(self, cursor: str, sort: str, *, is_descending: bool) -> Rows:
         """A page of a window in another order; after its last page comes the next window."""
         offset_text, _, place_text = cursor.partition("@")
         offset = int(offset_text) if offset_text.isascii() and offset_text.isdigit() and len(offset_text) < 12 else 0
@@ -130,10 +129,10 @@ class Walk:
         )
         return self._checked_page(rows, offset, window_start, window_end)
 
-    def _checked_page(self, rows: Iterator[Row], offset: int, start: Place, end: Place | None) -> Found:
+    def _checked_page(self, rows: Iterator[Row], offset: int, start: Place, end: Place | None) -> Rows:
         ends_at_s = time.monotonic() + LOOK_S
         check = self._conditions.check
-        found = Found([], None if end is None else f"0@{_cursor(end)}", None, None if end is None else end[0])
+        found = Rows([], None if end is None else f"0@{_cursor(end)}", None, None if end is None else end[0])
         for number, row in enumerate(rows):
             is_full = len(found.rows) == PAGE_RUNS_MAX
             if is_full or (check is not None and number and time.monotonic() >= ends_at_s):
@@ -240,7 +239,7 @@ class Walk:
             case "failed" | "failed and open":
                 parts.append("i.result_code is not null")
             case "open":
-                parts.append("i.id in (select id from invocation indexed by invocation_open where status < 5)")
+                parts.append(f"i.id in (select id from invocation indexed by invocation_open where {IS_OPEN})")
             case "key":
                 parts.append("i.id >= :low and i.id < :high")
         return " and ".join(parts)

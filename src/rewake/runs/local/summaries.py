@@ -12,15 +12,10 @@ import msgspec
 
 from rewake.core import ids
 from rewake.core.model import AttemptError
-from rewake.runs.reading import RunSummary
+from rewake.runs.facts import RunSummary
+from rewake.runs.local.statuses import STATUS_SQL
 
 _decode_error = msgspec.json.Decoder(AttemptError).decode
-
-STATUS_SQL: Final = (
-    "case i.status when 0 then 'scheduled' when 1 then 'pending' when 3 then 'suspended' when 4 then 'paused' "
-    "when 5 then case when i.result_code is null then 'succeeded' else 'failed' end "
-    "else case when i.next_retry_at_ms > :now_ms then 'backing-off' else 'running' end end"
-)
 
 SUMMARY_COLUMNS: Final = (
     "i.id, i.service, i.handler, i.key, "

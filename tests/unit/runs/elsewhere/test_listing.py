@@ -11,7 +11,7 @@ from rewake.admin.client import AdminClient
 from rewake.core import ids
 from rewake.runs.elsewhere import listing
 from rewake.runs.elsewhere.reading import RemoteReading
-from rewake.runs.local.listing import RunFilter
+from rewake.runs.filters import RunFilter
 from rewake.timestamps import rfc3339_millis
 
 RUNS = 250

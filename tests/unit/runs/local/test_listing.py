@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.datastructures import QueryParams
 from tests.unit.agents.recorded import load
 
 from rewake.core import ids
-from rewake.runs.local import listing as runs
+from rewake.runs import listing
+from rewake.runs.facts import STATUSES, RunSummary
+from rewake.runs.filters import RunFilter
+from rewake.runs.listing import Counts, RunPage, run_page
 from rewake.runs.local import scan
 from rewake.runs.local.database import DatabaseReading, reading
-from rewake.runs.local.listing import Counts, RunFilter, RunPage, filter_from, run_page
-from rewake.runs.reading import STATUSES, RunSummary
 
 NOW_MS = 1_900_000_000_000
 TEMPLATE = "claim_handoffs"
@@ -207,39 +207,17 @@ def test_another_order_is_that_of_a_window(
      ({"failure": "o", "status": ("succeeded",)}, 0)],
 )  # fmt: skip
 def test_how_many_match(found: DatabaseReading, fields: dict[str, Any], count: int) -> None:
-    assert found.count_matching(RunFilter(**fields), Counts(), 10) == (count, True)
-    matching = found.matching(RunFilter(**fields), Counts())
+    assert found.count_matching(RunFilter(**fields), Counts().now(found), 10) == (count, True)
+    matching = found.matching(RunFilter(**fields), Counts().now(found))
     assert len(matching.ids) == min(count, scan.PAGE_RUNS_MAX)
     assert (matching.next_cursor is None) == (count <= scan.PAGE_RUNS_MAX)
 
 
 def test_how_many_match_is_honest_when_time_is_up(found: DatabaseReading, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "_SLICE_RUNS", 10)
-    assert found.count_matching(RunFilter(), Counts(), 0) == (50, False)
+    assert found.count_matching(RunFilter(), Counts().now(found), 0) == (50, False)
 
 
 def test_agents_seen_lately(found: DatabaseReading, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_AGENTS_S", 10.0)
+    monkeypatch.setattr(listing, "_AGENTS_S", 10.0)
     assert "Medical specialist" in page(found).agents
-
-
-def test_filters_from_an_address() -> None:
-    address = "service=A&status=failed&status=bad,paused&order=up&text=+x+&within=1w&since=now&as_of=x"
-    assert filter_from(QueryParams(address)) == RunFilter(service="A", status=("paused", "failed"), text="x")
-
-
-@pytest.mark.parametrize(
-    ("address", "fields"),
-    [
-        ("agent=Car+desk&failure=503&waiting=person&within=24h&order=longest&as_of=12",
-         {"agent": "Car desk", "failure": "503", "waiting": True, "within": "24h", "order": "longest", "as_of_ms": 12}),
-        ("since=2026-11-22T18:00&until=2026-11-23", {"since": "2026-11-22T18:00", "until": "2026-11-23T23:59"}),
-        ("since=2026-11-22T18:00:07%2B02:00&until=2026-11-23T00:00:59Z",
-         {"since": "2026-11-22T16:00:07", "until": "2026-11-23T00:00"}),
-        ("since=0001-01-01T00:00%2B14:00&until=9999-12-31T23:59-14:00", {}),
-    ],
-)  # fmt: skip
-def test_a_filter_is_its_address(address: str, fields: dict[str, Any]) -> None:
-    wanted = filter_from(QueryParams(address))
-    assert wanted == RunFilter(**fields)
-    assert filter_from(QueryParams(wanted.query())) == wanted

@@ -1,0 +1,93 @@
+"""The list of runs as a page: the runs a filter matches, counts by status, agents seen lately."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import Final
+
+import msgspec
+
+from rewake.runs.agents import names_of
+from rewake.runs.facts import STATUSES, RunSummary
+from rewake.runs.filters import RunFilter
+from rewake.runs.reading import Reading
+
+AGENTS_MAX: Final = 40
+_AGENT_RUNS: Final = 20
+_AGENTS_S: Final = 0.02
+_LOOKED_RUNS_MAX: Final = 2_000
+
+
+class RunPage(msgspec.Struct, kw_only=True):
+    """One page. next_cursor: where the next begins.   looked_until_ms: how far a page that is not full looked.
+
+    sorted_until_ms: the oldest of the runs another order than that of creation was made of; None when it is all.
+    waiting_count: runs that wait for a person; None when there are too many suspended ones to count them.
+    matching_count: of the filter, where the counts by status tell it.   agents: seen lately.
+    """
+
+    filter: RunFilter
+    runs: list[RunSummary]
+    counts: dict[str, int]
+    next_cursor: str | None
+    looked_until_ms: int | None
+    services: dict[str, list[str]]
+    sorted_until_ms: int | None = None
+    waiting_count: int | None = None
+    matching_count: int | None = None
+    agents: list[str] = []
+
+
+class Counts:
+    """What lists remember between requests: counts of completed runs when counting takes long, agents seen lately."""
+
+    def __init__(self) -> None:
+        self._ended: dict[str, int] = {}
+        self._good_until_s = 0.0
+        self._agents: OrderedDict[str, None] = OrderedDict()
+        self._looked: OrderedDict[str, None] = OrderedDict()
+
+    def now(self, reading: Reading) -> dict[str, int]:
+        started_s = time.monotonic()
+        if started_s >= self._good_until_s:
+            self._ended = reading.ended_counts()
+            ended_s = time.monotonic()
+            self._good_until_s = ended_s + 50 * (ended_s - started_s) if ended_s - started_s > 0.005 else 0.0
+        counts = reading.open_counts() | self._ended
+        return {status: counts[status] for status in STATUSES}
+
+    def agents(self, reading: Reading, runs: list[RunSummary]) -> list[str]:
+        """Names of agents in runs that were listed, the latest seen first; looks at a few new ones each time."""
+        ends_at_s = time.monotonic() + _AGENTS_S
+        fresh = [run for run in runs[:_AGENT_RUNS] if not run.is_open and run.id not in self._looked]
+        for run in fresh:
+            if time.monotonic() >= ends_at_s:
+                break
+            self._looked[run.id] = None
+            for name in names_of(reading, run.id):
+                self._agents[name] = None
+                self._agents.move_to_end(name)
+        for remembered, size in ((self._looked, _LOOKED_RUNS_MAX), (self._agents, AGENTS_MAX)):
+            while len(remembered) > size:
+                remembered.popitem(last=False)
+        return list(reversed(self._agents))
+
+
+def run_page(reading: Reading, wanted: RunFilter, counts: Counts) -> RunPage:
+    """The runs a filter matches, one page of them."""
+    counted = counts.now(reading)
+    found = reading.find(wanted, counted)
+    runs = reading.with_inputs(found.runs)
+    return RunPage(
+        filter=wanted,
+        runs=runs,
+        counts=counted,
+        next_cursor=found.next_cursor,
+        looked_until_ms=found.looked_until_ms,
+        sorted_until_ms=found.sorted_until_ms,
+        services={service.name: list(service.handlers) for service in reading.services()},
+        waiting_count=reading.waiting_count(counted),
+        matching_count=sum(counted[status] for status in wanted.status or STATUSES) if wanted.is_by_status else None,
+        agents=counts.agents(reading, runs),
+    )
