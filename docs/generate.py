@@ -315,6 +315,18 @@ def differences() -> str:
     return "\n".join(lines)
 
 
+def moves() -> str:
+    """The life of an invocation as a diagram, from the table that the core looks every move up in."""
+    from rewake.core.lifecycle import MOVES
+
+    lines = ["```mermaid", "stateDiagram-v2"]
+    for (before, after), cause in MOVES.items():
+        origin = "[*]" if before is None else before.name.lower()
+        target = "forgotten" if after is None else after.name.lower()
+        lines.append(f"    {origin} --> {target}: {cause}")
+    return "\n".join([*lines, "```"])
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "admin-routes": admin_routes,
     "bench": bench,
@@ -324,6 +336,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "differences": differences,
     "settings": settings,
     "limits": limits,
+    "moves": moves,
     "error-codes": error_codes,
     "sys-tables": sys_tables,
 }

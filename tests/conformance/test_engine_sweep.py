@@ -8,7 +8,7 @@ import pytest
 import restate
 from stage import Stage, row, run, until
 
-from rewake.core import retention
+from rewake.core import lifecycle
 from rewake.core.ids import invocation_id_from_str
 from rewake.core.model import Invocation
 from rewake.core.state import State
@@ -25,7 +25,7 @@ async def briefly(ctx: restate.Context, text: str) -> str:
 
 def test_a_bug_in_forgetting_one_stops_no_other(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_module, "REBUILD_PAUSE_S", 0.01)
-    forget = retention.forget
+    forget = lifecycle.forget
     raised: list[bytes] = []
 
     async def main() -> None:
@@ -40,7 +40,7 @@ def test_a_bug_in_forgetting_one_stops_no_other(stage: Stage, monkeypatch: pytes
                     raised.append(invocation.id)
                     raise AssertionError("a bug of ours")
 
-            monkeypatch.setattr(retention, "forget", broken)
+            monkeypatch.setattr(lifecycle, "forget", broken)
             with pytest.raises(RewakeError):
                 await engine.sweep()
             await until(lambda: [row(engine, each) is None for each in kept] == [True] * 3 + [False] + [True] * 2)
@@ -49,7 +49,7 @@ def test_a_bug_in_forgetting_one_stops_no_other(stage: Stage, monkeypatch: pytes
             found = len(raised)
             await engine.sweep()
             assert len(raised) == found == 2
-            monkeypatch.setattr(retention, "forget", forget)
+            monkeypatch.setattr(lifecycle, "forget", forget)
         async with stage.engine(app=restate.app([keeps])) as engine:
             assert await engine.sweep()
             assert row(engine, kept[3]) is None

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from rewake.core.model import HandlerOptions, Status
+from rewake.core.model import HandlerOptions
 from rewake.core.registry import schema_of
 from rewake.errors import ErrorCode
 from rewake.ingress.paths import parse_path
@@ -155,13 +155,6 @@ def test_columns_described_as_always_null_are_those_without_an_expression(table:
     for name in TABLES[table]:
         meaning = described.get(table, {}).get(name) or described["columns"][name]
         assert meaning.startswith("Always null") == (name not in filled), f"{table}.{name}: {meaning}"
-
-
-def test_the_status_diagram_has_every_status() -> None:
-    text = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
-    diagram = text.partition("stateDiagram-v2")[2].partition("```")[0]
-    drawn = set(re.findall(r"^ +(\w+) --> ", diagram, re.MULTILINE)) | set(re.findall(r"--> (\w+)", diagram))
-    assert drawn - {"forgotten"} == {status.name.lower() for status in Status}
 
 
 def test_the_glossary_has_the_field_terms() -> None:

@@ -5,10 +5,13 @@ writes.py      the rows a batch changes        reader.py    what may be read of 
 model.py       the nouns                       state.py     the live ones, and the batch being gathered
 apply.py       one command -> one transition   settings.py  limits and defaults, by name
 
-Transitions, one file per concern: invocations.py (create, complete, cancel, kill, pause, resume), calls.py (who is
-called, idempotency), attempts.py (begin, suspend, end, make room), sdk_commands.py (each command of a handler),
-journal.py (append), keyed.py (locks, inbox, state), promises.py, signals.py, timers.py, retries.py, retention.py
-(purge, sweep), restart.py (restart as new, fork), registry.py (deployments and services).
+The life of an invocation is lifecycle.py: the table of legal MOVES and, for each move, what else it entails. It stands
+on journal.py (append), keyed.py (locks, inbox, state), wakeups.py, placement.py (where an attempt runs), failures.py.
+Above it is why a move is made, one file per concern: calls.py (who is called, idempotency), attempts.py (what a live
+one says, how it ends), sdk_commands.py (each command of a handler), retries.py, timers.py, operations.py (cancel, kill,
+pause, resume), retention.py (purge, sweep), promises.py, signals.py, restart.py (restart as new, fork), registry.py
+(deployments and services). Imports go down only, which a contract in pyproject.toml holds: what is below says who is
+`ready` to go on, and apply.py has lifecycle.py begin them at the end of the command.
 
 Invariants: nothing leaves before its commit (effects ride with their batch); at most one live attempt per invocation
 (epochs); one exclusive handler per key, in arrival order; one notification per completion id; memory is a cache of

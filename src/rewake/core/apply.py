@@ -13,12 +13,14 @@ from rewake.core import (
     attempts,
     calls,
     commands,
-    invocations,
     keyed,
+    lifecycle,
+    operations,
     promises,
     registry,
     restart,
     retention,
+    retries,
     signals,
     timers,
 )
@@ -32,12 +34,12 @@ _TRANSITIONS: dict[type, Callable[[State, Any], None]] = {
     commands.AttemptWithdrawn: attempts.on_withdrawn,
     commands.MakeRoom: attempts.on_make_room,
     commands.TimersDue: timers.on_due,
-    commands.Cancel: invocations.on_cancel,
-    commands.Kill: invocations.on_kill,
-    commands.Pause: invocations.on_pause,
-    commands.Resume: invocations.on_resume,
-    commands.Recover: invocations.on_recover,
-    commands.PauseFaulty: invocations.on_faulty,
+    commands.Cancel: operations.on_cancel,
+    commands.Kill: operations.on_kill,
+    commands.Pause: operations.on_pause,
+    commands.Resume: operations.on_resume,
+    commands.Recover: operations.on_recover,
+    commands.PauseFaulty: operations.on_faulty,
     commands.Purge: retention.on_purge,
     commands.Sweep: retention.on_sweep,
     commands.RestartAsNew: restart.on_restart,
@@ -53,5 +55,8 @@ _TRANSITIONS: dict[type, Callable[[State, Any], None]] = {
 def apply(state: State, command: commands.Command) -> None:
     """Change `state` as the command says."""
     _TRANSITIONS[type(command)](state, command)
-    while state.unstartable:
-        attempts.fail_unstartable(state, command.now_ms)
+    while state.ready or state.unstartable:
+        if state.ready:
+            lifecycle.begin_ready(state, command.now_ms)
+        else:
+            retries.fail_unstartable(state, command.now_ms)

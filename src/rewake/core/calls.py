@@ -2,12 +2,12 @@
 
 Owns identity. A workflow run is named by its key and a call with an idempotency key by that key, so that repeating one
 finds the first; everything else gets a fresh id from the caller's random bytes. A known id is joined, not created.
-Called by apply.py and sdk_commands.py. Read next: invocations.py.
+Called by apply.py and sdk_commands.py. Read next: lifecycle.py.
 """
 
 from __future__ import annotations
 
-from rewake.core import ids, invocations, journal, retention
+from rewake.core import ids, journal, lifecycle, retention
 from rewake.core.commands import Attach, Invoke
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.errors import CommandRejected
@@ -39,15 +39,6 @@ def identify(target: Target, idempotency_key: str | None, random: bytes, now_ms:
     return ids.new_invocation_id(target.key, target.service, ids.ulid_bytes(now_ms, random))
 
 
-def find_live(state: State, invocation_id: bytes, now_ms: int) -> Invocation | None:
-    """The invocation, unless its retention is over: then it is forgotten here and now."""
-    invocation = state.invocation(invocation_id)
-    if invocation is not None and retention.is_expired(invocation, now_ms):
-        retention.forget(state, invocation)
-        return None
-    return invocation
-
-
 def resolve(state: State, service_name: str, handler_name: str, key: str | None) -> Target | None:
     """The target by the latest registration; None when unknown. `key` is ignored for plain services."""
     service = state.services.get(service_name)
@@ -65,13 +56,13 @@ def on_invoke(state: State, command: Invoke) -> None:
     key = None if target.is_workflow_run else command.idempotency_key
     invocation_id = identify(target, key, command.random, now_ms)
     is_named = target.is_workflow_run or key is not None
-    known = find_live(state, invocation_id, now_ms) if is_named else None
+    known = retention.find_live(state, invocation_id, now_ms) if is_named else None
     if known is not None:
         state.emit(_join(known, command))
         return
     # The asker is answered first: an invocation that cannot start at all may complete within this very command.
     state.emit(Reply(command.token, ReplyStatus.ACCEPTED, invocation_id, wait=command.wait))
-    invocations.create(
+    lifecycle.create(
         state,
         invocation_id=invocation_id,
         target=target,
@@ -101,7 +92,7 @@ def _result_or_wait(known: Invocation, token: int, *, wait: bool) -> Reply:
 
 
 def on_attach(state: State, command: Attach) -> None:
-    known = find_live(state, command.invocation_id, command.now_ms)
+    known = retention.find_live(state, command.invocation_id, command.now_ms)
     if known is None:
         state.emit(Reply(command.token, ReplyStatus.NOT_FOUND, command.invocation_id))
     else:
@@ -122,14 +113,14 @@ def call(
     key = None if target.is_workflow_run else message.idempotency_key
     callee_id = identify(target, key, random, now_ms)
     is_named = target.is_workflow_run or key is not None
-    known = find_live(state, callee_id, now_ms) if is_named else None
+    known = retention.find_live(state, callee_id, now_ms) if is_named else None
     cid = message.invocation_id_completion_id
     id_result = InvocationIdResult(ids.invocation_id_to_str(callee_id))
     completion = Completion(MessageType.CALL_INVOCATION_ID_COMPLETION, cid, id_result)
     journal.append_completion(state, caller, completion, now_ms=now_ms, child=callee_id)
     if known is None:
         execute_at_ms = message.invoke_at_ms if isinstance(message, OneWayCallCommand) else None
-        known = invocations.create(
+        known = lifecycle.create(
             state,
             invocation_id=callee_id,
             target=target,
@@ -187,7 +178,7 @@ def attach_target_id(target: AttachTarget) -> bytes:
 
 
 def attach(state: State, caller: Invocation, invocation_id: bytes, cid: int, now_ms: int) -> None:
-    known = find_live(state, invocation_id, now_ms)
+    known = retention.find_live(state, invocation_id, now_ms)
     if known is None:
         _tell(state, caller, cid, MessageType.ATTACH_INVOCATION_COMPLETION, NOT_FOUND, now_ms)
     else:
@@ -196,7 +187,7 @@ def attach(state: State, caller: Invocation, invocation_id: bytes, cid: int, now
 
 def output(state: State, invocation_id: bytes, now_ms: int) -> Result | None:
     """The result a handler asked to peek at: failure 404 when unknown, None when not ready."""
-    known = find_live(state, invocation_id, now_ms)
+    known = retention.find_live(state, invocation_id, now_ms)
     return NOT_FOUND if known is None else known.result
 
 

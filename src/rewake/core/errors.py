@@ -18,4 +18,8 @@ class CommandRejected(Exception):
 
 
 class EngineBug(Exception):
-    """A transition met a state that must not exist."""
+    """A transition met a state that must not exist. `invocation_id` is the one whose state it is."""
+
+    def __init__(self, invocation_id: bytes, message: str) -> None:
+        super().__init__(f"{message} (invocation {invocation_id.hex()})")
+        self.invocation_id = invocation_id

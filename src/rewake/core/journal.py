@@ -1,13 +1,13 @@
 """The journal: appending commands and notifications, and waking who waits for a notification.
 
-Entries are only ever appended. A notification goes, in this order: into the journal, to the live attempt's stream, or
-to the resume rule of a suspended invocation. At most one notification completes a completion id.
-Called by every transition that has news for an invocation. Read next: attempts.py.
+Entries are only ever appended. A notification goes into the journal, then to the live attempt's stream, or to the
+resume rule of a suspended invocation, which is ready to run again once the rule holds. At most one notification
+completes a completion id.
+Called by every transition that has news for an invocation. Read next: lifecycle.py.
 """
 
 from __future__ import annotations
 
-from rewake.core import attempts
 from rewake.core.effects import Forward
 from rewake.core.model import Invocation, Notified, Status
 from rewake.core.state import COMPLETION_OF, State
@@ -70,7 +70,7 @@ def append_completion(
         child=child,
     )
     notified = Notified(index, completion.completion_id, False, isinstance(completion.result, Failure))
-    _pass_on(state, invocation, notified, now_ms)
+    _pass_on(state, invocation, notified)
     return True
 
 
@@ -88,7 +88,7 @@ def append_signal(
     payload = encode_message(Signal(signal, result), invocation.pinned_version or 6)
     is_failure = isinstance(result, Failure)
     index = _append(state, invocation, MessageType.SIGNAL, payload, now_ms, signal=signal, is_failure=is_failure)
-    _pass_on(state, invocation, Notified(index, signal, True, is_failure), now_ms)
+    _pass_on(state, invocation, Notified(index, signal, True, is_failure))
     return True
 
 
@@ -149,13 +149,13 @@ def _append(
     return index
 
 
-def _pass_on(state: State, invocation: Invocation, notified: Notified, now_ms: int) -> None:
+def _pass_on(state: State, invocation: Invocation, notified: Notified) -> None:
     if invocation.status is Status.SUSPENDED:
         known = notified_of(state, invocation)
         known.append(notified)
         assert invocation.awaiting is not None
         if await_resolved(invocation.awaiting, known):
-            attempts.wake(state, invocation, now_ms)
+            state.ready.append(invocation.id)
     elif invocation.attempt is not None and invocation.notified is not None:
         invocation.notified.append(notified)
         entry = state.batch.entries[-1]

@@ -2,7 +2,7 @@
 
 The holder keeps its key from start to end: while running, suspended, backing off and paused. Shared handlers do not
 come here. State changes asked for by an operator wait in the same queue. State is written through when its command is
-processed, not at the end. Called by invocations.py and sdk_commands.py.
+processed, not at the end. Called by lifecycle.py and sdk_commands.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 
-from rewake.core import attempts
 from rewake.core.commands import MutateState
 from rewake.core.effects import Note, Reply, ReplyStatus
 from rewake.core.model import Invocation, KeyedInstance, StateMutation, Status
@@ -29,8 +28,12 @@ def acquire(state: State, invocation: Invocation) -> bool:
     return False
 
 
-def release(state: State, invocation: Invocation, now_ms: int) -> None:
-    """Free the key and give it to the next in line; state changes in between are applied."""
+def holds_key(state: State, invocation: Invocation) -> bool:
+    return _instance_of(state, invocation).holder == invocation.id
+
+
+def release(state: State, invocation: Invocation) -> None:
+    """Free the key and give it to the next in line, who is ready from then on; state changes in between are applied."""
     instance = _instance_of(state, invocation)
     assert instance.holder == invocation.id, (instance.holder, invocation.id)
     instance.holder = None
@@ -42,13 +45,16 @@ def release(state: State, invocation: Invocation, now_ms: int) -> None:
             continue
         waiting = state.invocation(following)
         assert waiting is not None and waiting.status is Status.INBOXED, following.hex()
-        instance.holder = waiting.id
-        waiting.modified_at_ms = now_ms
-        attempts.begin(state, waiting, now_ms)
+        instance.holder = following
+        state.ready.append(following)
 
 
-def leave_queue(state: State, invocation: Invocation) -> None:
-    _instance_of(state, invocation).queue.remove(invocation.id)
+def leave(state: State, invocation: Invocation) -> None:
+    """Give up a place in the queue, or the key that was given within this command to one who has not begun yet."""
+    if holds_key(state, invocation):
+        release(state, invocation)
+    else:
+        _instance_of(state, invocation).queue.remove(invocation.id)
 
 
 def _instance_of(state: State, invocation: Invocation) -> KeyedInstance:

@@ -67,6 +67,16 @@ class HandlerOptions(msgspec.Struct, frozen=True):
     public: bool = True
     retry: RetryPolicy = RetryPolicy()
 
+    def retention_ms(self, target: Target, idempotency_key: str | None) -> tuple[int, int]:
+        """How long the result and the journal of a new invocation are kept (service-protocol.md 1.3)."""
+        if target.is_workflow_run:
+            result_ms = self.workflow_retention_ms
+        elif idempotency_key is not None:
+            result_ms = self.idempotency_retention_ms
+        else:
+            result_ms = self.journal_retention_ms
+        return result_ms, min(self.journal_retention_ms, result_ms)
+
 
 class HandlerSchema(msgspec.Struct, frozen=True):
     """One handler of the latest revision, with the manifest facts the ingress and the admin API show."""
@@ -194,6 +204,7 @@ class Journal(msgspec.Struct):
 class Invocation(msgspec.Struct):
     """One invocation. From `epoch` on the fields live in memory only; all others are its row.
 
+    status: changed by lifecycle.move alone.
     awaiting: what a suspended handler waits for, evaluated over journal entries from `awaiting_from` on.
     notified: notifications of this attempt or, when suspended, from `awaiting_from` on; None: not loaded.
     stored_at_ms: when the journal last grew.   command_retry_count: failures since the last stored command.
@@ -201,9 +212,9 @@ class Invocation(msgspec.Struct):
 
     id: bytes
     target: Target
-    status: Status
     created_at_ms: int
     modified_at_ms: int
+    status: Status = Status.SCHEDULED
     invoked_by: InvokedBy = InvokedBy.INGRESS
     invoked_by_id: bytes | None = None
     invoked_by_target: str | None = None
@@ -249,6 +260,10 @@ class Invocation(msgspec.Struct):
     @property
     def is_open(self) -> bool:
         return self.status is not Status.COMPLETED
+
+    @property
+    def is_backing_off(self) -> bool:
+        return self.status is Status.INVOKED and self.next_retry_at_ms is not None
 
 
 class StateMutation(msgspec.Struct, frozen=True):

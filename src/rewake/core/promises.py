@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rewake.core import calls, ids, journal
+from rewake.core import ids, journal, retention
 from rewake.core.commands import CompletePromise
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import Listener
@@ -53,7 +53,7 @@ def on_complete(state: State, command: CompletePromise) -> None:
     run_id = ids.workflow_invocation_id(service, key)
     if promise.result is not None:
         status = ReplyStatus.ALREADY_COMPLETED
-    elif not promise.listeners and calls.find_live(state, run_id, command.now_ms) is None:
+    elif not promise.listeners and retention.find_live(state, run_id, command.now_ms) is None:
         status = ReplyStatus.NOT_FOUND
     else:
         complete(state, service, key, name, command.result, command.now_ms)

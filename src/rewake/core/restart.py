@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from rewake.core import ids, invocations, journal, retention
+from rewake.core import ids, journal, lifecycle, placement
 from rewake.core.commands import RestartAsNew
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import Invocation, InvokedBy, Journal, Status
@@ -52,7 +52,7 @@ def _restart(state: State, old: Invocation | None, command: RestartAsNew) -> Inv
         return prefix
     pinned = old.pinned_deployment_id
     if command.deployment != KEEP:
-        pinned = invocations.deployment_named(state, old.target, command.deployment)
+        pinned = placement.deployment_named(state, old.target, command.deployment)
         if pinned is None:
             return ReplyStatus.DEPLOYMENT_NOT_FOUND
     return _create(state, old, prefix, pinned, command)
@@ -148,12 +148,11 @@ def _create(
 ) -> Invocation:
     now_ms = command.now_ms
     invocation_id = old.id[:8] + ids.ulid_bytes(now_ms, command.random)
-    completion_ms, journal_ms = retention.effective(state.options_of(old.target), old.target, None)
+    completion_ms, journal_ms = state.options_of(old.target).retention_ms(old.target, None)
     is_rerun = len(prefix) == 1
     invocation = Invocation(
         id=invocation_id,
         target=old.target,
-        status=Status.SCHEDULED,
         created_at_ms=now_ms,
         modified_at_ms=now_ms,
         invoked_by=InvokedBy.RESTART_AS_NEW,
@@ -170,5 +169,5 @@ def _create(
     state.add(invocation)
     for row in prefix:
         journal.copy_entry(state, invocation, row, now_ms)
-    invocations.admit(state, invocation, now_ms)
+    lifecycle.admit(state, invocation, now_ms)
     return invocation

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from rewake.core import calls, ids, journal, keyed, promises, signals, timers
+from rewake.core import calls, ids, journal, keyed, promises, signals, wakeups
 from rewake.core.effects import Forward
 from rewake.core.errors import CommandRejected
 from rewake.core.model import Invocation, Listener
@@ -166,7 +166,7 @@ def _sleep(context: Context, message: SleepCommand, payload: bytes) -> None:
     if message.wake_up_at_ms <= context.now_ms:
         context.complete(MessageType.SLEEP_COMPLETION, message.completion_id, VOID)
     else:
-        timers.arm(context.state, context.invocation.id, message.wake_up_at_ms, message.completion_id)
+        wakeups.arm(context.state, context.invocation.id, message.wake_up_at_ms, message.completion_id)
 
 
 def _call(context: Context, message: CallCommand, payload: bytes) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from rewake.core.model import HandlerOptions
 
+PROTOCOL_VERSION_MIN = 5
 JOURNAL_ENTRIES_MAX = 100_000
 EAGER_STATE_BYTES_MAX = 16 * 1024 * 1024
 KEY_BYTES_MAX = 1024 * 4

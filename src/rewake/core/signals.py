@@ -6,7 +6,7 @@ or queued (where the real server drops them). The first completion of an awakeab
 
 from __future__ import annotations
 
-from rewake.core import invocations, journal
+from rewake.core import journal, operations
 from rewake.core.commands import CompleteSignal
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.state import State
@@ -16,7 +16,7 @@ from rewake.protocol.messages import CANCEL_SIGNAL, SignalResult
 def send(state: State, target_id: bytes, signal: int | str, result: SignalResult, now_ms: int) -> bool:
     """Deliver a signal; False when nobody could take it."""
     if signal == CANCEL_SIGNAL:
-        invocations.cancel(state, target_id, now_ms)
+        operations.cancel(state, target_id, now_ms)
         return True
     target = state.invocation(target_id)
     return target is not None and journal.append_signal(state, target, signal, result, now_ms=now_ms)

@@ -72,6 +72,9 @@ class State:
             lambda: (set(), set(), set())
         )
         self._sealed: dict[int, Batch] = {}
+        self.ready: deque[bytes] = deque()
+        """Invocations to begin at the end of the command: what they waited for is there, or their key is free."""
+
         self.unstartable: deque[tuple[bytes, int, AttemptError]] = deque()
         """Attempts, by epoch, that could not be made. They fail one by one at the end of the command (see apply)."""
 

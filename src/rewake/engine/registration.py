@@ -14,12 +14,11 @@ from typing import Final, Literal
 
 import msgspec
 
-from rewake.core.attempts import PROTOCOL_VERSION_MIN
 from rewake.core.commands import RegisterDeployment
 from rewake.core.ids import deployment_id_to_str, ulid_bytes
 from rewake.core.model import Deployment, ServiceSchema
 from rewake.core.registry import schema_of, schemas_of
-from rewake.core.settings import Settings
+from rewake.core.settings import PROTOCOL_VERSION_MIN, Settings
 from rewake.core.state import State
 from rewake.deployments.base import DiscoveryResponse, ProtocolType
 from rewake.errors import ErrorCode, RewakeError

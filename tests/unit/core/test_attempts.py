@@ -24,7 +24,7 @@ from tests.unit.core.play import (
     success,
 )
 
-from rewake.core import attempts, commands, ids
+from rewake.core import commands, ids, placement
 from rewake.core.effects import ReplyStatus
 from rewake.core.model import HandlerOptions, OnMaxAttempts, RetryPolicy, Status
 from rewake.core.settings import Settings
@@ -209,7 +209,7 @@ def test_a_suspended_invocation_holds_no_memory_and_wakes_on_what_it_awaits(play
     complete(play, first, 18)
     play.expect(Answer(ReplyStatus.ACCEPTED))
     complete(play, first, 17)
-    play.expect(Start(first), Answer(ReplyStatus.ACCEPTED))
+    play.expect(Answer(ReplyStatus.ACCEPTED), Start(first))
     assert play.row(first).awaiting is None
 
 
@@ -244,7 +244,7 @@ def test_what_was_missed_counts_for_a_later_wake_up_even_over_a_crash() -> None:
     play.crash()
     play.skip()
     complete(play, first, 18)
-    play.expect(Start(first), Answer(ReplyStatus.ACCEPTED))
+    play.expect(Answer(ReplyStatus.ACCEPTED), Start(first))
 
 
 def test_a_proposal_after_half_close_is_stored_and_wakes_the_suspended(play: Play, first: bytes) -> None:
@@ -310,7 +310,7 @@ def test_one_that_is_forgotten_within_its_own_wake_up_stays_forgotten() -> None:
     play.expect(
         Answer(ReplyStatus.ACCEPTED),
         Logged("attempt_failed"),
-        Done(first, m.Failure(500, attempts.DEPLOYMENT_GONE)),
+        Done(first, m.Failure(500, placement.DEPLOYMENT_GONE)),
     )
     assert not play.exists(first)
 
@@ -328,7 +328,7 @@ def test_a_long_chain_of_callers_that_cannot_go_on_ends_level_by_level() -> None
     play.fails(chain[-1])
     play.commit()
     results = {(play.store.invocations[item].status, play.store.invocations[item].result) for item in chain[:-1]}
-    assert results == {(Status.COMPLETED, m.Failure(500, attempts.DEPLOYMENT_GONE))}
+    assert results == {(Status.COMPLETED, m.Failure(500, placement.DEPLOYMENT_GONE))}
 
 
 def test_an_attempt_that_could_not_be_made_is_let_be_when_a_kill_is_faster(play: Play, first: bytes) -> None:

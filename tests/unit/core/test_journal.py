@@ -45,7 +45,7 @@ def test_a_suspended_invocation_wakes_when_its_await_is_decided(
         play.skip()
         play.ask(commands.CompleteSignal, first, signal=16 + count, result=result)
         woken = [Start(first)] if count == wakes_at else []
-        play.expect(*woken, Answer(ReplyStatus.ACCEPTED))
+        play.expect(Answer(ReplyStatus.ACCEPTED), *woken)
         if woken:
             break
 

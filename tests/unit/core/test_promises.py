@@ -23,7 +23,7 @@ def test_a_promise_wakes_all_who_wait_in_order(play: Play) -> None:
     sender = play.call("signup/w/look")
     play.skip()
     play.sdk(sender, m.CompletePromiseCommand("p", success(), 1))
-    play.expect(Start(run), Start(look), Tell(sender, m.Completion(COMPLETE, 1, m.VOID)))
+    play.expect(Tell(sender, m.Completion(COMPLETE, 1, m.VOID)), Start(run), Start(look))
     assert play.journal(run)[-1] == m.Completion(GET, 1, success())
     assert play.state.promises == {}
 
@@ -126,7 +126,7 @@ def test_who_waits_for_a_promise_still_waits_after_the_purge_of_the_run(play: Pl
     again = play.call("signup/w/run")
     play.skip()
     play.sdk(again, m.CompletePromiseCommand("p", success(), 1))
-    play.expect(Start(look), Tell(again, m.Completion(COMPLETE, 1, m.VOID)))
+    play.expect(Tell(again, m.Completion(COMPLETE, 1, m.VOID)), Start(look))
     assert play.status(look) is Status.INVOKED
 
 
@@ -168,7 +168,7 @@ def test_from_outside_a_promise_wakes_who_waits(play: Play, result: m.Success | 
     play.crash()
     play.skip()
     assert complete(play, result) == Answer(ReplyStatus.ACCEPTED)
-    play.expect(Start(run), Answer(ReplyStatus.ACCEPTED))
+    play.expect(Answer(ReplyStatus.ACCEPTED), Start(run))
     assert play.journal(run)[-1] == m.Completion(GET, 1, result)
     assert complete(play, success()) == Answer(ReplyStatus.ALREADY_COMPLETED)
 

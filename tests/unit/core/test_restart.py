@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.unit.core.play import NOW_MS, Answer, Play, call_command, deployment, run_done, success
-from tests.unit.core.test_invocations import bring_to
+from tests.unit.core.test_operations import bring_to
 
 from rewake.core import commands, ids
 from rewake.core.effects import ReplyStatus

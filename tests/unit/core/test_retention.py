@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.core.play import NOW_MS, Answer, Play, success, target_of
 
-from rewake.core import commands, retention
+from rewake.core import commands
 from rewake.core.effects import ReplyStatus
 from rewake.core.model import HandlerOptions, Status
 from rewake.protocol import messages as m
@@ -23,7 +23,7 @@ OPTIONS = HandlerOptions(journal_retention_ms=50, idempotency_retention_ms=20, w
     ],
 )
 def test_what_is_kept_how_long(path: str, key: str | None, expected: tuple[int, int]) -> None:
-    assert retention.effective(OPTIONS, target_of(path), key) == expected
+    assert OPTIONS.retention_ms(target_of(path), key) == expected
 
 
 def sweep(play: Play, *invocation_ids: bytes) -> None:

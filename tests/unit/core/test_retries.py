@@ -9,7 +9,7 @@ from tests.unit.core.play import FINISHED, NOW_MS, Close, Done, Logged, Play, St
 
 from rewake.core import commands, retries
 from rewake.core.model import OnMaxAttempts, RetryPolicy, Status
-from rewake.core.settings import MESSAGE_CHARS_MAX, RETRY_DELAY_MS_MAX, STACKTRACE_CHARS_MAX, Settings
+from rewake.core.settings import RETRY_DELAY_MS_MAX, Settings
 from rewake.protocol import messages as m
 
 
@@ -168,26 +168,3 @@ def test_version_7_lets_the_handler_choose_what_follows() -> None:
     play.expect(Close(paused, FINISHED), Logged("attempt_failed"), Logged("invocation_paused"))
     play.sdk(failed, m.Error(418, "no", behavior=m.ErrorBehavior.FAIL))
     play.expect(Close(failed, FINISHED), Done(failed, m.Failure(418, "no")))
-
-
-@pytest.mark.parametrize(
-    ("code", "kept", "restate_code"),
-    [(500, 500, "RT0007"), (570, 570, "RT0016"), (571, 571, "RT0012"), (70_000, 500, "RT0007")],
-)
-def test_what_is_kept_of_an_error(code: int, kept: int, restate_code: str) -> None:
-    error = retries.error_of(
-        m.Error(code, "x" * 9000, "y" * 40_000, related_command_index=3, related_command_name="n",
-                related_command_type=0x0411)
-    )  # fmt: skip
-    assert (error.code, error.restate_code) == (kept, restate_code)
-    assert (len(error.message), len(error.stacktrace)) == (MESSAGE_CHARS_MAX, STACKTRACE_CHARS_MAX)
-    assert error.related_command_type == "Run"
-    facts = retries.facts_of(error)
-    assert facts["related_command_index"] == 3
-    assert "error_stacktrace" in facts
-
-
-def test_an_unknown_related_type_is_left_out() -> None:
-    error = retries.error_of(m.Error(500, "x", related_command_type=0x7777))
-    assert "related_command_type" not in retries.facts_of(error)
-    assert retries.error_of(m.Error(500, "x")).related_command_type is None

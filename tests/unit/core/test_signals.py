@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.unit.core.play import NOW_MS, Answer, Play, Start, Tell, success
-from tests.unit.core.test_invocations import bring_to
+from tests.unit.core.test_operations import bring_to
 
 from rewake.core import commands, ids
 from rewake.core.effects import ReplyStatus

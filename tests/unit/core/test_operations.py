@@ -21,7 +21,7 @@ from tests.unit.core.play import (
     success,
 )
 
-from rewake.core import commands, ids, invocations
+from rewake.core import commands, ids, operations
 from rewake.core.effects import ReplyStatus
 from rewake.core.model import AttemptError, Status
 from rewake.protocol import messages as m
@@ -63,9 +63,15 @@ def test_cancel_of_a_running_one_is_a_notification(play: Play) -> None:
     assert play.journal(first) == [CANCEL, CANCEL]
 
 
-@pytest.mark.parametrize("status", [Status.SUSPENDED, Status.PAUSED])
-def test_cancel_wakes_what_stands_still(play: Play, status: Status) -> None:
-    first = bring_to(play, status)
+def test_cancel_wakes_one_that_is_suspended(play: Play) -> None:
+    first = bring_to(play, Status.SUSPENDED)
+    play.ask(commands.Cancel, first)
+    play.expect(Answer(ReplyStatus.ACCEPTED), Start(first))
+    assert play.journal(first) == [CANCEL]
+
+
+def test_cancel_wakes_one_that_is_paused(play: Play) -> None:
+    first = bring_to(play, Status.PAUSED)
     play.ask(commands.Cancel, first)
     play.expect(Start(first), Answer(ReplyStatus.ACCEPTED))
     assert play.journal(first) == [CANCEL]
@@ -94,7 +100,7 @@ def test_cancel_ends_a_back_off(play: Play) -> None:
 def test_cancel_removes_what_has_not_begun(play: Play, status: Status) -> None:
     first = bring_to(play, status)
     play.ask(commands.Cancel, first)
-    play.expect(Done(first, invocations.CANCELED), Answer(ReplyStatus.DONE))
+    play.expect(Done(first, operations.CANCELED), Answer(ReplyStatus.DONE))
     assert not play.exists(first)
     assert play.store.timers == set()
 
@@ -123,7 +129,7 @@ def test_a_handler_cancels_its_callee_by_signal(play: Play) -> None:
     play.skip()
     for callee in (running, scheduled, NOBODY):
         play.sdk(caller, m.SendSignalCommand(ids.invocation_id_to_str(callee), 1, m.VOID))
-    play.expect(Tell(running, CANCEL), Done(scheduled, invocations.CANCELED))
+    play.expect(Tell(running, CANCEL), Done(scheduled, operations.CANCELED))
 
 
 def test_a_callee_canceled_before_it_began_fails_its_caller(play: Play) -> None:
@@ -134,8 +140,8 @@ def test_a_callee_canceled_before_it_began_fails_its_caller(play: Play) -> None:
     play.skip()
     play.ask(commands.Cancel, callee)
     play.expect(
-        Tell(caller, m.Completion(m.MessageType.CALL_COMPLETION, 2, invocations.CANCELED)),
-        Done(callee, invocations.CANCELED),
+        Tell(caller, m.Completion(m.MessageType.CALL_COMPLETION, 2, operations.CANCELED)),
+        Done(callee, operations.CANCELED),
         Answer(ReplyStatus.DONE),
     )
 
@@ -157,10 +163,10 @@ def test_kill_in_every_status(play: Play, status: Status, is_kept: bool) -> None
     first = bring_to(play, status)
     play.ask(commands.Kill, first)
     cut = [Close(first, ABORT)] if status is Status.INVOKED else []
-    play.expect(*cut, Done(first, invocations.KILLED), Answer(ReplyStatus.DONE))
+    play.expect(*cut, Done(first, operations.KILLED), Answer(ReplyStatus.DONE))
     assert play.exists(first) is is_kept
     if is_kept:
-        assert play.row(first).result == invocations.KILLED
+        assert play.row(first).result == operations.KILLED
 
 
 def test_kill_of_what_is_over_or_unknown(play: Play) -> None:
@@ -199,7 +205,7 @@ def test_kill_goes_down_the_tree_whatever_the_status_of_the_children(play: Play)
     play.skip()
     play.ask(commands.Kill, root)
     play.commit()
-    assert [play.row(item).result for item in (root, child, sent, grandchild)] == [invocations.KILLED] * 4
+    assert [play.row(item).result for item in (root, child, sent, grandchild)] == [operations.KILLED] * 4
     assert [play.exists(item) for item in (scheduled, queued)] == [False, False]
     assert play.row(finished).result == success()
     assert play.status(holder) is Status.INVOKED
@@ -212,7 +218,7 @@ def test_a_killed_leaf_fails_its_caller(play: Play) -> None:
     play.sdk(caller, call_command("greeter/greet", 1))
     (callee,) = play.children(caller)
     play.ask(commands.Kill, callee)
-    assert play.journal(caller)[-1] == m.Completion(m.MessageType.CALL_COMPLETION, 2, invocations.KILLED)
+    assert play.journal(caller)[-1] == m.Completion(m.MessageType.CALL_COMPLETION, 2, operations.KILLED)
 
 
 def test_what_a_killed_one_waited_for_does_not_reach_the_next_with_its_id(play: Play) -> None:

@@ -1,0 +1,50 @@
+"""Failures: what is kept of an attempt's error, and how it is shown.
+
+Knows neither the policy (retries.py) nor the invocation: texts are cut to their limits, codes to their range.
+"""
+
+from __future__ import annotations
+
+from rewake.core.model import AttemptError
+from rewake.core.settings import MESSAGE_CHARS_MAX, STACKTRACE_CHARS_MAX
+from rewake.protocol.messages import Error, MessageType
+
+JOURNAL_MISMATCH = 570
+PROTOCOL_VIOLATION = 571
+CODE_UNKNOWN = 500
+
+
+def error_of(message: Error) -> AttemptError:
+    """What is kept of an Error message, texts cut to their limits."""
+    code = message.code if message.code <= 0xFFFF else CODE_UNKNOWN
+    restate_code = {JOURNAL_MISMATCH: "RT0016", PROTOCOL_VIOLATION: "RT0012"}.get(code, "RT0007")
+    type_id = message.related_command_type
+    return AttemptError(
+        code=code,
+        message=message.message[:MESSAGE_CHARS_MAX],
+        restate_code=restate_code,
+        stacktrace=message.stacktrace[:STACKTRACE_CHARS_MAX],
+        related_command_index=message.related_command_index,
+        related_command_name=message.related_command_name,
+        related_command_type=_type_name(type_id) if type_id is not None else None,
+    )
+
+
+def _type_name(type_id: int) -> str | None:
+    try:
+        return "".join(part.capitalize() for part in MessageType(type_id).name.split("_"))
+    except ValueError:
+        return None
+
+
+def facts_of(error: AttemptError) -> dict[str, object]:
+    """The error as `sys_journal_events.event_json` shows it; what is absent is left out."""
+    facts: dict[str, object] = {"error_code": error.code, "error_message": error.message}
+    optional = {
+        "error_stacktrace": error.stacktrace or None,
+        "restate_doc_error_code": error.restate_code,
+        "related_command_index": error.related_command_index,
+        "related_command_name": error.related_command_name,
+        "related_command_type": error.related_command_type,
+    }
+    return facts | {name: value for name, value in optional.items() if value is not None}

@@ -1,0 +1,68 @@
+"""Placement: where the next attempt of an invocation runs, in which protocol version, and with what state in hand.
+
+Only looks things up: the registry, what the invocation is pinned to, the state of its key. Called by lifecycle.begin
+and whoever moves an invocation elsewhere.
+"""
+
+from __future__ import annotations
+
+from rewake.core.model import AttemptError, Deployment, Invocation, Target
+from rewake.core.settings import PROTOCOL_VERSION_MIN
+from rewake.core.state import State
+from rewake.protocol.discovery import ManifestError, choose_protocol_version
+
+NO_DEPLOYMENT = "no deployment was found to process the invocation"
+DEPLOYMENT_GONE = (
+    "the invocation has a deployment id associated, but it was not found in the registry; "
+    "register the deployment again, or pause the invocation and resume it on another one"
+)
+
+
+def deployment_and_version(state: State, invocation: Invocation) -> tuple[Deployment, int] | AttemptError:
+    """Where the next attempt runs and the protocol version it speaks, or why there can be none."""
+    deployment = _deployment_of(state, invocation)
+    if isinstance(deployment, AttemptError):
+        return deployment
+    if invocation.pinned_version is not None:
+        return deployment, invocation.pinned_version
+    try:
+        version = choose_protocol_version(
+            deployment.min_protocol_version,
+            deployment.max_protocol_version,
+            ours_min=PROTOCOL_VERSION_MIN,
+            ours_max=state.settings.protocol_version_max,
+        )
+    except ManifestError as error:
+        return AttemptError(500, error.message, "RT0013")
+    return deployment, version
+
+
+def _deployment_of(state: State, invocation: Invocation) -> Deployment | AttemptError:
+    if invocation.pinned_deployment_id is not None:
+        pinned = state.deployments.get(invocation.pinned_deployment_id)
+        return pinned or AttemptError(500, DEPLOYMENT_GONE, "RT0011")
+    service = state.services.get(invocation.target.service)
+    deployment = state.deployments.get(service.deployment_id) if service else None
+    return deployment or AttemptError(500, NO_DEPLOYMENT, "RT0011")
+
+
+def eager_state(state: State, invocation: Invocation) -> tuple[tuple[tuple[bytes, bytes], ...], bool]:
+    """State for Start, and whether it is partial. As much as fits the limit, in key order."""
+    target = invocation.target
+    if target.key is None or state.options_of(target).enable_lazy_state:
+        return (), True
+    values = sorted(state.values_of(target.service, target.key).items())
+    size = 0
+    for count, (name, value) in enumerate(values):
+        size += len(name) + len(value)
+        if size > state.settings.eager_state_bytes_max:
+            return tuple(values[:count]), True
+    return tuple(values), False
+
+
+def deployment_named(state: State, target: Target, deployment: str) -> str | None:
+    """A deployment id by id or as "latest" for the target's service; None when there is none."""
+    if deployment != "latest":
+        return deployment if deployment in state.deployments else None
+    service = state.services.get(target.service)
+    return service.deployment_id if service and service.deployment_id in state.deployments else None

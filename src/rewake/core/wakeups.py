@@ -1,0 +1,43 @@
+"""Wake-ups: the rows that say what is due when, put there and taken away.
+
+A row is (fire_at_ms, invocation id, completion id). A completion id of 0 (WAKE) wakes the invocation itself: one that
+is scheduled starts, one that backs off tries again. Every other one completes a sleep.
+The engine only remembers the earliest (ArmTimer). What happens when one is due: timers.py.
+"""
+
+from __future__ import annotations
+
+from rewake.core.effects import ArmTimer
+from rewake.core.model import Invocation, Status
+from rewake.core.state import State
+
+WAKE = 0
+
+
+def arm(state: State, invocation_id: bytes, fire_at_ms: int, completion_id: int) -> None:
+    state.batch.timers[(fire_at_ms, invocation_id, completion_id)] = True
+    state.emit(ArmTimer(fire_at_ms))
+
+
+def disarm(state: State, invocation_id: bytes, fire_at_ms: int, completion_id: int) -> None:
+    state.batch.timers[(fire_at_ms, invocation_id, completion_id)] = False
+
+
+def arm_start(state: State, invocation: Invocation, start_at_ms: int) -> None:
+    invocation.start_at_ms = start_at_ms
+    arm(state, invocation.id, start_at_ms, WAKE)
+
+
+def arm_retry(state: State, invocation: Invocation, retry_at_ms: int) -> None:
+    invocation.next_retry_at_ms = retry_at_ms
+    state.touch(invocation)
+    arm(state, invocation.id, retry_at_ms, WAKE)
+
+
+def disarm_wake(state: State, invocation: Invocation) -> None:
+    """Drop the pending start or retry, if any."""
+    if invocation.next_retry_at_ms is not None:
+        disarm(state, invocation.id, invocation.next_retry_at_ms, WAKE)
+        invocation.next_retry_at_ms = None
+    if invocation.status is Status.SCHEDULED and invocation.start_at_ms is not None:
+        disarm(state, invocation.id, invocation.start_at_ms, WAKE)
