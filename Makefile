@@ -25,7 +25,7 @@ test: $(VENV)/.installed-dev ## All tests; ARGS="-k name" for some of them, PROC
 	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) $(ARGS)
 
 .PHONY: check
-check: format-check lint types imports test ## Everything a change must pass: format, lint, types, import contract, tests
+check: format-check lint types imports coverage test ## Everything a change must pass: what CI runs
 
 .PHONY: format-check
 format-check: $(VENV)/.installed-dev
@@ -38,6 +38,12 @@ lint: $(VENV)/.installed-dev
 .PHONY: types
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
+	@$(BIN)/pyrefly check --output-format min-text
+
+.PHONY: coverage
+coverage: $(VENV)/.installed-dev ## How much of the core and the protocol their own unit tests run, branches included
+	@$(BIN)/coverage run -m pytest --quiet tests/unit/core tests/unit/protocol
+	@$(BIN)/coverage report
 
 .PHONY: imports
 imports: $(VENV)/.installed-dev

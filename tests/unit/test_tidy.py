@@ -1,0 +1,111 @@
+"""The tree keeps its own rules: mirrored tests, short files, no dead names, no bound without a test.
+
+What breaks a rule today is listed in tidy.toml with the reason. The lists may only shrink: an entry that is no longer
+needed fails, too.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "rewake"
+MODULES = sorted(path for path in SOURCE.rglob("*.py") if "examples" not in path.parts)
+ALLOWED = tomllib.loads((ROOT / "tests/unit/tidy.toml").read_text(encoding="utf-8"))
+
+FILE_LINES_MAX = 500
+FUNCTION_LINES_MAX = 75
+MIRRORED = ("core", "protocol", "engine")
+"""Packages in which each module has a test file of its own."""
+
+BOUND = re.compile(r"^([A-Z][A-Z0-9_]*_(?:MAX|LIMIT))(?:: [^=]+)? = ", re.MULTILINE)
+WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def judge(rule: str, found: set[str]) -> None:
+    """Fails on what breaks `rule` and is not listed, and on what is listed and does not."""
+    allowed = set(ALLOWED[rule])
+    assert not found - allowed, f"{rule}: {sorted(found - allowed)}"
+    assert not allowed - found, f"{rule} in tidy.toml is not needed any more for: {sorted(allowed - found)}"
+
+
+@cache
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def words_of(folder: str, *suffixes: str) -> dict[str, int]:
+    """How often each word occurs below `folder`, each file's own words counted."""
+    counts: dict[str, int] = {}
+    for path in (ROOT / folder).rglob("*"):
+        if path.suffix in suffixes and "node_modules" not in path.parts:
+            for word in WORD.findall(text(path)):
+                counts[word] = counts.get(word, 0) + 1
+    return counts
+
+
+def definitions(tree: ast.Module) -> Iterator[str]:
+    """Names that a module gives to others: its functions, classes, constants, and the methods of its classes.
+
+    Decorated functions are left out: a decorator may register them, as click's do.
+    """
+    for node in tree.body:
+        match node:
+            case ast.FunctionDef(name=name, decorator_list=[]) | ast.AsyncFunctionDef(name=name, decorator_list=[]):
+                yield name
+            case ast.ClassDef(name=name, body=body):
+                yield name
+                yield from (each.name for each in body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef))
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
+
+
+def test_the_tests_mirror_the_source() -> None:
+    unmirrored = set()
+    for package in MIRRORED:
+        for module in (SOURCE / package).glob("*.py"):
+            if module.stem != "__init__" and not (ROOT / f"tests/unit/{package}/test_{module.stem}.py").exists():
+                unmirrored.add(f"{package}/{module.name}")
+    judge("unmirrored", unmirrored)
+
+
+def test_files_are_short() -> None:
+    judge("long_files", {relative(path) for path in MODULES if text(path).count("\n") > FILE_LINES_MAX})
+
+
+def test_functions_are_short() -> None:
+    long = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(text(path))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > FUNCTION_LINES_MAX:
+                    long.add(f"{relative(path)}:{node.name}")
+    judge("long_functions", long)
+
+
+def test_every_name_is_used() -> None:
+    """A name that the product itself never mentions again is dead, unless others call it: users, libraries, SQLite."""
+    used = words_of("src", ".py", ".html", ".js", ".pyi", ".css", ".toml")
+    dead = set()
+    for path in MODULES:
+        for name in definitions(ast.parse(text(path))):
+            if used.get(name, 0) < 2 and not name.startswith("__"):
+                dead.add(f"{relative(path).removeprefix('src/rewake/')}:{name}")
+    judge("used_from_outside", dead)
+
+
+def test_every_bound_has_a_test() -> None:
+    tested = words_of("tests", ".py")
+    bounds = {name for path in MODULES for name in BOUND.findall(text(path))}
+    judge("bounds_without_a_test", {name for name in bounds if name not in tested})
