@@ -18,11 +18,12 @@ from rewake import formats
 from rewake.cli.reserved_lines import ReservedLines
 from rewake.core import ids
 from rewake.runs.agents import agent_trace
+from rewake.runs.displays import WAITS
 from rewake.runs.facts import RunSummary
 from rewake.runs.filters import RunFilter
 from rewake.runs.listing import Counts, RunPage, run_page
 from rewake.runs.local.database import reading
-from rewake.runs.steps import WAITS, Step, name_step, steps_of
+from rewake.runs.steps import Step, decoded, name_step, steps_of, version_of
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -123,7 +124,7 @@ def _doing(found: Reading, run: RunSummary) -> tuple[str, str]:
         trace = agent_trace(found, invocation, ids.invocation_id_to_str)
         if trace.has_agents:
             agent = next((turn.agent for turn in reversed(trace.turns) if turn.agent), "")
-    return formats.line(agent, 30), _title(found, invocation_id, invocation.pinned_version or 6, steps)
+    return formats.line(agent, 30), _title(found, invocation_id, version_of(invocation), steps)
 
 
 def _title(found: Reading, invocation_id: bytes, version: int, steps: list[Step]) -> str:
@@ -132,6 +133,6 @@ def _title(found: Reading, invocation_id: bytes, version: int, steps: list[Step]
     if step is None or step.kind == "input":
         return ""
     with contextlib.suppress(KeyError):
-        name_step(step, found.payloads(invocation_id, [step.index])[step.index], version)
+        name_step(step, decoded(step.type, found.payloads(invocation_id, [step.index])[step.index], version))
     is_waiting = not step.is_done and step.kind in WAITS
     return formats.line(f"{'waits: ' if is_waiting else ''}{step.title}", 60)

@@ -24,7 +24,7 @@ from rewake.protocol import messages as m
 from rewake.protocol.messages import MessageType
 from rewake.runs.reading import Reading
 from rewake.runs.spending import Usage, add, total_of
-from rewake.runs.steps import Step, decoded, steps_of
+from rewake.runs.steps import Step, decoded, steps_of, version_of
 from rewake.runs.turns import AgentTrace, Handoff, Turn
 
 RUNS_MAX: Final = 20
@@ -175,7 +175,7 @@ class _Run:
         self.tracer = tracer
         self.invocation = invocation
         self.depth = depth
-        self.version = invocation.pinned_version or 6
+        self.version = version_of(invocation)
         self.run_id = tracer.public_id(invocation.id)
         self.roster = tracer.roster(invocation)
         self.agent = agent or invocation.target.service

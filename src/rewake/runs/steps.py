@@ -1,70 +1,36 @@
 """Journal entries as steps: a command with the completion that answers it, who it called, and how it went.
 
-Two kinds of reading: `steps_of` from rows without payloads (cheap for 10,000 entries), then `named` for the few steps a
-page shows, which decodes their commands. Knows no time scale and no HTML. Read next: timeline.py.
+Two kinds of reading: `steps_of` from rows without payloads (cheap for 10,000 entries), then `name_step` for the few
+steps that are shown, from their decoded commands. How each kind is shown is in displays.py. Knows no time scale and no
+HTML. Read next: timeline.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
+from rewake.core.model import Invocation
 from rewake.core.writes import EntryRow
-from rewake.protocol import messages as m
 from rewake.protocol.codec import decode_message
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.messages import CANCEL_SIGNAL, FIRST_USER_SIGNAL, MessageType
+from rewake.runs.displays import DISPLAYS, RESULT_TYPES, Display
 from rewake.runs.facts import EventFact
 
-NOTIFICATIONS_FROM: Final = MessageType.GET_LAZY_STATE_COMPLETION
+DEFAULT_VERSION: Final = 6
+"""Of the service protocol, for what is not pinned yet."""
 
-KINDS: Final[dict[MessageType, str]] = {
-    MessageType.INPUT: "input",
-    MessageType.OUTPUT: "output",
-    MessageType.RUN: "step",
-    MessageType.CALL: "call",
-    MessageType.ONE_WAY_CALL: "send",
-    MessageType.SLEEP: "sleep",
-    MessageType.GET_LAZY_STATE: "state",
-    MessageType.SET_STATE: "state",
-    MessageType.CLEAR_STATE: "state",
-    MessageType.CLEAR_ALL_STATE: "state",
-    MessageType.GET_LAZY_STATE_KEYS: "state",
-    MessageType.GET_EAGER_STATE: "state",
-    MessageType.GET_EAGER_STATE_KEYS: "state",
-    MessageType.GET_PROMISE: "wait",
-    MessageType.PEEK_PROMISE: "state",
-    MessageType.COMPLETE_PROMISE: "signal",
-    MessageType.SEND_SIGNAL: "signal",
-    MessageType.ATTACH_INVOCATION: "wait",
-    MessageType.GET_INVOCATION_OUTPUT: "wait",
-    MessageType.COMPLETE_AWAKEABLE: "signal",
-    MessageType.SIGNAL: "signal",
-}
-WAITS: Final = frozenset({"call", "sleep", "wait"})
-"""Kinds that take time while no code of the handler needs to run."""
-
-_COMPLETED_BY: Final = {
-    MessageType.GET_LAZY_STATE: MessageType.GET_LAZY_STATE_COMPLETION,
-    MessageType.GET_LAZY_STATE_KEYS: MessageType.GET_LAZY_STATE_KEYS_COMPLETION,
-    MessageType.GET_PROMISE: MessageType.GET_PROMISE_COMPLETION,
-    MessageType.PEEK_PROMISE: MessageType.PEEK_PROMISE_COMPLETION,
-    MessageType.COMPLETE_PROMISE: MessageType.COMPLETE_PROMISE_COMPLETION,
-    MessageType.SLEEP: MessageType.SLEEP_COMPLETION,
-    MessageType.CALL: MessageType.CALL_COMPLETION,
-    MessageType.RUN: MessageType.RUN_COMPLETION,
-    MessageType.ATTACH_INVOCATION: MessageType.ATTACH_INVOCATION_COMPLETION,
-    MessageType.GET_INVOCATION_OUTPUT: MessageType.GET_INVOCATION_OUTPUT_COMPLETION,
-}
-COMPLETION_TYPES: Final = _COMPLETED_BY | {MessageType.ONE_WAY_CALL: MessageType.CALL_INVOCATION_ID_COMPLETION}
-"""Command -> type of the notification that holds its result; a send's is the id of the run it made."""
+_OTHER: Final = Display(kind="state", title="")
 
 
 class Step(msgspec.Struct, kw_only=True):
     """One thing a run did. index: of its entry.   ordinal: among commands, from 0; None for signals that came in.
 
     end_ms: when it was done; None while it is not.   child: id of the run it called.   done_index: of the completion.
+    subject: what it is about, once name_step() has decoded its command.
     """
 
     index: int
@@ -78,13 +44,28 @@ class Step(msgspec.Struct, kw_only=True):
     is_failure: bool = False
     child: bytes | None = None
     done_index: int | None = None
+    subject: str = ""
 
     @property
     def is_done(self) -> bool:
         return self.end_ms is not None
 
+    @property
+    def display(self) -> Display:
+        return DISPLAYS.get(self.type, _OTHER)
 
-def steps_of(rows: list[EntryRow]) -> list[Step]:
+    @property
+    def result_type(self) -> MessageType:
+        """The type of the entry that holds its result."""
+        return self.type if self.done_index in (None, self.index) else RESULT_TYPES.get(self.type, self.type)
+
+    @property
+    def result_index(self) -> int:
+        """Where its result is: the completion, or the entry itself."""
+        return self.index if self.done_index is None else self.done_index
+
+
+def steps_of(rows: Iterable[EntryRow]) -> list[Step]:
     """The steps of a journal, in order; titles are those that need no payload."""
     steps: list[Step] = []
     waiting: dict[tuple[int, int], Step] = {}
@@ -102,47 +83,58 @@ def steps_of(rows: list[EntryRow]) -> list[Step]:
                 if callee.type is MessageType.ONE_WAY_CALL:
                     callee.done_index = row.index
         elif type_ is MessageType.SIGNAL:
-            title = "Cancelled" if row.signal == CANCEL_SIGNAL else "Signal"
-            if isinstance(row.signal, int) and row.signal >= FIRST_USER_SIGNAL:
-                title = "Awakeable answered"
-            steps.append(
-                Step(
-                    index=row.index,
-                    ordinal=None,
-                    type=type_,
-                    kind="signal",
-                    name="" if isinstance(row.signal, int) or row.signal is None else row.signal,
-                    title=title,
-                    start_ms=row.appended_at_ms,
-                    end_ms=row.appended_at_ms,
-                    is_failure=row.is_failure,
-                    done_index=row.index,
-                )
-            )
-        elif type_ >= NOTIFICATIONS_FROM:
+            steps.append(_signal(row))
+        elif not row.is_command:
             step = waiting.pop((type_, row.completion_id or 0), None)
             if step is not None:
                 step.end_ms, step.is_failure, step.done_index = row.appended_at_ms, row.is_failure, row.index
         else:
-            done = _COMPLETED_BY.get(type_)
-            step = Step(
-                index=row.index,
-                ordinal=ordinal,
-                type=type_,
-                kind=KINDS.get(type_, "state"),
-                name=row.name or "",
-                title=row.name or _plain_title(type_),
-                start_ms=row.appended_at_ms,
-                end_ms=None if done else row.appended_at_ms,
-                is_failure=False,
-            )
+            step = _command(row, type_, ordinal)
             ordinal += 1
             steps.append(step)
-            if done is not None and row.completion_id is not None:
-                waiting[done, row.completion_id] = step
+            if not step.is_done and row.completion_id is not None:
+                waiting[RESULT_TYPES[type_], row.completion_id] = step
             if type_ in (MessageType.CALL, MessageType.ONE_WAY_CALL):
                 calls.append(step)
     return steps
+
+
+def _command(row: EntryRow, type_: MessageType, ordinal: int) -> Step:
+    has_result = type_ in RESULT_TYPES and type_ is not MessageType.ONE_WAY_CALL
+    display = DISPLAYS.get(type_, _OTHER)
+    return Step(
+        index=row.index,
+        ordinal=ordinal,
+        type=type_,
+        kind=display.kind,
+        name=row.name or "",
+        title=row.name or display.title or type_.name.replace("_", " ").capitalize(),
+        start_ms=row.appended_at_ms,
+        end_ms=None if has_result else row.appended_at_ms,
+    )
+
+
+def _signal(row: EntryRow) -> Step:
+    title = "Cancelled" if row.signal == CANCEL_SIGNAL else "Signal"
+    if isinstance(row.signal, int) and row.signal >= FIRST_USER_SIGNAL:
+        title = "Awakeable answered"
+    return Step(
+        index=row.index,
+        ordinal=None,
+        type=MessageType.SIGNAL,
+        kind=DISPLAYS[MessageType.SIGNAL].kind,
+        name="" if isinstance(row.signal, int) or row.signal is None else row.signal,
+        title=title,
+        start_ms=row.appended_at_ms,
+        end_ms=row.appended_at_ms,
+        is_failure=row.is_failure,
+        done_index=row.index,
+    )
+
+
+def version_of(invocation: Invocation) -> int:
+    """The protocol version of its journal."""
+    return invocation.pinned_version or DEFAULT_VERSION
 
 
 def decoded(step_type: int, payload: bytes, version: int) -> Any:
@@ -153,16 +145,15 @@ def decoded(step_type: int, payload: bytes, version: int) -> Any:
         return None
 
 
-def name_step(step: Step, payload: bytes, version: int) -> None:
-    """Give a step the title its command tells: whom it called, which key it read, how long it sleeps."""
-    message = decoded(step.type, payload, version)
+def name_step(step: Step, message: Any) -> None:
+    """Give a step the title its decoded command tells: whom it called, which key it read. None changes nothing."""
     if message is None:
         return
-    subject = subject_of(message)
-    if step.name and subject and step.kind in ("call", "send"):
-        step.title = f"{step.name} · {subject}"
-    elif not step.name and subject:
-        step.title = f"{_TITLES.get(step.type, '')} {subject}".strip()
+    step.subject = step.display.about(message)
+    if step.name and step.subject and step.kind in ("call", "send"):
+        step.title = f"{step.name} · {step.subject}"
+    elif not step.name and step.subject:
+        step.title = f"{step.display.title} {step.subject}".strip()
 
 
 def failures_by_step(events: list[EventFact]) -> dict[int, list[EventFact]]:
@@ -173,50 +164,3 @@ def failures_by_step(events: list[EventFact]) -> dict[int, list[EventFact]]:
         if event.kind == "TransientError" and isinstance(about, int):
             found.setdefault(about, []).append(event)
     return found
-
-
-def subject_of(message: Any) -> str:
-    """What a command is about."""
-    match message:
-        case m.CallCommand() | m.OneWayCallCommand():
-            key = f"/{message.key}" if message.key else ""
-            return f"{message.service_name}{key}/{message.handler_name}"
-        case m.GetLazyStateCommand() | m.GetEagerStateCommand() | m.SetStateCommand() | m.ClearStateCommand():
-            return message.key.decode(errors="replace")
-        case m.GetPromiseCommand() | m.PeekPromiseCommand() | m.CompletePromiseCommand():
-            return str(message.key)
-        case m.SendSignalCommand():
-            return f"to {message.target_invocation_id}"
-        case m.CompleteAwakeableCommand():
-            return str(message.awakeable_id)
-        case m.AttachInvocationCommand() | m.GetInvocationOutputCommand():
-            return str(getattr(message.target, "invocation_id", getattr(message.target, "workflow_key", "")))
-    return ""
-
-
-_TITLES: Final = {
-    MessageType.INPUT: "Input",
-    MessageType.OUTPUT: "Output",
-    MessageType.RUN: "Step",
-    MessageType.CALL: "",
-    MessageType.ONE_WAY_CALL: "Send",
-    MessageType.SLEEP: "Sleep",
-    MessageType.GET_LAZY_STATE: "Get",
-    MessageType.GET_EAGER_STATE: "Get",
-    MessageType.SET_STATE: "Set",
-    MessageType.CLEAR_STATE: "Clear",
-    MessageType.CLEAR_ALL_STATE: "Clear all state",
-    MessageType.GET_LAZY_STATE_KEYS: "List state keys",
-    MessageType.GET_EAGER_STATE_KEYS: "List state keys",
-    MessageType.GET_PROMISE: "Wait for promise",
-    MessageType.PEEK_PROMISE: "Look at promise",
-    MessageType.COMPLETE_PROMISE: "Complete promise",
-    MessageType.SEND_SIGNAL: "Signal",
-    MessageType.ATTACH_INVOCATION: "Attach to",
-    MessageType.GET_INVOCATION_OUTPUT: "Output of",
-    MessageType.COMPLETE_AWAKEABLE: "Complete awakeable",
-}
-
-
-def _plain_title(type_: MessageType) -> str:
-    return _TITLES.get(type_) or ("Call" if type_ is MessageType.CALL else type_.name.replace("_", " ").capitalize())

@@ -14,9 +14,10 @@ from typing import Final
 import msgspec
 
 from rewake.core.model import Invocation, Status
+from rewake.runs.displays import WAITS
 from rewake.runs.facts import EventFact
 from rewake.runs.stacktrace import SourceLine, source_line
-from rewake.runs.steps import WAITS, Step
+from rewake.runs.steps import Step
 
 WIDTH: Final = 1_000
 BAR_MIN: Final = 3

@@ -18,7 +18,7 @@ from rewake.core.model import Invocation, Status
 from rewake.protocol import messages as m
 from rewake.protocol.messages import FIRST_USER_SIGNAL, Future, MessageType
 from rewake.runs.reading import Reading
-from rewake.runs.steps import Step, decoded, name_step, steps_of
+from rewake.runs.steps import Step, decoded, name_step, steps_of, version_of
 
 _SEARCHED_ENTRIES: Final = 400
 _SEARCHED_BYTES_MAX: Final = 200_000
@@ -46,8 +46,8 @@ def waiting_for(reading: Reading, invocation: Invocation, steps: list[Step]) -> 
         if step.is_done or step.kind not in ("call", "wait", "sleep"):
             continue
         payload = reading.payloads(invocation.id, [step.index]).get(step.index, b"")
-        command = decoded(step.type, payload, invocation.pinned_version or 6)
-        name_step(step, payload, invocation.pinned_version or 6)
+        command = decoded(step.type, payload, version_of(invocation))
+        name_step(step, command)
         promise = None
         if isinstance(command, m.GetPromiseCommand):
             promise = (invocation.target.service, invocation.target.key or "", command.key)
@@ -127,7 +127,7 @@ def _awakeables(reading: Reading, invocation: Invocation) -> list[Waiting]:
                 continue
             if owner == invocation.id and signal >= FIRST_USER_SIGNAL:
                 indexes.add(signal)
-                asked.setdefault(signal, _mention(type_, payload, invocation.pinned_version or 6))
+                asked.setdefault(signal, _mention(type_, payload, version_of(invocation)))
     return [
         Waiting(
             kind="awakeable",

@@ -15,11 +15,11 @@ from rewake.agents.decoding import decode_reply
 from rewake.core import ids
 from rewake.core.model import Invocation
 from rewake.protocol import messages as m
-from rewake.protocol.messages import MessageType
+from rewake.runs.displays import carried, line_of
 from rewake.runs.facts import EventFact, RunSummary
 from rewake.runs.reading import Reading
 from rewake.runs.stacktrace import SourceLine, source_line
-from rewake.runs.steps import COMPLETION_TYPES, Step, decoded, failures_by_step, name_step, steps_of
+from rewake.runs.steps import Step, decoded, failures_by_step, name_step, steps_of, version_of
 from rewake.runs.timeline import (
     AttemptSpan,
     Bar,
@@ -195,7 +195,7 @@ class _Rows:
         self.now_ms = now_ms
 
     def rows(self, invocation: Invocation, steps: list[Step], events: list[EventFact], depth: int) -> list[Row]:
-        version = invocation.pinned_version or 6
+        version = version_of(invocation)
         run_id = ids.invocation_id_to_str(invocation.id)
         wanted = [index for step in steps for index in (step.index, step.done_index) if index is not None]
         payloads = self._payloads(invocation.id, wanted)
@@ -203,7 +203,7 @@ class _Rows:
         rows: list[Row] = []
         for step in steps:
             if step.index in payloads:
-                name_step(step, payloads[step.index], version)
+                name_step(step, decoded(step.type, payloads[step.index], version))
             failed = failures.get(step.ordinal if step.ordinal is not None else -1, [])
             row = self._row(run_id, step, payloads, version, depth, failed)
             rows.append(row)
@@ -257,29 +257,15 @@ class _Rows:
 
 def _preview(step: Step, payloads: dict[int, bytes], version: int) -> tuple[str, str | None]:
     """A step's result on one line, and the model's name if it was a model call."""
-    payload = payloads.get(step.index if step.done_index is None else step.done_index)
-    type_ = step.type
-    if step.done_index is not None and step.type is not MessageType.SIGNAL:
-        type_ = COMPLETION_TYPES.get(step.type, step.type)
-    message = None if payload is None else decoded(type_, payload, version)
-    match message:
-        case m.Completion(result=m.Success(content)):
-            reply = decode_reply(content) if step.kind == "step" else None
-            if reply is not None:
-                calls = ", ".join(f"{call.name}({formats.line(call.arguments, 60)})" for call in reply.calls)
-                said = " → ".join(filter(None, (formats.line(reply.text, 120), calls)))
-                return said, reply.model or reply.framework
-            return formats.line(content), None
-        case m.Completion(result=m.Failure(code, text)) | m.Signal(result=m.Failure(code, text)):
-            return formats.line(f"[{code}] {text}"), None
-        case m.Signal(result=m.Success(content)) | m.OutputCommand(result=m.Success(content)):
-            return formats.line(content), None
-        case m.OutputCommand(result=m.Failure(code, text)):
-            return formats.line(f"[{code}] {text}"), None
-        case m.InputCommand(value=value) | m.SetStateCommand(value=value):
-            return formats.line(value), None
-        case m.GetEagerStateCommand(result=m.Success(content)):
-            return formats.line(content), None
-        case m.SleepCommand(wake_up_at_ms=at_ms):
-            return f"until {formats.moment(at_ms)}", None
-    return "", None
+    payload = payloads.get(step.result_index)
+    message = None if payload is None else decoded(step.result_type, payload, version)
+    if message is None or (step.result_index == step.index and step.kind in ("call", "send", "signal")):
+        return "", None  # what it sends is not what came out
+    result = carried(message)
+    if step.kind == "step" and isinstance(result, m.Success):
+        reply = decode_reply(result.content)
+        if reply is not None:
+            calls = ", ".join(f"{call.name}({formats.line(call.arguments, 60)})" for call in reply.calls)
+            said = " → ".join(filter(None, (formats.line(reply.text, 120), calls)))
+            return said, reply.model or reply.framework
+    return line_of(result) or step.display.note(message), None

@@ -14,10 +14,11 @@ from rewake.core.model import Invocation, Status
 from rewake.protocol import messages as m
 from rewake.protocol.messages import MessageType
 from rewake.runs.agents import agent_trace
+from rewake.runs.displays import carried
 from rewake.runs.facts import EventFact, RunSummary
 from rewake.runs.reading import Reading
 from rewake.runs.stacktrace import SourceLine, source_line
-from rewake.runs.steps import COMPLETION_TYPES, Step, decoded, failures_by_step, name_step
+from rewake.runs.steps import Step, decoded, failures_by_step, name_step, version_of
 from rewake.runs.waits import futures_in
 
 
@@ -64,11 +65,11 @@ def step_detail(
     step = next((item for item in steps if item.index == index or item.done_index == index), None)
     if step is None:
         return None
-    version = invocation.pinned_version or 6
+    version = version_of(invocation)
     wanted = [item for item in (step.index, step.done_index) if item is not None]
     payloads = reading.payloads(invocation.id, wanted)
     command = decoded(step.type, payloads.get(step.index, b""), version)
-    name_step(step, payloads.get(step.index, b""), version)
+    name_step(step, command)
     detail = StepDetail(
         run_id=ids.invocation_id_to_str(invocation.id),
         index=step.index,
@@ -82,11 +83,9 @@ def step_detail(
         errors=failures_by_step(events).get(step.ordinal if step.ordinal is not None else -1, []),
     )
     detail.sources = [source_line(str(event.data.get("error_stacktrace") or "")) for event in detail.errors]
-    _fill_from_command(detail, command)
-    if step.done_index is not None and step.type in COMPLETION_TYPES:
-        completion = decoded(COMPLETION_TYPES[step.type], payloads.get(step.done_index, b""), version)
-        if isinstance(completion, m.Completion):
-            _fill_result(detail, completion.result)
+    _fill_from_command(detail, step, command)
+    if step.done_index not in (None, step.index):
+        _fill_result(detail, carried(decoded(step.result_type, payloads.get(step.result_index, b""), version)))
     if detail.reply is not None:
         _tell_cost(reading, invocation, detail, detail.reply)
     if step.child is not None:
@@ -137,32 +136,19 @@ def _others_waiting(reading: Reading, invocation: Invocation, step: Step, comman
     return [run for run in found if run.id != own_id]
 
 
-def _fill_from_command(detail: StepDetail, command: Any) -> None:
-    match command:
-        case m.InputCommand(headers=headers, value=value):
-            detail.input, detail.headers = formats.shown(value), list(headers)
-        case m.CallCommand() | m.OneWayCallCommand():
-            detail.input, detail.headers = formats.shown(command.parameter), list(command.headers)
-            if command.idempotency_key:
-                detail.facts.append(("Idempotency key", command.idempotency_key))
-        case m.SetStateCommand(key=key, value=value):
-            detail.facts.append(("State", key.decode(errors="replace")))
-            detail.input = formats.shown(value)
-        case m.GetEagerStateCommand(key=key, result=result):
-            detail.facts.append(("State", key.decode(errors="replace")))
-            _fill_result(detail, result)
-        case m.OutputCommand(result=result) | m.Signal(result=result):
-            _fill_result(detail, result)
-        case m.CompletePromiseCommand(result=result) | m.CompleteAwakeableCommand(result=result):
-            if isinstance(result, m.Success):
-                detail.input = formats.shown(result.content)
-        case m.SendSignalCommand(result=result):
-            if isinstance(result, m.Success):
-                detail.input = formats.shown(result.content)
-        case m.SleepCommand(wake_up_at_ms=at_ms):
-            detail.facts.append(("Wakes at", formats.moment(at_ms)))
-    detail.facts = [(label, formats.safe(text)) for label, text in detail.facts]
-    detail.headers = [(formats.safe(name), formats.safe(value)) for name, value in detail.headers]
+def _fill_from_command(detail: StepDetail, step: Step, command: Any) -> None:
+    if step.display.is_result:
+        _fill_result(detail, carried(command))
+    elif isinstance(given := carried(command), m.Success):
+        detail.input = formats.shown(given.content)
+    facts = [
+        ("Idempotency key", getattr(command, "idempotency_key", None)),
+        ("State", step.subject if step.kind == "state" else None),
+        ("Wakes at", formats.moment(command.wake_up_at_ms) if isinstance(command, m.SleepCommand) else None),
+    ]
+    detail.facts = [(label, formats.safe(text)) for label, text in facts if text]
+    headers = getattr(command, "headers", ())
+    detail.headers = [(formats.safe(name), formats.safe(value)) for name, value in headers]
 
 
 def _fill_result(detail: StepDetail, result: Any) -> None:

@@ -14,13 +14,11 @@ import msgspec
 from rewake.admin.client import AdminClient, sql_text
 from rewake.core import ids
 from rewake.core.writes import EntryRow
-from rewake.protocol.codec import decode_message
-from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.messages import GetPromiseCommand, MessageType
 from rewake.runs.elsewhere import rows
 from rewake.runs.facts import EventFact, RunSummary
 from rewake.runs.reading import Reading
-from rewake.runs.steps import Step, steps_of
+from rewake.runs.steps import DEFAULT_VERSION, Step, decoded, steps_of
 
 SHORT_BYTES_MAX: Final = 4_096
 """Payloads up to here are fetched along with others."""
@@ -143,7 +141,7 @@ class JournalReading(Reading):
         )
         if not latest:
             return []
-        versions = {row["id"]: row.get("version") or rows.DEFAULT_VERSION for row in latest}
+        versions = {row["id"]: row.get("version") or DEFAULT_VERSION for row in latest}
         told = self.query(
             f"select {rows.ENTRY_COLUMNS}, raw from sys_journal where id in ({listed(versions)}) and index < 60 "
             f"and (entry_type = 'Notification: Run' or (entry_type = 'Command: Run' and name = {sql_text(step)})) "
@@ -207,7 +205,10 @@ class JournalReading(Reading):
     def _waits_for(self, run_id: str, promise: str) -> bool:
         invocation_id = ids.invocation_id_from_str(run_id)
         asking = [step.index for step in steps_of(self.entries(invocation_id)) if _is_open_promise(step)]
-        asked = [decoded(MessageType.GET_PROMISE, payload) for payload in self.payloads(invocation_id, asking).values()]
+        asked = [
+            decoded(MessageType.GET_PROMISE, payload, DEFAULT_VERSION)
+            for payload in self.payloads(invocation_id, asking).values()
+        ]
         return any(isinstance(message, GetPromiseCommand) and message.key == promise for message in asked)
 
 
@@ -217,13 +218,6 @@ def is_run(invocation_id: bytes) -> str:
 
 def listed(texts: Iterable[str]) -> str:
     return ", ".join(map(sql_text, texts))
-
-
-def decoded(type_: MessageType, payload: bytes) -> Any:
-    try:
-        return decode_message(type_, payload, rows.DEFAULT_VERSION)
-    except ProtocolViolation:
-        return None
 
 
 _IS_SHORT: Final = f"raw_length <= {SHORT_BYTES_MAX}"

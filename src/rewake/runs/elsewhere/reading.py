@@ -19,10 +19,11 @@ from rewake.core import ids
 from rewake.core.model import Deployment, Invocation, ServiceSchema
 from rewake.protocol.messages import InputCommand, MessageType, OutputCommand, Success
 from rewake.runs.elsewhere import listing, rows
-from rewake.runs.elsewhere.journals import JournalReading, decoded, listed
+from rewake.runs.elsewhere.journals import JournalReading, listed
 from rewake.runs.elsewhere.services import service_from
 from rewake.runs.facts import OPEN_STATUSES, STATUSES, Found, RunSummary
 from rewake.runs.filters import RunFilter
+from rewake.runs.steps import DEFAULT_VERSION, decoded
 
 REQUEST_S: Final = 10.0
 """How long one statement may take."""
@@ -176,7 +177,7 @@ class RemoteReading(JournalReading):
             (item.index for item in self.entries(invocation_id) if item.type_id == MessageType.OUTPUT), default=-1
         )
         payload = self.payloads(invocation_id, [last]).get(last)
-        message = None if payload is None else decoded(MessageType.OUTPUT, payload)
+        message = None if payload is None else decoded(MessageType.OUTPUT, payload, DEFAULT_VERSION)
         if isinstance(message, OutputCommand) and isinstance(message.result, Success):
             return message.result
         return None
@@ -257,5 +258,5 @@ def _of_key(service: str, key: str) -> str:
 
 
 def _input_line(payload: bytes) -> str:
-    message = decoded(MessageType.INPUT, payload)
+    message = decoded(MessageType.INPUT, payload, DEFAULT_VERSION)
     return formats.line(message.value, 140) if isinstance(message, InputCommand) else ""

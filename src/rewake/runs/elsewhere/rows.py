@@ -24,12 +24,10 @@ from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.journal_json import entry_type_name
 from rewake.protocol.messages import Completion, Failure, Future, InvocationIdResult, MessageType
 from rewake.runs.facts import EventFact, RunSummary
+from rewake.runs.steps import DEFAULT_VERSION
 from rewake.timestamps import rfc3339_millis
 
 Row = Mapping[str, Any]
-
-DEFAULT_VERSION: Final = 6
-"""Of the service protocol, for what is not pinned yet."""
 
 INVOCATION_COLUMNS: Final = (
     "id, target_service_name, target_service_key, target_handler_name, target_service_ty, idempotency_key, "

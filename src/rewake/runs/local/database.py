@@ -28,6 +28,7 @@ from rewake.runs.local import listing
 from rewake.runs.local.statements import Statements
 from rewake.runs.local.statuses import IS_OPEN, OPEN_NAMES
 from rewake.runs.local.summaries import SUMMARY_COLUMNS, summary_from
+from rewake.runs.steps import DEFAULT_VERSION
 from rewake.runs.waits import answerable, awaits_person
 from rewake.store import rows
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader
@@ -153,7 +154,7 @@ class DatabaseReading(Statements):
         if row is None:
             return ""
         try:
-            message = decode_message(MessageType.INPUT, row[0], 6)
+            message = decode_message(MessageType.INPUT, row[0], DEFAULT_VERSION)
         except ProtocolViolation:
             return ""
         return formats.line(message.value, 140) if isinstance(message, InputCommand) else ""
@@ -235,7 +236,7 @@ class DatabaseReading(Statements):
                 EARLIER_RUNS_MAX * 2,
             ),
         )
-        return [(payload, version or 6) for payload, version in found]
+        return [(payload, version or DEFAULT_VERSION) for payload, version in found]
 
     def entry_count(self, invocation_id: bytes) -> int:
         count: int = self.execute("select count(*) from journal where invocation_id = ?", (invocation_id,)).get
