@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from rewake.core import failures, journal, lifecycle, retries, sdk_commands
 from rewake.core.commands import AttemptFailed, AttemptWithdrawn, MakeRoom, SdkMessages
-from rewake.core.effects import CloseAttempt, CloseMode, Forward
+from rewake.core.effects import CloseAttempt, CloseMode
 from rewake.core.errors import CommandRejected
 from rewake.core.model import AttemptError, Invocation, OnMaxAttempts
 from rewake.core.state import State
@@ -122,13 +122,9 @@ def _on_run_proposed(context: sdk_commands.Context, message: ProposeRunCompletio
     context.pin()
     wants_ack = bool(flags & REQUESTED_ACK)
     completion = Completion(MessageType.RUN_COMPLETION, message.completion_id, message.result)
-    journal.append_completion(state, invocation, completion, now_ms=context.now_ms)
+    journal.append_completion(state, invocation, completion, now_ms=context.now_ms, forward=not wants_ack)
     if wants_ack:
-        forwarded = state.effects[-1]
-        assert isinstance(forwarded, Forward)
-        forwarded.is_ack = True
-        forwarded.type_id = MessageType.PROPOSE_RUN_COMPLETION_ACK
-        forwarded.payload = context.encode(ProposeRunCompletionAck(message.completion_id))
+        context.acknowledge(ProposeRunCompletionAck(message.completion_id))
 
 
 def _on_end(context: sdk_commands.Context) -> None:

@@ -13,11 +13,11 @@ from rewake.core.model import AttemptError, Deployment, ServiceSchema, Target
 from rewake.protocol.messages import Failure, Header, Message, SignalResult, Success
 
 
-class _Command(msgspec.Struct, kw_only=True):
+class _Command(msgspec.Struct, kw_only=True, frozen=True):
     now_ms: int
 
 
-class Invoke(_Command):
+class Invoke(_Command, frozen=True):
     """Call or send from outside. random: 10 bytes for the id.   execute_at_ms: delayed send.   wait: a call."""
 
     token: int
@@ -31,7 +31,7 @@ class Invoke(_Command):
     traceparent: str | None = None
 
 
-class Attach(_Command):
+class Attach(_Command, frozen=True):
     """Wait for the result of an invocation (`wait`), or ask whether there is one."""
 
     token: int
@@ -39,7 +39,7 @@ class Attach(_Command):
     wait: bool
 
 
-class SdkMessages(_Command):
+class SdkMessages(_Command, frozen=True):
     """Messages of one attempt, in order.
 
     delivered: every notification with a lower journal index has been written to its stream, replayed or forwarded.
@@ -54,7 +54,7 @@ class SdkMessages(_Command):
     seed: bytes
 
 
-class AttemptFailed(_Command):
+class AttemptFailed(_Command, frozen=True):
     """An attempt ended without a terminal message, or could not be made. jitter: in [0, 1).
 
     reached_user_code: false when no handler ran (no deployment, 415, unreachable): then steps lose no attempt.
@@ -68,42 +68,42 @@ class AttemptFailed(_Command):
     reached_user_code: bool = True
 
 
-class AttemptWithdrawn(_Command):
+class AttemptWithdrawn(_Command, frozen=True):
     """An attempt that was asked to suspend while it still waited for its turn: it never began."""
 
     invocation_id: bytes
     epoch: int
 
 
-class MakeRoom(_Command):
+class MakeRoom(_Command, frozen=True):
     """Others wait for the place of this attempt, which has been quiet: have it suspend, if it only waits for them."""
 
     invocation_id: bytes
     epoch: int
 
 
-class TimersDue(_Command):
+class TimersDue(_Command, frozen=True):
     """Timers at or before now, as (fire_at_ms, invocation id, completion id); completion id 0 wakes the invocation."""
 
     due: list[tuple[int, bytes, int]]
 
 
-class Cancel(_Command):
+class Cancel(_Command, frozen=True):
     token: int
     invocation_id: bytes
 
 
-class Kill(_Command):
+class Kill(_Command, frozen=True):
     token: int
     invocation_id: bytes
 
 
-class Pause(_Command):
+class Pause(_Command, frozen=True):
     token: int
     invocation_id: bytes
 
 
-class Resume(_Command):
+class Resume(_Command, frozen=True):
     """deployment: None keeps the pinned one, "latest", or a deployment id."""
 
     token: int
@@ -111,7 +111,7 @@ class Resume(_Command):
     deployment: str | None = None
 
 
-class Purge(_Command):
+class Purge(_Command, frozen=True):
     """Forget a completed invocation, or only its journal."""
 
     token: int
@@ -119,7 +119,7 @@ class Purge(_Command):
     journal_only: bool = False
 
 
-class RestartAsNew(_Command):
+class RestartAsNew(_Command, frozen=True):
     """Run an invocation again as a new one, keeping journal entries up to `from_index`.
 
     0 keeps the input only, of a completed one; further on it may still be open.   result: put in place of what the step
@@ -134,7 +134,7 @@ class RestartAsNew(_Command):
     result: bytes | None = None
 
 
-class CompleteSignal(_Command):
+class CompleteSignal(_Command, frozen=True):
     """Resolve or reject an awakeable from outside."""
 
     token: int
@@ -143,7 +143,7 @@ class CompleteSignal(_Command):
     result: SignalResult
 
 
-class CompletePromise(_Command):
+class CompletePromise(_Command, frozen=True):
     """Resolve or reject a promise of a workflow key from outside."""
 
     token: int
@@ -153,7 +153,7 @@ class CompletePromise(_Command):
     result: Success | Failure
 
 
-class MutateState(_Command):
+class MutateState(_Command, frozen=True):
     """Replace the whole state of a key, when it is free and still has `expected_version` (None: whatever it has)."""
 
     token: int
@@ -163,7 +163,7 @@ class MutateState(_Command):
     expected_version: str | None = None
 
 
-class RegisterDeployment(_Command):
+class RegisterDeployment(_Command, frozen=True):
     """Make a deployment and its services' new revisions the latest ones."""
 
     token: int
@@ -171,7 +171,7 @@ class RegisterDeployment(_Command):
     services: list[ServiceSchema]
 
 
-class RemoveDeployment(_Command):
+class RemoveDeployment(_Command, frozen=True):
     """Forget a deployment. restored: services of its as the deployment before has them, the latest ones from now on."""
 
     token: int
@@ -179,26 +179,26 @@ class RemoveDeployment(_Command):
     restored: list[ServiceSchema] = []
 
 
-class UpdateService(_Command):
+class UpdateService(_Command, frozen=True):
     """Replace the schema of a service's latest revision (operator settings)."""
 
     token: int
     service: ServiceSchema
 
 
-class Sweep(_Command):
+class Sweep(_Command, frozen=True):
     """Forget what is past its retention. ids: candidates the store found; each is checked again."""
 
     invocation_ids: list[bytes]
 
 
-class Recover(_Command):
+class Recover(_Command, frozen=True):
     """Start again every invocation that was running when the engine stopped."""
 
     invocation_ids: list[bytes]
 
 
-class PauseFaulty(_Command):
+class PauseFaulty(_Command, frozen=True):
     """Pause an invocation whose command raised an engine bug, so that it cannot harm the others."""
 
     invocation_id: bytes

@@ -13,7 +13,7 @@ from rewake.core.model import HandlerOptions, Invocation, Target
 from rewake.protocol.messages import Failure, Success
 
 
-class StartAttempt(msgspec.Struct, kw_only=True):
+class StartAttempt(msgspec.Struct, kw_only=True, frozen=True):
     """Begin an attempt: Start, then the journal as committed at that moment.
 
     entries: the whole journal when it is known to be just the input, else None (read it).
@@ -36,7 +36,7 @@ class StartAttempt(msgspec.Struct, kw_only=True):
     entries: tuple[tuple[int, bytes], ...] | None
 
 
-class Forward(msgspec.Struct):
+class Forward(msgspec.Struct, frozen=True):
     """Write a notification to the live attempt's stream, unless it was replayed to it already.
 
     index: its place in the journal; with it written, everything below has been told.
@@ -59,7 +59,7 @@ class CloseMode(Enum):
     FINISHED = "finished"
 
 
-class CloseAttempt(msgspec.Struct):
+class CloseAttempt(msgspec.Struct, frozen=True):
     """End the stream of an attempt: it finished by itself, is asked to suspend, or is fenced off."""
 
     invocation_id: bytes
@@ -67,7 +67,7 @@ class CloseAttempt(msgspec.Struct):
     mode: CloseMode
 
 
-class Completed(msgspec.Struct):
+class Completed(msgspec.Struct, frozen=True):
     """An invocation has its result; tell everyone outside who waits.
 
     invocation: as it stands in memory, for observers; it may be forgotten already.
@@ -78,7 +78,7 @@ class Completed(msgspec.Struct):
     invocation: Invocation | None = None
 
 
-class ArmTimer(msgspec.Struct):
+class ArmTimer(msgspec.Struct, frozen=True):
     """Something is due at `fire_at_ms`; the engine only needs the earliest."""
 
     fire_at_ms: int
@@ -107,7 +107,7 @@ class ReplyStatus(Enum):
     IN_PROGRESS = "in_progress"
 
 
-class Reply(msgspec.Struct):
+class Reply(msgspec.Struct, frozen=True):
     """Answer to the command with `token`.
 
     result: set for COMPLETED.   expires_at_ms: when a result served from storage is forgotten.
@@ -121,7 +121,7 @@ class Reply(msgspec.Struct):
     wait: bool = False
 
 
-class Note(msgspec.Struct):
+class Note(msgspec.Struct, frozen=True):
     """A fact for the log: `event` in the past tense, with ids and values."""
 
     event: str

@@ -52,26 +52,30 @@ def append_completion(
     *,
     now_ms: int,
     child: bytes | None = None,
-) -> bool:
-    """Store the result of a command and pass it on. False when nothing waits for it (done before, or ended)."""
+    forward: bool = True,
+) -> None:
+    """Store the result of a command and pass it on, unless nothing waits for it (done before, or ended).
+
+    forward: False when the live attempt knows the result, as it proposed it; then only an acknowledgement is due.
+    """
     if not invocation.is_open:
-        return False
+        return
     pending = state.journal_of(invocation).pending
     if child is None and pending.pop(completion.completion_id, None) is None:
-        return False
-    index = _append(
+        return
+    is_failure = isinstance(completion.result, Failure)
+    entry = _append(
         state,
         invocation,
         completion.type,
         encode_message(completion, invocation.pinned_version or 6),
         now_ms,
         completion_id=completion.completion_id,
-        is_failure=isinstance(completion.result, Failure),
+        is_failure=is_failure,
         child=child,
     )
-    notified = Notified(index, completion.completion_id, False, isinstance(completion.result, Failure))
-    _pass_on(state, invocation, notified)
-    return True
+    notified = Notified(entry.index, completion.completion_id, False, is_failure)
+    _pass_on(state, invocation, notified, entry if forward else None)
 
 
 def append_signal(
@@ -87,8 +91,8 @@ def append_signal(
         signals.add(signal)
     payload = encode_message(Signal(signal, result), invocation.pinned_version or 6)
     is_failure = isinstance(result, Failure)
-    index = _append(state, invocation, MessageType.SIGNAL, payload, now_ms, signal=signal, is_failure=is_failure)
-    _pass_on(state, invocation, Notified(index, signal, True, is_failure))
+    entry = _append(state, invocation, MessageType.SIGNAL, payload, now_ms, signal=signal, is_failure=is_failure)
+    _pass_on(state, invocation, Notified(entry.index, signal, True, is_failure), entry)
     return True
 
 
@@ -136,20 +140,19 @@ def _append(
     signal: int | str | None = None,
     is_failure: bool = False,
     child: bytes | None = None,
-) -> int:
+) -> EntryRow:
     index = invocation.journal_length
+    entry = EntryRow(invocation.id, index, type_id, payload, now_ms, name, completion_id, signal, is_failure, child)
     state.hold(invocation)
-    state.batch.entries.append(
-        EntryRow(invocation.id, index, type_id, payload, now_ms, name, completion_id, signal, is_failure, child)
-    )
+    state.batch.entries.append(entry)
     invocation.journal_length = index + 1
     invocation.stored_at_ms = now_ms
     if child is not None:
         state.journal_of(invocation).children.append(child)
-    return index
+    return entry
 
 
-def _pass_on(state: State, invocation: Invocation, notified: Notified) -> None:
+def _pass_on(state: State, invocation: Invocation, notified: Notified, forwarded: EntryRow | None) -> None:
     if invocation.status is Status.SUSPENDED:
         known = notified_of(state, invocation)
         known.append(notified)
@@ -158,8 +161,9 @@ def _pass_on(state: State, invocation: Invocation, notified: Notified) -> None:
             state.ready.append(invocation.id)
     elif invocation.attempt is not None and invocation.notified is not None:
         invocation.notified.append(notified)
-        entry = state.batch.entries[-1]
-        state.emit(Forward(invocation.id, invocation.epoch, notified.index, entry.type_id, entry.payload))
+        if forwarded is not None:
+            type_id, payload = forwarded.type_id, forwarded.payload
+            state.emit(Forward(invocation.id, invocation.epoch, notified.index, type_id, payload))
 
 
 def notified_of(state: State, invocation: Invocation) -> list[Notified]:

@@ -16,7 +16,7 @@ from rewake.core.effects import Forward
 from rewake.core.errors import CommandRejected
 from rewake.core.model import Invocation, Listener
 from rewake.core.state import State
-from rewake.protocol.codec import encode_message
+from rewake.protocol.codec import encode_message, message_type
 from rewake.protocol.discovery import ServiceType
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.messages import (
@@ -41,6 +41,7 @@ from rewake.protocol.messages import (
     OneWayCallCommand,
     OutputCommand,
     PeekPromiseCommand,
+    ProposeRunCompletionAck,
     Result,
     RunCommand,
     SendSignalCommand,
@@ -104,6 +105,12 @@ class Context:
         completion = Completion(type, completion_id, result)
         journal.append_completion(self.state, self.invocation, completion, now_ms=self.now_ms)
 
+    def acknowledge(self, ack: CommandAck | ProposeRunCompletionAck) -> None:
+        """Confirm the entry that was just appended."""
+        invocation, type_id = self.invocation, message_type(ack)
+        index = invocation.journal_length - 1
+        self.state.emit(Forward(invocation.id, invocation.epoch, index, type_id, self.encode(ack), is_ack=True))
+
     def key(self) -> str:
         """The key whose state or promises the handler uses."""
         if self.invocation.target.key is None:
@@ -137,19 +144,7 @@ def on_command(context: Context, message: Message, type_id: int, payload: bytes,
     command_index = context.invocation.command_count
     handler(context, message, payload)
     if flags & REQUESTED_ACK:
-        _acknowledge(context, command_index)
-
-
-def _acknowledge(context: Context, command_index: int) -> None:
-    ack = Forward(
-        context.invocation.id,
-        context.invocation.epoch,
-        context.invocation.journal_length - 1,
-        MessageType.COMMAND_ACK,
-        context.encode(CommandAck(command_index)),
-        is_ack=True,
-    )
-    context.state.emit(ack)
+        context.acknowledge(CommandAck(command_index))
 
 
 def _output(context: Context, message: OutputCommand, payload: bytes) -> None:

@@ -14,6 +14,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable
 
+import msgspec
 import structlog
 
 from rewake.core.commands import AttemptFailed, AttemptWithdrawn, Command, MakeRoom, SdkMessages
@@ -227,8 +228,8 @@ class LiveAttempts:
 
     def start(self, effect: StartAttempt) -> None:
         if len(self.running) >= self._concurrency_max:
-            effect.entries = None  # by the time it starts more may be in the journal than the input
-            self._queued[effect.invocation_id] = effect
+            # By the time it starts more may be in the journal than the input.
+            self._queued[effect.invocation_id] = msgspec.structs.replace(effect, entries=None)
             self._make_room_soon()
         else:
             self._start(effect)
