@@ -1,4 +1,7 @@
-"""Play histories by seed: `python -m tests.simulation SEED...`, or `--count N --from SEED` for many."""
+"""Play histories by seed: `python -m tests.simulation SEED...`, or `--count N --from SEED` for many.
+
+Many are also to take every move of the table in core/lifecycle.py; how often they did is shown.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,10 @@ import time
 import traceback
 
 from tests.simulation.history import run
+from tests.simulation.moves import counting, table_of
+from tests.simulation.test_histories import MOVES_TAKEN_BY
+
+from rewake.core.lifecycle import MOVES
 
 
 def main() -> int:
@@ -19,18 +26,22 @@ def main() -> int:
     seeds = options.seeds or range(options.first, options.first + options.count)
     started, failures = time.perf_counter(), 0
     commits = played = 0
-    for seed in seeds:
-        played += 1
-        try:
-            commits += run(seed).commit_count
-        except Exception:  # noqa: BLE001  each failing seed is shown, whatever it raised
-            traceback.print_exc()
-            failures += 1
-            if failures >= options.failures_max:
-                break
+    with counting() as taken:
+        for seed in seeds:
+            played += 1
+            try:
+                commits += run(seed).commit_count
+            except Exception:  # noqa: BLE001  each failing seed is shown, whatever it raised
+                traceback.print_exc()
+                failures += 1
+                if failures >= options.failures_max:
+                    break
     spent = time.perf_counter() - started
     mean_ms = spent / max(played, 1) * 1000
     print(f"{played} histories, {commits} commits, {failures} failures, {mean_ms:.1f} ms each")  # noqa: T201
+    if options.count:
+        print(table_of(taken))  # noqa: T201
+        failures += options.count >= MOVES_TAKEN_BY and set(taken) != set(MOVES)
     return 1 if failures else 0
 
 

@@ -9,9 +9,13 @@ import random
 
 import pytest
 from tests.simulation.history import run
+from tests.simulation.moves import counting
+
+from rewake.core.lifecycle import MOVES
 
 CHUNK = 200
-FIXED_CHUNKS = 50
+MOVES_TAKEN_BY = 600
+FIXED_CHUNKS = range(MOVES_TAKEN_BY // CHUNK, 50)
 FRESH_CHUNKS = 2
 
 
@@ -27,7 +31,16 @@ def test_known_seeds(seed: int) -> None:
     run(seed)
 
 
-@pytest.mark.parametrize("chunk", range(FIXED_CHUNKS))
+@pytest.mark.timeout(180)
+def test_the_first_fixed_seeds_take_every_listed_move() -> None:
+    """No seed takes another one: that raises EngineBug."""
+    with counting() as taken:
+        for seed in range(MOVES_TAKEN_BY):
+            run(seed)
+    assert set(taken) == set(MOVES)
+
+
+@pytest.mark.parametrize("chunk", FIXED_CHUNKS)
 def test_fixed_seeds(chunk: int) -> None:
     for seed in range(chunk * CHUNK, (chunk + 1) * CHUNK):
         run(seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.core.play import FINISHED, NOW_MS, Answer, Close, Play, Start, call_command, deployment, success
+from tests.unit.core.play import FINISHED, NOW_MS, Answer, Close, Play, Start, call_command, deployment, retry, success
 
 from rewake.core import commands, journal
 from rewake.core.effects import ReplyStatus
@@ -96,6 +96,26 @@ def test_commands_are_stored_verbatim_with_their_facts(play: Play) -> None:
     assert (row.journal_length, row.command_count, row.stored_at_ms) == (4, 3, NOW_MS)
 
 
+@pytest.mark.parametrize("reached_user_code", [False, True], ids=["before user code", "in user code"])
+@pytest.mark.parametrize("is_suspended_since", [False, True])
+def test_a_stored_command_is_progress_whichever_counter_had_begun(
+    reached_user_code: bool, is_suspended_since: bool
+) -> None:
+    """Each of the two may count alone: one failure reached no code, or a suspension reset the policy's counter."""
+    play = Play(retry=retry())
+    first = play.call("greeter/greet")
+    play.fails(first, reached_user_code=reached_user_code)
+    play.time(100)
+    if is_suspended_since:
+        play.suspend(first, signals=(17,))
+        play.ask(commands.CompleteSignal, first, signal=17, result=success())
+    row = play.row(first)
+    assert (row.retry_count, row.command_retry_count) == (int(not is_suspended_since), int(reached_user_code))
+    play.sdk(first, m.RunCommand(1))
+    row = play.row(first)
+    assert (row.retry_count, row.command_retry_count) == (0, 0)
+
+
 def test_failures_are_marked(play: Play) -> None:
     first = play.call("greeter/greet")
     play.sdk(first, m.RunCommand(1), m.ProposeRunCompletion(1, NO), m.RunCommand(2), m.ProposeRunCompletion(2, YES))
@@ -125,7 +145,8 @@ def test_nothing_is_added_to_what_is_over(play: Play) -> None:
     item = play.state.invocation(first)
     assert item is not None
     completion = m.Completion(m.MessageType.SLEEP_COMPLETION, 1, m.VOID)
-    assert not journal.append_completion(play.state, item, completion, now_ms=NOW_MS)
+    journal.append_completion(play.state, item, completion, now_ms=NOW_MS)
+    assert play.row(first).journal_length == length
 
 
 def test_a_paused_invocation_is_only_written_to(play: Play) -> None:
