@@ -105,6 +105,8 @@ class ErrorCode(StrEnum):
     QUERY_NOT_READ_ONLY = "RW5010", "The SQL query would change something"
     QUERY_TIMED_OUT = "RW5011", "The SQL query took too long"
     QUERY_TOO_LARGE = "RW5012", "The SQL query has too many rows"
+    STORE_LOG_FOREIGN = "RW5013", "The write-ahead log does not belong to the database"
+    BACKUP_REFUSED = "RW5014", "The backup cannot be made or put in place"
 
 
 class RewakeError(Exception):

@@ -6,6 +6,7 @@ import click
 
 import rewake
 from rewake.cli import exits
+from rewake.cli.backup import backup, restore
 from rewake.cli.demo import demo
 from rewake.cli.example import example
 from rewake.cli.explain import explain
@@ -41,6 +42,8 @@ for subcommand in (
     state,
     promises,
     sql,
+    backup,
+    restore,
     explain,
 ):
     main.add_command(subcommand)

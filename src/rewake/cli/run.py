@@ -8,9 +8,15 @@ from typing import Any
 import click
 
 from rewake.cli.durations import Duration
-from rewake.cli.settings import LOG_SETTINGS, config_option, exit_with_stdin_option, setting, with_settings
+from rewake.cli.settings import (
+    DATA_DEFAULT,
+    LOG_SETTINGS,
+    config_option,
+    exit_with_stdin_option,
+    setting,
+    with_settings,
+)
 
-DATA_DEFAULT = ".rewake"
 PORT = click.IntRange(0, 65_535)
 
 _ENGINE_SETTINGS = (

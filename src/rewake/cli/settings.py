@@ -41,6 +41,26 @@ def with_settings(settings: Iterable[Callable[[_Function], _Function]]) -> Calla
     return decorate
 
 
+DATA_DEFAULT: Final = ".rewake"
+
+
+def data_option(function: _Function) -> _Function:
+    """--data for commands that open the folder themselves: flag > REWAKE_DATA > `data` in rewake.toml > default."""
+    return click.option(
+        "--data",
+        envvar="REWAKE_DATA",
+        show_envvar=True,
+        type=click.Path(file_okay=False, path_type=Path),
+        callback=lambda context, option, value: value or _data_in_file(),
+        help="Folder of the database; by default `data` in rewake.toml, else .rewake.",
+    )(function)
+
+
+def _data_in_file() -> Path:
+    path = Path(FILE_NAME)
+    return Path(str(read_settings_file(path).get("data", DATA_DEFAULT)) if path.is_file() else DATA_DEFAULT)
+
+
 LOG_SETTINGS: Final = (
     setting("log-level", default="info", type=click.Choice(("debug", "info", "warning", "error")), help="Least level."),
     setting(

@@ -13,6 +13,7 @@ import apsw
 
 from rewake.errors import ErrorCode, RewakeError
 from rewake.store.schema import MIGRATIONS, VERSION
+from rewake.store.wal import advance_mark, renew_mark
 
 DATABASE_FILE: Final = "rewake.db"
 
@@ -43,7 +44,7 @@ def open_writer(path: Path, *, page_count_max: int | None = None) -> apsw.Connec
     """
     connection = apsw.Connection(str(path), statementcachesize=STATEMENT_CACHE_COUNT)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    _check_version(connection, path)
+    require_known_version(connection, path)
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
     # On macOS fsync alone leaves data in the drive's cache; elsewhere this changes nothing.
@@ -53,7 +54,9 @@ def open_writer(path: Path, *, page_count_max: int | None = None) -> apsw.Connec
     if page_count_max is not None:
         connection.execute(f"pragma max_page_count = {page_count_max}")
     connection.wal_autocheckpoint(0)
+    advance_mark(connection)
     _migrate(connection)
+    renew_mark(connection)
     return connection
 
 
@@ -67,7 +70,8 @@ def open_reader(path: Path) -> apsw.Connection:
     return connection
 
 
-def _check_version(connection: apsw.Connection, path: Path) -> None:
+def require_known_version(connection: apsw.Connection, path: Path) -> None:
+    """Raise RW5002 for a database of a newer release, RW5003 for one that is not ours. An empty file passes."""
     version = connection.pragma("user_version")
     if version > VERSION:
         raise RewakeError(

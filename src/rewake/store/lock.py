@@ -1,7 +1,7 @@
 """The lock on a data directory: one engine at a time, in any process.
 
 A lock of the operating system on `rewake.lock`, so it goes away with its holder however that ends, kill -9 included.
-The file's content only names the holder for the error message; it is never trusted. Called by store.py.
+The file's content only names the holder for the error message; it is never trusted. Called by store.py and backup.py.
 """
 
 from __future__ import annotations
@@ -38,6 +38,21 @@ class DirectoryLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def is_in_use(directory: Path) -> bool:
+    """Whether an engine holds the directory at this moment."""
+    try:
+        descriptor = os.open(directory / LOCK_FILE, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _locked(directory: Path, content: bytes) -> RewakeError:

@@ -26,6 +26,7 @@ from rewake.errors import ErrorCode, RewakeError
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader, open_writer, require_safe_sqlite
 from rewake.store.lock import DirectoryLock
 from rewake.store.reading import StoreReader
+from rewake.store.wal import advance_mark, require_own_log
 from rewake.store.writing import BatchWriter
 
 OnDone: TypeAlias = Callable[[BaseException | None], None]
@@ -83,7 +84,7 @@ class Store:
 
         post: runs a function on the submitting thread (`loop.call_soon_threadsafe`); without it every commit is made
         in `submit`.   page_count_max: bound of the file in pages, for tests of a full disk.
-        Raises RewakeError RW5001 to RW5007.
+        Raises RewakeError RW5001 to RW5007, and RW5013 for a log that belongs to another database.
         """
         require_safe_sqlite()
         path = Path(directory) / DATABASE_FILE
@@ -91,6 +92,7 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = DirectoryLock(path.parent, now_ms)
+            require_own_log(path)
             writer = open_writer(path, page_count_max=page_count_max)
             return cls(path, lock, writer, post)
         except (OSError, apsw.Error, RewakeError) as error:
@@ -155,6 +157,7 @@ class Store:
             self._connection.execute("begin immediate")
             for batch, _ in items:
                 self._writer.write(batch)
+            advance_mark(self._connection)
         except Exception as error:  # noqa: BLE001  whatever it was, the transaction must not stay open
             self._fail(items, error)
             return

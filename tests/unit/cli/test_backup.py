@@ -1,0 +1,27 @@
+"""`rewake backup` and `rewake restore`: where the data is looked for, and what is printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rewake.cli.main import main
+from rewake.store.store import Store
+
+
+def test_the_data_folder_is_that_of_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rewake.toml").write_text('data = "there"\ningress-port = 1234\n')
+    Store.open("there", now_ms=1).close()
+    made = CliRunner().invoke(main, ["backup", "copy", "--json"])
+    assert made.exit_code == 0, made.output
+    assert json.loads(made.stdout) == {"directory": "copy", "bytes": Path("copy/rewake.db").stat().st_size}
+    restored = CliRunner().invoke(main, ["restore", "copy"])
+    assert restored.exit_code == 0, restored.output
+    assert restored.stdout.startswith("Restored copy to there. What was there is in there/before-restore-")
+    again = CliRunner().invoke(main, ["backup", "copy", "--data", "elsewhere"])
+    assert again.exit_code == 1
+    assert "RW5014  There is no database 'elsewhere/rewake.db'." in again.stderr
