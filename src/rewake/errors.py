@@ -67,6 +67,7 @@ class ErrorCode(StrEnum):
     ENGINE_STOPPED = "RW3001", "The engine is not running"
     TARGET_UNKNOWN = "RW3002", "No such service or handler is registered"
     ENGINE_BUG = "RW3003", "The engine met a state it should never be in"
+    WORKER_KILLED = "RW3004", "An invocation ends the worker process it runs in"
 
     # RW4xxx ingress and admin API
     SERVICE_NOT_FOUND = "RW4001", "No service of that name is registered"

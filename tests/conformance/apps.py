@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from datetime import timedelta
 from typing import Any
@@ -55,6 +56,13 @@ async def block(ctx: restate.Context, seconds: float) -> None:
     """Blocks its whole process after one step."""
     await ctx.run_typed("first", one)
     time.sleep(seconds)  # noqa: ASYNC251  # That is the point.
+
+
+@steps.handler()
+async def die(ctx: restate.Context, x: int) -> None:
+    """Ends its whole process, as a crash in native code does."""
+    await ctx.run_typed("first", one)
+    os._exit(3)
 
 
 app = restate.app([steps])

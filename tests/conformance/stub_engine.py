@@ -37,7 +37,13 @@ def _type_of(message: Message) -> int:
 
 
 def attempt_start(
-    target: str, body: bytes = b"1", *, key: str | None = None, replay: tuple[Message, ...] = (), version: int = 6
+    target: str,
+    body: bytes = b"1",
+    *,
+    key: str | None = None,
+    replay: tuple[Message, ...] = (),
+    version: int = 6,
+    loss_count: int = 0,
 ) -> AttemptStart:
     """An attempt of `service/handler` with `body`, and whatever was journaled before."""
     service, handler = target.split("/")
@@ -61,6 +67,7 @@ def attempt_start(
         invocation_id=f"inv_{number}",
         protocol_version=version,
         frames=frames(start, given, *replay, version=version),
+        loss_count=loss_count,
     )
 
 

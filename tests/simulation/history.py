@@ -22,7 +22,7 @@ from rewake.core import commands
 from rewake.core.apply import apply
 from rewake.core.effects import CloseAttempt, CloseMode, Completed, Effect, Forward, Reply, ReplyStatus, StartAttempt
 from rewake.core.ids import workflow_invocation_id
-from rewake.core.model import AttemptError, Status, Target
+from rewake.core.model import AttemptError, Blame, Status, Target
 from rewake.core.state import State
 from rewake.core.writes import Batch
 from rewake.protocol import messages as m
@@ -260,6 +260,7 @@ class History:
             jitter=self.rng.random(),
             retry_after_ms=5 if self.rng.random() < 0.1 else None,
             reached_user_code=self.rng.random() < 0.8,
+            blame=self.rng.choice((Blame.OWN, *Blame)),
         )
         self.submit(command)
         if self.rng.random() < 0.2:

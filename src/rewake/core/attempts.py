@@ -81,6 +81,7 @@ def on_failed(state: State, command: AttemptFailed) -> None:
         delay_ms=command.retry_after_ms,
         reached_user_code=command.reached_user_code,
         exhausted=_exhausted_by(command.error),
+        blame=command.blame,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from rewake.core.model import AttemptError, Deployment, ServiceSchema, Target
+from rewake.core.model import AttemptError, Blame, Deployment, ServiceSchema, Target
 from rewake.protocol.messages import Failure, Header, Message, SignalResult, Success
 
 
@@ -66,6 +66,7 @@ class AttemptFailed(_Command, frozen=True):
     jitter: float
     retry_after_ms: int | None = None
     reached_user_code: bool = True
+    blame: Blame = Blame.OWN
 
 
 class AttemptWithdrawn(_Command, frozen=True):

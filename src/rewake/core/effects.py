@@ -18,6 +18,7 @@ class StartAttempt(msgspec.Struct, kw_only=True, frozen=True):
 
     entries: the whole journal when it is known to be just the input, else None (read it).
     state: eager state in key order; partial_state as the Start message has it.
+    loss_count: workers that died under it in a row; its deployment keeps it from others then.
     """
 
     invocation_id: bytes
@@ -28,6 +29,7 @@ class StartAttempt(msgspec.Struct, kw_only=True, frozen=True):
     state: tuple[tuple[bytes, bytes], ...]
     partial_state: bool
     retry_count: int
+    loss_count: int
     stored_at_ms: int
     random_seed: int
     options: HandlerOptions

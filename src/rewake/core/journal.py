@@ -40,8 +40,8 @@ def append_command(
         state.journal_of(invocation).pending[completion_id] = completion
     _append(state, invocation, type_id, payload, now_ms, name=name, completion_id=completion_id)
     invocation.command_count += 1
-    if invocation.retry_count or invocation.command_retry_count:
-        invocation.retry_count = invocation.command_retry_count = 0
+    if invocation.retry_count or invocation.command_retry_count or invocation.kill_count:
+        invocation.retry_count = invocation.command_retry_count = invocation.kill_count = 0
         state.touch(invocation)
 
 

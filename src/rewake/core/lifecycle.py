@@ -239,6 +239,7 @@ def begin(
             state=values,
             partial_state=is_partial,
             retry_count=invocation.command_retry_count,
+            loss_count=invocation.loss_count,
             stored_at_ms=invocation.stored_at_ms,
             random_seed=invocation.random_seed,
             options=state.options_of(invocation.target),
@@ -283,6 +284,7 @@ def suspend(
     invocation.awaiting_from = awaiting_from
     invocation.notified = notified
     invocation.retry_count = 0
+    invocation.loss_count = 0
     invocation.modified_at_ms = now_ms
     state.touch(invocation)
 
@@ -295,6 +297,7 @@ def pause(state: State, invocation: Invocation, now_ms: int) -> None:
     invocation.awaiting = None
     invocation.notified = None
     invocation.retry_count = 0
+    invocation.kill_count = 0
     invocation.modified_at_ms = now_ms
     event: dict[str, object] = {"ty": "Paused"}
     if invocation.last_error is not None:

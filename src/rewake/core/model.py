@@ -45,6 +45,20 @@ class OnMaxAttempts(StrEnum):
     KILL = "KILL"
 
 
+class Blame(IntEnum):
+    """What the end of an attempt counts for, by who caused it.
+
+    OWN: the handler failed, which uses up its policy.   NOBODY: there was no place to run in, or it was taken away.
+    SHARED: its worker died, and others ran there too.   ALONE: its worker died while it ran there by itself.
+    Nothing but OWN and ALONE uses up attempts. SHARED and ALONE are remembered, see retries.py.
+    """
+
+    OWN = 0
+    NOBODY = 1
+    SHARED = 2
+    ALONE = 3
+
+
 class RetryPolicy(msgspec.Struct, frozen=True):
     """Exponential back-off between attempts. Defaults are the real server's (service-protocol.md 5.6)."""
 
@@ -208,6 +222,8 @@ class Invocation(msgspec.Struct):
     awaiting: what a suspended handler waits for, evaluated over journal entries from `awaiting_from` on.
     notified: notifications of this attempt or, when suspended, from `awaiting_from` on; None: not loaded.
     stored_at_ms: when the journal last grew.   command_retry_count: failures since the last stored command.
+    loss_count: workers that died under it since an attempt last ended by itself.   kill_count: those that it had for
+    itself, since the last stored command.
     """
 
     id: bytes
@@ -244,6 +260,8 @@ class Invocation(msgspec.Struct):
     awaiting_from: int = 0
     retry_count: int = 0
     command_retry_count: int = 0
+    loss_count: int = 0
+    kill_count: int = 0
     last_start_at_ms: int | None = None
     next_retry_at_ms: int | None = None
     last_deployment_id: str | None = None

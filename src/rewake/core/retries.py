@@ -3,6 +3,8 @@
 Owns the two counters. retry_count counts failed attempts since the last stored command and drives the policy;
 command_retry_count counts only those in which user code ran and travels in Start, where it limits `ctx.run`.
 Both are stored, so they survive a restart. A delay the handler asked for counts as an attempt like any other.
+A worker's death counts for nobody while several attempts ran in it. Those attempts carry a loss_count instead, by which
+the deployment runs them apart from others; the one under which a worker dies when it has one for itself is at fault.
 Called by attempts.py and apply.py. Read next: failures.py, wakeups.py.
 """
 
@@ -12,8 +14,8 @@ import json
 
 from rewake.core import failures, journal, lifecycle, wakeups
 from rewake.core.effects import Note
-from rewake.core.model import AttemptError, Invocation, OnMaxAttempts, RetryPolicy, Status
-from rewake.core.settings import RETRY_DELAY_MS_MAX, RETRY_JITTER
+from rewake.core.model import AttemptError, Blame, Invocation, OnMaxAttempts, RetryPolicy, Status
+from rewake.core.settings import RETRY_DELAY_MS_MAX, RETRY_JITTER, WORKER_KILLS_MAX
 from rewake.core.state import State
 from rewake.protocol.messages import Failure
 
@@ -44,23 +46,27 @@ def fail(
     delay_ms: int | None = None,
     reached_user_code: bool = True,
     exhausted: OnMaxAttempts | None = None,
+    blame: Blame = Blame.OWN,
 ) -> None:
     """End the attempt as failed and decide what follows. The caller has closed its stream.
 
     delay_ms: asked for by the handler or the deployment, instead of the policy's; RETRY_DELAY_MS_MAX at most.
-    exhausted: skip the policy.
+    exhausted: skip the policy.   blame: who caused the failure; unless it is this invocation the policy is not asked.
     """
     attempt = invocation.attempt
     invocation.attempt = None
     invocation.last_error = error
-    invocation.retry_count += 1
-    if reached_user_code:
-        invocation.command_retry_count += 1
+    _count(invocation, blame, reached_user_code)
     state.touch(invocation)
-    _record(state, invocation, error, now_ms)
+    _record(state, invocation, error, blame, now_ms)
     if attempt is not None and attempt.pause_requested:
         lifecycle.pause(state, invocation, now_ms)
         return
+    if blame in (Blame.NOBODY, Blame.SHARED):
+        wakeups.arm_retry(state, invocation, now_ms + (delay_ms or 0))
+        return
+    if invocation.kill_count >= WORKER_KILLS_MAX:
+        exhausted = OnMaxAttempts.PAUSE
     policy = state.options_of(invocation.target).retry
     delay = None if exhausted else next_delay_ms(policy, invocation.retry_count, jitter)
     if delay is None:
@@ -68,7 +74,7 @@ def fail(
         return
     if delay_ms is not None:
         delay = min(max(delay_ms, 0), RETRY_DELAY_MS_MAX)
-    elif error.restate_code == CONNECTION_LOST and invocation.retry_count == 1:
+    elif error.restate_code == CONNECTION_LOST and invocation.retry_count == 1 and blame is Blame.OWN:
         delay = 0  # a process that died once is back in milliseconds; a second loss backs off
     wakeups.arm_retry(state, invocation, now_ms + delay)
 
@@ -81,6 +87,23 @@ def fail_unstartable(state: State, now_ms: int) -> None:
         fail(state, invocation, error, now_ms=now_ms, jitter=0.0, reached_user_code=False)
 
 
+def _count(invocation: Invocation, blame: Blame, reached_user_code: bool) -> None:
+    match blame:
+        case Blame.NOBODY:
+            return
+        case Blame.SHARED:
+            invocation.loss_count += 1
+            return
+        case Blame.ALONE:
+            invocation.loss_count += 1
+            invocation.kill_count += 1
+        case Blame.OWN:
+            invocation.loss_count = 0
+    invocation.retry_count += 1
+    if reached_user_code:
+        invocation.command_retry_count += 1
+
+
 def _give_up(state: State, invocation: Invocation, how: OnMaxAttempts, error: AttemptError, now_ms: int) -> None:
     if how is OnMaxAttempts.KILL:
         lifecycle.complete(state, invocation, Failure(error.code, error.message), now_ms)
@@ -88,12 +111,13 @@ def _give_up(state: State, invocation: Invocation, how: OnMaxAttempts, error: At
         lifecycle.pause(state, invocation, now_ms)
 
 
-def _record(state: State, invocation: Invocation, error: AttemptError, now_ms: int) -> None:
+def _record(state: State, invocation: Invocation, error: AttemptError, blame: Blame, now_ms: int) -> None:
     event = {"ty": "TransientError", **failures.facts_of(error)}
     journal.append_event(state, invocation, "TransientError", json.dumps(event), now_ms)
+    is_charged = blame in (Blame.OWN, Blame.ALONE)
     facts: dict[str, object] = {
         "target": str(invocation.target),
-        "attempt": invocation.retry_count,
+        "attempt": invocation.retry_count if is_charged else None,
         "code": error.restate_code,
         "message": error.message,
     }

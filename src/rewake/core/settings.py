@@ -20,6 +20,9 @@ MESSAGE_CHARS_MAX = 8_192
 RETRY_DELAY_MS_MAX = 365 * 86_400_000
 """Longest delay before a retry that a handler or a deployment can ask for. A longer one is read as this one."""
 
+WORKER_KILLS_MAX = 5
+"""Workers an invocation may end while it has them for itself and stores nothing new; then it is paused."""
+
 RETRY_JITTER = 0.3
 """A retry waits up to this share of its delay longer, so that many do not come back at once."""
 

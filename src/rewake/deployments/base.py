@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from rewake.core.model import Blame
 from rewake.protocol.messages import Message
 
 ProtocolType = Literal["bidi", "request_response"]
@@ -23,6 +24,7 @@ class AttemptStart(msgspec.Struct, kw_only=True):
     """What the engine gives to begin one attempt.
 
     frames: Start and replay as encoded wire frames, in one bytes object.   headers: extra ones, such as traceparent.
+    loss_count: places that broke under it in a row; from QUARANTINE_AFTER on it must not share one with the others.
     """
 
     service: str
@@ -32,19 +34,21 @@ class AttemptStart(msgspec.Struct, kw_only=True):
     protocol_version: int
     frames: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    loss_count: int = 0
 
 
 class AttemptFailure(msgspec.Struct, kw_only=True):
     """Why an attempt ended without a terminal message.
 
     code: RT0003, RT0007, RT0010, RT0012, RT0015, RT0019 or RT0023 (service-protocol.md 1.6).   status: the numeric
-    error code to store.   retry_after_ms: set when the deployment asked for a delay of its own.
+    error code to store.   retry_after_ms: set when the deployment asked for a delay of its own.   blame: who caused it.
     """
 
     code: str
     status: int
     message: str
     retry_after_ms: int | None = None
+    blame: Blame = Blame.OWN
 
 
 class AttemptSink(Protocol):

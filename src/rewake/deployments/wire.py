@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
+from rewake.core.model import Blame
 from rewake.deployments.base import (
     AttemptFailure,
     AttemptSink,
@@ -96,15 +97,15 @@ class WireAttempt:
         "_is_draining",
         "_sink",
         "_skipped_frames",
-        "_start",
         "is_over",
+        "start",
         "stream",
     )
 
     def __init__(self, start: AttemptStart, sink: AttemptSink, stream: RequestStream) -> None:
         self.stream = stream
         self.is_over = False
-        self._start = start
+        self.start = start
         self._sink = sink
         self._decoder = FrameDecoder()
         self._has_head = False
@@ -140,7 +141,7 @@ class WireAttempt:
         if self.is_over:
             return
         self._has_head = True
-        failure = _judge_head(self._start, status, tuple(headers))
+        failure = _judge_head(self.start, status, tuple(headers))
         if failure is not None:
             self._fail(failure)
 
@@ -151,7 +152,7 @@ class WireAttempt:
         messages: list[ReceivedMessage] = []
         violation = None
         is_terminal = False
-        version = self._start.protocol_version
+        version = self.start.protocol_version
         try:
             if not self._has_head:
                 raise ProtocolViolation("bytes came before the response head")
@@ -179,10 +180,13 @@ class WireAttempt:
         text = "The response ended without End, Suspension or Error."
         self._fail(AttemptFailure(code="RT0007", status=_STATUS_UNKNOWN, message=text))
 
-    def on_error(self, message: str, retry_after_ms: int | None = None) -> None:
+    def on_error(self, message: str, retry_after_ms: int | None = None, blame: Blame = Blame.OWN) -> None:
         """The connection or the process broke."""
-        failure = AttemptFailure(code="RT0010", status=_STATUS_UNKNOWN, message=message, retry_after_ms=retry_after_ms)
-        self._fail(failure)
+        self._fail(
+            AttemptFailure(
+                code="RT0010", status=_STATUS_UNKNOWN, message=message, retry_after_ms=retry_after_ms, blame=blame
+            )
+        )
 
     def on_app_error(self, error: str) -> None:
         """The app raised, which a server would make a 500 of, or a reset once the response has begun."""
@@ -209,7 +213,7 @@ class WireAttempt:
         """
         if len(messages) > 1:
             self._sink.on_messages(messages[:-1])
-        self.on_error("The request was closed while notifications were on their way.", retry_after_ms=0)
+        self.on_error("The request was closed while notifications were on their way.", 0, Blame.NOBODY)
 
     def _finish(self) -> None:
         if not self.is_over:  # The sink may have aborted.

@@ -23,6 +23,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from rewake.core.model import Blame
 from rewake.deployments import mux
 from rewake.deployments.base import DiscoveryResponse
 from rewake.deployments.wire import WireAttempt, discovery_response
@@ -30,6 +31,9 @@ from rewake.errors import ErrorCode, RewakeError
 
 START_TIMEOUT_S: Final = 60.0
 """How long a child may take to import the app. Model frameworks take seconds; a server started at import never ends."""
+
+EXIT_KNOWN_WITHIN_S: Final = 0.5
+"""How long attempts wait for the word how their worker ended, when it was a quarantined one."""
 
 EXIT_TIMEOUT_S: Final = 3.0
 """How long a child may take to exit once its link is closed, before it is killed."""
@@ -47,11 +51,15 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerStream:
-    """RequestStream of one attempt on a worker; keeps what is written until it is bound to one."""
+    """RequestStream of one attempt on a worker; keeps what is written until it is bound to one.
 
-    __slots__ = ("_held", "attempt", "id", "process")
+    loss_count: how often the attempt's invocation has lost its worker in a row.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_held", "attempt", "id", "loss_count", "process")
+
+    def __init__(self, loss_count: int = 0) -> None:
+        self.loss_count = loss_count
         self.process: WorkerProcess | None = None
         self.id = 0
         self.attempt: WireAttempt
@@ -135,9 +143,13 @@ class WorkerProcess:
 
     ready: resolves to the discovery answer, or fails with a RewakeError RW1xxx or RW2001.   exited: resolves to the
     return code.   on_dead: called once, as soon as no attempt can run here any more; not after close().
+    is_quarantine: it carries suspects; one that was alone here when it died has caused that.   on_stream_end: called
+    when an attempt has ended here.
     """
 
-    def __init__(self, options: WorkerOptions, on_dead: Callable[[WorkerProcess], None]) -> None:
+    def __init__(
+        self, options: WorkerOptions, on_dead: Callable[[WorkerProcess], None], *, is_quarantine: bool = False
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.link = EngineLink(self.loop, self)
         self.streams: dict[int, WorkerStream] = {}
@@ -151,6 +163,8 @@ class WorkerProcess:
         self.restart_delay_ms = 0
         self._options = options
         self._on_dead = on_dead
+        self.is_quarantine = is_quarantine
+        self.on_stream_end: Callable[[], None] | None = None
         self._on_drained: Callable[[], None] | None = None
         self._next_stream_id = 1
         self._timers: list[asyncio.TimerHandle] = []
@@ -201,6 +215,8 @@ class WorkerProcess:
     def forget_stream(self, stream: WorkerStream) -> bool:
         """Whether the stream was open here."""
         was_open = self.streams.pop(stream.id, None) is not None
+        if self.on_stream_end is not None:
+            self.on_stream_end()
         if not self.streams and self._on_drained is not None:
             self._on_drained()
         return was_open
@@ -235,7 +251,10 @@ class WorkerProcess:
 
     def on_link_lost(self) -> None:
         """The child died or hung up: every attempt on it fails now."""
-        self._die()
+        if self.exited.done() or not self.is_quarantine:
+            self._die()
+        else:
+            self._timers.append(self.loop.call_later(EXIT_KNOWN_WITHIN_S, self._die))
         if not self.exited.done():  # It closed its socket but may live on.
             self._timers.append(self.loop.call_later(EXIT_TIMEOUT_S, self.kill))
 
@@ -268,14 +287,27 @@ class WorkerProcess:
         self.is_dead = True
         if not self.is_retired:
             self._on_dead(self)
-        self._fail_streams(f"The worker process {self.pid} died.", self.restart_delay_ms)
+        is_alone = self.is_quarantine and len(self.streams) == 1
+        if is_alone:
+            self._fail_streams(self._killed(), None, Blame.ALONE)
+        else:
+            self._fail_streams(f"The worker process {self.pid} died.", 0, Blame.SHARED)
         if self.link.transport is not None:
             self.link.transport.abort()
 
-    def _fail_streams(self, message: str, retry_after_ms: int) -> None:
+    def _killed(self) -> str:
+        """The word on the one attempt under which the process died."""
+        code = ErrorCode.WORKER_KILLED
+        how = f" ({describe_exit(self.exited.result())})" if self.exited.done() else ""
+        return (
+            f"{code.value} The worker process {self.pid} died{how} while it ran this invocation and nothing else. "
+            f"See: rewake explain {code.value}"
+        )
+
+    def _fail_streams(self, message: str, retry_after_ms: int | None, blame: Blame) -> None:
         streams, self.streams = self.streams, {}
         for stream in streams.values():
-            stream.attempt.on_error(message, retry_after_ms)
+            stream.attempt.on_error(message, retry_after_ms, blame)
 
     # The end
 
@@ -291,7 +323,7 @@ class WorkerProcess:
             self._hang_up()
 
     def _end_of_grace(self) -> None:
-        self._fail_streams("The worker process was replaced by a new one.", 0)
+        self._fail_streams("The worker process was replaced by a new one.", 0, Blame.NOBODY)
         self._hang_up()
 
     def _hang_up(self) -> None:

@@ -1,8 +1,9 @@
 """Workers under supervision: N child processes that are restarted when they die and replaced when code changes.
 
-The DeploymentClient that `rewake run` uses. A death fails the attempts it carried (RT0010, with the restart delay as
-retry_after_ms) and starts the next child at once, then with a growing delay while children keep dying young. While no
-child is ready new attempts wait, within limits, so that a crash costs milliseconds. One WorkerProcess is worker.py's.
+The DeploymentClient that `rewake run` uses. A death fails the attempts it carried (RT0010) and starts the next child at
+once, then with a growing delay while children keep dying young. While no child is ready attempts wait, within limits,
+so that a crash costs milliseconds. Attempts under which children keep dying run apart, see quarantine.py. One
+WorkerProcess is worker.py's.
 """
 
 from __future__ import annotations
@@ -17,14 +18,21 @@ from typing import Final
 import msgspec
 import structlog
 
+from rewake.core.model import Blame
 from rewake.deployments import mux
 from rewake.deployments.base import AttemptHandle, AttemptSink, AttemptStart, DiscoveryResponse, ProtocolType
+from rewake.deployments.quarantine import QUARANTINE_AFTER, Quarantine
 from rewake.deployments.wire import WireAttempt, invoke_path, protocol_type_of, request_headers
 from rewake.deployments.worker import WorkerOptions, WorkerProcess, WorkerStream, describe_exit
 from rewake.errors import ErrorCode, RewakeError
 
 RESTART_DELAY_FIRST_MS: Final = 100
 RESTART_DELAY_MAX_MS: Final = 5_000
+"""Between tries to start a child that does not become ready."""
+
+RESTART_DELAY_WELL_MAX_MS: Final = 400
+"""The same while children start well and die young: callers wait for it."""
+
 HEALTHY_AFTER_S: Final = 10.0
 """A child that lived this long died of something new: its successor starts at once again."""
 
@@ -34,6 +42,9 @@ RELOAD_GRACE_S: Final = 3.0
 WAITING_ATTEMPTS_MAX: Final = 10_000
 WAITING_MS_MAX: Final = 10_000
 """Limits of the attempts that wait for a worker; beyond them RT0010."""
+
+WAITED_RETRY_MS: Final = 1_000
+"""Before an attempt that found no worker asks again."""
 
 PING_INTERVAL_S: Final = 1.0
 
@@ -59,7 +70,9 @@ class WorkerPool:
         self.protocol_type: ProtocolType = "bidi"
         self._options = options
         self._events = events or WorkerEvents()
+        self._living: set[WorkerProcess] = set()
         self._slots = [_Slot(self) for _ in range(workers)]
+        self._quarantine = Quarantine(lambda on_dead: self.spawn(on_dead, is_quarantine=True))
         self._available: list[WorkerProcess] = []
         self._waiting: deque[tuple[WorkerStream, float]] = deque()
         self._discovery: DiscoveryResponse | None = None
@@ -95,6 +108,7 @@ class WorkerPool:
             first, *others = self._slots
             await first.replace()
             await asyncio.gather(*(slot.replace() for slot in others))
+            self._quarantine.retire(RELOAD_GRACE_S)
 
     async def close(self) -> None:
         """Abort what runs and end the children. Idempotent."""
@@ -104,7 +118,9 @@ class WorkerPool:
         waiting, self._waiting = self._waiting, deque()
         for stream, _ in waiting:
             stream.attempt.is_over = True
+        self._quarantine.close()
         await asyncio.gather(*(slot.close() for slot in self._slots))
+        await asyncio.gather(*(process.close() for process in list(self._living)))
 
     # DeploymentClient
 
@@ -119,12 +135,19 @@ class WorkerPool:
         return self._discovery
 
     def start_attempt(self, start: AttemptStart, sink: AttemptSink) -> AttemptHandle:
-        """Begin one attempt on the least loaded child, or as soon as one is ready."""
-        stream = WorkerStream()
+        """Begin one attempt on the least loaded child, or as soon as one is ready; a suspect away from the others."""
+        stream = WorkerStream(start.loss_count)
         stream.attempt = attempt = WireAttempt(start, sink, stream)
         stream.hold(mux.encode_open(invoke_path(start), request_headers(start), start.frames))
-        process = self._choose()
-        if process is not None:
+        if start.loss_count >= QUARANTINE_AFTER:
+            log.info(
+                "attempt_quarantined",
+                invocation_id=start.invocation_id,
+                handler=f"{start.service}/{start.handler}",
+                workers_lost=start.loss_count,
+            )
+            self._quarantine.take(stream)
+        elif (process := self._choose()) is not None:
             stream.bind(process)
         else:
             self._wait(stream)
@@ -140,7 +163,9 @@ class WorkerPool:
 
     def _wait(self, stream: WorkerStream) -> None:
         if self._is_closed or len(self._waiting) >= WAITING_ATTEMPTS_MAX:
-            asyncio.get_running_loop().call_soon(stream.attempt.on_error, "No worker process is ready.")
+            report = stream.attempt.on_error
+            text = "No worker process is ready."
+            asyncio.get_running_loop().call_soon(report, text, WAITED_RETRY_MS, Blame.NOBODY)
             return
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + WAITING_MS_MAX / 1000
@@ -152,7 +177,8 @@ class WorkerPool:
         now_s = self._loop.time()
         while self._waiting and self._waiting[0][1] <= now_s:
             stream, _ = self._waiting.popleft()
-            stream.attempt.on_error(f"No worker process became ready within {WAITING_MS_MAX} ms.")
+            text = f"No worker process became ready within {WAITING_MS_MAX} ms."
+            stream.attempt.on_error(text, WAITED_RETRY_MS, Blame.NOBODY)
         if self._waiting:
             self._loop.call_at(self._waiting[0][1], self._expire_waiting)
 
@@ -161,6 +187,22 @@ class WorkerPool:
             stream, _ = self._waiting.popleft()
             if not stream.attempt.is_over:
                 stream.bind(process)
+
+    # Processes
+
+    def spawn(self, on_dead: Callable[[WorkerProcess], None], *, is_quarantine: bool = False) -> WorkerProcess:
+        """A new child. Raises RewakeError RW2001 when the system refuses one."""
+        try:
+            process = WorkerProcess(self._options, on_dead, is_quarantine=is_quarantine)
+        except OSError as error:
+            raise RewakeError(
+                ErrorCode.WORKER_START_FAILED,
+                f"No worker process could be started.\n{error}",
+                "Check the limits of processes, memory and open files.",
+            ) from error
+        self._living.add(process)
+        process.exited.add_done_callback(lambda exited: self._on_exit(process, exited.result()))
+        return process
 
     # What the slots report
 
@@ -188,6 +230,16 @@ class WorkerPool:
             self._events.on_start_failed(error)
 
     def _on_exit(self, process: WorkerProcess, returncode: int) -> None:
+        self._living.discard(process)
+        was_expected = process.is_retired or self._is_closed
+        report = log.info if was_expected else log.warning
+        report(
+            "worker_exited",
+            pid=process.pid,
+            reason=describe_exit(returncode),
+            lived_ms=round((self._loop.time() - process.started_at_s) * 1000),
+            restart_in_ms=None if was_expected or process.is_quarantine else process.restart_delay_ms,
+        )
         if self._events.on_exit is not None:
             self._events.on_exit(process.pid, returncode)
 
@@ -196,6 +248,7 @@ class WorkerPool:
         for process in self._available:
             if process.streams:
                 process.ping()
+        self._quarantine.tick()
         self._ticker = self._loop.call_later(PING_INTERVAL_S, self._tick)
 
 
@@ -208,13 +261,12 @@ class _Slot:
         self._delay_ms = 0
         self._timer: asyncio.TimerHandle | None = None
         self._restarting: asyncio.Task[None] | None = None
-        self._living: set[WorkerProcess] = set()
 
     async def replace(self) -> None:
         """Put a new child in the place of whatever is here. Raises RewakeError if it does not become ready."""
         self._cancel_restart()
         try:
-            process = self._spawn()
+            process = self._pool.spawn(self._on_dead)
             discovery = await asyncio.shield(process.ready)
         except RewakeError as error:
             self._pool._on_start_failed(error)
@@ -224,42 +276,16 @@ class _Slot:
         if old is not None:
             old.retire(RELOAD_GRACE_S)
 
-    def _spawn(self) -> WorkerProcess:
-        """A new child. Raises RewakeError RW2001 when the system refuses one."""
-        try:
-            process = WorkerProcess(self._pool._options, self._on_dead)
-        except OSError as error:
-            raise RewakeError(
-                ErrorCode.WORKER_START_FAILED,
-                f"No worker process could be started.\n{error}",
-                "Check the limits of processes, memory and open files.",
-            ) from error
-        self._living.add(process)
-        process.exited.add_done_callback(lambda exited: self._on_exit(process, exited.result()))
-        return process
-
     def _on_dead(self, process: WorkerProcess) -> None:
         if process is not self.process or self._pool._is_closed:
             return
         self.process = None
+        self._pool._quarantine.on_death(stream.loss_count for stream in process.streams.values())
         self._pool._update_available()
         if self._pool._loop.time() - process.started_at_s >= HEALTHY_AFTER_S:
             self._delay_ms = 0
-        process.restart_delay_ms = self._delay_ms
+        process.restart_delay_ms = self._delay_ms = min(self._delay_ms, RESTART_DELAY_WELL_MAX_MS)
         self._restart_later()
-
-    def _on_exit(self, process: WorkerProcess, returncode: int) -> None:
-        self._living.discard(process)
-        was_expected = process.is_retired or self._pool._is_closed
-        report = log.info if was_expected else log.warning
-        report(
-            "worker_exited",
-            pid=process.pid,
-            reason=describe_exit(returncode),
-            lived_ms=round((self._pool._loop.time() - process.started_at_s) * 1000),
-            restart_in_ms=None if was_expected else process.restart_delay_ms,
-        )
-        self._pool._on_exit(process, returncode)
 
     # Restarts
 
@@ -291,7 +317,6 @@ class _Slot:
             self._restarting.cancel()
             with contextlib.suppress(asyncio.CancelledError, RewakeError):
                 await self._restarting
-        await asyncio.gather(*(process.close() for process in list(self._living)))
 
 
 def _load(process: WorkerProcess) -> tuple[bool, int, float]:

@@ -20,7 +20,7 @@ import structlog
 from rewake.core.commands import AttemptFailed, AttemptWithdrawn, Command, MakeRoom, SdkMessages
 from rewake.core.effects import CloseAttempt, CloseMode, Forward, StartAttempt
 from rewake.core.ids import invocation_id_to_str
-from rewake.core.model import AttemptError
+from rewake.core.model import AttemptError, Blame
 from rewake.core.reader import Reader
 from rewake.deployments.base import (
     AttemptFailure,
@@ -92,14 +92,14 @@ class LiveAttempt:
         )
 
     def on_failure(self, failure: AttemptFailure) -> None:
-        self._fail(failure.code, failure.status, failure.message, failure.retry_after_ms)
+        self._fail(AttemptError(failure.status, failure.message, failure.code), failure.retry_after_ms, failure.blame)
 
     def on_closed(self) -> None:
         """The terminal message has been handed over already; nothing is left to say."""
 
-    def _fail(self, code: str, status: int, message: str, retry_after_ms: int | None = None) -> None:
+    def _fail(self, error: AttemptError, retry_after_ms: int | None = None, blame: Blame = Blame.OWN) -> None:
         self.stop_timer()
-        self._attempts.fail(self.effect, AttemptError(status, message, code), retry_after_ms)
+        self._attempts.fail(self.effect, error, retry_after_ms, blame)
 
     # To the deployment
 
@@ -117,6 +117,7 @@ class LiveAttempt:
             protocol_version=effect.version,
             frames=frames,
             headers=headers,
+            loss_count=effect.loss_count,
         )
         self.handle = client.start_attempt(start, self)
         if client.protocol_type == "request_response" or effect.options.inactivity_timeout_ms == 0:
@@ -193,7 +194,7 @@ class LiveAttempt:
         else:
             self.abort()
             message = f"the invocation stream was closed after the 'abort timeout' ({limit_ms} ms) fired."
-            self._fail("RT0001", 500, message)
+            self._fail(AttemptError(500, message, "RT0001"))
 
 
 class LiveAttempts:
@@ -241,7 +242,7 @@ class LiveAttempts:
         client = self._clients.get(effect.deployment_id)
         if client is None:
             message = CLIENT_MISSING.format(effect.deployment_id)
-            self.loop.call_soon(self.fail, effect, AttemptError(500, message, "RT0011"), None)
+            self.loop.call_soon(self.fail, effect, AttemptError(500, message, "RT0011"))
             return
         try:
             entries = effect.entries
@@ -251,7 +252,7 @@ class LiveAttempts:
         except Exception as error:  # the effects behind this one must be let out all the same
             log.exception("attempt_not_started", invocation_id=invocation_id_to_str(effect.invocation_id))
             message = f"the attempt could not be started: {error!r}"
-            self.loop.call_soon(self.fail, effect, AttemptError(500, message, "RT0006"), None)
+            self.loop.call_soon(self.fail, effect, AttemptError(500, message, "RT0006"))
 
     def _make_room_soon(self) -> None:
         if self._room_timer is None and self._queued:
@@ -322,7 +323,13 @@ class LiveAttempts:
         while self._queued and len(self.running) < self._concurrency_max:
             self._start(self._queued.popitem(last=False)[1])
 
-    def fail(self, effect: StartAttempt, error: AttemptError, retry_after_ms: int | None) -> None:
+    def fail(
+        self,
+        effect: StartAttempt,
+        error: AttemptError,
+        retry_after_ms: int | None = None,
+        blame: Blame = Blame.OWN,
+    ) -> None:
         self.submit(
             AttemptFailed(
                 now_ms=self.now_ms(),
@@ -332,6 +339,7 @@ class LiveAttempts:
                 jitter=random.random(),
                 retry_after_ms=retry_after_ms,
                 reached_user_code=error.restate_code not in NOT_REACHED_USER_CODE,
+                blame=blame,
             )
         )
 
@@ -340,7 +348,7 @@ class LiveAttempts:
         for attempt in list(self.running.values()):
             if attempt.effect.deployment_id == deployment_id:
                 attempt.abort()
-                self.fail(attempt.effect, AttemptError(500, DEPLOYMENT_REMOVED.format(deployment_id), "RT0011"), None)
+                self.fail(attempt.effect, AttemptError(500, DEPLOYMENT_REMOVED.format(deployment_id), "RT0011"))
 
     def abort_all(self) -> None:
         """Cut off everything; used when memory is rebuilt and at the end."""

@@ -59,8 +59,9 @@ INVOCATION_FIXED: Final = (
 INVOCATION_CHANGING: Final = (
     "status", "modified_at_ms", "inbox_sequence", "inboxed_at_ms", "scheduled_at_ms", "start_at_ms", "running_at_ms",
     "completed_at_ms", "purge_at_ms", "journal_purge_at_ms", "sweep_at_ms", "pinned_deployment_id", "pinned_version",
-    "retry_count", "command_retry_count", "last_start_at_ms", "next_retry_at_ms", "last_deployment_id", "awaiting_from",
-    "awaiting", "last_error", "result_code", "result_message", "result_metadata", "result_value",
+    "retry_count", "command_retry_count", "loss_count", "kill_count", "last_start_at_ms", "next_retry_at_ms",
+    "last_deployment_id", "awaiting_from", "awaiting", "last_error", "result_code", "result_message", "result_metadata",
+    "result_value",
 )  # fmt: skip
 
 INVOCATION_COLUMNS: Final = ", ".join(INVOCATION_FIXED + INVOCATION_CHANGING)
@@ -116,6 +117,8 @@ def invocation_changing(item: Invocation) -> Row:
         item.pinned_version,
         item.retry_count,
         item.command_retry_count,
+        item.loss_count,
+        item.kill_count,
         item.last_start_at_ms,
         item.next_retry_at_ms,
         item.last_deployment_id,
@@ -138,8 +141,8 @@ def invocation_from(row: Row) -> Invocation:
         invoked_by_target, restarted_from, idempotency_key, traceparent, completion_retention_ms, journal_retention_ms,
         random_seed, status, modified_at_ms, inbox_sequence, inboxed_at_ms, scheduled_at_ms, start_at_ms, running_at_ms,
         completed_at_ms, purge_at_ms, journal_purge_at_ms, _, pinned_deployment_id, pinned_version, retry_count,
-        command_retry_count, last_start_at_ms, next_retry_at_ms, last_deployment_id, awaiting_from, awaiting,
-        last_error, result_code, result_message, result_metadata, result_value,
+        command_retry_count, loss_count, kill_count, last_start_at_ms, next_retry_at_ms, last_deployment_id,
+        awaiting_from, awaiting, last_error, result_code, result_message, result_metadata, result_value,
     ) = row  # fmt: skip
     return Invocation(
         id=id_,
@@ -170,6 +173,8 @@ def invocation_from(row: Row) -> Invocation:
         awaiting_from=awaiting_from,
         retry_count=retry_count,
         command_retry_count=command_retry_count,
+        loss_count=loss_count,
+        kill_count=kill_count,
         last_start_at_ms=last_start_at_ms,
         next_retry_at_ms=next_retry_at_ms,
         last_deployment_id=last_deployment_id,

@@ -44,6 +44,8 @@ create table invocation (
     pinned_version integer,
     retry_count integer not null,
     command_retry_count integer not null,
+    loss_count integer not null default 0,
+    kill_count integer not null default 0,
     last_start_at_ms integer,
     next_retry_at_ms integer,
     last_deployment_id text,

@@ -8,8 +8,8 @@ import pytest
 from tests.unit.core.play import FINISHED, NOW_MS, Close, Done, Logged, Play, Start, Timer, retry
 
 from rewake.core import commands, retries
-from rewake.core.model import OnMaxAttempts, RetryPolicy, Status
-from rewake.core.settings import RETRY_DELAY_MS_MAX, Settings
+from rewake.core.model import Blame, OnMaxAttempts, RetryPolicy, Status
+from rewake.core.settings import RETRY_DELAY_MS_MAX, WORKER_KILLS_MAX, Settings
 from rewake.protocol import messages as m
 
 
@@ -168,3 +168,62 @@ def test_version_7_lets_the_handler_choose_what_follows() -> None:
     play.expect(Close(paused, FINISHED), Logged("attempt_failed"), Logged("invocation_paused"))
     play.sdk(failed, m.Error(418, "no", behavior=m.ErrorBehavior.FAIL))
     play.expect(Close(failed, FINISHED), Done(failed, m.Failure(418, "no")))
+
+
+@pytest.mark.parametrize("blame", [Blame.SHARED, Blame.NOBODY])
+def test_a_loss_that_others_may_have_caused_uses_up_no_attempt(blame: Blame) -> None:
+    play = Play(retry=retry(max_attempts=1, on_max_attempts=OnMaxAttempts.KILL))
+    first = play.call("greeter/greet")
+    play.skip()
+    for losses in range(1, 9):
+        play.fails(first, "RT0010", blame=blame)
+        play.expect(Close(first, FINISHED), Logged("attempt_failed"), Timer(play.now_ms))
+        play.time(0)
+        play.expect(Start(first))
+        assert play.started[first].loss_count == (losses if blame is Blame.SHARED else 0)
+    row = play.row(first)
+    assert (row.retry_count, row.command_retry_count, row.kill_count) == (0, 0, 0)
+
+
+def test_a_loss_alone_counts_for_the_policy(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.fails(first, "RT0010", blame=Blame.ALONE)
+    row = play.row(first)
+    assert (row.retry_count, row.loss_count, row.next_retry_at_ms) == (1, 1, NOW_MS + 100)
+
+
+def test_who_kills_workers_is_paused_before_the_policy_is_used_up() -> None:
+    play = Play(retry=retry(on_max_attempts=OnMaxAttempts.KILL))
+    first = play.call("greeter/greet")
+    for _ in range(WORKER_KILLS_MAX):
+        assert play.status(first) is Status.INVOKED
+        play.fails(first, "RT0010", blame=Blame.ALONE)
+        play.crash()  # of the engine: it knows afterwards
+        play.time(1000)
+    assert play.status(first) is Status.PAUSED
+    play.ask(commands.Resume, first)
+    play.commit()
+    assert play.started[first].loss_count == WORKER_KILLS_MAX, "it goes on alone"
+    play.fails(first, "RT0010", blame=Blame.ALONE)
+    assert play.status(first) is Status.INVOKED, "and is given the same number of tries"
+
+
+def test_progress_resets_the_kills_but_not_the_suspicion(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.fails(first, "RT0010", blame=Blame.ALONE)
+    play.time(1000)
+    play.sdk(first, m.RunCommand(1))
+    row = play.row(first)
+    assert (row.kill_count, row.loss_count) == (0, 1)
+
+
+def test_an_attempt_that_ends_by_itself_is_above_suspicion(play: Play) -> None:
+    """By a suspension or a failure of its own: the worker lived on."""
+    suspends, fails = play.call("greeter/greet"), play.call("greeter/greet")
+    for first in (suspends, fails):
+        play.fails(first, "RT0010", blame=Blame.SHARED)
+    play.time(0)
+    play.sdk(suspends, m.SleepCommand(NOW_MS + 5000, 1))
+    play.suspend(suspends, 1)
+    play.fails(fails)
+    assert [play.row(first).loss_count for first in (suspends, fails)] == [0, 0]

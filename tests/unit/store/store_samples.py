@@ -69,6 +69,8 @@ def full_invocation(number: int = 1) -> Invocation:
         awaiting=Future((1, 2), (17,), ("go",), (Future((3,), combinator=Combinator.ALL_COMPLETED),)),
         retry_count=3,
         command_retry_count=2,
+        loss_count=5,
+        kill_count=1,
         last_start_at_ms=NOW_MS + 8,
         next_retry_at_ms=NOW_MS + 9,
         last_deployment_id="dp_1def",
