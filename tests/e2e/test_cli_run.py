@@ -29,6 +29,23 @@ def in_thread(function: Any, *args: Any) -> tuple[threading.Thread, list[Any]]:
     return thread, results
 
 
+MODEL_APP = """
+import restate
+from openai import AsyncOpenAI
+
+model = restate.Service("Model")
+
+
+async def ask_model() -> str:
+    return str(AsyncOpenAI(max_retries=0))
+
+
+@model.handler()
+async def ask(ctx: restate.Context) -> str:
+    return await ctx.run_typed("Ask", ask_model)
+"""
+
+
 def run_until_exit(*args: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     return rewake("run", *args, "--ingress-port", "0", "--admin-port", "0", cwd=cwd, **env)
 
@@ -59,7 +76,7 @@ def test_it_says_where_it_is_and_how_to_call(folder: Path) -> None:
     assert "web UI    http://127.0.0.1:" in text
     assert "/ui/\n" in text
     assert f"data      {folder / '.rewake'}" in text
-    assert "handlers  app.py, process " in text
+    assert "handlers  app.py: Counter, Steps; process " in text
     assert "/Counter/my-key/add --json 1" in text
     assert "info    worker_became_ready pid=" in text
     assert "info    stopped" in text
@@ -69,6 +86,27 @@ def test_services_of_a_file_without_an_app_are_served(folder: Path) -> None:
     with Running("run", "app.py", cwd=folder) as engine:
         assert engine.call("/Steps/two", 3) == (200, 5)
         assert (folder / ".rewake" / ".gitignore").read_text() == "*\n"
+
+
+def test_a_folder_stands_for_the_file_in_it_that_makes_services(folder: Path) -> None:
+    with Running("run", ".", cwd=folder) as engine:
+        assert engine.call("/Steps/two", 3) == (200, 5)
+
+
+def test_a_log_for_programs_begins_with_two_lines_for_people(folder: Path) -> None:
+    with Running("run", "app.py", cwd=folder, log_format="auto") as engine:
+        assert f"ingress http://127.0.0.1:{engine.ingress_port}" in engine.lines[0]
+        assert "--log-format text" in engine.lines[1]
+
+
+def test_a_missing_key_is_reported_at_the_start_and_a_traceback_once(folder: Path) -> None:
+    (folder / "model.py").write_text(MODEL_APP)
+    with Running("run", "model.py", cwd=folder, OPENAI_API_KEY="") as engine:
+        assert engine.wait_for("provider_key_missing")["variable"] == "OPENAI_API_KEY"
+        assert engine.call("/Model/ask/send")[0] == 202
+        for attempt in (1, 2, 3):
+            assert engine.wait_for("attempt_failed")["attempt"] == attempt
+        assert sum("Traceback (most recent call last)" in line for line in engine.lines) <= 2  # one, and its cause
 
 
 def test_module_and_app_by_name(folder: Path) -> None:

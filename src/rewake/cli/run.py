@@ -63,13 +63,14 @@ _HANDLER_SETTINGS = (
 
 
 @click.command()
-@click.argument("app", metavar="FILE.py|MODULE:APP")
+@click.argument("app", metavar="FILE.py|MODULE:APP|FOLDER")
 @with_settings(_ENGINE_SETTINGS)
 @with_settings(_HANDLER_SETTINGS)
 @exit_with_stdin_option
 def run(app: str, **options: Any) -> None:
     """Run the engine and the handlers of an app.
 
+    A folder stands for its __main__.py, or the only file in it with services.
     Handlers run in worker processes, restarted when they die. Each option is also an environment variable and a key of
     rewake.toml; a flag beats the variable, which beats the file. Ctrl-C stops gracefully, a second one at once.
     """
@@ -88,8 +89,10 @@ def server(**options: Any) -> None:
 
 
 def _serve(app: str | None, **options: Any) -> None:
+    from rewake.cli.app_reference import resolve
     from rewake.cli.serving import ServeOptions, serve
 
+    app = None if app is None else resolve(app)
     options["data"] = Path(options["data"])
     if options["in_process"] and options["reload"]:
         raise click.UsageError("--reload needs worker processes; leave out --in-process.")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from rewake.cli.announce import announce
+from rewake.cli.announce import announce, announce_json_log
 from rewake.cli.exits import INTERRUPTED
 from rewake.cli.logs import configure_logging
 from rewake.errors import RewakeError
@@ -34,6 +34,13 @@ GITIGNORE: Final = "*\n"
 
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long a query's thread may keep the interpreter from the event loop; of Python's own 5 ms callers feel much."""
+
+SLOW_IMPORT_S: Final = 5.0
+SLOW_IMPORT_HINT: Final = "If the file starts a server when imported, put that under: if __name__ == '__main__':"
+MISSING_KEY_HINT: Final = (
+    "Model calls will fail until it is set. Without a provider, run the scripted one: rewake example, or "
+    "python -m rewake.testing.models --help"
+)
 
 log = structlog.get_logger("rewake.cli")
 
@@ -65,12 +72,15 @@ class ServeOptions:
     reload: bool
     in_process: bool
     exit_with_stdin: bool
+    is_for_people: bool = False
+    """Nobody chose the format of the log: a JSON log then begins with two plain lines."""
 
 
 def serve(options: ServeOptions) -> None:
     """Serve until told to stop. Raises RewakeError when it cannot start."""
     log_format = configure_logging(options.log_level, options.log_format)
-    options = replace(options, log_format=log_format)
+    is_for_people = options.log_format == "auto"
+    options = replace(options, log_format=log_format, is_for_people=is_for_people)
     from rewake.server import new_event_loop
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -121,6 +131,7 @@ def _wait_for_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event)
 
 async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> None:
     """Bring everything up; `stack` takes it down in reverse order."""
+    from rewake.deployments import provider_keys
     from rewake.engine import Engine
     from rewake.engine.workers import add_workers
     from rewake.server import Server
@@ -141,12 +152,15 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
         admin_routes=[metrics_route(engine, telemetry), *ui_routes(engine, lambda: server.ingress_url)],
     )
     server.bind()
+    if options.is_for_people and options.log_format == "json":
+        announce_json_log(server.ingress_url, server.admin_url, sys.stderr)
     stack.push_async_callback(server.stop)
     await engine.start()
     telemetry.start()
     stack.push_async_callback(asyncio.to_thread, telemetry.close)  # After the engine: what completes last is sent too.
     stack.push_async_callback(engine.stop)
     pids = _Pids(telemetry)
+    missing_keys: list[str] = []
     if options.app is not None and not options.in_process:
         starting = add_workers(
             engine, options.app, workers=options.workers, on_ready=pids.on_ready, on_exit=pids.on_exit
@@ -158,18 +172,32 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
             watching = asyncio.ensure_future(_watch(workers, options.app))
             stack.push_async_callback(_cancelled, watching)
         _import_the_rest()
-        await workers
+        missing_keys = (await _ready_workers(workers, options.app)).missing_keys
     if app is None:  # With an app of its own the engine drives on by itself.
         engine.drive()
     await server.start()
     stack.push_async_callback(server.stop)  # Before the engine: answers are let out while it runs.
-    _tell_ready(options, engine, server, list(pids.alive))
+    if options.in_process:
+        missing_keys = provider_keys.missing_keys()
+    _report_ready(options, engine, server, list(pids.alive), missing_keys)
     if options.log_format == "text" and options.live == "auto":
         _start_live_view(engine, server, stack)
 
 
-def _tell_ready(options: ServeOptions, engine: Engine, server: Server, worker_pids: list[int]) -> None:
-    """For programs in the log; for people, where it goes on and what they can do."""
+async def _ready_workers(workers: asyncio.Future[WorkerPool], app: str) -> WorkerPool:
+    """The pool once it is ready. An import that takes long is reported: a server started by it never ends."""
+    done, _ = await asyncio.wait((workers,), timeout=SLOW_IMPORT_S)
+    if not done:
+        log.warning("still_importing", app=app, after_s=SLOW_IMPORT_S, hint=SLOW_IMPORT_HINT)
+    return await workers
+
+
+def _report_ready(
+    options: ServeOptions, engine: Engine, server: Server, worker_pids: list[int], missing_keys: list[str]
+) -> None:
+    """For programs in the log; for people, the addresses and how to call."""
+    for variable in missing_keys:
+        log.warning("provider_key_missing", variable=variable, hint=MISSING_KEY_HINT)
     log.info(
         "ready",
         pid=os.getpid(),

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from rewake.deployments.app_services import is_service, served_services
 from rewake.errors import ErrorCode, RewakeError
 
 _RESTATE_APP_QUALNAME: Final = "asgi_app.<locals>.app"
@@ -47,9 +48,11 @@ class AppImportError(RewakeError):
 def load_app(ref: str) -> Any:
     """The ASGI app `ref` names: a path that ends in .py, `module` or `module:attribute`, or `FILE.py:attribute`.
 
+    Without an app in it, all services that the import brought from the project are served (app_services.py).
     Raises AppImportError. Puts the directory of a file at the front of sys.path, as running it would.
     """
     location, attribute = _split_ref(ref)
+    known = set(sys.modules)
     if location.endswith(".py"):
         module = _import_file(Path(location))
     elif Path(location).is_file() or (Path(location).is_dir() and not location.replace(".", "").isidentifier()):
@@ -58,7 +61,8 @@ def load_app(ref: str) -> Any:
         module = _import_module(location)
     if attribute:
         return _app_of_attribute(module, attribute, ref)
-    return _app_of_module(module, ref)
+    imported = [sys.modules[name] for name in list(sys.modules) if name not in known]
+    return _app_of_module(module, imported, ref)
 
 
 def _split_ref(ref: str) -> tuple[str, str]:
@@ -174,7 +178,7 @@ def _app_of_attribute(module: ModuleType, attribute: str, ref: str) -> Any:
         if not hasattr(found, name):
             raise _attribute_missing(found, name, ref)
         found = getattr(found, name)
-    services = _services_in([found]) if not isinstance(found, (list, tuple)) else _services_in(found)
+    services = [each for each in (found if isinstance(found, (list, tuple)) else [found]) if is_service(each)]
     if services:
         return _build_app(services, ref)
     if (app := _as_app(found)) is not None:
@@ -198,7 +202,8 @@ def _attribute_missing(owner: Any, name: str, ref: str) -> AppImportError:
     )
 
 
-def _app_of_module(module: ModuleType, ref: str) -> Any:
+def _app_of_module(module: ModuleType, imported: list[ModuleType], ref: str) -> Any:
+    """imported: the modules that loading it brought."""
     members = {name: value for name, value in vars(module).items() if not name.startswith("__")}
     apps = {name: app for name, value in members.items() if (app := _as_app(value)) is not None}
     if "app" in apps:
@@ -211,7 +216,7 @@ def _app_of_module(module: ModuleType, ref: str) -> Any:
         )
     if apps:
         return next(iter(apps.values()))
-    services = _services_in(members.values())
+    services = served_services(module, imported)
     if services:
         return _build_app(services, ref)
     raise AppImportError(
@@ -229,14 +234,6 @@ def _as_app(value: Any) -> Any | None:
         return value.app()  # type: ignore[no-untyped-call]  # The SDK leaves it untyped.
     is_app = getattr(value, "__qualname__", "") == _RESTATE_APP_QUALNAME and value.__module__ == "restate.server"
     return value if is_app else None
-
-
-def _services_in(values: Iterable[Any]) -> list[Any]:
-    """Services among `values`, each once however many names it has."""
-    from restate import Service, VirtualObject, Workflow
-
-    found = {id(value): value for value in values if isinstance(value, (Service, VirtualObject, Workflow))}
-    return list(found.values())
 
 
 def _build_app(services: list[Any], ref: str) -> Any:

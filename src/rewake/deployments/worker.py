@@ -161,6 +161,7 @@ class WorkerProcess:
         self.is_ping_open = False
         self.heard_at_s = 0.0
         self.restart_delay_ms = 0
+        self.missing_keys: list[str] = []
         self._options = options
         self._on_dead = on_dead
         self.is_quarantine = is_quarantine
@@ -247,6 +248,7 @@ class WorkerProcess:
             self._set_failed(error)
             self.kill()
         else:
+            self.missing_keys = told.get("missing_keys", [])
             self.ready.set_result(discovery)
 
     def on_link_lost(self) -> None:

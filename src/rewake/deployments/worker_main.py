@@ -35,6 +35,7 @@ from rewake.deployments.asgi import (
     call_discovery,
     ends_the_attempt,
 )
+from rewake.deployments.provider_keys import missing_keys
 from rewake.errors import RewakeError
 
 EXIT_GRACE_S: Final = 2.0
@@ -223,7 +224,13 @@ async def _serve(sock: socket.socket, app: App) -> None:
     loop = asyncio.get_running_loop()
     link = ChildLink(loop, app)
     status, headers, body = await call_discovery(app)
-    ready = {"pid": os.getpid(), "status": status, "headers": headers, "body": body.decode(errors="replace")}
+    ready = {
+        "pid": os.getpid(),
+        "status": status,
+        "headers": headers,
+        "body": body.decode(errors="replace"),
+        "missing_keys": missing_keys(),
+    }
     link.write_frame(mux.READY, mux.LINK, json.dumps(ready).encode())
     await loop.create_unix_connection(lambda: link, sock=sock)
     await link.closed
@@ -293,6 +300,7 @@ def main(argv: list[str] | None = None) -> int:
 
     gc.set_threshold(*GC_THRESHOLD)  # Before the import, so that the app may choose otherwise.
     from rewake.deployments.app_loader import AppImportError, load_app
+    from rewake.deployments.repeated_tracebacks import print_tracebacks_once
 
     sys.argv = [options.app]
     try:
@@ -300,6 +308,7 @@ def main(argv: list[str] | None = None) -> int:
     except AppImportError as error:
         _report_failure(sock, error, error.traceback_text)
         return EXIT_IMPORT_FAILED
+    print_tracebacks_once()
     gc.freeze()  # What import made stays: collections need not look at it again.
     with _loop_runner(options.loop) as runner:
         runner.run(_serve(sock, app))

@@ -122,6 +122,12 @@ class WorkerPool:
         await asyncio.gather(*(slot.close() for slot in self._slots))
         await asyncio.gather(*(process.close() for process in list(self._living)))
 
+    @property
+    def missing_keys(self) -> list[str]:
+        """Variables that model clients of the app read and that are not set, as the child of the first slot saw it."""
+        process = self._slots[0].process
+        return [] if process is None else process.missing_keys
+
     # DeploymentClient
 
     async def discover(self) -> DiscoveryResponse:

@@ -56,6 +56,26 @@ def test_app_is_preferred_by_its_name(tmp_path: Path) -> None:
     assert services_of(load_app(write(tmp_path, "two_apps.py", text))) == ["Greeter"]
 
 
+def test_services_behind_imported_handlers_and_of_imported_modules(tmp_path: Path) -> None:
+    package = tmp_path / "desk"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "fraud.py").write_text(SERVICE.replace("Greeter", "FraudAgent"))
+    (package / "tools.py").write_text("from desk import audit")
+    (package / "audit.py").write_text(SERVICE.replace("Greeter", "Audit"))
+    (package / "unused.py").write_text(SERVICE.replace("Greeter", "Unused"))
+    text = SERVICE.replace("greet", "claim").replace("Greeter", "ClaimDesk").replace("claimer", "desk_service")
+    text += "from desk.fraud import greet as run_fraud_agent\nimport desk.tools\n"
+    text += "if __name__ == '__main__':\n    restate.app([desk_service])\n"
+    assert services_of(load_app(write(tmp_path, "handlers_imported.py", text))) == ["Audit", "ClaimDesk", "FraudAgent"]
+
+
+def test_an_own_service_hides_an_imported_one_of_its_name(tmp_path: Path) -> None:
+    write(tmp_path, "other_greeter.py", SERVICE + "\nother = restate.Service('Other')\n")
+    app = load_app(write(tmp_path, "own_greeter.py", SERVICE + "import other_greeter\n"))
+    assert services_of(app) == ["Greeter", "Other"]
+
+
 def test_two_apps_without_the_name(tmp_path: Path) -> None:
     text = SERVICE + "\none = restate.app([])\ntwo = restate.app([greeter])\n"
     with pytest.raises(AppImportError, match="more than one app: one, two") as caught:

@@ -1,0 +1,71 @@
+"""Which services a module without an app of its own serves: its own, and those of the project's modules it imported.
+
+A program may import a handler and call it, and name the handler's service only under `__main__`. So this looks
+beyond the module's globals: at each module that the import loaded from the project, and at the services behind imported
+handlers. Called by app_loader.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+_INSTALLED: Final = ("site-packages", "dist-packages")
+
+
+def is_service(value: Any) -> bool:
+    """Whether `value` is a service, a virtual object or a workflow of the SDK."""
+    from restate import Service, VirtualObject, Workflow
+
+    return isinstance(value, (Service, VirtualObject, Workflow))
+
+
+def served_services(module: ModuleType, imported: Iterable[ModuleType]) -> list[Any]:
+    """The services to serve for `module`, each once, the module's own first.
+
+    imported: the modules that loading `module` loaded.   A service of theirs is left out when its name is taken.
+    """
+    services = _services_in(module)
+    taken = {service.name for service in services}
+    called = _services_behind_handlers(module)
+    for other in imported:
+        is_ours = _is_of_project(other, module)
+        for service in _services_in(other):
+            if service.name not in taken and (is_ours or service.name in called):
+                taken.add(service.name)
+                services.append(service)
+    return services
+
+
+def _services_in(module: ModuleType) -> list[Any]:
+    """Each once, however many names it has."""
+    members = list(vars(module).items())
+    return list(
+        {id(value): value for name, value in members if not name.startswith("__") and is_service(value)}.values()
+    )
+
+
+def _services_behind_handlers(module: ModuleType) -> set[str]:
+    """Names of the services whose handlers the module holds."""
+    from restate.handler import handler_from_callable
+
+    names = set()
+    for value in vars(module).values():
+        if callable(value) and hasattr(value, "__dict__"):
+            try:
+                names.add(handler_from_callable(value).service_tag.name)
+            except (ValueError, TypeError):  # no handler
+                continue
+    return names
+
+
+def _is_of_project(other: ModuleType, module: ModuleType) -> bool:
+    """Whether `other` lies below the folder of `module` or the working directory, and was not installed there."""
+    file = getattr(other, "__file__", None)
+    if not file or any(part in _INSTALLED for part in Path(file).parts):
+        return False
+    own = getattr(module, "__file__", None)
+    folders = [Path.cwd(), *([Path(own).resolve().parent] if own else [])]
+    return any(Path(file).resolve().is_relative_to(folder) for folder in folders)
