@@ -7,6 +7,8 @@ Called by apply.py and sdk_commands.py. Read next: lifecycle.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rewake.core import ids, journal, lifecycle, retention
 from rewake.core.commands import Attach, Invoke
 from rewake.core.effects import Reply, ReplyStatus
@@ -28,6 +30,8 @@ from rewake.protocol.messages import (
 
 ALREADY_INVOKED = Failure(409, "the workflow method was already invoked")
 NOT_FOUND = Failure(404, "not found")
+
+_NAMES_SHOWN_MAX = 8
 
 
 def identify(target: Target, idempotency_key: str | None, random: bytes, now_ms: int) -> bytes:
@@ -155,12 +159,23 @@ def check_call(state: State, message: CallCommand | OneWayCallCommand) -> None:
 def _target_of(state: State, message: CallCommand | OneWayCallCommand) -> Target:
     target = resolve(state, message.service_name, message.handler_name, message.key)
     if target is None:
-        raise CommandRejected(
-            "RT0018",
-            f"no handler '{message.handler_name}' of service '{message.service_name}' is registered; "
-            "the call is made once it is",
-        )
+        raise CommandRejected("RT0018", _unknown_callee(state, message.service_name, message.handler_name))
     return target
+
+
+def _unknown_callee(state: State, service_name: str, handler_name: str) -> str:
+    service = state.services.get(service_name)
+    if service is None:
+        there_are = f"no service '{service_name}' is registered, only {_some(state.services)}"
+    else:
+        there_are = f"service '{service_name}' has no handler '{handler_name}', only {_some(service.handlers)}"
+    return f"{there_are}; the call is made once it is served: check the name, or start or register what serves it"
+
+
+def _some(names: Iterable[str]) -> str:
+    shown = sorted(names)
+    more = f" and {len(shown) - _NAMES_SHOWN_MAX} more" if len(shown) > _NAMES_SHOWN_MAX else ""
+    return ", ".join(shown[:_NAMES_SHOWN_MAX]) + more
 
 
 def attach_target_id(target: AttachTarget) -> bytes:

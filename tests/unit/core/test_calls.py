@@ -215,6 +215,29 @@ def test_a_call_that_may_not_be_made_fails_the_attempt_and_leaves_nothing(
     assert len(play.store.invocations) == 1
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"service_name": "unknown"},
+            "no service 'unknown' is registered, only cart, greeter, signup; the call is made once",
+        ),
+        (
+            {"handler_name": "unknown"},
+            "service 'greeter' has no handler 'unknown', only greet, route; the call is made once",
+        ),
+    ],
+)
+def test_an_unknown_callee_is_reported_with_what_there_is(play: Play, changed: dict[str, str], message: str) -> None:
+    import msgspec
+
+    caller = play.call("greeter/route")
+    play.sdk(caller, msgspec.structs.replace(call_command("greeter/greet", 2), **changed))
+    error = play.row(caller).last_error
+    assert error is not None
+    assert message in error.message
+
+
 def test_a_handler_attaches_by_any_name(play: Play) -> None:
     by_key = play.call("greeter/greet", key="k")
     run = play.call("signup/w/run")
