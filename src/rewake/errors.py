@@ -68,6 +68,7 @@ class ErrorCode(StrEnum):
     TARGET_UNKNOWN = "RW3002", "No such service or handler is registered"
     ENGINE_BUG = "RW3003", "The engine met a state it should never be in"
     WORKER_KILLED = "RW3004", "An invocation ends the worker process it runs in"
+    VALUE_NOT_STORABLE = "RW3005", "A value cannot be stored"
 
     # RW4xxx ingress and admin API
     SERVICE_NOT_FOUND = "RW4001", "No service of that name is registered"

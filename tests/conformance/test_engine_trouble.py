@@ -267,20 +267,110 @@ def test_a_bug_that_even_pausing_meets(stage: Stage, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("quick_rebuild")
-def test_a_bug_in_a_callers_command_is_told_to_that_caller(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_a_bug_in_a_callers_command_is_told_to_that_caller(
+    stage: Stage, is_slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And to no other: not to those whose commands are on their way to the disk, applied, or come while all is lost."""
+    if is_slow:
+        monkeypatch.setattr(store_module, "COMMIT_INLINE_MAX_S", -1.0)
+
     async def main() -> None:
         async with stage.engine() as engine:
             waiting = asyncio.ensure_future(engine.call("Waits", "awakeable_later"))
             name = await stage.marked("awakeable")
             broken_for(monkeypatch, commands.Invoke, lambda command: command.input == b'"poison"')
+            others = [asyncio.ensure_future(engine.call("Steps", "same", "in flight"))]
+            await until(lambda: engine._loop._in_flight is not None or not is_slow)
+            others.append(asyncio.ensure_future(engine.call("Steps", "same", "applied")))
+            poison = asyncio.ensure_future(engine.call("Steps", "same", "poison"))
+            others.append(asyncio.ensure_future(engine.call("Steps", "same", "asked later")))
             with pytest.raises(RewakeError) as caught:
-                await engine.call("Steps", "same", "poison")
+                await poison
             assert caught.value.code is ErrorCode.ENGINE_BUG
-            await until(lambda: not engine._loop.is_halted)
-            assert await engine.call("Steps", "same", "x") == "x"
+            assert await asyncio.gather(*others) == ["in flight", "applied", "asked later"]
             stage.open_gate("later")
             await engine.complete_awakeable(*awakeable_id_parse(name), Success(b'"x"'))
             assert await waiting == "got x"
+
+    run(main())
+
+
+# Values that cannot be stored
+
+
+@pytest.mark.usefixtures("quick_rebuild")
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_a_value_of_an_invocation_that_cannot_be_stored_pauses_that_one_only(
+    stage: Stage, is_slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever let it in. What was asked in the same batch is answered as if nothing had been."""
+    if is_slow:
+        monkeypatch.setattr(store_module, "COMMIT_INLINE_MAX_S", -1.0)
+
+    async def main() -> None:
+        async with stage.engine() as engine:
+            victim = await engine.send("Steps", "slow", "gate")
+            await stage.marked("attempt slow")
+            victim_id = invocation_id_from_str(victim)
+            asked: list[asyncio.Future[Any]] = []
+            real = core_apply._TRANSITIONS[commands.SdkMessages]
+
+            def transition(state: State, command: Any) -> None:
+                real(state, command)
+                if command.invocation_id == victim_id and not stage.count("mended"):
+                    if (invocation := state.invocations.get(victim_id)) is not None:
+                        invocation.modified_at_ms = 2**64
+                    if len(asked) == 5:
+                        asked.append(asyncio.ensure_future(engine.call("Steps", "same", 5)))
+
+            monkeypatch.setitem(core_apply._TRANSITIONS, commands.SdkMessages, transition)
+            asked += [asyncio.ensure_future(engine.call("Steps", "route", f"n{number}")) for number in range(5)]
+            stage.open_gate("gate")
+            found = await reaches(engine, victim, Status.PAUSED)
+            assert found.last_error is not None and "OverflowError" in found.last_error.message
+            results = await asyncio.gather(*asked)
+            assert results == [f"pick, ask n{number}, check" for number in range(5)] + [5]
+            mark("mended")
+            await engine.resume(victim_id)
+            assert await engine.result(victim) == "slow gate"
+            await settles_in_memory(engine)
+
+    run(main())
+
+
+@pytest.mark.usefixtures("quick_rebuild")
+def test_a_callers_value_that_cannot_be_stored_is_refused_to_that_caller(stage: Stage) -> None:
+    async def main() -> None:
+        async with stage.engine() as engine:
+            target = engine.resolve("Steps", "same", None)
+            assert target is not None
+            sends = [
+                asyncio.ensure_future(
+                    engine.invoke(target, b'"x"', traceparent="\ud800" if number == 3 else None, wait=True)
+                )
+                for number in range(8)
+            ]
+            outcomes = await asyncio.gather(*sends, return_exceptions=True)
+            (refused,) = [each for each in outcomes if isinstance(each, BaseException)]
+            assert outcomes.index(refused) == 3
+            assert isinstance(refused, RewakeError) and refused.code is ErrorCode.VALUE_NOT_STORABLE
+            assert sum(engine._store.reader.open_counts().values()) == 0
+            await settles_in_memory(engine)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "given", [{"key": "\ud800"}, {"idempotency_key": "\udfff"}, {"delay_ms": 2**63}, {"delay_ms": -1}]
+)
+def test_what_an_embedded_call_cannot_store_is_refused_at_once(stage: Stage, given: dict[str, Any]) -> None:
+    async def main() -> None:
+        async with stage.engine() as engine:
+            with pytest.raises(RewakeError) as caught:
+                await engine.send("Steps", "same", "x", **given)
+            assert caught.value.code is ErrorCode.VALUE_NOT_STORABLE
+            assert not engine._loop.is_halted
 
     run(main())
 

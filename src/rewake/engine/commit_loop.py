@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -33,10 +33,19 @@ class BatchStore(Protocol):
         """Make a batch durable, then call on_done on this thread, maybe before this returns."""
 
 
+class _Sealed(NamedTuple):
+    """A batch under way to the disk, what to let out behind it, and the commands it is made of."""
+
+    batch: Batch
+    effects: list[Effect]
+    commands: list[Command]
+
+
 class CommitLoop:
     """Owns the State. `release` gets the effects of each committed batch, in order; also while the loop is halted.
 
-    `on_lost` is called when memory had to be thrown away: with the cause, and the command if one raised.
+    `on_lost` is called when memory had to be thrown away: with the cause, the command if one raised, and all that were
+    applied and are not known to be stored. Once settled, `take_lost` has those of them that were not.
     """
 
     def __init__(
@@ -44,7 +53,7 @@ class CommitLoop:
         store: BatchStore,
         state: State,
         release: Callable[[list[Effect]], None],
-        on_lost: Callable[[BaseException, Command | None], None],
+        on_lost: Callable[[BaseException, Command | None, list[Command]], None],
         observer: Observer | None = None,
     ) -> None:
         self.state = state
@@ -54,7 +63,9 @@ class CommitLoop:
         self._release = release
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
-        self._in_flight: tuple[Batch, list[Effect]] | None = None
+        self._in_flight: _Sealed | None = None
+        self._applied: list[Command] = []
+        self._lost: list[Command] = []
         self._is_scheduled = False
         self._settled = asyncio.Event()
         self._halted: RewakeError | None = None
@@ -72,6 +83,7 @@ class CommitLoop:
         except Exception as error:  # noqa: BLE001  # a bug of ours: memory is rebuilt, the invocation paused
             self._lose(error, command)
             return
+        self._applied.append(command)
         self._schedule()
 
     def _commit(self) -> None:
@@ -83,27 +95,30 @@ class CommitLoop:
         except Exception as error:  # noqa: BLE001  # a bug of ours, as in submit
             self._lose(error, None)
             return
+        applied, self._applied = self._applied, []
         if batch.is_empty:
             self._let_out(batch, effects)
             return
         self.batch_count += 1
-        self._in_flight = finished = (batch, effects)
+        self._in_flight = finished = _Sealed(batch, effects, applied)
         self._submitted_at_s = time.perf_counter()
         self._store.submit(batch, lambda error: self._on_done(finished, error))
 
-    def _on_done(self, finished: tuple[Batch, list[Effect]], error: BaseException | None) -> None:
+    def _on_done(self, finished: _Sealed, error: BaseException | None) -> None:
         assert finished is self._in_flight
         self._in_flight = None
-        if self._observer is not None and error is None:
-            self._observer.on_commit(finished[0], time.perf_counter() - self._submitted_at_s)
+        if error is not None:
+            self._lost = finished.commands + self._lost
+        elif self._observer is not None:
+            self._observer.on_commit(finished.batch, time.perf_counter() - self._submitted_at_s)
         if self._halted is not None:  # memory was thrown away meanwhile; what was stored shows when it is rebuilt
             if error is None:
-                self._release(finished[1])
+                self._release(finished.effects)
             self._settled.set()
         elif error is not None:
             self._lose(error, None)
         else:
-            self._let_out(*finished)
+            self._let_out(finished.batch, finished.effects)
 
     def _let_out(self, batch: Batch, effects: list[Effect]) -> None:
         try:
@@ -155,6 +170,11 @@ class CommitLoop:
             self._settled.clear()
             await self._settled.wait()
 
+    def take_lost(self) -> list[Command]:
+        """The commands that were applied and never stored, in order. Ask once settled."""
+        lost, self._lost = self._lost, []
+        return lost
+
     def restart(self, state: State) -> None:
         """Go on with rebuilt memory."""
         assert self._in_flight is None
@@ -164,7 +184,10 @@ class CommitLoop:
 
     def _lose(self, error: BaseException, command: Command | None) -> None:
         self._fail_flushing(error)
-        self._on_lost(error, command)
+        self._lost += self._applied
+        self._applied = []
+        in_flight = self._in_flight.commands if self._in_flight is not None else []
+        self._on_lost(error, command, in_flight + self._lost)
 
     def _fail_flushing(self, error: BaseException) -> None:
         flushing, self._flushing = self._flushing, []

@@ -31,7 +31,7 @@ from rewake.engine.options import EngineOptions
 from rewake.engine.registration import RegistrationResult, plan_registration, restored_without, with_token
 from rewake.engine.remote import KIND as REMOTE
 from rewake.engine.remote import in_use
-from rewake.engine.results import decode_result, encode_body
+from rewake.engine.results import decode_result, encode_body, require_storable
 from rewake.engine.runtime import Runtime
 from rewake.engine.waiters import OnAccepted
 from rewake.errors import ErrorCode, RewakeError
@@ -397,8 +397,10 @@ class Engine(Runtime):
         """Call a handler and return its decoded result.
 
         body: bytes as they are, None for no body, anything else as JSON.
-        Raises InvocationFailed for a terminal error, RewakeError RW3002 for an unknown handler.
+        Raises InvocationFailed for a terminal error, RewakeError RW3002 for an unknown handler, RW3005 for a key that
+        cannot be stored.
         """
+        require_storable(key, idempotency_key)
         target, data, headers = self._request(service, handler, key, body)
         reply = await self.invoke(target, data, headers=headers, idempotency_key=idempotency_key, wait=True)
         assert reply.invocation_id is not None and reply.result is not None
@@ -414,7 +416,11 @@ class Engine(Runtime):
         idempotency_key: str | None = None,
         delay_ms: int = 0,
     ) -> str:
-        """Enqueue a call and return its invocation id once it is durable."""
+        """Enqueue a call and return its invocation id once it is durable.
+
+        Raises RewakeError RW3002 for an unknown handler, RW3005 for a key or a delay that cannot be stored.
+        """
+        require_storable(key, idempotency_key, delay_ms)
         target, data, headers = self._request(service, handler, key, body)
         reply = await self.invoke(
             target,

@@ -1,4 +1,4 @@
-"""What embedded calls give back: a decoded value, or InvocationFailed."""
+"""What embedded calls take and give back: checked and encoded here, then a decoded value, or InvocationFailed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 from rewake.core.ids import invocation_id_to_str
+from rewake.durations import DURATION_MS_MAX
+from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import Failure, Success
 
 
@@ -22,6 +24,26 @@ class InvocationFailed(Exception):
         self.code = failure.code
         self.message = failure.message
         self.metadata = dict(failure.metadata)
+
+
+def require_storable(*values: str | int | None) -> None:
+    """Raise RewakeError RW3005 for a text that is no Unicode (it has a lone surrogate) or an absurd duration in ms."""
+    for value in values:
+        if isinstance(value, int) and not 0 <= value <= DURATION_MS_MAX:
+            why = f"A delay of {value:.4g} ms is not between 0 and {DURATION_MS_MAX:.4g} ms."
+        elif isinstance(value, str) and not _is_unicode(value):
+            why = f"The text {value[:100]!r} has a lone surrogate, so it has no UTF-8 form."
+        else:
+            continue
+        raise RewakeError(ErrorCode.VALUE_NOT_STORABLE, f"A value cannot be stored.\n{why}", "Correct the value.")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def encode_body(body: Any) -> bytes:

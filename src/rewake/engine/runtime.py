@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from rewake.engine.waiters import Waiters
 from rewake.errors import ErrorCode, RewakeError
 from rewake.store.connection import as_rewake_error
 from rewake.store.store import Store
+from rewake.store.writing import BatchRefused
 
 PROBE_INTERVAL_S = 0.25
 REBUILD_PAUSE_S = 0.25
@@ -70,6 +72,9 @@ class Runtime:
         self._rebuilt_at_s = 0.0
         self._recovery_batch = RECOVERY_BATCH
         self._left_alone: set[bytes] = set()
+        self._held: deque[commands.Command] = deque()
+        self._is_holding = False
+        self._is_proving = False
 
     # Start and stop
 
@@ -120,7 +125,7 @@ class Runtime:
         """Stop at once: attempts are cut off and go on at the next start; who waits gets RewakeError RW3001."""
         if not self.is_running:
             return
-        self.is_running = False
+        self.is_running = self._is_holding = False
         if self._rebuilding is not None:
             self._rebuilding.cancel()
         await self._housekeeping.stop()
@@ -157,6 +162,8 @@ class Runtime:
             if loop.is_halted:  # the memory they were computed from is lost; what has happened is still true
                 if kind is Completed:
                     self._on_completed(effect)  # type: ignore[arg-type]  # told apart by exact type: the hot path
+                elif kind is Reply:
+                    waiters.on_reply(effect)  # type: ignore[arg-type]
             elif kind is Forward:
                 attempts.forward(effect)  # type: ignore[arg-type]
             elif kind is StartAttempt:
@@ -192,6 +199,9 @@ class Runtime:
             self._loop.submit(command)
 
     def _submit_asking(self, command: commands.Command, token: int) -> None:
+        if self._is_holding:
+            self._held.append(command)
+            return
         try:
             self._loop.submit(command)
         except RewakeError as error:
@@ -204,10 +214,17 @@ class Runtime:
 
     # Losing and rebuilding memory
 
-    def _on_lost(self, error: BaseException, command: commands.Command | None) -> None:
-        """Memory ran ahead of a disk that refused, or we met a bug of ours: start over from what is stored."""
+    def _on_lost(
+        self, error: BaseException, command: commands.Command | None, unstored: list[commands.Command]
+    ) -> None:
+        """Memory ran ahead of a disk that refused, or we met a bug of ours: start over from what is stored.
+
+        unstored: applied and perhaps lost. When the disk is at fault, who asked is refused; else the others are
+        applied again.
+        """
         if isinstance(error, RewakeError):
-            log.error("commit_failed", error=str(error))
+            faulty = error.faulty if isinstance(error, BatchRefused) else ()
+            log.error("commit_failed", error=str(error), invocation_ids=[*map(ids.invocation_id_to_str, faulty)])
             refused = error
         else:
             log.error("engine_bug", command=repr(command)[:2000], exc_info=error)
@@ -218,9 +235,21 @@ class Runtime:
             )
         self._loop.halt(refused)
         self._attempts.abort_all()
-        self._waiters.fail_asking(refused)
+        if isinstance(error, RewakeError) and not isinstance(error, BatchRefused):
+            self._refuse_held(refused)
+        else:
+            is_one_of_them = self._is_proving and isinstance(error, BatchRefused)
+            again = self._held if is_one_of_them else [*unstored, *self._held]
+            self._waiters.fail_asking(refused, keep={_token_of(each) for each in again})
+            self._is_holding = self.is_running
+        self._is_proving = False
         if self.is_running:
             self._rebuilding = asyncio.get_running_loop().create_task(self._rebuild(command, refused))
+
+    def _refuse_held(self, error: RewakeError) -> None:
+        self._is_holding = False
+        self._held.clear()
+        self._waiters.fail_asking(error)
 
     async def _rebuild(self, command: commands.Command | None, cause: RewakeError) -> None:
         await asyncio.sleep(0)
@@ -230,6 +259,7 @@ class Runtime:
             except Exception:
                 log.exception("rebuilding_failed")
                 self._loop.halt(cause)
+                self._refuse_held(cause)
                 self._attempts.abort_all()
                 await asyncio.sleep(PROBE_INTERVAL_S)
 
@@ -240,19 +270,50 @@ class Runtime:
         self._rebuilt_at_s = time.monotonic()
         while (state := self._state_of_disk()) is None:  # noqa: ASYNC110  # a full disk sends no event
             await asyncio.sleep(PROBE_INTERVAL_S)
+        lost = self._loop.take_lost()
+        self._held.extendleft(reversed([each for each in lost if self._waiters.is_asking(_token_of(each))]))
         self._loop.restart(state)
         log.warning("memory_rebuilt", cause=cause.code)
-        if command is not None:
-            self._isolate(command, AttemptError(500, cause.message, "RT0006"))
-            try:
-                await self._loop.flush()
-            except Exception:  # noqa: BLE001  # lost once more: the rebuilding that follows goes on from here
-                return
+        try:
+            await self._isolate_all(command, lost, cause)
+            await self._apply_held(is_one_suspect=isinstance(cause, BatchRefused))
+        except Exception:  # noqa: BLE001  # lost once more: the rebuilding that follows goes on from here
+            return
         for invocation_id, futures in self._waiters.take_waiting().items():
             for future in futures:
                 self._wait_again(invocation_id, future)
         self._recover()
         self._housekeeping.rearm()
+
+    async def _isolate_all(
+        self, command: commands.Command | None, lost: list[commands.Command], cause: RewakeError
+    ) -> None:
+        """Keep what was at fault from being met again: the command that raised, or whose rows were refused."""
+        faulty = cause.faulty if isinstance(cause, BatchRefused) else {}
+        if isinstance(cause, BatchRefused) and not faulty and len(lost) == 1:
+            command = lost[0]
+        if command is not None:
+            self._isolate(command, AttemptError(500, cause.message, "RT0006"))
+        for invocation_id, reason in faulty.items():
+            if any(type(each) is commands.PauseFaulty and each.invocation_id == invocation_id for each in lost):
+                self._left_alone.add(invocation_id)
+                continue
+            error = AttemptError(500, f"A value of this invocation cannot be stored: {reason}.", "RT0006")
+            self._submit(commands.PauseFaulty(now_ms=self.now_ms(), invocation_id=invocation_id, error=error))
+        if command is not None or faulty:
+            await self._loop.flush()
+
+    async def _apply_held(self, *, is_one_suspect: bool) -> None:
+        """Apply what was asked and not stored, and what was asked since.
+
+        is_one_suspect: one of them may be why a batch was refused, so each is committed alone, and that one refused.
+        """
+        self._is_proving = is_one_suspect
+        while self._held:
+            self._loop.submit(self._held.popleft())
+            if is_one_suspect or not self._held or self._loop.is_halted:
+                await self._loop.flush()  # raises when that was lost again
+        self._is_holding = self._is_proving = False
 
     def _isolate(self, command: commands.Command, error: AttemptError) -> None:
         """Keep the invocation whose command met a bug of ours from meeting it again.
@@ -298,6 +359,7 @@ class Runtime:
                 state.last_epoch = self._loop.state.last_epoch  # attempts of before must stay recognizable as stale
                 return state
         self._loop.halt(problem)
+        self._refuse_held(problem)
         return None
 
     def _wait_again(self, invocation_id: bytes, future: asyncio.Future[Reply]) -> None:
@@ -317,3 +379,8 @@ class Runtime:
         self._recovery_batch = RECOVERY_BATCH
         if open_ids:
             log.info("invocations_recovered", invocation_count=len(open_ids))
+
+
+def _token_of(command: commands.Command) -> int:
+    """The asker's; 0 when no one waits for an answer."""
+    return getattr(command, "token", 0)

@@ -6,7 +6,7 @@ Lives in memory only. A caller that is cut off attaches again with its idempoten
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from itertools import count
 
 from rewake.core.effects import Completed, Reply, ReplyStatus
@@ -55,6 +55,9 @@ class Waiters:
             if not future.done():
                 future.set_result(Reply(0, ReplyStatus.COMPLETED, completed.invocation_id, completed.result))
 
+    def is_asking(self, token: int) -> bool:
+        return token in self._asking
+
     def fail_token(self, token: int, error: BaseException) -> None:
         """Answer an asker with an error; one that was waiting before goes back to waiting."""
         future, _ = self._asking.pop(token, (None, None))
@@ -65,9 +68,12 @@ class Waiters:
         else:
             future.set_exception(error)
 
-    def fail_asking(self, error: BaseException) -> None:
-        """What was asked and not answered is lost; those who only wait for a stored invocation are not."""
-        for token in list(self._asking):
+    def fail_asking(self, error: BaseException, keep: Container[int] = ()) -> None:
+        """What was asked and not answered is lost; those who only wait for a stored invocation are not.
+
+        keep: tokens whose commands are still to be answered.
+        """
+        for token in [each for each in self._asking if each not in keep]:
             self.fail_token(token, error)
 
     def fail_all(self, error: BaseException) -> None:

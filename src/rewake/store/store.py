@@ -27,7 +27,7 @@ from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader,
 from rewake.store.lock import DirectoryLock
 from rewake.store.reading import StoreReader
 from rewake.store.wal import advance_mark, require_own_log
-from rewake.store.writing import BatchWriter
+from rewake.store.writing import BatchRefused, BatchWriter, is_about_content
 
 OnDone: TypeAlias = Callable[[BaseException | None], None]
 Post: TypeAlias = Callable[[Callable[[], None]], object]
@@ -206,10 +206,25 @@ class Store:
         """Undo the transaction; its batches and all that wait behind it are not stored."""
         if self._connection.in_transaction:
             self._connection.execute("rollback")
-        self._failure = as_rewake_error(error, self.path)
+        is_refused = is_about_content(error)
+        self._failure = self._refused(items, error) if is_refused else as_rewake_error(error, self.path)
         items, self._waiting = items + self._waiting, []
         for _, on_done in items:
             on_done(self._failure)
+
+    def _refused(self, items: list[tuple[Batch, OnDone]], error: BaseException) -> RewakeError:
+        """Find whose rows cannot be stored, by writing those of each invocation alone."""
+        faulty: dict[bytes, str] = {}
+        try:
+            self._connection.execute("begin immediate")
+            for batch, _ in items:
+                faulty |= self._writer.faulty(batch)
+        except apsw.Error as problem:  # now it is the disk
+            return as_rewake_error(problem, self.path)
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("rollback")
+        return BatchRefused(error, faulty)
 
     # Checkpoints
 

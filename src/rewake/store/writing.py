@@ -7,11 +7,13 @@ Called by store.py inside a transaction; opens and commits nothing itself. Row s
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Final
 
 import apsw
 
 from rewake.core.writes import Batch
+from rewake.errors import ErrorCode, RewakeError
 from rewake.store import rows
 
 _INSERT_INVOCATION: Final = (
@@ -38,6 +40,28 @@ _DELETE_JOURNAL: Final = (
     "delete from journal where invocation_id = ?",
     "delete from event where invocation_id = ?",
 )
+
+
+class BatchRefused(RewakeError):
+    """A batch has rows that no disk would take: a number beyond a column, a text that is no Unicode, a key twice.
+
+    faulty: the reason by id of the invocation whose rows these are; empty when no single one was found.
+    """
+
+    def __init__(self, error: BaseException, faulty: dict[bytes, str]) -> None:
+        super().__init__(
+            ErrorCode.VALUE_NOT_STORABLE,
+            f"A value cannot be stored.\n{_reason(error)}.",
+            "Correct the value; `rewake explain RW3005` says what can be stored.",
+        )
+        self.faulty = faulty
+
+
+def is_about_content(error: BaseException) -> bool:
+    """Whether a write failed because of what was to be written; the disk has no part in it."""
+    if isinstance(error, apsw.Error):
+        return isinstance(error, apsw.ConstraintError | apsw.MismatchError | apsw.TooBigError)
+    return not isinstance(error, OSError | MemoryError | RewakeError)
 
 
 class BatchWriter:
@@ -69,6 +93,22 @@ class BatchWriter:
             self._write_promises(batch)
         if batch.mutations or batch.deployments or batch.services:
             self._write_rare(batch)
+
+    def faulty(self, batch: Batch) -> dict[bytes, str]:
+        """Why the rows of one invocation are refused even alone, by its id or by that of who called it just now.
+
+        For a batch that was refused, inside a transaction that the caller rolls back.
+        """
+        found: dict[bytes, str] = {}
+        callers = {item.id: item.invoked_by_id for item in batch.inserts}
+        for invocation_id, part in _parts(batch).items():
+            self._connection.execute("savepoint part")
+            try:
+                self.write(part)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is the reason
+                found[callers.get(invocation_id) or invocation_id] = _reason(error)
+            self._connection.execute("rollback to part")
+        return found
 
     def _forget(self, batch: Batch) -> None:
         for statements, ids in (
@@ -155,6 +195,32 @@ class BatchWriter:
     def _next_position(self) -> int:
         self._position += 1
         return self._position
+
+
+def _parts(batch: Batch) -> dict[bytes, Batch]:
+    """The rows of each invocation as a batch of its own. Rows of services, keys and promises belong to none."""
+    parts: defaultdict[bytes, Batch] = defaultdict(Batch)
+    for name in ("inserts", "updates"):
+        for item in getattr(batch, name):
+            getattr(parts[item.id], name).append(item)
+    for name in ("abandoned", "deletes", "journal_deletes"):
+        for invocation_id in getattr(batch, name):
+            getattr(parts[invocation_id], name).append(invocation_id)
+    for entry in batch.entries:
+        parts[entry.invocation_id].entries.append(entry)
+    for event in batch.events:
+        parts[event.invocation_id].events.append(event)
+    for timer, is_set in batch.timers.items():
+        parts[timer[1]].timers[timer] = is_set
+    for listener_row in batch.listeners:
+        parts[listener_row[1].caller_id].listeners.append(listener_row)
+    for promise_row in batch.promise_listeners:
+        parts[promise_row[1].caller_id].promise_listeners.append(promise_row)
+    return parts
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _last_position(connection: apsw.Connection) -> int:

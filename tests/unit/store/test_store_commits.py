@@ -98,7 +98,7 @@ def test_batches_behind_a_failed_one_fail_with_it(slow: Store, loop: Loop) -> No
     slow.submit(Batch(entries=[entry(2, 0)]), outcomes.append)
     loop.run_one()
     assert outcomes[0] is None
-    assert isinstance(outcomes[1], RewakeError) and outcomes[1].code is ErrorCode.STORE_FAILED
+    assert isinstance(outcomes[1], RewakeError) and outcomes[1].code is ErrorCode.VALUE_NOT_STORABLE
     assert outcomes[2] is outcomes[1]
     assert slow.failure is outcomes[1]
     assert slow.reader.journal(invocation_id(2)) == []

@@ -19,6 +19,7 @@ from rewake.errors import ErrorCode, RewakeError
 from rewake.store import connection
 from rewake.store.schema import MIGRATIONS, VERSION
 from rewake.store.store import Store
+from rewake.store.writing import BatchRefused
 
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
@@ -197,6 +198,29 @@ def test_a_full_disk_stops_writing_until_there_is_space(tmp_path: Path) -> None:
     assert outcome_of(store, Batch(state={("a", "b", b"c"): b"d"})) is None
     assert [len(store.reader.journal(invocation_id(number))) for number in stored] == [1] * len(stored)
     store.close()
+
+
+def test_a_value_that_cannot_be_stored_names_its_invocation(store: Store) -> None:
+    """The batch is stored as little as on a full disk; by caller, if the invocation is new with the batch."""
+    store.submit(Batch(inserts=[invocation(1)]), lambda error: None)
+    batch = Batch(
+        inserts=[invocation(2), invocation(3, traceparent="\ud800", invoked_by_id=invocation_id(1))],
+        updates=[invocation(1, created_at_ms=2**63)],
+        entries=[entry(2, 0), entry(4, 2**63)],
+        timers={(2**63, invocation_id(5), 1): True, (NOW_MS, invocation_id(2), 1): True},
+    )
+    refused = outcome_of(store, batch)
+    assert isinstance(refused, BatchRefused) and refused.code is ErrorCode.VALUE_NOT_STORABLE
+    assert {key: reason.split(":")[0] for key, reason in refused.faulty.items()} == {
+        invocation_id(1): "UnicodeEncodeError",
+        invocation_id(4): "OverflowError",
+        invocation_id(5): "OverflowError",
+    }
+    assert store.reader.invocation(invocation_id(2)) is None
+    store.resume()
+    assert outcome_of(store, Batch(inserts=[invocation(2)])) is None
+    twice = outcome_of(store, Batch(inserts=[invocation(2)]))
+    assert isinstance(twice, BatchRefused) and list(twice.faulty) == [invocation_id(2)]
 
 
 _FILE_LIMIT = """
