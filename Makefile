@@ -25,7 +25,7 @@ test: $(VENV)/.installed-dev ## All tests; ARGS="-k name" for some of them, PROC
 	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) $(ARGS)
 
 .PHONY: check
-check: format-check lint types imports coverage test ## Everything a change must pass: what CI runs
+check: format-check lint types imports coverage package test ## Everything a change must pass: what CI runs
 
 .PHONY: format-check
 format-check: $(VENV)/.installed-dev
@@ -44,6 +44,10 @@ types: $(VENV)/.installed-dev
 coverage: $(VENV)/.installed-dev ## How much of the core and the protocol their own unit tests run, branches included
 	@$(BIN)/coverage run -m pytest --quiet tests/unit/core tests/unit/protocol
 	@$(BIN)/coverage report
+
+.PHONY: package
+package: $(VENV)/.installed-dev ## Build sdist and wheel, install the wheel elsewhere, run the demo with it
+	@tools/check-package.sh $(VENV)
 
 .PHONY: imports
 imports: $(VENV)/.installed-dev
