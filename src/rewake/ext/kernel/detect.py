@@ -1,0 +1,66 @@
+"""Whether the code of a function uses the Restate context, as far as its code shows.
+
+A plain tool is one step, and the body of a step cannot use the context. Most tools show it: a name such as
+`restate_context` in their code or in that of a function they call, a context in a closure, a default or a global. What
+is not seen here still works: the body ends where it reaches for `restate_context()` and runs again as a branch.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from types import CodeType
+from typing import Any, Final
+
+from restate import Context
+
+_NAMES: Final = frozenset(
+    {"restate_context", "restate_object_context", "durable_context", "current_context", "durable_step"}
+)
+_DEPTH_MAX: Final = 3
+
+
+def uses_context(function: Callable[..., Any], depth: int = 0) -> bool:
+    """True where the code of the function, or of functions it names, reaches for the context."""
+    function = _plain(function)
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType):
+        return False
+    names = set(_names(code))
+    if names & _NAMES:
+        return True
+    reached = list(_reached(function, names))
+    if any(isinstance(each, Context) for each in reached):
+        return True
+    return depth < _DEPTH_MAX and any(uses_context(each, depth + 1) for each in reached if _is_near(each, function))
+
+
+def _plain(function: Any) -> Any:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.unwrap(getattr(function, "__func__", function))
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _reached(function: Any, names: set[str]) -> Iterator[Any]:
+    """Objects that the code can reach by closure, default or global name."""
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not filled yet
+            continue
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    yield from (function.__globals__[name] for name in names if name in function.__globals__)
+
+
+def _is_near(each: Any, function: Any) -> bool:
+    """A function of the same module: those of libraries are not followed."""
+    return inspect.isfunction(each) and each.__module__ == function.__module__ and each is not function

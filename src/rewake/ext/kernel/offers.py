@@ -1,0 +1,16 @@
+"""What the engine of this attempt offers beyond the public protocol: headers that begin with `x-rewake-`.
+
+Callers cannot forge them: a header of a call is no header of the attempt. On another engine they are absent, and the
+library takes the portable way.
+"""
+
+from __future__ import annotations
+
+from restate import Context
+
+PREFIX = "x-rewake-"
+
+
+def offer(ctx: Context, name: str) -> str | None:
+    """The value of the header `x-rewake-{name}` of this attempt, None where the engine does not offer it."""
+    return ctx.request().attempt_headers.get(PREFIX + name)

@@ -1,0 +1,118 @@
+"""The body of a step: its contextvars, its id, and its retries in place.
+
+A transient failure of one step ends the whole attempt and runs the bodies of its siblings again, which are paid for
+too. So a body is tried again in place first, a bounded number of times; then the engine retries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import dataclasses
+import inspect
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from restate import RunOptions, TerminalError
+
+from rewake.ext.kernel.failures import Transient, fate, for_the_engine
+
+T = TypeVar("T")
+
+_IN_PLACE_MAX: Final = 3
+
+
+@dataclass(frozen=True)
+class InPlace:
+    """Retries of a body before the engine retries.
+
+    attempts: in all, 1 for none. first_delay_s: doubled each time, with jitter. delay_s_max: a longer `Retry-After` is
+    left to the engine, which ends the attempt and starts it again then.
+    """
+
+    attempts: int = _IN_PLACE_MAX
+    first_delay_s: float = 0.25
+    delay_s_max: float = 60.0
+
+
+@dataclass
+class Body:
+    """The step whose body runs: what code inside it may ask for. deltas: a sink for live events, see `deltas.py`."""
+
+    name: str
+    id: uuid.UUID
+    attempts: int = 0
+    usage: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+class NeedsBranch(BaseException):
+    """The body of a step reached for the context: it must run as a branch.
+
+    Not an Exception, so that a framework that turns failures of tools into text for the model lets it through.
+    """
+
+
+body_here: ContextVar[Body | None] = ContextVar("rewake_body", default=None)
+
+
+def prepared(body: Body, work: Callable[[], Awaitable[T]], retry: InPlace) -> Callable[[], Coroutine[Any, Any, T]]:
+    """What to give to `ctx.run_typed`: it runs `work` with the contextvars of here, and tries again in place."""
+    context = contextvars.copy_context()
+    context.run(body_here.set, body)
+
+    async def run() -> T:
+        # The SDK runs bodies in a task with the contextvars of whoever waits; frameworks want those of the caller.
+        return await asyncio.get_running_loop().create_task(_tried(body, work, retry), context=context)
+
+    return run
+
+
+async def called(function: Callable[..., Any], *args: Any) -> Any:
+    """The result of a function that may be async; a sync one runs in a thread with the contextvars of the caller."""
+    if inspect.iscoroutinefunction(function):
+        return await function(*args)
+    found = await asyncio.to_thread(function, *args)
+    return await found if inspect.isawaitable(found) else found
+
+
+def divided(options: RunOptions[Any], retry: InPlace) -> tuple[RunOptions[Any], InPlace]:
+    """`max_attempts` shared between retries in place and the engine's, so that both together are what was asked."""
+    if options.max_attempts is None:
+        return options, retry
+    wanted = max(1, options.max_attempts)
+    in_place = next(each for each in range(min(retry.attempts, wanted), 0, -1) if wanted % each == 0)
+    engine = dataclasses.replace(options, max_attempts=wanted // in_place)
+    return engine, dataclasses.replace(retry, attempts=in_place)
+
+
+async def _tried(body: Body, work: Callable[[], Awaitable[T]], retry: InPlace) -> T:
+    while True:
+        body.attempts += 1
+        try:
+            return await work()
+        except Exception as problem:
+            delay_s = _delay_s(problem, body.attempts, retry)
+            if delay_s is None:
+                raise for_the_engine(problem) from problem
+        await asyncio.sleep(delay_s)
+
+
+def _delay_s(problem: Exception, attempts: int, retry: InPlace) -> float | None:
+    """Seconds until the next try in place, None to give up here. Raises what is final."""
+    found = fate(problem)
+    if isinstance(found, TerminalError):
+        raise found from problem
+    if attempts >= retry.attempts:
+        return None
+    own_s: float = retry.first_delay_s * 2.0 ** (attempts - 1) * random.uniform(0.75, 1.25)
+    return _bounded(found, own_s, retry)
+
+
+def _bounded(found: Transient, own_s: float, retry: InPlace) -> float | None:
+    if found.after_s is None:
+        return min(own_s, retry.delay_s_max)
+    return found.after_s if found.after_s <= retry.delay_s_max else None

@@ -1,0 +1,18 @@
+"""The agent layer runs where the engine is not: on a Restate server, with restate-sdk and a framework."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("apsw", "uvicorn", "starlette", "structlog", "jinja2", "uvloop", "httptools", "watchfiles")
+
+
+@pytest.mark.parametrize("module", ["rewake.ext.kernel"])
+def test_it_loads_nothing_of_the_engine(module: str) -> None:
+    ours = "[m for m in sys.modules if m.startswith('rewake.') and not m.startswith('rewake.ext')]"
+    code = f"import sys, {module}; print(sorted(set(sys.modules) & set({HEAVY!r})), {ours})"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert told.stdout.strip() == "[] []"
