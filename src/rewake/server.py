@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from rewake.admin.engine_port import EnginePort
 from rewake.errors import ErrorCode, RewakeError
+from rewake.http_server.listening import listening_socket
 from rewake.ingress import api
 from rewake.ingress.server import BACKLOG, HttpServer
 
@@ -185,15 +186,12 @@ def asgi_server(app: Any, drain_s: float) -> Any:
 
 def listen(host: str, port: int, option: str) -> socket.socket:
     """A bound socket that callers may connect to. option: what set the port. Raises RewakeError RW1005."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         if port > _PORT_MAX:
             raise OSError(None, f"Ports end at {_PORT_MAX}")
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return listening_socket(host, port, backlog=BACKLOG)
     except OSError as error:
         raise _cannot_listen(host, port, option, error) from error
-    listener.setblocking(False)
-    return listener
 
 
 def _cannot_listen(host: str, port: int, option: str, error: OSError) -> RewakeError:

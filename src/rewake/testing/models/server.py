@@ -16,6 +16,7 @@ from typing import Self
 import uvicorn
 
 from rewake.http_server.connection import HttpConnection
+from rewake.http_server.listening import listening_socket
 
 from .app import make_app
 from .request import ModelRequest
@@ -24,6 +25,7 @@ from .script import CallCount, Exchange, Script
 
 WAIT_DEFAULT_S = 10.0
 STOP_GRACE_S = 1
+BACKLOG = 128
 API_KEY = "scripted-model-server"
 
 
@@ -128,7 +130,7 @@ class ModelServer:
         """Listen and serve.   Raises OSError when the port is taken."""
         if self._thread is not None:
             raise RuntimeError(f"The model server is already running at {self.url}")
-        self._socket = _listen(self._address)
+        self._socket = listening_socket(*self._address, backlog=BACKLOG)
         config = uvicorn.Config(
             make_app(self._script),
             http=HttpConnection,
@@ -211,15 +213,3 @@ def client_environment(url: str) -> dict[str, str]:
         "GOOGLE_API_KEY": API_KEY,
         "GOOGLE_GENAI_USE_VERTEXAI": "false",
     }
-
-
-def _listen(address: tuple[str, int]) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(128)
-    except OSError:
-        listener.close()
-        raise
-    return listener
