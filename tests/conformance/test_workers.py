@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -358,6 +360,62 @@ def test_a_child_that_ends_before_it_is_ready(tmp_path: Path) -> None:
         await pool.close()
 
     asyncio.run(main())
+
+
+def test_a_child_that_dies_while_the_pool_starts_is_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "dies.py"
+    file.write_text("import os\nif not os.path.exists(__file__ + '2'):\n    os.rename(__file__ + '1', __file__ + '2')\n"
+                    "    os._exit(9)\n" + VERSIONED.replace("VERSION", "1"))  # fmt: skip
+    (tmp_path / "dies.py1").touch()
+
+    async def main() -> None:
+        async with running(str(file)) as (_, heard):
+            assert [returncode for _, returncode in heard.exits] == [9]
+
+    asyncio.run(main())
+
+
+def test_one_child_that_is_ready_is_enough_to_start(tmp_path: Path) -> None:
+    file = tmp_path / "dies.py"
+    file.write_text("import os\ntry:\n    os.mkdir(__file__ + '1')\nexcept OSError:\n    os._exit(9)\n"
+                    + VERSIONED.replace("VERSION", "1"))  # fmt: skip
+
+    async def main() -> None:
+        async with running(str(file), workers=2) as (pool, heard):
+            assert len(pool._available) == 1
+            await heard.until(lambda: len(heard.exits) > worker_pool.START_TRIES)
+            (tmp_path / "dies.py1").rmdir()
+            await heard.until(lambda: len(heard.ready) == 2)
+
+    asyncio.run(main())
+
+
+def test_what_a_child_wrote_before_it_died_is_heard() -> None:
+    """Its exit is known before the engine has had time to read: results of steps that nobody has to run again."""
+
+    async def main() -> None:
+        async with running(APPS) as (pool, heard):
+            attempts = [StubAttempt(pool, attempt_start("Steps/hang")) for _ in range(20)]
+            await asyncio.sleep(0)  # they are on their way
+            [process] = pool._available
+            unread = 0
+            while not unread or unread != _unread_bytes(process):  # the loop stands still until all has come
+                unread = _unread_bytes(process)
+                time.sleep(0.1)  # noqa: ASYNC251
+            os.kill(process.pid, signal.SIGKILL)
+            while is_alive(process.pid):
+                time.sleep(0.01)  # noqa: ASYNC251
+            await asyncio.gather(*(attempt.done for attempt in attempts))
+            proposed = [
+                any(isinstance(each, ProposeRunCompletion) for each in attempt.messages) for attempt in attempts
+            ]
+            assert proposed == [True] * 20
+
+    asyncio.run(main())
+
+
+def _unread_bytes(process: WorkerProcess) -> int:
+    return int.from_bytes(fcntl.ioctl(process._unread, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_a_file_that_serves_at_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,8 @@
 
 A WorkerProcess lives once: spawned, ready or failed, perhaps retired, dead. What to do about a dead one is
 worker_pool.py's business. Its death shows as end-of-file on the socket, before the kernel has reported the exit, and
-fails every open attempt at once. The child's side is worker_main.py, the framing between them mux.py.
+fails every open attempt at once, after what has arrived until then. The child's side is worker_main.py, the framing
+between them mux.py.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from rewake.deployments.base import DiscoveryResponse
 from rewake.deployments.wire import WireAttempt, discovery_response
 from rewake.errors import ErrorCode, RewakeError
 
+READ_BYTES: Final = 256 * 1024
 START_TIMEOUT_S: Final = 60.0
 """How long a child may take to import the app. Model frameworks take seconds; a server started at import never ends."""
 
@@ -141,7 +143,8 @@ class EngineLink(mux.MuxProtocol):
 class WorkerProcess:
     """One child from spawn to exit.
 
-    ready: resolves to the discovery answer, or fails with a RewakeError RW1xxx or RW2001.   exited: resolves to the
+    ready: resolves to the discovery answer, or fails with a RewakeError RW1xxx or RW2001; its facts have a `returncode`
+    when the child ended without a word.   exited: resolves to the
     return code.   on_dead: called once, as soon as no attempt can run here any more; not after close().
     is_quarantine: it carries suspects; one that was alone here when it died has caused that.   on_stream_end: called
     when an attempt has ended here.
@@ -175,11 +178,13 @@ class WorkerProcess:
     def _spawn(self) -> subprocess.Popen[bytes]:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
+        self._unread = ours.dup()
         options = self._options
         command = [sys.executable, "-m", "rewake.deployments.worker_main", "--fd", str(theirs.fileno())]
         command += ["--app", options.app_ref, "--loop", options.loop]
         with theirs, contextlib.ExitStack() as on_failure:
             on_failure.callback(ours.close)
+            on_failure.callback(self._unread.close)
             process = subprocess.Popen(
                 command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, cwd=options.cwd, env=_child_env(options)
             )
@@ -265,7 +270,7 @@ class WorkerProcess:
             self.exited.set_result(returncode)
         self._cancel_timers()
         if not self.ready.done():
-            self._set_failed(self._start_failed(f"It ended with {describe_exit(returncode)} before it was ready."))
+            self._set_failed(self._died_young(returncode))
         self._die()
 
     def _on_start_timeout(self) -> None:
@@ -278,6 +283,11 @@ class WorkerProcess:
         message = f"The worker process for {self._options.app_ref!r} did not start.\n{reason}"
         return RewakeError(ErrorCode.WORKER_START_FAILED, message, hint, pid=self.pid)
 
+    def _died_young(self, returncode: int) -> RewakeError:
+        error = self._start_failed(f"It ended with {describe_exit(returncode)} before it was ready.")
+        error.facts["returncode"] = returncode
+        return error
+
     def _set_failed(self, error: RewakeError) -> None:
         if not self.ready.done():
             self.ready.set_exception(error)
@@ -287,6 +297,7 @@ class WorkerProcess:
         if self.is_dead:
             return
         self.is_dead = True
+        self._read_out()
         if not self.is_retired:
             self._on_dead(self)
         is_alone = self.is_quarantine and len(self.streams) == 1
@@ -296,6 +307,21 @@ class WorkerProcess:
             self._fail_streams(f"The worker process {self.pid} died.", 0, Blame.SHARED)
         if self.link.transport is not None:
             self.link.transport.abort()
+
+    def _read_out(self) -> None:
+        """Hear what the child wrote before it died: the results of steps are in there.
+
+        Its exit may be known before all of it has been read, and a write to the dead peer makes the transport drop it.
+        """
+        with self._unread:
+            while self.link.transport is not None:
+                try:
+                    data = self._unread.recv(READ_BYTES)
+                except OSError:
+                    return
+                if not data:
+                    return
+                self.link.data_received(data)
 
     def _killed(self) -> str:
         """The word on the one attempt under which the process died."""

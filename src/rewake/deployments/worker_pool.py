@@ -36,6 +36,9 @@ RESTART_DELAY_WELL_MAX_MS: Final = 400
 HEALTHY_AFTER_S: Final = 10.0
 """A child that lived this long died of something new: its successor starts at once again."""
 
+START_TRIES: Final = 3
+"""Children that may die in a row before the first one of a place is ready, while the pool starts."""
+
 RELOAD_GRACE_S: Final = 3.0
 """How long attempts on replaced code may take to suspend or finish."""
 
@@ -84,17 +87,19 @@ class WorkerPool:
     # Starting and ending
 
     async def start(self) -> DiscoveryResponse:
-        """Start all children and wait for them.
+        """Start all children and wait for them; one that is ready is enough, the others are tried again.
 
-        Raises RewakeError if one does not become ready; what the user's code raised has been printed to stderr. The
-        pool may then be closed, or reload() called when the code has changed.
+        Raises RewakeError if none becomes ready; what the user's code raised has been printed to stderr. The pool may
+        then be closed, or reload() called when the code has changed.
         """
         self._loop = asyncio.get_running_loop()
         self._tick()
-        started = await asyncio.gather(*(slot.replace() for slot in self._slots), return_exceptions=True)
-        for result in started:
-            if isinstance(result, BaseException):
+        started = await asyncio.gather(*(slot.start() for slot in self._slots), return_exceptions=True)
+        for slot, result in zip(self._slots, started, strict=True):
+            if isinstance(result, BaseException) and (self._discovery is None or not isinstance(result, RewakeError)):
                 raise result
+            if isinstance(result, RewakeError):
+                slot.restart_later()
         assert self._discovery is not None
         return self._discovery
 
@@ -268,6 +273,17 @@ class _Slot:
         self._timer: asyncio.TimerHandle | None = None
         self._restarting: asyncio.Task[None] | None = None
 
+    async def start(self) -> None:
+        """Put the first child here; another one if it dies before it is ready. Raises RewakeError like replace()."""
+        for left in reversed(range(START_TRIES)):
+            try:
+                await self.replace()
+                break
+            except RewakeError as error:
+                if not left or "returncode" not in error.facts:
+                    raise
+                log.warning("worker_start_failed", code=error.code.value, reason=error.message)
+
     async def replace(self) -> None:
         """Put a new child in the place of whatever is here. Raises RewakeError if it does not become ready."""
         self._cancel_restart()
@@ -291,11 +307,11 @@ class _Slot:
         if self._pool._loop.time() - process.started_at_s >= HEALTHY_AFTER_S:
             self._delay_ms = 0
         process.restart_delay_ms = self._delay_ms = min(self._delay_ms, RESTART_DELAY_WELL_MAX_MS)
-        self._restart_later()
+        self.restart_later()
 
     # Restarts
 
-    def _restart_later(self) -> None:
+    def restart_later(self) -> None:
         delay_s = self._delay_ms / 1000
         self._delay_ms = min(max(self._delay_ms * 2, RESTART_DELAY_FIRST_MS), RESTART_DELAY_MAX_MS)
         self._timer = self._pool._loop.call_later(delay_s, self._restart)
@@ -310,7 +326,7 @@ class _Slot:
         except RewakeError as error:
             log.warning("worker_restart_failed", code=error.code.value, retry_in_ms=self._delay_ms)
             if not self._pool._is_closed and self.process is None:
-                self._restart_later()
+                self.restart_later()
 
     def _cancel_restart(self) -> None:
         if self._timer is not None:
