@@ -50,7 +50,11 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 
 def decode_reply(content: bytes) -> ModelReply | None:
     """The reply in the content of a step's result."""
-    value = loaded(content)
+    return reply_in(loaded(content))
+
+
+def reply_in(value: Any) -> ModelReply | None:
+    """The same for a decoded value."""
     if _is_mapping(value) and _is_mapping(value.get("json")) and set(value) <= {"json", "meta"}:
         value = value["json"]  # superjson, as the Vercel AI middleware writes
     if not _is_mapping(value):
@@ -137,6 +141,15 @@ def _chat_completion(value: dict[str, Any]) -> ModelReply | None:
         tokens=(usage.get("prompt_tokens"), usage.get("completion_tokens")),
         finish=choices[0].get("finish_reason"),
     )
+
+
+def _chat_message(value: dict[str, Any]) -> ModelReply | None:
+    """The message of a chat completion alone, as steps of plain SDK programs return it."""
+    if value.get("role") != "assistant" or not isinstance(value.get("content"), str | None):
+        return None
+    if "content" not in value and "tool_calls" not in value:
+        return None
+    return _chat_completion({"choices": [{"message": value}]})
 
 
 def _gemini(value: dict[str, Any]) -> ModelReply | None:
@@ -281,6 +294,7 @@ _DECODERS: Final[tuple[Callable[[dict[str, Any]], ModelReply | None], ...]] = (
     _chat_completion,
     _vercel,
     _anthropic,
+    _chat_message,
     _openai_responses,
     _gemini,
     _langchain,

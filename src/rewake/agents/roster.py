@@ -96,6 +96,11 @@ class Roster:
             return None
         return first if all(self._is_own(first, call.name) for call in reply.calls) else None
 
+    def has_tool(self, name: str, tool: str) -> bool:
+        """Whether an agent is known to have a tool."""
+        found = self.agent(name)
+        return found is not None and self._is_own(found, tool)
+
     def model_of(self, name: str) -> str | None:
         """The declared model of an agent; of one that is not known here, the model all agents have."""
         found = self.agent(name)

@@ -121,7 +121,7 @@ def _doing(found: Reading, run: RunSummary) -> tuple[str, str]:
     steps = steps_of(found.entries(invocation_id, low=max(count - ENTRIES_MAX, 0)))
     agent = ""
     if count <= ENTRIES_MAX:
-        trace = agent_trace(found, invocation, ids.invocation_id_to_str)
+        trace = agent_trace(found, invocation)
         if trace.has_agents:
             agent = next((turn.agent for turn in reversed(trace.turns) if turn.agent), "")
     return formats.line(agent, 30), _title(found, invocation_id, version_of(invocation), steps)

@@ -11,12 +11,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import Any, Protocol
 
 import msgspec
 
 from rewake.core.model import Deployment, Invocation, ServiceSchema
 from rewake.core.writes import EntryRow
+from rewake.runs.directory import Directory
 from rewake.runs.facts import EventFact, Found, Matching, RunSummary
 from rewake.runs.filters import RunFilter
 
@@ -26,6 +28,11 @@ class Reading(ABC):
 
     def __init__(self, now_ms: int) -> None:
         self.now_ms = now_ms
+
+    @cached_property
+    def directory(self) -> Directory:
+        """The agents of this server's handlers."""
+        return Directory(self.services())
 
     # Runs
 
@@ -93,6 +100,15 @@ class Reading(ABC):
     @abstractmethod
     def payloads(self, invocation_id: bytes, indexes: list[int]) -> dict[int, bytes]:
         """The payloads of some entries."""
+
+    @abstractmethod
+    def payloads_within(
+        self, invocation_id: bytes, indexes: list[int], *, each_max: int, all_max: int
+    ) -> tuple[dict[int, bytes], bool]:
+        """Payloads of some entries, in order: those up to `each_max` bytes, as many as have `all_max` together.
+
+        Also whether the second bound left none out.
+        """
 
     @abstractmethod
     def short_payloads(self, invocation_id: bytes, first: int, last: int, bytes_max: int) -> dict[int, bytes]:

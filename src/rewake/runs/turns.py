@@ -1,6 +1,6 @@
-"""What a run read as agents consists of: turns, handoffs, and what they cost.
+"""What a run read as agents consists of: turns, handoffs, stints, and what they cost.
 
-Plain data, filled by agents.py; drawn by the agents page, graph.py and compare.py.
+Plain data, made by agents.py; drawn by the agents page, graph.py, compare.py and the CLI, and sent by telemetry.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from rewake.runs.spending import Total, Usage
 class Turn(msgspec.Struct, kw_only=True):
     """One thing that happened between agents.
 
-    kind: `user`, `model`, `decision`, `handoff`, `step`, `call`, `problem` or `answer`.   index: of the journal entry.
+    kind: `user`, `asked`, `model`, `decision`, `handoff`, `step`, `call`, `problem`, `retry` or `answer`.
+    index: of the journal entry.   stint: place in the trace's stints of whose work it is.
+    tool, call_id: of the model's call that a step answers.
     candidates: whom the agent could have chosen, as the app tells; chosen: those of them it did.
     is_kept: taken over from the run this one was forked from, and paid for there.
     choices: without that, what earlier runs chose here, by how often.   model: of the reply, or declared for the agent.
@@ -47,16 +49,42 @@ class Turn(msgspec.Struct, kw_only=True):
     to_run: str | None = None
     is_failure: bool = False
     is_done: bool = True
+    stint: int = 0
+    tool: str = ""
+    call_id: str = ""
 
 
-class Handoff(msgspec.Struct, frozen=True):
-    """Who handed over to whom. kind: `handoff`, `call` (a run of its own) or `consult` (came back)."""
+class Handoff(msgspec.Struct, kw_only=True):
+    """Who handed over to whom. kind: `handoff`, `consult` (came back), `call` or `send` (a run of its own).
+
+    run_id, index: the entry that shows it.   stint: the work that began with it; None for a run of its own.
+    """
 
     source: str
     target: str
     number: int
     kind: str
     reason: str = ""
+    at_ms: int = 0
+    run_id: str = ""
+    index: int = 0
+    stint: int | None = None
+
+
+class Stint(msgspec.Struct, kw_only=True):
+    """A stretch of one agent's work in one run: from when it took over until it handed over or came back.
+
+    parent: place of the asker's stint, for one that was consulted.   end_ms: None while it lasts.
+    index: of the entry it began with.   number: of the handoff it began with, None for the first.
+    """
+
+    agent: str
+    run_id: str
+    index: int
+    start_ms: int
+    end_ms: int | None = None
+    parent: int | None = None
+    number: int | None = None
 
 
 class AgentTrace(msgspec.Struct):
@@ -65,10 +93,12 @@ class AgentTrace(msgspec.Struct):
     turns: list[Turn] = []
     agents: list[str] = []
     handoffs: list[Handoff] = []
+    stints: list[Stint] = []
     usage: list[Usage] = []
     total: Total = Total()
     is_cut: bool = False
 
     @property
     def has_agents(self) -> bool:
-        return bool(self.handoffs or any(turn.kind in ("decision", "model") for turn in self.turns))
+        """Whether models or routing decisions were recognized; services that call each other are no agents."""
+        return any(turn.kind in ("decision", "model") for turn in self.turns)

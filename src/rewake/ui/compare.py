@@ -6,7 +6,6 @@ a fork takes over the steps before it, so what stands at the same place belongs 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import zip_longest
 from typing import Final
 
@@ -14,7 +13,7 @@ import msgspec
 
 from rewake.agents.roster import plain
 from rewake.core.model import Invocation
-from rewake.runs.agents import agent_trace
+from rewake.runs.agents import agent_trace_with_choices
 from rewake.runs.facts import RunSummary
 from rewake.runs.reading import Reading
 from rewake.runs.steps import steps_of
@@ -60,9 +59,7 @@ class ComparePage(msgspec.Struct):
         return self.trace.has_agents or self.trace_before.has_agents
 
 
-def compare_page(
-    reading: Reading, old: Invocation, new: Invocation, public_id: Callable[[bytes], str]
-) -> ComparePage | None:
+def compare_page(reading: Reading, old: Invocation, new: Invocation) -> ComparePage | None:
     """None when one of them has just been forgotten."""
     before, after = reading.summary(old.id), reading.summary(new.id)
     if before is None or after is None:
@@ -72,7 +69,7 @@ def compare_page(
         Pair(left, right, _difference(left, right, *contents))
         for left, right in zip_longest(rows_of(reading, old, ROWS_MAX), rows_of(reading, new, ROWS_MAX))
     ]
-    traces = [agent_trace(reading, run, public_id) for run in (old, new)]
+    traces = [agent_trace_with_choices(reading, run) for run in (old, new)]
     return ComparePage(
         run=after,
         before=before,

@@ -118,10 +118,10 @@ def graph() -> Graph:
 
 
 _HANDOFFS: Final = [
-    Handoff("Intake", "Medical specialist", 1, "handoff", "it is about a treatment"),
-    Handoff("Medical specialist", "Car specialist", 2, "handoff"),
-    Handoff("Intake", "Car specialist", 3, "call"),
-    Handoff("Car specialist", "Intake", 4, "handoff"),
+    Handoff(source="Intake", target="Medical specialist", number=1, kind="handoff", reason="it is about a treatment"),
+    Handoff(source="Medical specialist", target="Car specialist", number=2, kind="handoff"),
+    Handoff(source="Intake", target="Car specialist", number=3, kind="call"),
+    Handoff(source="Car specialist", target="Intake", number=4, kind="handoff"),
 ]
 _POLICY: Final = b'{"number": "P-1", "cover": {"hospital": "in full", "medication": 500}, "notes": [null, true]}'
 _USAGE: Final = [

@@ -139,7 +139,7 @@ def spending_of(
         invocation = reading.invocation(ids.invocation_id_from_str(run_id))
         if invocation is None:
             return []
-        return agent_trace(reading, invocation, ids.invocation_id_to_str, decisions_max=0).usage
+        return agent_trace(reading, invocation).usage
 
     own = {run.id for run in runs}
     counted = ((run.id, run.modified_at_ms, not run.is_open) for run in runs if run.parent not in own)

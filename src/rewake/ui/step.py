@@ -106,7 +106,7 @@ def step_detail(
 
 def _tell_cost(reading: Reading, invocation: Invocation, detail: StepDetail, reply: ModelReply) -> None:
     """Who gave the reply, with which model and at what price; in a long run the price alone may be known."""
-    turns = agent_trace(reading, invocation, ids.invocation_id_to_str, decisions_max=0).turns
+    turns = agent_trace(reading, invocation).turns
     place = (detail.run_id, detail.index)
     turn = next((turn for turn in turns if turn.reply is not None and (turn.run_id, turn.index) == place), None)
     if turn is None:

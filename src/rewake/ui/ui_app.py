@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from rewake.core import ids
 from rewake.core.ids import InvalidId
 from rewake.errors import RewakeError
-from rewake.runs.agents import agent_trace
+from rewake.runs.agents import agent_trace_with_choices
 from rewake.runs.facts import STATUSES, RunSummary
 from rewake.runs.filters import ORDERS, filter_from
 from rewake.runs.listing import Counts, run_page
@@ -179,7 +179,7 @@ class _Pages:
             invocation, summary = found.invocation(invocation_id), found.summary(invocation_id)
             if invocation is None or summary is None:
                 raise run_unknown(request)
-            return AgentPage(summary, agent_trace(found, invocation, ids.invocation_id_to_str))
+            return AgentPage(summary, agent_trace_with_choices(found, invocation))
 
         page = await self.read(find)
         return await self._show(request, "agents.html", page, tab="agents", graph=handoff_graph(page.trace))
@@ -193,7 +193,7 @@ class _Pages:
             if new is None:
                 raise run_unknown(request)
             old = None if new.restarted_from is None else found.invocation(new.restarted_from)
-            page = None if old is None else compare_page(found, old, new, ids.invocation_id_to_str)
+            page = None if old is None else compare_page(found, old, new)
             if page is None:
                 raise Problem(404, "There is no run to compare it with.", "Only restarts and forks have one.")
             return page

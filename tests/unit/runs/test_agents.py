@@ -8,7 +8,7 @@ import pytest
 from tests.unit.agents.recorded import load
 
 from rewake.core import ids
-from rewake.runs.agents import agent_trace
+from rewake.runs.agents import agent_trace_with_choices
 from rewake.runs.filters import RunFilter
 from rewake.runs.listing import Counts, run_page
 from rewake.runs.local.database import reading
@@ -34,7 +34,7 @@ def traces(name: str, folder: Path, *, is_told: bool = True) -> list[AgentTrace]
         for id_ in roots:
             invocation = found.invocation(id_)
             assert invocation is not None
-            made.append(agent_trace(found, invocation, ids.invocation_id_to_str))
+            made.append(agent_trace_with_choices(found, invocation))
         return made
 
 

@@ -10,7 +10,6 @@ import pytest
 from tests.unit.agents.recorded import load
 
 from rewake.agents.decoding import ModelReply, ToolCall
-from rewake.core import ids
 from rewake.protocol import messages as m
 from rewake.protocol.codec import decode_message, encode_message
 from rewake.runs.local.database import reading
@@ -80,7 +79,7 @@ def test_steps_differ_also_where_the_preview_ends(tmp_path: Path) -> None:
     with reading(data, 1 << 42) as found:
         old, new = found.invocation(run_id), found.invocation(other_id)
         assert old is not None and new is not None
-        page = compare_page(found, old, new, ids.invocation_id_to_str)
+        page = compare_page(found, old, new)
     assert page is not None
     assert [pair.difference for pair in page.pairs if pair.difference != "same"] == ["result"]
     (pair,) = (pair for pair in page.pairs if pair.difference == "result")

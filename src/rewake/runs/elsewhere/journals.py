@@ -106,6 +106,22 @@ class JournalReading(Reading):
             self._fetch(invocation_id, f"index in ({', '.join(map(str, missing))})")
         return {index: journal.payloads[index] for index in indexes if index in journal.payloads}
 
+    def payloads_within(
+        self, invocation_id: bytes, indexes: list[int], *, each_max: int, all_max: int
+    ) -> tuple[dict[int, bytes], bool]:
+        lengths = self._journal(invocation_id).lengths
+        wanted, size = [], 0
+        for index in indexes:
+            if lengths.get(index, each_max + 1) <= each_max:
+                size += lengths[index]
+                if size > all_max:
+                    break
+                wanted.append(index)
+        found: dict[int, bytes] = {}
+        for start in range(0, len(wanted), STRETCH):
+            found |= self.payloads(invocation_id, wanted[start : start + STRETCH])
+        return found, size <= all_max
+
     def short_payloads(self, invocation_id: bytes, first: int, last: int, bytes_max: int) -> dict[int, bytes]:
         journal = self._journal(invocation_id)
         wanted = [index for index, length in journal.lengths.items() if first <= index <= last and length <= bytes_max]

@@ -16,7 +16,7 @@ import msgspec
 from rewake.core import ids
 from rewake.core.ids import InvalidId
 from rewake.core.model import Status
-from rewake.runs.agents import plain_words, rosters, took_part
+from rewake.runs.agents import plain_words, took_part
 from rewake.runs.filters import RunFilter
 from rewake.runs.local.statements import Statements
 from rewake.runs.local.statuses import STORED, is_one_of
@@ -140,7 +140,7 @@ def _agent_candidates(reading: Statements, agent: str, values: dict[str, Any]) -
     values["agent_bytes_max"] = _SEARCHED_BYTES_MAX
     begun = [
         [service, handler]
-        for (service, handler), roster in rosters(reading).items()
+        for (service, handler), roster in reading.directory.rosters.items()
         if roster.first is not None and plain_words(roster.first.name) == plain_words(agent)
     ]
     values["begun"] = json.dumps(begun)

@@ -193,6 +193,23 @@ class DatabaseReading(Statements):
         ).fetchone()
         return None if row is None else rows.entry_from(row)
 
+    def payloads_within(
+        self, invocation_id: bytes, indexes: list[int], *, each_max: int, all_max: int
+    ) -> tuple[dict[int, bytes], bool]:
+        found: dict[int, bytes] = {}
+        size = 0
+        for index in indexes:
+            row = self.execute(
+                "select payload from journal where invocation_id = ? and idx = ? and length(payload) <= ?",
+                (invocation_id, index, each_max),
+            ).fetchone()
+            if row is not None:
+                size += len(row[0])
+                if size > all_max:
+                    return found, False
+                found[index] = row[0]
+        return found, True
+
     def short_payloads(self, invocation_id: bytes, first: int, last: int, bytes_max: int) -> dict[int, bytes]:
         return dict(
             self.execute(

@@ -1,0 +1,102 @@
+"""The envelope in which `rewake.ext` stores each step of an agent: the same for all frameworks, read first.
+
+Persisted form (version 1; rewake.ext writes it, and a test holds both sides to one list of samples):
+`{"rewake": 1, "kind": ..., "framework": ..., "agent": ..., "path": [...], "calls": [...], ..., "value": ...}`.
+This is a reading of its own: handlers run with another release than the engine, or against another engine. Hostile
+input like all journals: what has another type is as if absent, and a newer version is read as far as it is known.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from rewake.agents.decoding import ModelReply, loaded, reply_in
+
+KINDS: Final = frozenset(
+    {"model", "tool", "handoff", "decision", "approval", "guardrail", "mcp", "session", "order"}
+)  # fmt: skip
+PATH_MAX: Final = 64
+_FRAMEWORKS: Final = {"openai-agents": "OpenAI Agents", "pydantic-ai": "Pydantic AI", "adk": "Google ADK"}
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of an agent. kind: of KINDS, or one a newer release has.   framework: as people write it.
+
+    path: agents from the outermost asker down to `agent`.   calls: ids of the tool calls that led here, one fewer.
+    call: id of the model's call that this step answers.   handoff: the agent that a model's answer hands over to.
+    reply: of a model, with the envelope's own name and tokens.   is_branch: its own entries follow; it has no value.
+    """
+
+    kind: str
+    framework: str
+    value: Any = None
+    agent: str = ""
+    path: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
+    call: str = ""
+    tool: str = ""
+    server: str = ""
+    handoff: str = ""
+    attempts: int = 1
+    reply: ModelReply | None = None
+    is_branch: bool = False
+
+
+def decode_envelope(content: bytes | None) -> Envelope | None:
+    """The envelope in a step's result; None when it is none."""
+    if content is None or not content.startswith(b"{") or b'"rewake"' not in content[:200]:
+        return None
+    told = loaded(content)
+    if not isinstance(told, dict) or not _is_count(told.get("rewake")) or not isinstance(told.get("kind"), str):
+        return None
+    path = _texts(told.get("path")) or _texts([told.get("agent")])
+    name = _text(told.get("framework"))
+    return Envelope(
+        kind=told["kind"],
+        framework=_FRAMEWORKS.get(name, name),
+        value=told.get("value"),
+        agent=_text(told.get("agent")) or (path[-1] if path else ""),
+        path=path,
+        calls=_texts(told.get("calls"))[: max(len(path) - 1, 0)],
+        call=_text(told.get("call")),
+        tool=_text(told.get("tool")),
+        server=_text(told.get("server")),
+        handoff=_text(told.get("handoff")),
+        attempts=told["attempts"] if _is_count(told.get("attempts")) else 1,
+        reply=_reply(told, _FRAMEWORKS.get(name, name)) if told["kind"] == "model" else None,
+        is_branch=told.get("branch") is True,
+    )
+
+
+def _reply(told: dict[str, Any], framework: str) -> ModelReply:
+    """The framework's own reply inside; the envelope knows the model and the tokens where that does not."""
+    found = reply_in(told.get("value")) or ModelReply(framework=framework)
+    usage = told.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    return msgspec.structs.replace(
+        found,
+        framework=framework,
+        model=_text(told.get("model")) or found.model,
+        input_tokens=_count(usage.get("input_tokens"), found.input_tokens),
+        output_tokens=_count(usage.get("output_tokens"), found.output_tokens),
+    )
+
+
+def _count(value: Any, otherwise: int | None) -> int | None:
+    return value if _is_count(value) else otherwise
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 40
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        return ()
+    return tuple(value for value in values[:PATH_MAX] if isinstance(value, str) and value)

@@ -1,0 +1,54 @@
+"""Who is who on a server: the agents of each handler as their apps tell, and how names are spelled.
+
+The name of an agent is its own; where a journal does not tell it, the app does (its name, else its variable's, see
+agents/introspection.py); where the app does not either, it is the service's. Every reader of a run uses these rules, so
+that the pages, the terminal and the spans agree. Made of the registry alone; knows no journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from rewake.agents.roster import Roster, plain
+from rewake.core.model import ServiceSchema
+
+_NOBODY: Final = Roster({})
+
+
+class Directory:
+    """The agents of all handlers, as the latest revision of each service tells."""
+
+    def __init__(self, services: Iterable[ServiceSchema]) -> None:
+        self.rosters: dict[tuple[str, str], Roster] = {}
+        self._names: dict[str, str] = {}
+        known = list(services)
+        for schema in known:
+            for name, handler in schema.handlers.items():
+                roster = Roster(_metadata(schema.manifest) | _metadata(handler.manifest))
+                self.rosters[schema.name, name] = roster
+                for agent in roster.names:
+                    self._names.setdefault(plain(agent), agent)
+        for schema in known:
+            self._names.setdefault(plain(schema.name), schema.name)
+
+    def roster(self, service: str, handler: str) -> Roster:
+        """The agents of a handler; nobody when the app tells none."""
+        return self.rosters.get((service, handler), _NOBODY)
+
+    def agent_of(self, service: str, handler: str) -> str:
+        """Who answers a call: the agent the handler begins with, else the service."""
+        first = self.roster(service, handler).first
+        return service if first is None else first.name
+
+    def spelled(self, name: str, roster: Roster = _NOBODY) -> str | None:
+        """A name as its app spells it: `transfer_to_car_specialist` and "Car specialist" are one. None for others.
+
+        roster: of the handler that uses the name; it comes first.
+        """
+        own = next((known for known in roster.names if plain(known) == plain(name)), None)
+        return own or self._names.get(plain(name))
+
+
+def _metadata(manifest: dict[str, Any]) -> dict[str, str]:
+    return manifest.get("metadata") or {}

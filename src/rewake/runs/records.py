@@ -1,0 +1,121 @@
+"""A run as it was fetched: its steps, the payloads that tell of agents, its failures, and the runs it called.
+
+Everything is fetched before anything is shaped, so that shaping is pure functions of a Record: see agents.py. Bounded:
+in runs, in depth, in steps and in bytes; a record that is not whole says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from rewake.core.model import Invocation
+from rewake.core.writes import EntryRow
+from rewake.protocol.messages import MessageType
+from rewake.runs.facts import EventFact
+from rewake.runs.reading import Reading
+from rewake.runs.steps import Step, decoded, steps_of, version_of
+
+RUNS_MAX: Final = 20
+DEPTH_MAX: Final = 4
+STEPS_MAX: Final = 2_000
+"""Steps of one run whose payloads are fetched."""
+
+PAYLOAD_BYTES_MAX: Final = 4 << 20
+RECORD_BYTES_MAX: Final = 48 << 20
+"""Payloads of one run together; beyond it the rest is left out."""
+
+_TELLING: Final = frozenset(
+    {
+        MessageType.INPUT,
+        MessageType.OUTPUT,
+        MessageType.RUN,
+        MessageType.CALL,
+        MessageType.ONE_WAY_CALL,
+        MessageType.GET_EAGER_STATE,
+        MessageType.SET_STATE,
+    }
+)
+"""Entries that may tell of agents."""
+
+
+class Record(msgspec.Struct):
+    """One run. payloads: by entry, as far as they were fetched.   children: the runs it called, by id."""
+
+    invocation: Invocation
+    steps: list[Step]
+    payloads: dict[int, bytes]
+    events: Sequence[EventFact] = ()
+    children: dict[bytes, Record] = {}
+    is_whole: bool = True
+
+    def command(self, step: Step) -> Any:
+        """The decoded command of a step; None when it was not fetched or cannot be read."""
+        return self._message(step.type, step.index)
+
+    def result(self, step: Step) -> Any:
+        """The decoded entry that holds a step's result: its completion, or itself."""
+        return self._message(step.result_type, step.result_index)
+
+    def walk(self) -> Iterator[Record]:
+        """It and all below it."""
+        yield self
+        for child in self.children.values():
+            yield from child.walk()
+
+    def _message(self, type_: MessageType, index: int) -> Any:
+        payload = self.payloads.get(index)
+        return None if payload is None else decoded(type_, payload, version_of(self.invocation))
+
+
+def record_from(invocation: Invocation, entries: Iterable[EntryRow], events: Sequence[EventFact] = ()) -> Record:
+    """The record of one run alone, whose entries are here with their payloads."""
+    known = list(entries)
+    return Record(invocation, steps_of(known), {entry.index: entry.payload for entry in known}, events)
+
+
+def fetch(reading: Reading, invocation: Invocation, *, with_events: bool = False) -> Record:
+    """A run with the runs it called. with_events: their failed attempts too."""
+    return _Fetching(reading, with_events=with_events).record(invocation, depth=0)
+
+
+class _Fetching:
+    def __init__(self, reading: Reading, *, with_events: bool) -> None:
+        self._reading = reading
+        self._with_events = with_events
+        self._seen: set[bytes] = set()
+
+    def record(self, invocation: Invocation, depth: int) -> Record:
+        self._seen.add(invocation.id)
+        steps = steps_of(self._reading.entries(invocation.id))
+        made = Record(invocation, steps, {})
+        telling = [step for step in steps if step.type in _TELLING]
+        made.is_whole = len(telling) <= STEPS_MAX
+        made.payloads = self._payloads(made, telling[:STEPS_MAX])
+        if self._with_events:
+            made.events = self._reading.events(invocation.id)
+        for step in telling[:STEPS_MAX]:
+            if step.type is MessageType.CALL and step.child is not None:
+                self._follow(made, step.child, depth + 1)
+        return made
+
+    def _payloads(self, record: Record, steps: list[Step]) -> dict[int, bytes]:
+        wanted = [step.index if step.type in (MessageType.CALL, MessageType.ONE_WAY_CALL) else step.result_index
+                  for step in steps if step.is_done or step.type is not MessageType.RUN]  # fmt: skip
+        found, is_whole = self._reading.payloads_within(
+            record.invocation.id, wanted, each_max=PAYLOAD_BYTES_MAX, all_max=RECORD_BYTES_MAX
+        )
+        record.is_whole = record.is_whole and is_whole
+        return found
+
+    def _follow(self, caller: Record, child_id: bytes, depth: int) -> None:
+        if child_id in self._seen:
+            return
+        if len(self._seen) >= RUNS_MAX or depth > DEPTH_MAX:
+            caller.is_whole = False
+            return
+        child = self._reading.invocation(child_id)
+        if child is not None:
+            caller.children[child_id] = self.record(child, depth)
