@@ -30,6 +30,7 @@ from stage import (
 
 from rewake.core import apply as core_apply
 from rewake.core import commands
+from rewake.core.errors import EngineBug
 from rewake.core.ids import awakeable_id_parse, invocation_id_from_str
 from rewake.core.model import HandlerOptions, Status
 from rewake.core.state import State
@@ -225,6 +226,66 @@ def test_a_bug_in_a_timer_stops_no_other_timer(stage: Stage, monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("quick_rebuild")
+def test_a_bug_that_names_another_invocation_pauses_both(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one whose state is wrong, and the one whose message met it, for it would meet it again."""
+
+    async def main() -> None:
+        async with stage.engine() as engine:
+            broken, bystander = [await engine.send("Waits", "awakeable_later") for _ in range(2)]
+            await stage.marked("awakeable", times=2)
+            speaker = await engine.send("Steps", "slow", "gate")
+            await stage.marked("attempt slow")
+            speaker_id = invocation_id_from_str(speaker)
+            raised = broken_for(
+                monkeypatch,
+                commands.SdkMessages,
+                lambda command: command.invocation_id == speaker_id,
+                EngineBug(invocation_id_from_str(broken), "no move leads from here to there"),
+            )
+            stage.open_gate("gate")
+            for each in (broken, speaker):
+                found = await reaches(engine, each, Status.PAUSED)
+                assert found.last_error is not None
+                assert "no move leads from here to there" in found.last_error.message
+                assert "Command: SdkMessages(" in found.last_error.stacktrace
+            assert len(raised) == 1
+            stage.open_gate("later")
+            await engine.complete_awakeable(invocation_id_from_str(bystander), FIRST_USER_SIGNAL, Success(b'"x"'))
+            assert await engine.result(bystander) == "got x"
+
+    run(main())
+
+
+@pytest.mark.usefixtures("quick_rebuild")
+def test_a_row_that_contradicts_itself_is_refused_to_its_asker_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is found before it is written; those who asked in the same batch are answered."""
+    real = core_apply._TRANSITIONS[commands.Cancel]
+
+    def transition(state: State, command: Any) -> None:
+        real(state, command)
+        found = state.invocation(command.invocation_id)
+        assert found is not None
+        found.result = Success(b"contradicts")
+        state.touch(found)
+
+    async def main() -> None:
+        async with stage.engine() as engine:
+            victim = await engine.send("Waits", "awakeable_later")
+            await stage.marked("awakeable")
+            monkeypatch.setitem(core_apply._TRANSITIONS, commands.Cancel, transition)
+            cancelled = asyncio.ensure_future(engine.cancel(victim))
+            sent = await asyncio.gather(*(engine.send("Steps", "same", f"{each}") for each in range(3)))
+            with pytest.raises(RewakeError, match="INVOKED has what does not fit"):
+                await cancelled
+            assert [await engine.result(each) for each in sent] == ["0", "1", "2"]
+            await reaches(engine, victim, Status.PAUSED)
+
+    run(main())
+
+
+@pytest.mark.usefixtures("quick_rebuild")
 def test_a_bug_in_recovery_holds_up_no_other_invocation(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with stage.engine() as engine:
@@ -257,6 +318,7 @@ def test_a_bug_that_even_pausing_meets(stage: Stage, monkeypatch: pytest.MonkeyP
             for kind in (commands.SdkMessages, commands.PauseFaulty):
                 broken_for(monkeypatch, kind, lambda command: command.invocation_id == victim_id)
             waiting = asyncio.ensure_future(engine.result(victim))
+            await until(lambda: engine.stats()["callers_waiting"] == 1)
             stage.open_gate("gate")
             await until(lambda: victim_id in engine._left_alone and not engine._loop.is_halted)
             assert await engine.call("Steps", "route", "Ada") == "pick, ask Ada, check"

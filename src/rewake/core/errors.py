@@ -5,6 +5,8 @@ The first fails the attempt, the second pauses the invocation it touched, loudly
 
 from __future__ import annotations
 
+from rewake.core.ids import invocation_id_to_str
+
 
 class CommandRejected(Exception):
     """A command of a handler broke a precondition. The attempt fails and is retried (service-protocol.md 4).
@@ -21,5 +23,5 @@ class EngineBug(Exception):
     """A transition met a state that must not exist. `invocation_id` is the one whose state it is."""
 
     def __init__(self, invocation_id: bytes, message: str) -> None:
-        super().__init__(f"{message} (invocation {invocation_id.hex()})")
+        super().__init__(f"{message} ({invocation_id_to_str(invocation_id)})")
         self.invocation_id = invocation_id

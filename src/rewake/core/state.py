@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from copy import copy
 
 from rewake.core.effects import Effect
+from rewake.core.errors import EngineBug
 from rewake.core.model import (
     AttemptError,
     Deployment,
@@ -265,9 +266,13 @@ class State:
         return bool(self.effects or self._dirty or self.batch.sequence in self._batch_holds or not self.batch.is_empty)
 
     def seal(self) -> tuple[Batch, list[Effect]]:
-        """Close the batch in hand: its writes, with rows copied, and the effects to let out after its commit."""
+        """Close the batch in hand: its writes, with rows copied, and the effects to let out after its commit.
+
+        Raises EngineBug, naming the invocation, when a row contradicts itself.
+        """
         batch, effects = self.batch, self.effects
         for invocation in self._dirty.values():
+            check(invocation)
             (batch.updates if invocation.is_stored else batch.inserts).append(copy(invocation))
             invocation.is_stored = True
         self._dirty = {}
@@ -319,21 +324,32 @@ class State:
 
     def check(self) -> None:
         """Assert what must hold after any transition. Used by tests, simulation, and after recovery."""
+        assert not self.ready, self.ready
+        assert not self.unstartable, self.unstartable
         for invocation_id, invocation in self.invocations.items():
-            where = (invocation_id.hex(), invocation.status)
-            assert invocation.id == invocation_id, where
-            assert invocation.attempt is None or invocation.status is Status.INVOKED, where
-            assert (invocation.awaiting is not None) == (invocation.status is Status.SUSPENDED), where
-            assert (invocation.result is not None) == (invocation.status is Status.COMPLETED), where
-            assert invocation.is_stored or invocation_id in self._dirty, where
-            if invocation.status is Status.INVOKED:
-                assert (invocation.attempt is None) == (invocation.next_retry_at_ms is not None), where
+            check(invocation)
+            assert invocation.id == invocation_id, (invocation_id.hex(), invocation.id.hex())
+            assert invocation.is_stored or invocation_id in self._dirty, invocation_id.hex()
         for (service, key), instance in self.instances.items():
             holder = self.invocations.get(instance.holder) if instance.holder else None
             if holder is not None:
                 assert holder.status in (Status.INVOKED, Status.SUSPENDED, Status.PAUSED), (service, key, holder.status)
             assert instance.holder is not None or not instance.queue, (service, key)
             assert instance.holder not in instance.queue, (service, key)
+
+
+def check(invocation: Invocation) -> None:
+    """Raise EngineBug when the fields of an invocation contradict its status. Cheap: done for every row written."""
+    status, attempt = invocation.status, invocation.attempt
+    is_right = (
+        (invocation.awaiting is not None) == (status is Status.SUSPENDED)
+        and (invocation.result is not None) == (status is Status.COMPLETED)
+        and (attempt is None or status is Status.INVOKED)
+        and (attempt is None or attempt.epoch == invocation.epoch)
+        and (status is not Status.INVOKED or (attempt is None) == (invocation.next_retry_at_ms is not None))
+    )
+    if not is_right:
+        raise EngineBug(invocation.id, f"an invocation that is {status.name} has what does not fit: {invocation}")
 
 
 def summarize(rows: list[EntryRow]) -> Journal:

@@ -27,7 +27,6 @@ from rewake.core.effects import (
     Reply,
     StartAttempt,
 )
-from rewake.core.model import AttemptError
 from rewake.core.registry import under_defaults
 from rewake.core.settings import Settings
 from rewake.core.state import State
@@ -35,6 +34,7 @@ from rewake.deployments.base import DeploymentClient
 from rewake.engine.commit_loop import CommitLoop
 from rewake.engine.housekeeping import Housekeeping
 from rewake.engine.live_attempts import LiveAttempts
+from rewake.engine.loss import COMMAND_CHARS_MAX, Loss, loss_of
 from rewake.engine.observer import Observer
 from rewake.engine.options import EngineOptions
 from rewake.engine.registration import with_token
@@ -43,7 +43,6 @@ from rewake.engine.waiters import Waiters
 from rewake.errors import ErrorCode, RewakeError
 from rewake.store.connection import as_rewake_error
 from rewake.store.store import Store
-from rewake.store.writing import BatchRefused
 
 PROBE_INTERVAL_S = 0.25
 REBUILD_PAUSE_S = 0.25
@@ -222,48 +221,43 @@ class Runtime:
         unstored: applied and perhaps lost. When the disk is at fault, who asked is refused; else the others are
         applied again.
         """
-        if isinstance(error, RewakeError):
-            faulty = error.faulty if isinstance(error, BatchRefused) else ()
-            log.error("commit_failed", error=str(error), invocation_ids=[*map(ids.invocation_id_to_str, faulty)])
-            refused = error
+        loss = loss_of(error, command)
+        if loss.cause is error:
+            refused = [ids.invocation_id_to_str(each) for each in loss.refused_rows]
+            log.error("commit_failed", error=str(error), invocation_ids=refused)
         else:
-            log.error("engine_bug", command=repr(command)[:2000], exc_info=error)
-            refused = RewakeError(
-                ErrorCode.ENGINE_BUG,
-                f"{type(command).__name__ if command else 'A commit'} failed inside the engine: {error!r}.",
-                "The invocation it touched is paused; please report this with the log.",
-            )
-        self._loop.halt(refused)
+            named = ids.invocation_id_to_str(loss.named) if loss.named else None
+            log.error("engine_bug", invocation_id=named, command=repr(command)[:COMMAND_CHARS_MAX], exc_info=error)
+        self._loop.halt(loss.cause)
         self._attempts.abort_all()
-        if isinstance(error, RewakeError) and not isinstance(error, BatchRefused):
-            self._refuse_held(refused)
+        if loss.is_of_disk:
+            self._refuse_held(loss.cause)
         else:
-            is_one_of_them = self._is_proving and isinstance(error, BatchRefused)
-            again = self._held if is_one_of_them else [*unstored, *self._held]
-            self._waiters.fail_asking(refused, keep={_token_of(each) for each in again})
+            again = self._held if self._is_proving and loss.is_of_batch else [*unstored, *self._held]
+            self._waiters.fail_asking(loss.cause, keep={_token_of(each) for each in again})
             self._is_holding = self.is_running
         self._is_proving = False
         if self.is_running:
-            self._rebuilding = asyncio.get_running_loop().create_task(self._rebuild(command, refused))
+            self._rebuilding = asyncio.get_running_loop().create_task(self._rebuild(loss))
 
     def _refuse_held(self, error: RewakeError) -> None:
         self._is_holding = False
         self._held.clear()
         self._waiters.fail_asking(error)
 
-    async def _rebuild(self, command: commands.Command | None, cause: RewakeError) -> None:
+    async def _rebuild(self, loss: Loss) -> None:
         await asyncio.sleep(0)
         while True:
             try:
-                return await self._rebuild_once(command, cause)
+                return await self._rebuild_once(loss)
             except Exception:
                 log.exception("rebuilding_failed")
-                self._loop.halt(cause)
-                self._refuse_held(cause)
+                self._loop.halt(loss.cause)
+                self._refuse_held(loss.cause)
                 self._attempts.abort_all()
                 await asyncio.sleep(PROBE_INTERVAL_S)
 
-    async def _rebuild_once(self, command: commands.Command | None, cause: RewakeError) -> None:
+    async def _rebuild_once(self, loss: Loss) -> None:
         await self._loop.settled()
         if time.monotonic() - self._rebuilt_at_s < REBUILD_PAUSE_S:
             await asyncio.sleep(REBUILD_PAUSE_S)  # whatever goes wrong again and again must not take the whole machine
@@ -273,10 +267,10 @@ class Runtime:
         lost = self._loop.take_lost()
         self._held.extendleft(reversed([each for each in lost if self._waiters.is_asking(_token_of(each))]))
         self._loop.restart(state)
-        log.warning("memory_rebuilt", cause=cause.code)
+        log.warning("memory_rebuilt", cause=loss.cause.code)
         try:
-            await self._isolate_all(command, lost, cause)
-            await self._apply_held(is_one_suspect=isinstance(cause, BatchRefused))
+            await self._isolate(loss, lost)
+            await self._apply_held(is_one_suspect=loss.is_of_batch)
         except Exception:  # noqa: BLE001  # lost once more: the rebuilding that follows goes on from here
             return
         for invocation_id, futures in self._waiters.take_waiting().items():
@@ -285,22 +279,17 @@ class Runtime:
         self._recover()
         self._housekeeping.rearm()
 
-    async def _isolate_all(
-        self, command: commands.Command | None, lost: list[commands.Command], cause: RewakeError
-    ) -> None:
+    async def _isolate(self, loss: Loss, lost: list[commands.Command]) -> None:
         """Keep what was at fault from being met again: the command that raised, or whose rows were refused."""
-        faulty = cause.faulty if isinstance(cause, BatchRefused) else {}
-        if isinstance(cause, BatchRefused) and not faulty and len(lost) == 1:
-            command = lost[0]
-        if command is not None:
-            self._isolate(command, AttemptError(500, cause.message, "RT0006"))
-        for invocation_id, reason in faulty.items():
+        errors = dict(loss.refused_rows)
+        command = lost[0] if loss.is_of_batch and not errors and len(lost) == 1 else loss.command
+        errors |= dict.fromkeys(self._faulty_in(command, loss), loss.error)
+        for invocation_id, error in errors.items():
             if any(type(each) is commands.PauseFaulty and each.invocation_id == invocation_id for each in lost):
                 self._left_alone.add(invocation_id)
-                continue
-            error = AttemptError(500, f"A value of this invocation cannot be stored: {reason}.", "RT0006")
-            self._submit(commands.PauseFaulty(now_ms=self.now_ms(), invocation_id=invocation_id, error=error))
-        if command is not None or faulty:
+            else:
+                self._submit(commands.PauseFaulty(now_ms=self.now_ms(), invocation_id=invocation_id, error=error))
+        if command is not None or errors:
             await self._loop.flush()
 
     async def _apply_held(self, *, is_one_suspect: bool) -> None:
@@ -315,28 +304,35 @@ class Runtime:
                 await self._loop.flush()  # raises when that was lost again
         self._is_holding = self._is_proving = False
 
-    def _isolate(self, command: commands.Command, error: AttemptError) -> None:
-        """Keep the invocation whose command met a bug of ours from meeting it again.
+    def _faulty_in(self, command: commands.Command | None, loss: Loss) -> set[bytes]:
+        """The invocations to pause: the one that a bug names, and the one that the command was about.
 
-        Of a command about many we only know that one of them did; they are tried one by one.
+        Of a command about many a bug that names none of them says only that it was one; they are tried one by one.
         """
+        faulty = {loss.named} if loss.named else set()
         match command:
             case commands.TimersDue(due=due):
-                self._housekeeping.suspect(due)
-                faulty = due[0][1] if len(due) == 1 else None
+                found = set(loss.suspects([timer[1] for timer in due]))
+                suspects = [timer for timer in due if timer[1] in found]
+                self._housekeeping.suspect(suspects)
+                if len(suspects) == 1:
+                    faulty |= found
             case commands.Recover(invocation_ids=invocation_ids):
-                self._recovery_batch = 1
-                faulty = invocation_ids[0] if len(invocation_ids) == 1 else None
+                found = set(loss.suspects(invocation_ids))
+                if len(found) == 1:
+                    faulty |= found
+                else:
+                    self._recovery_batch = 1
             case commands.Sweep(invocation_ids=invocation_ids):
-                self._housekeeping.suspect_expired(invocation_ids)
-                faulty = None
+                self._housekeeping.suspect_expired(loss.suspects(invocation_ids))
             case commands.PauseFaulty(invocation_id=invocation_id):
                 self._left_alone.add(invocation_id)
-                faulty = None
+                faulty = set()
             case _:
-                faulty = getattr(command, "invocation_id", None)
-        if faulty is not None:
-            self._submit(commands.PauseFaulty(now_ms=self.now_ms(), invocation_id=faulty, error=error))
+                touched = getattr(command, "invocation_id", None)
+                if touched is not None:
+                    faulty.add(touched)
+        return faulty
 
     def _stored_state(self) -> State:
         """The state as the store has it, its services under the defaults this engine was given."""

@@ -7,6 +7,7 @@ from tests.unit.core.play import NOW_MS, Play, call_command, success
 
 from rewake.core import commands
 from rewake.core.effects import CloseMode
+from rewake.core.errors import EngineBug
 from rewake.core.model import Listener, Promise, Status
 from rewake.core.settings import Settings
 from rewake.core.state import State
@@ -115,8 +116,16 @@ def test_what_must_hold_is_checked(play: Play) -> None:
     first = play.call("cart/a/add")
     play.commit()
     play.state.invocations[first].status = Status.SUSPENDED
-    with pytest.raises(AssertionError):
+    with pytest.raises(EngineBug, match="SUSPENDED has what does not fit"):
         play.state.check()
+
+
+def test_a_row_that_contradicts_itself_is_not_written(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.state.invocations[first].result = success()
+    with pytest.raises(EngineBug) as caught:
+        play.state.seal()
+    assert caught.value.invocation_id == first
 
 
 def test_settings_without_any_are_the_defaults() -> None:
