@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 
 import rewake
+from rewake.names import some_of
 
 if TYPE_CHECKING:
     from rewake.core.model import HandlerSchema, ServiceSchema
 
 LINES_MAX: Final = 20
-_NAMES_SHOWN_MAX: Final = 12
 SCHEMA_DEPTH_MAX: Final = 4
 KEY_EXAMPLE: Final = "my-key"
 
@@ -45,7 +45,8 @@ def announce(
     ]
     if app is not None:
         processes = f"process {', '.join(map(str, worker_pids))}" if worker_pids else "in the engine's process"
-        facts.append(("handlers", f"{app}: {_names(services)}; {processes}"))
+        served = some_of(services, "no services")
+        facts.append(("handlers", f"{app}: {served}; {processes}"))
     lines = [
         f"rewake {rewake.__version__} is ready; Ctrl-C stops it",
         *(f"  {name:<9} {value}" for name, value in facts),
@@ -62,12 +63,6 @@ def announce_json_log(ingress_url: str, admin_url: str, stream: TextIO) -> None:
     """Two lines for a person who reads a log that goes elsewhere than to a terminal."""
     click.echo(f"rewake {rewake.__version__}: ingress {ingress_url}, web UI {admin_url}ui/", file=stream)
     click.echo("The log is JSON, one event a line; --log-format text writes it for people.", file=stream)
-
-
-def _names(services: Mapping[str, ServiceSchema]) -> str:
-    names = sorted(services)
-    more = f" and {len(names) - _NAMES_SHOWN_MAX} more" if len(names) > _NAMES_SHOWN_MAX else ""
-    return (", ".join(names[:_NAMES_SHOWN_MAX]) or "no services") + more
 
 
 def curl_lines(services: Mapping[str, ServiceSchema], address: str) -> Iterator[str]:

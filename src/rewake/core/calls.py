@@ -7,14 +7,13 @@ Called by apply.py and sdk_commands.py. Read next: lifecycle.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from rewake.core import ids, journal, lifecycle, retention
 from rewake.core.commands import Attach, Invoke
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.errors import CommandRejected
 from rewake.core.model import Invocation, InvokedBy, Listener, Target
 from rewake.core.state import State
+from rewake.names import some_of
 from rewake.protocol.messages import (
     AttachTarget,
     CallCommand,
@@ -30,8 +29,6 @@ from rewake.protocol.messages import (
 
 ALREADY_INVOKED = Failure(409, "the workflow method was already invoked")
 NOT_FOUND = Failure(404, "not found")
-
-_NAMES_SHOWN_MAX = 8
 
 
 def identify(target: Target, idempotency_key: str | None, random: bytes, now_ms: int) -> bytes:
@@ -166,16 +163,10 @@ def _target_of(state: State, message: CallCommand | OneWayCallCommand) -> Target
 def _unknown_callee(state: State, service_name: str, handler_name: str) -> str:
     service = state.services.get(service_name)
     if service is None:
-        there_are = f"no service '{service_name}' is registered, only {_some(state.services)}"
+        there_are = f"no service '{service_name}' is registered, only {some_of(state.services)}"
     else:
-        there_are = f"service '{service_name}' has no handler '{handler_name}', only {_some(service.handlers)}"
+        there_are = f"service '{service_name}' has no handler '{handler_name}', only {some_of(service.handlers)}"
     return f"{there_are}; the call is made once it is served: check the name, or start or register what serves it"
-
-
-def _some(names: Iterable[str]) -> str:
-    shown = sorted(names)
-    more = f" and {len(shown) - _NAMES_SHOWN_MAX} more" if len(shown) > _NAMES_SHOWN_MAX else ""
-    return ", ".join(shown[:_NAMES_SHOWN_MAX]) + more
 
 
 def attach_target_id(target: AttachTarget) -> bytes:

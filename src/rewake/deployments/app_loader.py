@@ -14,16 +14,15 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 from rewake.deployments.app_services import is_service, served_services
 from rewake.errors import ErrorCode, RewakeError
+from rewake.names import some_of
 
 _RESTATE_APP_QUALNAME: Final = "asgi_app.<locals>.app"
-_NAMES_SHOWN_MAX: Final = 8
 _EXTRAS: Final = {
     "agents": "openai",
     "openai": "openai",
@@ -198,7 +197,7 @@ def _attribute_missing(owner: Any, name: str, ref: str) -> AppImportError:
     return AppImportError(
         ErrorCode.APP_NOT_FOUND,
         f"{ref!r}: there is no attribute {name!r}.",
-        f"Did you mean {' or '.join(near)}?" if near else f"Its public names are: {_listed(names)}.",
+        f"Did you mean {' or '.join(near)}?" if near else f"Its public names are: {some_of(names, 'nothing')}.",
     )
 
 
@@ -211,7 +210,7 @@ def _app_of_module(module: ModuleType, imported: list[ModuleType], ref: str) -> 
     if len({id(members[name]) for name in apps}) > 1:
         raise AppImportError(
             ErrorCode.APP_NOT_FOUND,
-            f"{ref!r} holds more than one app: {_listed(apps)}.",
+            f"{ref!r} holds more than one app: {some_of(apps, 'nothing')}.",
             f"Say which: {ref.removesuffix('.py') if '/' not in ref else ref}:{next(iter(apps))}",
         )
     if apps:
@@ -221,7 +220,7 @@ def _app_of_module(module: ModuleType, imported: list[ModuleType], ref: str) -> 
         return _build_app(services, ref)
     raise AppImportError(
         ErrorCode.APP_NOT_FOUND,
-        f"{ref!r} holds no restate app and no services at module level. Found: {_listed(members)}.",
+        f"{ref!r} holds no restate app and no services at module level. Found: {some_of(members, 'nothing')}.",
         "Define services with restate.Service, VirtualObject or Workflow, or app = restate.app([...]).",
     )
 
@@ -247,9 +246,3 @@ def _build_app(services: list[Any], ref: str) -> Any:
             f"The services of {ref!r} do not go together: {error}.",
             "Give each service its own name, or name the ones to serve: app = restate.app([...]).",
         ) from error
-
-
-def _listed(names: Iterable[str]) -> str:
-    shown = sorted(names)
-    more = f" and {len(shown) - _NAMES_SHOWN_MAX} more" if len(shown) > _NAMES_SHOWN_MAX else ""
-    return ", ".join(shown[:_NAMES_SHOWN_MAX]) + more if shown else "nothing"

@@ -8,14 +8,15 @@ Transports add no rule of their own. Read next: in_process.py, the smallest tran
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import quote
+
+import msgspec
 
 from rewake.core.model import Blame
 from rewake.deployments.base import (
@@ -27,6 +28,7 @@ from rewake.deployments.base import (
     ReceivedMessage,
 )
 from rewake.errors import ErrorCode, RewakeError
+from rewake.printable import printable
 from rewake.protocol.codec import decode_message
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.framing import FrameDecoder
@@ -47,9 +49,13 @@ _FROM_SDK: Final = frozenset(
 _TERMINAL: Final = frozenset({MessageType.SUSPENSION, MessageType.ERROR, MessageType.END})
 _SUSPENSION: Final = int(MessageType.SUSPENSION)
 
-_MANIFEST_TYPE: Final = re.compile(r"application/vnd\.restate\.endpointmanifest\.v(\d+)\+json")
+_MANIFEST_TYPE: Final = re.compile(r"application/vnd\.restate\.endpointmanifest\.v([0-9]{1,3})\+json")
 _KEY_HEADER_CHARS_MAX: Final = 4096  # A longer key travels in Start alone, where SDKs read it anyway.
-_ERROR_CHARS_MAX: Final = 500
+_ECHOED_CHARS_MAX: Final = 80
+"""Of what a server reached by URL answers: enough for an SDK's reason, too little to read its data through us."""
+
+_OWN_ECHOED_CHARS_MAX: Final = 500
+"""Of what an app in a process of ours answers."""
 _STATUS_UNKNOWN: Final = 500
 
 _RETRY_AFTER_DIGITS_MAX: Final = 12
@@ -302,13 +308,16 @@ def _retry_after_ms(value: bytes | None) -> int | None:
 # Discovery
 
 
-def discovery_response(status: int, headers: Mapping[str, str], body: bytes, *, where: str) -> DiscoveryResponse:
-    """The checked answer to discovery. `where` names the deployment in the error.
+def discovery_response(
+    status: int, headers: Mapping[str, str], body: bytes, *, where: str, is_foreign: bool = False
+) -> DiscoveryResponse:
+    """The checked answer to discovery. `where` names the deployment in the error.   is_foreign: it is reached by URL.
 
     Raises RewakeError RW2004 for another status than 200, RW2005 for an answer that is no manifest.
     """
     if status != 200:
-        text = body.decode(errors="replace")[:_ERROR_CHARS_MAX].strip()
+        chars_max = _ECHOED_CHARS_MAX if is_foreign else _OWN_ECHOED_CHARS_MAX
+        text = _echoed(body[: 4 * chars_max].decode(errors="replace"), chars_max)
         raise RewakeError(
             ErrorCode.DISCOVERY_REFUSED,
             f"{where} answered {status} to discovery (META0003).\n{text or 'It gave no reason.'}",
@@ -317,25 +326,41 @@ def discovery_response(status: int, headers: Mapping[str, str], body: bytes, *, 
         )
     content_type = headers.get("content-type", "")
     match = _MANIFEST_TYPE.fullmatch(content_type)
-    if match is None or not _is_json_object(body):
+    if match is None or _mode_of(body) is None:
         raise RewakeError(
             ErrorCode.DISCOVERY_INVALID,
             f"{where} answered discovery with something that is no endpoint manifest (META0013).\n"
-            f"Its content type is {content_type!r}.",
+            f"Its content type is {_echoed(content_type)!r}.",
             "Check that it serves a restate app at this place.",
         )
-    return DiscoveryResponse(manifest_version=int(match[1]), server=headers.get("x-restate-server"), body=body)
+    server = headers.get("x-restate-server")
+    return DiscoveryResponse(
+        manifest_version=int(match[1]), server=None if server is None else _echoed(server), body=body
+    )
 
 
 def protocol_type_of(discovery: DiscoveryResponse) -> ProtocolType:
     """The mode the manifest states; parsed for that alone."""
-    mode = json.loads(discovery.body).get("protocolMode")
-    return "request_response" if mode == "REQUEST_RESPONSE" else "bidi"
+    return "request_response" if _mode_of(discovery.body) == "REQUEST_RESPONSE" else "bidi"
 
 
-def _is_json_object(body: bytes) -> bool:
+class _Mode(msgspec.Struct):
+    """The one field of a manifest that its transport needs."""
+
+    protocolMode: object = ""  # noqa: N815  the manifest's name
+
+
+_decode_mode = msgspec.json.Decoder(_Mode).decode
+
+
+def _mode_of(body: bytes) -> object:
+    """The protocol mode of a manifest, None when the body is no JSON object."""
     try:
-        value: Any = json.loads(body)
-    except ValueError:
-        return False
-    return isinstance(value, dict)
+        return _decode_mode(body).protocolMode or ""
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _echoed(text: str, chars_max: int = _ECHOED_CHARS_MAX) -> str:
+    """The beginning of a foreign text, on one line and without what steers a terminal."""
+    return printable(" ".join(text[: 2 * chars_max].split())[:chars_max])

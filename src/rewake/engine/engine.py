@@ -35,6 +35,7 @@ from rewake.engine.results import decode_result, encode_body, require_storable
 from rewake.engine.runtime import Runtime
 from rewake.engine.waiters import OnAccepted
 from rewake.errors import ErrorCode, RewakeError
+from rewake.names import some_of
 from rewake.protocol.messages import CANCEL_SIGNAL, Failure, SignalResult, Success
 from rewake.sql.query import QueryResult, needs_attempts, run_query
 from rewake.sql.views import AttemptRow, attempt_row
@@ -445,11 +446,11 @@ class Engine(Runtime):
     ) -> tuple[Target, bytes, tuple[tuple[str, str], ...]]:
         target = self.resolve(service, handler, key)
         if target is None:
-            known = ", ".join(f"{item.name}/{name}" for item in self.services.values() for name in item.handlers)
+            known = some_of(f"{item.name}/{name}" for item in self.services.values() for name in item.handlers)
             raise RewakeError(
                 ErrorCode.TARGET_UNKNOWN,
                 f"There is no handler '{handler}' of a service '{service}'.",
-                f"Registered are: {known or 'none'}.",
+                f"Registered are: {known}.",
             )
         data = encode_body(body)
         return target, data, JSON_HEADERS if data else ()

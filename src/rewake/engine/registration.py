@@ -27,6 +27,7 @@ from rewake.protocol.discovery import (
     UNSUPPORTED_PROTOCOL,
     EndpointManifest,
     ManifestError,
+    ServiceManifest,
     choose_protocol_version,
     parse_manifest,
 )
@@ -160,11 +161,14 @@ def plan_move(
 def restored_without(state: State, deployment_id: str, *, settings: Settings) -> list[ServiceSchema]:
     """Services whose latest revision is this deployment's, as the newest of the other deployments has them."""
     restored = []
+    manifests: dict[str, dict[str, ServiceManifest]] = {}
     for name in [service.name for service in state.services.values() if service.deployment_id == deployment_id]:
         others = [each for each in state.deployments.values() if each.id != deployment_id and name in each.services]
         if others:
             newest = max(others, key=lambda each: each.services[name])
-            service = next(each for each in parse_manifest(newest.manifest).services if each.name == name)
+            if newest.id not in manifests:
+                manifests[newest.id] = {each.name: each for each in parse_manifest(newest.manifest).services}
+            service = manifests[newest.id][name]
             restored.append(schema_of(service, newest.id, newest.services[name], settings.defaults))
     return restored
 

@@ -6,7 +6,6 @@ The order of checks is the public server's (http-api.md 1.1): handler, public, i
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
@@ -20,6 +19,7 @@ from rewake.errors import ErrorCode
 from rewake.ingress.message import JSON, Request, Response
 from rewake.ingress.paths import CallRoute, Services, check_idempotency_key
 from rewake.ingress.refusals import Refused, failure_response, method_not_allowed
+from rewake.names import nearest, some_of
 from rewake.protocol.discovery import DEFAULT_OUTPUT, InputRules, OutputRules
 from rewake.protocol.messages import Failure, Success
 from rewake.timestamps import rfc3339_nanos, rfc3339_offset
@@ -229,8 +229,8 @@ def _no_handler(service: ServiceSchema, handler: str) -> Refused:
         f"the service '{service.name}' exists, but the handler '{handler}' was not found,"
         " check that the handler exists in the latest registered service version."
     )
-    similar = get_close_matches(handler, list(service.handlers), n=1)
-    hint = f"Did you mean '{similar[0]}'?" if similar else f"Its handlers are: {', '.join(sorted(service.handlers))}."
+    similar = nearest(handler, service.handlers)
+    hint = f"Did you mean '{similar}'?" if similar else f"Its handlers are: {some_of(service.handlers)}."
     if service.is_keyed:
         hint += f" Paths of this service have the form /{service.name}/KEY/HANDLER."
     return Refused(404, ErrorCode.HANDLER_NOT_FOUND, message, hint)

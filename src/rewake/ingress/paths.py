@@ -8,7 +8,6 @@ Sources: http-api.md 1.1, and the public server's answers to each malformed form
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -19,6 +18,7 @@ from rewake.core.model import ServiceSchema
 from rewake.core.settings import IDEMPOTENCY_KEY_BYTES_MAX, KEY_BYTES_MAX
 from rewake.errors import ErrorCode
 from rewake.ingress.refusals import Refused, bad_path, not_found
+from rewake.names import nearest, some_of
 
 SLASHES_MIN: Final = 2
 SLASHES_MAX: Final = 7
@@ -101,8 +101,8 @@ def find_service(services: Services, name: str) -> ServiceSchema:
     if service is not None:
         return service
     message = f"service '{name}' not found, make sure to register the service before calling it."
-    similar = get_close_matches(name, list(services), n=1)
-    hint = f"Did you mean '{similar[0]}'?" if similar else f"Registered are: {', '.join(sorted(services)) or 'none'}."
+    similar = nearest(name, services)
+    hint = f"Did you mean '{similar}'?" if similar else f"Registered are: {some_of(services)}."
     raise Refused(404, ErrorCode.SERVICE_NOT_FOUND, message, hint)
 
 

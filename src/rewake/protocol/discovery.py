@@ -22,13 +22,23 @@ BAD_MANIFEST: Final = "META0013"
 UNSUPPORTED_PROTOCOL: Final = "META0012"
 RESERVED_NAME: Final = "META0005"
 
+SERVICES_MAX: Final = 1_000
+HANDLERS_MAX: Final = 5_000
+"""Of one deployment, in all its services."""
+
+MANIFEST_NAME_CHARS_MAX: Final = 255
+"""Of a service or a handler."""
+
 DURATION_MS_MAX: Final = 2**62
 """Longest duration accepted: now plus this still fits a database column."""
 
 _SERVICE_NAME: Final = re.compile(r"([a-zA-Z]|_[a-zA-Z0-9])[a-zA-Z0-9._-]*")
 _HANDLER_NAME: Final = re.compile(r"([a-zA-Z]|_[a-zA-Z0-9])[a-zA-Z0-9_]*")
-_MEDIA_RANGE: Final = re.compile(r"[^\s/;]+/[^\s/]+.*")
-_CONTENT_TYPE: Final = re.compile(r"application/vnd\.restate\.endpointmanifest\.v(\d+)\+json")
+_TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_MEDIA_RANGE: Final = re.compile(rf"{_TOKEN}/{_TOKEN}(?:[ \t]*;[\t -~]*)?")
+"""It becomes a header of answers: visible ASCII, so nothing in it ends a line."""
+
+_CONTENT_TYPE: Final = re.compile(r"application/vnd\.restate\.endpointmanifest\.v([0-9]{1,3})\+json")
 
 _DurationMs = Annotated[int, msgspec.Meta(ge=0, le=DURATION_MS_MAX)]
 _Version = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
@@ -187,13 +197,15 @@ def parse_manifest(body: bytes) -> EndpointManifest:
     """The manifest in `body`, checked. Raises ManifestError for anything that cannot be registered."""
     try:
         manifest = msgspec.json.decode(body, type=EndpointManifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ManifestError(f"The discovery answer is not an endpoint manifest: {error}") from error
     if manifest.min_protocol_version > manifest.max_protocol_version:
         raise ManifestError(
             f"minProtocolVersion {manifest.min_protocol_version} is above"
             f" maxProtocolVersion {manifest.max_protocol_version}"
         )
+    _check_count("services", len(manifest.services), SERVICES_MAX)
+    _check_count("handlers", sum(len(service.handlers) for service in manifest.services), HANDLERS_MAX)
     _check_unique("service", [service.name for service in manifest.services])
     services = tuple(_checked_service(service) for service in manifest.services)
     return msgspec.structs.replace(manifest, services=services)
@@ -258,10 +270,22 @@ def _at_least_one_attempt(options: ManifestOptions) -> dict[str, int]:
     return {"retry_policy_max_attempts": 1} if options.retry_policy_max_attempts == 0 else {}
 
 
+def _check_count(what: str, count: int, limit: int) -> None:
+    if count > limit:
+        raise ManifestError(f"The manifest has {count} {what}, more than the {limit} that one deployment may have")
+
+
 def _check_unique(what: str, names: list[str]) -> None:
+    """And short enough for a message."""
+    seen = set()
     for name in names:
-        if names.count(name) > 1:
+        if len(name) > MANIFEST_NAME_CHARS_MAX:
+            raise ManifestError(
+                f"A name has {len(name)} characters, more than {MANIFEST_NAME_CHARS_MAX}: {name[:40]!r} ..."
+            )
+        if name in seen:
             raise ManifestError(f"The manifest names {what} {name!r} more than once")
+        seen.add(name)
 
 
 def _media_type_matches(content_type: str, declared: str) -> bool:

@@ -205,9 +205,26 @@ def test_discovery() -> None:
         (200, "text/html", b"{}", ErrorCode.DISCOVERY_INVALID),
         (200, MANIFEST_TYPE, b"not json", ErrorCode.DISCOVERY_INVALID),
         (200, MANIFEST_TYPE, b"[]", ErrorCode.DISCOVERY_INVALID),
+        (200, MANIFEST_TYPE, b'{"protocolMode": ' + b"[" * 100_000, ErrorCode.DISCOVERY_INVALID),
+        (200, MANIFEST_TYPE.replace("4", "4" * 5_000), b"{}", ErrorCode.DISCOVERY_INVALID),
     ],
 )
 def test_discovery_that_fails(status: int, content_type: str, body: bytes, code: ErrorCode) -> None:
     with pytest.raises(RewakeError) as caught:
         discovery_response(status, {"content-type": content_type}, body, where="The app")
     assert caught.value.code is code
+
+
+def test_discovery_echoes_little_of_what_another_server_says() -> None:
+    body = b"secret " * 3 + b"\x1b[2J forged\nline " + b"x" * 500
+    with pytest.raises(RewakeError) as foreign:
+        discovery_response(403, {}, body, where="It", is_foreign=True)
+    shown = foreign.value.message.partition("\n")[2]
+    assert shown.startswith("secret secret secret \\u001b[2J forged line xxx")
+    assert len(shown) <= 85
+    with pytest.raises(RewakeError) as own:
+        discovery_response(500, {}, body, where="It")
+    assert len(own.value.message) > 500
+    with pytest.raises(RewakeError) as odd:
+        discovery_response(200, {"content-type": "a/b\x1b" + "x" * 500}, b"{}", where="It")
+    assert len(odd.value.message) < 250 and "\x1b" not in odd.value.message

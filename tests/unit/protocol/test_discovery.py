@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from rewake.protocol.discovery import (
     ACCEPT,
     ANY_INPUT,
     DEFAULT_OUTPUT,
+    HANDLERS_MAX,
+    MANIFEST_NAME_CHARS_MAX,
+    SERVICES_MAX,
     HandlerKind,
     HandlerManifest,
     InputRules,
@@ -311,3 +315,37 @@ def test_content_type_of_a_result() -> None:
     assert DEFAULT_OUTPUT.content_type_for(is_empty=True) is None
     assert OutputRules("text/plain", True).content_type_for(is_empty=True) == "text/plain"
     assert OutputRules().content_type_for(is_empty=False) is None
+
+
+def test_a_manifest_of_any_size_takes_linear_time_and_is_bounded() -> None:
+    """20,000 services took 6 s, 100,000 took two minutes: each name was counted in the list of all."""
+    many = [service(name=f"S{number}") for number in range(20_000)]
+    started = time.process_time()
+    assert "20000 services, more than the 1000" in refusal(endpoint(*many))
+    crowded = service(*({"name": f"h{number}"} for number in range(HANDLERS_MAX + 1)))
+    assert f"{HANDLERS_MAX + 1} handlers" in refusal(endpoint(crowded))
+    at_the_limit = endpoint(*many[:SERVICES_MAX], service(*crowded["handlers"][:-1], name="S0"))
+    assert f"{SERVICES_MAX + 1} services" in refusal(at_the_limit)
+    full = endpoint(*many[: SERVICES_MAX - 1], service(*crowded["handlers"][:-1], name="Full"))
+    assert len(parse_manifest(full).services) == SERVICES_MAX
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("part", ["service", "handler"])
+def test_a_name_is_short_enough_for_a_message(part: str) -> None:
+    name = "n" * (MANIFEST_NAME_CHARS_MAX + 1)
+    body = endpoint(service(name=name) if part == "service" else service({"name": name}))
+    message = refusal(body)
+    assert "256 characters" in message and len(message) < 150
+
+
+@pytest.mark.parametrize("end", ["\\r", "\\r\\nx-injected: 1", "; a=\\u0085", "\\u001b[2J"])
+def test_a_content_type_is_visible_ascii(end: str) -> None:
+    """It is sent to callers as a header."""
+    body = endpoint(service({"name": "h", "output": {"contentType": "text/plain@"}})).replace(b"@", end.encode())
+    assert "is not a content type" in refusal(body)
+
+
+def test_json_that_is_too_deep_is_no_manifest() -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    assert "not an endpoint manifest" in refusal(endpoint(metadata="@").replace(b'"@"', deep))

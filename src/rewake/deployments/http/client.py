@@ -16,7 +16,7 @@ from rewake.deployments.asgi import MANIFEST_ACCEPT
 from rewake.deployments.base import AttemptHandle, AttemptSink, AttemptStart, DiscoveryResponse, ProtocolType
 from rewake.deployments.http.address import Address
 from rewake.deployments.http.connect_errors import ConnectionBroken, describe_error
-from rewake.deployments.http.exchange import Collector, Exchange, HttpOptions
+from rewake.deployments.http.exchange import AnswerTooLarge, Collector, Exchange, HttpOptions
 from rewake.deployments.http.http1 import Http1Pool
 from rewake.deployments.http.http2_pool import Http2Pool
 from rewake.deployments.http.identity import Identity
@@ -141,7 +141,14 @@ class HttpDeployment:
                 status, headers, body = await self._get(b"/discover", MANIFEST_ACCEPT.encode())
         except (OSError, TimeoutError, ConnectionBroken) as error:
             raise self._unreachable(error) from error
-        response = discovery_response(status, headers, body, where=f"The deployment at {self.address.uri!r}")
+        except AnswerTooLarge as error:
+            raise RewakeError(
+                ErrorCode.DISCOVERY_INVALID,
+                f"The deployment at {self.address.uri!r} cannot be registered.\n{error}",
+                "Check that it serves a restate app at this place.",
+            ) from error
+        where = f"The deployment at {self.address.uri!r}"
+        response = discovery_response(status, headers, body, where=where, is_foreign=True)
         is_http1 = self.http_version == "HTTP/1.1"
         self.protocol_type = "request_response" if is_http1 else protocol_type_of(response)
         return response
@@ -158,7 +165,7 @@ class HttpDeployment:
         except ConnectionError as error:
             raise (pool.last_error or error) from error
         finally:
-            if not exchange.is_reset and collector.answer.cancelled():
+            if not collector.is_whole:
                 exchange.reset()
 
     async def _learn_http_version(self) -> HttpVersion:

@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
-"""Largest answer that is collected whole; the limit of a message, as the server has it."""
+MANIFEST_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Largest answer to discovery: what is longer is cut off there, and not asked for again."""
 
 
 class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,8 +161,12 @@ class Exchange:
         return bool(self._parts) or self._offset < len(self._buffer)
 
 
+class AnswerTooLarge(Exception):
+    """An answer is over MANIFEST_BYTES_MAX."""
+
+
 class Collector:
-    """Responder that gathers the whole answer: (status, headers, body). Fails with ConnectionError."""
+    """Responder that gathers an answer: (status, headers, body). Fails with ConnectionError or AnswerTooLarge."""
 
     def __init__(self) -> None:
         self.answer: asyncio.Future[tuple[int, dict[str, str], bytes]] = asyncio.get_running_loop().create_future()
@@ -175,9 +179,17 @@ class Collector:
         self._headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
 
     def on_data(self, chunk: bytes) -> None:
+        if self.answer.done():
+            return
         self._body += chunk
-        if len(self._body) > ANSWER_BYTES_MAX:
-            self.on_error(f"Its answer is larger than {ANSWER_BYTES_MAX} bytes.")
+        if len(self._body) > MANIFEST_BYTES_MAX:
+            self._body.clear()
+            self.answer.set_exception(AnswerTooLarge(f"Its answer is larger than {MANIFEST_BYTES_MAX} bytes."))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer came to its end, so that nothing of it is still under way."""
+        return self.answer.done() and not self.answer.cancelled() and self.answer.exception() is None
 
     def on_end(self) -> None:
         if not self.answer.done():
