@@ -25,7 +25,7 @@ test: $(VENV)/.installed-dev ## All tests; ARGS="-k name" for some of them, PROC
 	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) $(ARGS)
 
 .PHONY: check
-check: format-check lint types imports coverage package test ## Everything a change must pass: what CI runs
+check: format-check lint types imports coverage docs package test ## Everything a change must pass: what CI runs
 
 .PHONY: format-check
 format-check: $(VENV)/.installed-dev
@@ -49,6 +49,10 @@ coverage: $(VENV)/.installed-dev ## How much of the core and the protocol their 
 package: $(VENV)/.installed-dev ## Build sdist and wheel, install the wheel elsewhere, run the demo with it
 	@tools/check-package.sh $(VENV)
 
+.PHONY: docs
+docs: $(VENV)/.installed-dev ## The documentation as a site in site/, links checked
+	@tools/build-docs.sh $(VENV)
+
 .PHONY: imports
 imports: $(VENV)/.installed-dev
 	@$(BIN)/lint-imports --no-logo --no-cache
@@ -64,7 +68,7 @@ bench: $(VENV)/.installed-dev ## Compare with restate-server side by side; ARGS=
 
 .PHONY: clean
 clean: ## Remove the environment, caches and data
-	rm -rf $(VENV) .bench .rewake .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) site .bench .rewake .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # The stamps: what is installed, and younger than what says so.
 
