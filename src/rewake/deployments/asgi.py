@@ -1,4 +1,4 @@
-"""What in_process.py and the worker's child share about ASGI: scopes, receiving, and when a request is over.
+"""What in_process.py, the worker's child and serving/ share about ASGI: scopes, and receiving.
 
 Imports next to nothing: it is loaded before the first byte of a restarted worker is served.
 """
@@ -10,6 +10,8 @@ from collections import deque
 from typing import Any, Final
 
 from rewake.agents.introspection import tell_agents
+from rewake.deployments.waking import Waker, Watched
+from rewake.protocol.peeking import message_count
 
 Event = dict[str, Any]
 
@@ -46,18 +48,18 @@ DISCOVERY_SCOPE: Final[dict[str, Any]] = {
 
 END_OF_REQUEST: Final = {"type": "http.request", "body": b"", "more_body": False}
 DISCONNECT: Final = {"type": "http.disconnect"}
-
-_FRAME_HEADER_BYTES: Final = 8
-_TERMINAL_FIRST, _TERMINAL_LAST = 1, 3  # Suspension, Error, End
+WAKE_UP: Final = {"type": "http.request", "body": b"", "more_body": True}
 
 
-class Receiving:
+class Receiving(Watched):
     """The `receive` of one ASGI call: events wait for the call, or the call for the next event."""
 
-    __slots__ = ("_events", "_loop", "_waiter")
+    __slots__ = ("_events", "_loop", "_waiter", "_waker")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, waker: Waker) -> None:
+        super().__init__()
         self._loop = loop
+        self._waker = waker
         self._events: deque[Event] = deque()
         self._waiter: asyncio.Future[Event] | None = None
 
@@ -69,6 +71,16 @@ class Receiving:
         else:
             self._events.append(event)
 
+    def feed(self, body: bytes) -> None:
+        """More of the request, after the app has its first part."""
+        self.put({"type": "http.request", "body": body, "more_body": True})
+        self._waker.delivered(self, message_count(body))
+
+    def wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(WAKE_UP)
+
     async def receive(self) -> Event:
         """ASGI receive: the next event, waiting for it if need be."""
         if self._events:
@@ -79,19 +91,6 @@ class Receiving:
         finally:
             self._waiter = None
         return event
-
-
-def ends_the_attempt(chunk: bytes) -> bool:
-    """Whether a chunk of whole frames holds a terminal message, after which an SDK wants its request closed.
-
-    False for bytes that are not whole frames, as middleware could send. That only costs a round trip: the engine closes
-    the request by itself on what it decodes.
-    """
-    offset, end, has_ended = 0, len(chunk), False
-    while end - offset >= _FRAME_HEADER_BYTES:
-        has_ended = has_ended or (chunk[offset] == 0 and _TERMINAL_FIRST <= chunk[offset + 1] <= _TERMINAL_LAST)
-        offset += _FRAME_HEADER_BYTES + int.from_bytes(chunk[offset + 4 : offset + 8], "big")
-    return has_ended and offset == end
 
 
 async def call_discovery(app: Any) -> tuple[int, dict[str, str], bytes]:

@@ -11,9 +11,18 @@ import contextvars
 import traceback
 from typing import Any
 
-from rewake.deployments.asgi import DISCONNECT, END_OF_REQUEST, REQUEST_SCOPE, Event, Receiving, call_discovery
+from rewake.deployments.asgi import (
+    DISCONNECT,
+    END_OF_REQUEST,
+    REQUEST_SCOPE,
+    Event,
+    Receiving,
+    call_discovery,
+)
 from rewake.deployments.base import AttemptHandle, AttemptSink, AttemptStart, DiscoveryResponse, ProtocolType
+from rewake.deployments.waking import Waker
 from rewake.deployments.wire import WireAttempt, discovery_response, invoke_path, protocol_type_of, request_headers
+from rewake.protocol.peeking import read_sent
 
 
 class InProcessDeployment:
@@ -24,6 +33,7 @@ class InProcessDeployment:
         self._app = app
         self._calls: set[_Call] = set()
         self._context = contextvars.copy_context()
+        self._waker: Waker | None = None
 
     async def discover(self) -> DiscoveryResponse:
         """Call the app's discovery as over HTTP/2, so that it offers full duplex.
@@ -39,7 +49,9 @@ class InProcessDeployment:
     def start_attempt(self, start: AttemptStart, sink: AttemptSink) -> AttemptHandle:
         """Begin one attempt; the app runs from the next loop iteration on."""
         loop = asyncio.get_running_loop()
-        call = _Call(start, sink, loop, self._context)
+        if self._waker is None:
+            self._waker = Waker(loop)
+        call = _Call(start, sink, loop, self._waker, self._context)
         scope = REQUEST_SCOPE.copy()
         scope["raw_path"] = path = invoke_path(start)
         scope["path"] = path.decode()
@@ -65,32 +77,37 @@ class _Call(Receiving):
     __slots__ = ("_context", "_incoming", "_is_closed", "attempt", "task")
 
     def __init__(
-        self, start: AttemptStart, sink: AttemptSink, loop: asyncio.AbstractEventLoop, context: contextvars.Context
+        self,
+        start: AttemptStart,
+        sink: AttemptSink,
+        loop: asyncio.AbstractEventLoop,
+        waker: Waker,
+        context: contextvars.Context,
     ) -> None:
-        super().__init__(loop)
+        super().__init__(loop, waker)
         self.attempt = WireAttempt(start, sink, self)
         self.task: asyncio.Task[None] | None = None
         self._context = context
         self._incoming: list[Event] = []
         self._is_closed = False
         if start.frames:
-            self.write(start.frames)
+            self.put({"type": "http.request", "body": start.frames, "more_body": True})
 
     # RequestStream
 
     def write(self, data: bytes) -> None:
-        self.put({"type": "http.request", "body": data, "more_body": True})
+        self.feed(data)
 
     def end(self) -> None:
         if not self._is_closed:
-            self._is_closed = True
+            self._is_closed = self.is_deaf = True
             self.put(END_OF_REQUEST)
 
     def finish(self) -> None:
         self.end()
 
     def reset(self) -> None:
-        self._is_closed = True
+        self._is_closed = self.is_deaf = True
         self.put(DISCONNECT)
         if self.task is not None:
             self.task.cancel()
@@ -102,6 +119,8 @@ class _Call(Receiving):
         if not self._incoming:
             self._loop.call_soon(self._deliver, context=self._context)
         self._incoming.append(event)
+        if body := event.get("body"):
+            self._waker.answered(self, read_sent(body).command_count)
 
     def on_task_done(self, task: asyncio.Task[None]) -> None:
         self._loop.call_soon(self._deliver_end, task, context=self._context)

@@ -33,10 +33,11 @@ from rewake.deployments.asgi import (
     Event,
     Receiving,
     call_discovery,
-    ends_the_attempt,
 )
 from rewake.deployments.provider_keys import missing_keys
+from rewake.deployments.waking import Waker
 from rewake.errors import RewakeError
+from rewake.protocol.peeking import read_sent
 
 EXIT_GRACE_S: Final = 2.0
 """How long user code may take to wind up once the engine is gone."""
@@ -66,7 +67,7 @@ class Stream(Receiving):
     __slots__ = ("_body", "_link", "id", "is_ended", "is_request_over", "task")
 
     def __init__(self, link: ChildLink, stream_id: int, body: bytes) -> None:
-        super().__init__(link.loop)
+        super().__init__(link.loop, link.waker)
         self.id = stream_id
         self.is_ended = False
         self.is_request_over = False
@@ -79,17 +80,17 @@ class Stream(Receiving):
     def feed(self, body: bytes) -> None:
         """More of the request."""
         if not self.is_request_over:
-            self.put({"type": "http.request", "body": body, "more_body": True})
+            super().feed(body)
 
     def finish_request(self) -> None:
         """The request is over; idempotent."""
         if not self.is_request_over:
-            self.is_request_over = True
+            self.is_request_over = self.is_deaf = True
             self.put(END_OF_REQUEST)
 
     def abort(self) -> None:
         """Nobody listens any more: tell the app, and stop its task."""
-        self.is_request_over = self.is_ended = True
+        self.is_request_over = self.is_ended = self.is_deaf = True
         self._body.clear()
         self.put(DISCONNECT)
         if self.task is not None:
@@ -106,7 +107,9 @@ class Stream(Receiving):
                 if not self._body:
                     link.has_body_to_send(self)
                 self._body.append(body)
-                if ends_the_attempt(body):
+                sent = read_sent(body)
+                self._waker.answered(self, sent.command_count)
+                if sent.ends_attempt:
                     self.finish_request()
             if not event.get("more_body", False):
                 self._end(mux.END)
@@ -143,6 +146,7 @@ class ChildLink(mux.MuxProtocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, app: App) -> None:
         super().__init__(loop)
+        self.waker = Waker(loop)
         self._app = app
         self._streams: dict[int, Stream] = {}
         self._with_body: list[Stream] = []

@@ -19,6 +19,7 @@ import structlog
 
 from rewake.core.commands import AttemptFailed, AttemptWithdrawn, Command, MakeRoom, SdkMessages
 from rewake.core.effects import CloseAttempt, CloseMode, Forward, StartAttempt
+from rewake.core.failures import JOURNAL_MISMATCH
 from rewake.core.ids import invocation_id_to_str
 from rewake.core.model import AttemptError, Blame
 from rewake.core.reader import Reader
@@ -29,10 +30,11 @@ from rewake.deployments.base import (
     DeploymentClient,
     ReceivedMessage,
 )
+from rewake.engine.mismatch import explain
 from rewake.engine.observer import Observer
 from rewake.protocol.codec import encode_message
 from rewake.protocol.framing import encode_frame
-from rewake.protocol.messages import MessageType, Start
+from rewake.protocol.messages import Error, MessageType, Start
 
 QUIET_AFTER_S = 0.05
 """An attempt that neither said nor heard anything for so long may be asked to make room for others."""
@@ -80,6 +82,8 @@ class LiveAttempt:
     def on_messages(self, messages: list[ReceivedMessage]) -> None:
         self._note_activity()
         effect = self.effect
+        if isinstance(error := messages[-1][0], Error):
+            messages[-1] = (self._attempts.explained(effect, error), *messages[-1][1:])
         self._attempts.submit(
             SdkMessages(
                 now_ms=self._attempts.now_ms(),
@@ -285,6 +289,12 @@ class LiveAttempts:
         frames = [encode_frame(MessageType.START, encode_message(start, effect.version))]
         frames.extend(encode_frame(type_id, payload) for type_id, payload in entries)
         return b"".join(frames)
+
+    def explained(self, effect: StartAttempt, error: Error) -> Error:
+        """The error of an attempt, with what the journal shows of its cause."""
+        if error.code != JOURNAL_MISMATCH:
+            return error
+        return explain(error, self._reader.journal(effect.invocation_id))
 
     def forward(self, effect: Forward) -> None:
         attempt = self.running.get(effect.invocation_id)

@@ -7,7 +7,6 @@ from email.utils import format_datetime
 
 import pytest
 
-from rewake.deployments.asgi import ends_the_attempt
 from rewake.deployments.base import AttemptFailure, AttemptStart, ReceivedMessage
 from rewake.deployments.wire import WireAttempt, discovery_response, protocol_type_of, request_headers
 from rewake.errors import ErrorCode, RewakeError
@@ -176,16 +175,6 @@ def test_request_headers() -> None:
         (b"traceparent", b"00-1"),
     ]
     assert not any(name == b"x-restate-service-key" for name, _ in request_headers(Peer(key="k" * 5000).start))
-
-
-def test_a_terminal_message_is_seen_in_whole_frames_only() -> None:
-    run = frame(RunCommand(1, "a"))
-    assert ends_the_attempt(run + frame(End()))
-    assert ends_the_attempt(frame(SUSPENSION))
-    assert not ends_the_attempt(run)
-    assert not ends_the_attempt(frame(End())[:-1])
-    assert not ends_the_attempt(frame(SUSPENSION)[:-1])
-    assert not ends_the_attempt(b"")
 
 
 MANIFEST_TYPE = "application/vnd.restate.endpointmanifest.v4+json"

@@ -76,7 +76,10 @@ _NOBODY: Final = _Nobody()
 
 
 class Exchange:
-    """One request with its body still growing. `headers` are complete but for those of the connection."""
+    """One request with its body still growing. `headers` are complete but for those of the connection.
+
+    has_sent_start: something of the body is sent.
+    """
 
     __slots__ = (
         "_buffer",
@@ -84,6 +87,7 @@ class Exchange:
         "_parts",
         "carrier",
         "has_sent_end",
+        "has_sent_start",
         "headers",
         "is_ended",
         "is_marked",
@@ -104,6 +108,7 @@ class Exchange:
         self.is_ended = False
         self.is_reset = False
         self.is_marked = False
+        self.has_sent_start = False
         self.has_sent_end = False
         self._parts: list[bytes] = []
         self._buffer = b""

@@ -1,8 +1,9 @@
 """The pure half of an HTTP/2 connection: exchanges on one side, bytes on the other. No socket, no clock.
 
 `receive` takes what came and tells the responders; `pump` gives what is to be sent, as far as the peer's windows let
-it. All that was written to an exchange since the last pump is one DATA frame, and no empty one is sent but the last:
-servers punish swarms of small frames. Exchanges take turns, so a large or a slow one holds up no other.
+it. What was written to an exchange since the last pump is one DATA frame, or a few if it is several messages: see
+FRAMES_PER_TURN. No empty frame is sent but the last: servers punish swarms of small ones. Exchanges take turns, so a
+large or a slow one holds up no other.
 Called by http2.py.
 """
 
@@ -30,9 +31,15 @@ from h2.settings import SettingCodes
 from rewake.deployments.http.connect_errors import ConnectionBroken
 from rewake.deployments.http.exchange import Exchange, HttpOptions
 from rewake.deployments.http.http2_wire import FrameGuard, Goaway, new_connection
+from rewake.protocol.peeking import split_messages
 
 TURN_BYTES: Final = 65_536
 """What an exchange may send before it is another one's turn."""
+
+FRAMES_PER_TURN: Final = 4
+"""Frames that messages of one turn are spread over. Each wakes one of the tasks of a handler that wait side by side
+(deployments/waking.py), and most handlers have two or three. More would be a swarm: hypercorn stops reading with ten
+unread chunks, and servers built on the h2 of Rust close a connection that sends many small frames."""
 
 PUMP_BYTES: Final = 262_144
 """What one pump gives at most, so that the socket can say stop in between."""
@@ -137,10 +144,13 @@ class Http2State:
                 self._blocked[exchange] = None
                 return sent
             data = exchange.take(window)
-            is_last = exchange.is_ended and not exchange.has_data
-            h2.send_data(stream_id, data, end_stream=is_last)
-            exchange.has_sent_end = is_last
             sent += len(data)
+            *parts, last = _messages_apart(exchange, data)
+            for part in parts:
+                h2.send_data(stream_id, part)
+            is_last = exchange.is_ended and not exchange.has_data
+            h2.send_data(stream_id, last, end_stream=is_last)
+            exchange.has_sent_end = is_last
         if exchange.has_data:
             self.mark(exchange)
         elif exchange.is_ended and not exchange.has_sent_end:
@@ -278,6 +288,16 @@ def _connection(options: HttpOptions) -> H2Connection:
     """Validation of headers is off: ours are checked at registration, of theirs we look at three."""
     settings = {SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: options.stream_window_bytes}
     return new_connection(client_side=True, checks_headers=False, settings=settings)
+
+
+def _messages_apart(exchange: Exchange, data: bytes) -> list[bytes]:
+    """The frames to send `data` in: one for each of its first messages.
+
+    Not for the first turn, the journal: a handler reads it before any task of it waits. Data that begins inside a
+    message is cut anywhere, which does no harm.
+    """
+    is_first, exchange.has_sent_start = not exchange.has_sent_start, True
+    return [data] if is_first else split_messages(data, FRAMES_PER_TURN)
 
 
 def _deliver(exchange: Exchange, parts: list[bytes] | tuple[()]) -> None:

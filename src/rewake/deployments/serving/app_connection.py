@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import cast
 
 from rewake.deployments.serving.stream import App, Stream
+from rewake.deployments.waking import Waker
 
 
 class AppConnection(asyncio.Protocol):
@@ -21,6 +22,7 @@ class AppConnection(asyncio.Protocol):
     ) -> None:
         self.streams: dict[int, Stream] = {}
         self.is_lost = False
+        self.waker = Waker(asyncio.get_running_loop())
         self._app = app
         self._on_made = on_made
         self._on_empty = on_empty

@@ -1,7 +1,8 @@
 """One request as the ASGI app sees it, and its answer as it waits to be sent. No socket, and no version of HTTP.
 
 What arrived since the last `receive` comes as one event, what was sent since the last write leaves as one piece: an SDK
-sends many small messages, and every frame has its price on both sides. Called by connection.py and http1.py.
+sends many small messages, and every frame has its price on both sides. waking.py gives the wake-ups that one event may
+leave out. Called by connection.py and http1.py.
 """
 
 from __future__ import annotations
@@ -11,25 +12,14 @@ import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
-from rewake.deployments.asgi import DISCONNECT, END_OF_REQUEST, Event
+from rewake.deployments.asgi import DISCONNECT, END_OF_REQUEST, WAKE_UP, Event
+from rewake.deployments.waking import Waker, Watched
+from rewake.protocol.peeking import message_count, read_sent
 
 App = Callable[[dict[str, Any], Any, Any], Coroutine[Any, Any, None]]
 
 UNSENT_BYTES_MAX: Final = 1024 * 1024
 """Bytes of one answer above which its writer waits for the peer."""
-
-_FRAME_HEADER_BYTES: Final = 8
-_PROPOSE_RUN_COMPLETION: Final = b"\x00\x05"
-
-
-def holds_a_result(chunk: bytes) -> bool:
-    """Whether a chunk of whole frames proposes the result of a step (service-protocol.md, ProposeRunCompletion)."""
-    offset, end = 0, len(chunk)
-    while end - offset >= _FRAME_HEADER_BYTES:
-        if chunk[offset : offset + 2] == _PROPOSE_RUN_COMPLETION:
-            return True
-        offset += _FRAME_HEADER_BYTES + int.from_bytes(chunk[offset + 4 : offset + 8], "big")
-    return False
 
 
 def describe_failure(task: asyncio.Task[None]) -> str | None:
@@ -40,6 +30,8 @@ def describe_failure(task: asyncio.Task[None]) -> str | None:
 
 class Connection(Protocol):
     """What a stream needs of its connection."""
+
+    waker: Waker
 
     def on_head(self, stream: Stream, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The answer begins."""
@@ -54,13 +46,15 @@ class Connection(Protocol):
         """The app took this many bytes of the request."""
 
 
-class Stream:
+class Stream(Watched):
     """One request and its answer. is_ended: the app has ended the answer.   is_gone: nobody listens any more."""
 
     __slots__ = (
         "_connection",
+        "_has_request",
         "_is_request_over",
         "_is_told_of_end",
+        "_is_woken",
         "_received",
         "_room",
         "_unsent",
@@ -76,6 +70,7 @@ class Stream:
     )
 
     def __init__(self, connection: Connection, stream_id: int) -> None:
+        super().__init__()
         self.id = stream_id
         self.task: asyncio.Task[None] | None = None
         self.has_sent_head = False
@@ -85,6 +80,8 @@ class Stream:
         self.consumed_bytes = 0
         self._connection = connection
         self._received: list[bytes] = []
+        self._has_request = False
+        self._is_woken = False
         self._is_request_over = False
         self._is_told_of_end = False
         self._waiter: asyncio.Future[None] | None = None
@@ -98,15 +95,22 @@ class Stream:
         """More of the request."""
         self._received.append(data)
         self._wake()
+        if self._has_request:
+            self._connection.waker.delivered(self, message_count(data))
+        self._has_request = True
+
+    def wake(self) -> None:
+        self._is_woken = True
+        self._wake()
 
     def finish_request(self) -> None:
         """The request is over."""
-        self._is_request_over = True
+        self._is_request_over = self.is_deaf = True
         self._wake()
 
     def lose(self) -> None:
         """Nobody listens any more: tell the app, and stop its task."""
-        self.is_gone = True
+        self.is_gone = self.is_deaf = True
         self._unsent.clear()
         self._unsent_bytes = 0
         self._wake()
@@ -122,7 +126,7 @@ class Stream:
 
     async def receive(self) -> Event:
         """The next event: all that has come, as one."""
-        while not (self._received or self._is_request_over or self.is_gone):
+        while not (self._received or self._is_request_over or self.is_gone or self._is_woken):
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
@@ -132,7 +136,10 @@ class Stream:
             if not self.is_gone:
                 await self._gone()
             return DISCONNECT
+        self._is_woken = False
         if not self._received:
+            if not self._is_request_over:
+                return WAKE_UP
             self._is_told_of_end = True
             return END_OF_REQUEST
         body = self._received[0] if len(self._received) == 1 else b"".join(self._received)
@@ -156,7 +163,9 @@ class Stream:
             self._unsent_bytes += len(body)
         self.is_ended = not event.get("more_body", False)
         if body or self.is_ended:
-            self._connection.on_unsent(self, is_urgent=holds_a_result(body))
+            sent = read_sent(body)
+            self._connection.waker.answered(self, sent.command_count)
+            self._connection.on_unsent(self, is_urgent=sent.holds_result)
         while self._unsent_bytes > UNSENT_BYTES_MAX:
             self._room = asyncio.get_running_loop().create_future()
             try:

@@ -10,6 +10,8 @@ from hyperframe.frame import GoAwayFrame
 
 from rewake.deployments.http.connect_errors import ConnectionBroken
 from rewake.deployments.http.exchange import HttpOptions
+from rewake.protocol.framing import encode_frame
+from rewake.protocol.messages import MessageType
 
 
 def test_a_request_and_its_answer() -> None:
@@ -56,6 +58,18 @@ def test_all_of_a_moment_is_one_data_frame_and_none_is_empty_but_the_last() -> N
     exchange.end()
     pair.sync()
     assert pair.data_frames(1) == [(b"abc", False), (b"de", False), (b"", True)]
+
+
+def test_messages_of_a_moment_are_up_to_four_frames_once_the_journal_is_sent() -> None:
+    """Each frame wakes one of a handler's tasks."""
+    pair = Pair()
+    exchange, _ = pair.open()
+    results = [encode_frame(MessageType.RUN_COMPLETION, b"%d" % number) for number in range(6)]
+    for written in (results[:2], results[:2], results):
+        exchange.write(b"".join(written))
+        pair.sync()
+    frames = [data for data, _ in pair.data_frames(1)]
+    assert frames == [b"".join(results[:2]), *results[:2], *results[:3], b"".join(results[3:])]
 
 
 def test_silence_after_the_end_and_after_a_reset() -> None:

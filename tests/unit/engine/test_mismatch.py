@@ -1,0 +1,59 @@
+"""What a journal shows about a mismatch."""
+
+from __future__ import annotations
+
+import pytest
+
+from rewake.core.writes import EntryRow
+from rewake.engine.mismatch import explain
+from rewake.protocol.messages import Error, MessageType
+
+RUN, RUN_DONE = MessageType.RUN, MessageType.RUN_COMPLETION
+
+
+def journal(*entries: str | int) -> list[EntryRow]:
+    """Entries by name: a run, or the completion (a number) of the run with that completion id, from 1."""
+    rows = [EntryRow(b"", 0, MessageType.INPUT, b"", 0)]
+    runs = 0
+    for entry in entries:
+        if isinstance(entry, str):
+            runs += 1
+            rows.append(EntryRow(b"", len(rows), RUN, b"", 0, name=entry, completion_id=runs))
+        else:
+            rows.append(EntryRow(b"", len(rows), RUN_DONE, b"", 0, completion_id=entry))
+    return rows
+
+
+def mismatch(index: int | None, name: str | None) -> Error:
+    return Error(570, "Mismatch.", related_command_index=index, related_command_name=name, related_command_type=RUN)
+
+
+def test_an_await_that_other_tasks_went_past() -> None:
+    error = explain(mismatch(1, "a"), journal("a", "b", 2, "c", 3))
+    assert error.message == (
+        "Mismatch.\nTwo tasks of this handler use the context side by side: 'a' (command 1) had no result when other"
+        " tasks made the commands after it. At a replay tasks come in another order. Do not share the context between"
+        " tasks (asyncio.gather, TaskGroup): start durable futures and wait for them with restate.gather, or make a"
+        " handler of each task. See 'Parallel work in a handler' in the documentation."
+    )
+
+
+def test_a_command_that_was_made_beside_an_open_one() -> None:
+    error = explain(mismatch(3, "a2"), journal("a", "b", 2, "b2", 1, "a2"))
+    assert error.message.startswith(
+        "Mismatch.\nCommand 3 of the journal was made while 'a' was open: two tasks of this handler use the context"
+        " side by side and come in another order at a replay, or the code was changed. Do not share"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "entries"),
+    [
+        (mismatch(2, "other"), journal("a", 1, "b", 2)),  # one after another: the code was changed
+        (mismatch(2, "b"), journal("a", 1, "b")),  # nothing was made after it
+        (mismatch(9, "b"), journal("a", 1, "b")),
+        (mismatch(None, None), journal("a", "b")),
+    ],
+)
+def test_a_journal_that_shows_nothing(error: Error, entries: list[EntryRow]) -> None:
+    assert explain(error, entries) is error
