@@ -49,7 +49,9 @@ def test_pause_when_attempts_are_used_up(subject: Subject) -> None:
     assert subject.output(invocation_id).status == 470
     assert subject.operate(invocation_id, "resume").status == 200
     subject.marked(invocation_id, "attempt", times=6)
-    subject.reaches(invocation_id, "paused")
+    row = subject.reaches(invocation_id, "paused")
+    shown = subject.differs("paused-failure", rewake="[500 Internal] ValueError('failure 6')", restate=None)
+    assert (row.get("last_failure") or "").splitlines()[:1] == ([shown] if shown else [])
     subject.open_gate(gate)
     assert subject.operate(invocation_id, "resume").status == 200
     assert subject.result(invocation_id) == "attempt 7"

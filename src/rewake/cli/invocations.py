@@ -76,7 +76,8 @@ def _about(row: dict[str, Any]) -> str:
     if row["status"] == "completed":
         return shortened(row.get("completion_failure", ""), FAILURE_CHARS_MAX) or "ok"
     if failure := row.get("last_failure"):
-        return shortened(f"attempt {row.get('retry_count', '?')} failed: {failure}", FAILURE_CHARS_MAX)
+        failed = "paused by" if row["status"] == "paused" else f"attempt {row.get('retry_count', '?')} failed:"
+        return shortened(f"{failed} {failure}", FAILURE_CHARS_MAX)
     return ""
 
 

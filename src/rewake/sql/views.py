@@ -127,13 +127,27 @@ _ATTEMPT: Final = {
     "last_awaiting_on_future_json": "a.awaiting_json",
 }
 
+_FAILURE_FIELDS: Final = (
+    "last_failure",
+    "last_failure_error_code",
+    "last_failure_related_command_index",
+    "last_failure_related_command_name",
+    "last_failure_related_command_type",
+)
+
+_PAUSED_BY: Final = {
+    name: f"coalesce({_ATTEMPT[name]}, case when i.status = 4 then failure_field(i.last_error, {position}) end)"
+    for position, name in enumerate(_FAILURE_FIELDS)
+}
+"""A paused run has no attempt in memory; what paused it is in its row."""
+
 _VERSION: Final = (
     f"coalesce((select pinned_version from main.invocation i where i.id = j.invocation_id), {DEFAULT_PROTOCOL_VERSION})"
 )
 
 _VIEWS: Final[dict[str, tuple[dict[str, str], str]]] = {
     "sys_invocation": (
-        {**_ATTEMPT, **_INVOCATION, "status": _STATUS, RAW_ID: "i.id"},
+        {**_ATTEMPT, **_INVOCATION, **_PAUSED_BY, "status": _STATUS, RAW_ID: "i.id"},
         "main.invocation i left join temp.attempt a on a.id = i.id",
     ),
     "sys_invocation_status": ({**_INVOCATION, "status": _STORED_STATUS, RAW_ID: "i.id"}, "main.invocation i"),
@@ -302,6 +316,7 @@ def register_functions(connection: apsw.Connection, lookup: apsw.Connection) -> 
         "public_id": (1, lambda id_: None if id_ is None else invocation_id_to_str(id_)),
         "partition_key": (1, lambda id_: int.from_bytes(id_[:8], "big", signed=True)),
         "awaited": (2, awaited),
+        "failure_field": (2, failure_field),
         "future_json": (1, lambda data: None if data is None else _json(future_form(_decode_future(data)))),
         "text_of": (2, _text_of),
         "failure_text": (2, lambda code, message: None if code is None else f"{code_title(code)} {message}"),
@@ -376,10 +391,6 @@ def future_form(future: Future) -> dict[str, Any]:
 
 
 def _attempt_row(item: AttemptRow) -> tuple[Any, ...]:
-    error = item.last_error
-    failure = None
-    if error is not None:
-        failure = f"{code_title(error.code)} {error.message}" + (f"\n{error.stacktrace}" if error.stacktrace else "")
     return (
         item.invocation_id,
         item.in_flight,
@@ -388,13 +399,23 @@ def _attempt_row(item: AttemptRow) -> tuple[Any, ...]:
         None if item.in_flight else item.next_retry_at_ms,
         item.last_deployment_id,
         item.last_server,
-        failure,
-        error.restate_code if error else None,
-        error.related_command_index if error else None,
-        error.related_command_name if error else None,
-        error.related_command_type if error else None,
+        *_failure_fields(item.last_error),
         None if item.awaiting is None else _json(future_form(item.awaiting)),
     )
+
+
+def failure_field(data: bytes | None, position: int) -> str | int | None:
+    """One of _FAILURE_FIELDS of a stored failure."""
+    return None if data is None else _failure_fields(rows.error_from(data))[position]
+
+
+def _failure_fields(error: AttemptError | None) -> tuple[str | int | None, ...]:
+    """The values of _FAILURE_FIELDS."""
+    if error is None:
+        return (None,) * len(_FAILURE_FIELDS)
+    text = f"{code_title(error.code)} {error.message}" + (f"\n{error.stacktrace}" if error.stacktrace else "")
+    command = (error.related_command_index, error.related_command_name, error.related_command_type)
+    return (text, error.restate_code, *command)
 
 
 def _text_of(data: bytes | None, is_lossy: int) -> str | None:

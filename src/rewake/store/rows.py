@@ -42,7 +42,7 @@ _INT64_MAX: Final = (1 << 63) - 1
 
 _encode = msgspec.json.Encoder().encode
 _decode_future = msgspec.json.Decoder(Future).decode
-_decode_error = msgspec.json.Decoder(AttemptError).decode
+error_from = msgspec.json.Decoder(AttemptError).decode
 _decode_metadata = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
 _pack = msgspec.msgpack.Encoder().encode
 _decode_deployment = msgspec.msgpack.Decoder(Deployment).decode
@@ -178,7 +178,7 @@ def invocation_from(row: Row) -> Invocation:
         last_start_at_ms=last_start_at_ms,
         next_retry_at_ms=next_retry_at_ms,
         last_deployment_id=last_deployment_id,
-        last_error=None if last_error is None else _decode_error(last_error),
+        last_error=None if last_error is None else error_from(last_error),
         result=result_from(result_code, result_message, result_metadata, result_value),
         is_stored=True,
     )

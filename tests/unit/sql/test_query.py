@@ -231,6 +231,23 @@ def test_the_status_of_an_invocation_knows_the_engines_memory(store: Store, ask:
     assert needs_attempts("select * from SYS_INVOCATION") and not needs_attempts("select * from state")
 
 
+def test_a_paused_invocation_shows_what_paused_it(store: Store, ask: Queries) -> None:
+    error = AttemptError(500, "broken", "RT0007", "at line 1", 2, "charge", "Run")
+    rows = [(Status.PAUSED, error), (Status.PAUSED, None), (Status.COMPLETED, error)]
+    inserts = [invocation(number, ADD, status, last_error=cause) for number, (status, cause) in enumerate(rows)]
+    submit(store, Batch(inserts=inserts))
+    columns = "last_failure, last_failure_error_code, last_failure_related_command_index"
+    assert ask(f"select {columns} from sys_invocation where id = '{public(0)}'") == [
+        {
+            "last_failure": "[500 Internal] broken\nat line 1",
+            "last_failure_error_code": "RT0007",
+            "last_failure_related_command_index": 2,
+        }
+    ]
+    failures = ask("select id, last_failure from sys_invocation where last_failure is not null")
+    assert [row["id"] for row in failures] == [public(0)]
+
+
 def test_an_attempt_row_counts_attempts_from_one() -> None:
     waiting = invocation(retry_count=2, next_retry_at_ms=NOW_MS)
     assert attempt_row(waiting, "sdk").retry_count == 2
