@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from rewake.deployments.app_services import is_service, served_services
+from rewake.deployments.containment import contain
 from rewake.errors import ErrorCode, RewakeError
 from rewake.names import some_of
 
@@ -58,6 +59,7 @@ def load_app(ref: str) -> Any:
         raise _not_a_python_file(location)
     else:
         module = _import_module(location)
+    contain()
     if attribute:
         return _app_of_attribute(module, attribute, ref)
     imported = [sys.modules[name] for name in list(sys.modules) if name not in known]

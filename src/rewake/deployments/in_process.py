@@ -20,6 +20,7 @@ from rewake.deployments.asgi import (
     call_discovery,
 )
 from rewake.deployments.base import AttemptHandle, AttemptSink, AttemptStart, DiscoveryResponse, ProtocolType
+from rewake.deployments.containment import contain
 from rewake.deployments.waking import Waker
 from rewake.deployments.wire import WireAttempt, discovery_response, invoke_path, protocol_type_of, request_headers
 from rewake.protocol.peeking import read_sent
@@ -29,6 +30,7 @@ class InProcessDeployment:
     """DeploymentClient for an ASGI app object in this process."""
 
     def __init__(self, app: Any) -> None:
+        contain()
         self.protocol_type: ProtocolType = "bidi"
         self._app = app
         self._calls: set[_Call] = set()

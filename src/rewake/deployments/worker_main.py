@@ -245,6 +245,18 @@ async def _serve(sock: socket.socket, app: App) -> None:
 # Life and death
 
 
+def _run(loop: asyncio.AbstractEventLoop, serving: Coroutine[Any, Any, None]) -> None:
+    """Run it to its end. A task of user code that calls sys.exit() stops the loop, but not the others' attempts."""
+    task = loop.create_task(serving)
+    while not task.done():
+        try:
+            loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt):
+            if task.done():
+                raise
+            traceback.print_exc()
+
+
 def _watch_the_engine(sock: socket.socket, parent_pid: int) -> None:
     """End the process when the engine is gone, however busy the loop is. Runs in a thread of its own."""
     poller = select.poll()
@@ -315,7 +327,7 @@ def main(argv: list[str] | None = None) -> int:
     print_tracebacks_once()
     gc.freeze()  # What import made stays: collections need not look at it again.
     with _loop_runner(options.loop) as runner:
-        runner.run(_serve(sock, app))
+        _run(runner.get_loop(), _serve(sock, app))
     return 0
 
 
