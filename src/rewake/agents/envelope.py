@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from rewake.agents.decoding import ModelReply, loaded, reply_in
+from rewake.agents.decoding import ModelReply, decode_reply, loaded, reply_in
 
 KINDS: Final = frozenset(
     {"model", "tool", "handoff", "decision", "approval", "guardrail", "mcp", "session", "order"}
@@ -68,6 +68,12 @@ def decode_envelope(content: bytes | None) -> Envelope | None:
         reply=_reply(told, _FRAMEWORKS.get(name, name)) if told["kind"] == "model" else None,
         is_branch=told.get("branch") is True,
     )
+
+
+def model_reply(content: bytes) -> ModelReply | None:
+    """The reply of a model in a step's result, in an envelope or as a framework stores it."""
+    envelope = decode_envelope(content)
+    return decode_reply(content) if envelope is None else envelope.reply
 
 
 def _reply(told: dict[str, Any], framework: str) -> ModelReply:

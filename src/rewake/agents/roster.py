@@ -7,7 +7,7 @@ What introspection.py wrote at discovery, and what users say themselves for hand
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -58,10 +58,9 @@ class Roster:
         return self._agents.get(plain(name))
 
     @property
-    def names(self) -> Iterator[str]:
-        """All that have one here."""
-        yield from (each.name for each in self._agents.values())
-        yield from self.candidates
+    def agents(self) -> Iterable[AgentFacts]:
+        """All that the app has for this handler."""
+        return self._agents.values()
 
     def handed_to_by(self, tool: str) -> str | None:
         """The agent a tool hands over to, where the app tells."""

@@ -165,8 +165,8 @@ def _step_bar(step: JournalStep, prefix: str, owner_end_ms: int | None) -> _Bar:
 
 def _handovers(node: Node) -> Iterator[Handover]:
     """Handoffs that a model decided, and calls of other services, of the whole tree."""
+    from rewake.agents.decoding import decode_reply
     from rewake.agents.routing import handoff_target
-    from rewake.telemetry.agents import reply_in
 
     agent = str(node.row["target"]).partition("/")[0]
     children = {child.row["id"]: child for child in node.children}
@@ -175,7 +175,7 @@ def _handovers(node: Node) -> Iterator[Handover]:
             child = children[step.child_id]
             how = "call" if step.kind == "Call" else "send"
             yield Handover(step.start_ms or 0, agent, one_line(str(child.row["target"])), how)
-        reply = reply_in(step.content) if step.kind == "Run" and step.content else None
+        reply = decode_reply(step.content) if step.kind == "Run" and step.content else None
         taker = next((name for call in reply.calls if (name := handoff_target(call))), None) if reply else None
         if taker is not None:
             yield Handover(step.end_ms or 0, agent, one_line(taker), "handoff")

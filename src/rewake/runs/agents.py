@@ -122,8 +122,9 @@ def _spell(trace: AgentTrace, record: Record, directory: Directory) -> None:
 
     for turn in trace.turns:
         turn.agent = spelled(turn.agent)
-        if turn.kind == "handoff":
-            turn.title = spelled(turn.title)
+        turn.title = spelled(turn.title) if turn.kind == "handoff" else turn.title
+        turn.choice = spelled(turn.choice) if turn.choice else turn.choice
+        turn.candidates, turn.chosen = tuple(map(spelled, turn.candidates)), tuple(map(spelled, turn.chosen))
     for handoff in trace.handoffs:
         handoff.source, handoff.target = spelled(handoff.source), spelled(handoff.target)
     for stint in trace.stints:

@@ -20,17 +20,19 @@ class Directory:
     """The agents of all handlers, as the latest revision of each service tells."""
 
     def __init__(self, services: Iterable[ServiceSchema]) -> None:
-        self.rosters: dict[tuple[str, str], Roster] = {}
-        self._names: dict[str, str] = {}
         known = list(services)
-        for schema in known:
-            for name, handler in schema.handlers.items():
-                roster = Roster(_metadata(schema.manifest) | _metadata(handler.manifest))
-                self.rosters[schema.name, name] = roster
-                for agent in roster.names:
-                    self._names.setdefault(plain(agent), agent)
-        for schema in known:
-            self._names.setdefault(plain(schema.name), schema.name)
+        self.rosters = {
+            (schema.name, name): Roster(_metadata(schema.manifest) | _metadata(handler.manifest))
+            for schema in known
+            for name, handler in schema.handlers.items()
+        }
+        rosters = self.rosters.values()
+        names = [agent.name for roster in rosters for agent in roster.agents]
+        names += [name for roster in rosters for name in roster.candidates]
+        names += [schema.name for schema in known]
+        self._names: dict[str, str] = {}
+        for name in names:
+            self._names.setdefault(plain(name), name)
 
     def roster(self, service: str, handler: str) -> Roster:
         """The agents of a handler; nobody when the app tells none."""
@@ -44,10 +46,10 @@ class Directory:
     def spelled(self, name: str, roster: Roster = _NOBODY) -> str | None:
         """A name as its app spells it: `transfer_to_car_specialist` and "Car specialist" are one. None for others.
 
-        roster: of the handler that uses the name; it comes first.
+        roster: of the handler that uses the name; its agents come first, then all others, candidates, services.
         """
-        own = next((known for known in roster.names if plain(known) == plain(name)), None)
-        return own or self._names.get(plain(name))
+        own = roster.agent(name)
+        return self._names.get(plain(name)) if own is None else own.name
 
 
 def _metadata(manifest: dict[str, Any]) -> dict[str, str]:

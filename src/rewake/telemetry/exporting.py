@@ -13,8 +13,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from rewake.errors import ErrorCode, RewakeError
+from rewake.telemetry.collector import ENDPOINT_VARIABLES
 from rewake.telemetry.spans import Span
-from rewake.telemetry.tracing import ENDPOINT_VARIABLES
 
 try:
     from opentelemetry import trace

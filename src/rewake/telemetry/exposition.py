@@ -11,31 +11,24 @@ import asyncio
 import os
 import resource
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-import apsw
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rewake.core.model import Status
-from rewake.store.connection import DATABASE_FILE, open_reader
-from rewake.telemetry.agents import declared_model
+from rewake.runs.local.database import reading
+from rewake.runs.local.figures import open_by_service
+from rewake.runs.reading import Reading
+from rewake.store.connection import DATABASE_FILE
 from rewake.telemetry.histogram import Histogram
 from rewake.telemetry.telemetry import Telemetry
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-_STATUS_NAMES: Final = {
-    Status.SCHEDULED: "scheduled",
-    Status.INBOXED: "pending",
-    Status.INVOKED: "running",
-    Status.SUSPENDED: "suspended",
-    Status.PAUSED: "paused",
-}
-_OPEN: Final = "select service, status, count(*) from invocation where status < 5 group by service, status"
 _MS: Final = 1_000
 _US: Final = 1_000_000
 
@@ -63,7 +56,7 @@ def metrics_route(engine: Measured, telemetry: Telemetry) -> Route:
 async def render(engine: Measured, telemetry: Telemetry) -> str:
     """All figures as of now, in Prometheus' text format."""
     telemetry.read_replies()
-    open_counts, sizes, models = await asyncio.to_thread(_look_up, engine.path / DATABASE_FILE, list(telemetry.unnamed))
+    open_counts, sizes, models = await asyncio.to_thread(_look_up, engine.path, list(telemetry.unnamed))
     telemetry.name_models(models)
     stats = engine.stats()
     lines = [
@@ -72,7 +65,7 @@ async def render(engine: Measured, telemetry: Telemetry) -> str:
             (_labels(service=service, code=code), count) for (service, code), count in telemetry.failures.items()
         )),
         *_family("rewake_invocations", "gauge", "Invocations that are not completed.", (
-            (_labels(service=service, status=_STATUS_NAMES[Status(status)]), count)
+            (_labels(service=service, status=status), count)
             for service, status, count in open_counts
         )),
         *_engine(stats),
@@ -142,26 +135,23 @@ def _process() -> Iterator[str]:
 
 
 def _look_up(
-    database: Path, unnamed: list[bytes]
-) -> tuple[list[tuple[str, int, int]], dict[str, int], dict[bytes, str | None]]:
+    directory: Path, unnamed: list[bytes]
+) -> tuple[list[tuple[str, str, int]], dict[str, int], dict[bytes, str | None]]:
     """Open invocations as (service, status, count), the sizes of the database's files, and the models of `unnamed`."""
-    connection = open_reader(database)
-    try:
-        rows: list[tuple[str, int, int]] = list(connection.execute(_OPEN))
-        models = {id_: _declared_for(connection, id_) for id_ in unnamed}
-    finally:
-        connection.close()
+    with reading(directory, time.time_ns() // 1_000_000) as found:
+        counts = open_by_service(found)
+        models = {id_: _declared_for(found, id_) for id_ in unnamed}
+    database = directory / DATABASE_FILE
     files = {"database": database, "log": database.with_name(database.name + "-wal")}
-    return rows, {name: os.stat(file).st_size for name, file in files.items() if file.exists()}, models  # noqa: PTH116
+    return counts, {name: os.stat(file).st_size for name, file in files.items() if file.exists()}, models  # noqa: PTH116
 
 
-def _declared_for(connection: apsw.Connection, invocation_id: bytes) -> str | None:
+def _declared_for(found: Reading, invocation_id: bytes) -> str | None:
     """The one model that all agents of an invocation's handler have, if so."""
-    target = connection.execute("select service, handler from invocation where id = ?", (invocation_id,)).fetchone()
-    if target is None:
+    invocation = found.invocation(invocation_id)
+    if invocation is None:
         return None
-    service, handler = target
-    return declared_model(connection, service, handler, agent="")
+    return found.directory.roster(invocation.target.service, invocation.target.handler).model_of("")
 
 
 # The format

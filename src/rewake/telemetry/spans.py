@@ -1,26 +1,28 @@
-"""The spans of a completed invocation, made from its row, its journal and its failures.
+"""The spans of a completed invocation, made of its record: its steps as rewake.runs reads them, and its agents.
 
 One span for the invocation, one for each step that takes time (runs, calls, sends, sleeps, promises, attaching), one
-for the work of each agent that took over. Failed attempts are events of the invocation's span.
-The same rows give the same spans, ids included. Knows no OpenTelemetry; see exporting.py.
+for the work of each agent that took over or was consulted. Failed attempts are events of the invocation's span.
+The same record gives the same spans, ids included. Knows no OpenTelemetry; see exporting.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
-
-from rewake.agents.routing import handoff_target
+from rewake import formats
 from rewake.core.ids import invocation_id_to_str
 from rewake.core.model import Invocation, InvokedBy
-from rewake.core.writes import EntryRow, EventRow
 from rewake.protocol import messages as m
-from rewake.protocol.codec import VERSION_MAX, decode_message
-from rewake.protocol.errors import ProtocolViolation
-from rewake.protocol.messages import Completion, Failure, MessageType
+from rewake.protocol.messages import Failure
+from rewake.runs.agents import trace_of
+from rewake.runs.directory import Directory
+from rewake.runs.displays import carried
+from rewake.runs.facts import EventFact
+from rewake.runs.records import Record
+from rewake.runs.steps import Step
+from rewake.runs.turns import AgentTrace, Turn
 from rewake.telemetry import agents, trace_ids
 from rewake.telemetry.agents import Attributes
 
@@ -29,17 +31,9 @@ STEPS_MAX: Final = 10_000
 
 TEXT_CHARS_MAX: Final = 1_000
 
-_TIMED: Final = frozenset(
-    {
-        MessageType.RUN,
-        MessageType.CALL,
-        MessageType.ONE_WAY_CALL,
-        MessageType.SLEEP,
-        MessageType.GET_PROMISE,
-        MessageType.ATTACH_INVOCATION,
-    }
-)
-_FIRST_NOTIFICATION: Final = 0x8000
+TURNS_MAX: Final = 2 * STEPS_MAX
+
+_KINDS: Final = {"call": "client", "send": "producer"}
 
 
 @dataclass(slots=True)
@@ -67,22 +61,14 @@ class Span:
     events: list[SpanEvent] = field(default_factory=list)
 
 
-def spans_of(
-    invocation: Invocation,
-    journal: Sequence[EntryRow],
-    events: Sequence[EventRow],
-    declared_model: Callable[[str], str | None] = lambda agent: None,
-) -> list[Span]:
-    """The invocation's own span first. journal: may be empty when it has been forgotten already.
-
-    declared_model: of an agent whose framework journals none.
-    """
-    own = _own_span(invocation, events)
-    steps = _Steps(invocation, journal, own, declared_model)
+def spans_of(record: Record, directory: Directory) -> list[Span]:
+    """The invocation's own span first. record: of the run alone; it may be empty when its journal is forgotten."""
+    own = _own_span(record.invocation, record.events)
+    steps = _Steps(record, own, trace_of(record, directory, turns_max=TURNS_MAX))
     return [own, *steps.agent_spans, *steps.spans]
 
 
-def _own_span(invocation: Invocation, events: Sequence[EventRow]) -> Span:
+def _own_span(invocation: Invocation, events: Sequence[EventFact]) -> Span:
     target, result = invocation.target, invocation.result
     context = trace_ids.context_of(invocation.id, invocation.traceparent)
     facts: dict[str, Any] = {
@@ -98,7 +84,7 @@ def _own_span(invocation: Invocation, events: Sequence[EventRow]) -> Span:
         "restate.restarted_from": invocation_id_to_str(invocation.restarted_from)
         if invocation.restarted_from
         else None,
-        "rewake.failed_attempts": sum(event.event_type == "TransientError" for event in events),
+        "rewake.failed_attempts": sum(event.kind == "TransientError" for event in events),
         "rewake.queued_ms": None if invocation.running_at_ms is None else _waited_ms(invocation),
         "error.type": str(result.code) if isinstance(result, Failure) else None,
     }
@@ -127,159 +113,116 @@ def _parent_id(invocation: Invocation, from_outside: str | None) -> str | None:
     return from_outside
 
 
-def _failure_event(event: EventRow) -> SpanEvent:
-    try:
-        told = msgspec.json.decode(event.data)
-    except msgspec.DecodeError:
-        told = {}
+def _failure_event(event: EventFact) -> SpanEvent:
+    told = event.data
     facts = {
         "exception.type": told.get("restate_doc_error_code"),
         "exception.message": _cut(str(told.get("error_message") or "")),
         "exception.stacktrace": _cut(str(told.get("error_stacktrace") or "")) or None,
         "restate.step": told.get("related_command_name") or None,
     }
-    name = "exception" if event.event_type == "TransientError" else event.event_type.lower()
-    return SpanEvent(name, event.appended_at_ms, {key: str(value) for key, value in facts.items() if value})
+    name = "exception" if event.kind == "TransientError" else event.kind.lower()
+    return SpanEvent(name, event.at_ms, {key: str(value) for key, value in facts.items() if value})
 
 
 class _Steps:
-    """Walks a journal once: commands with their completions, and the agents whose work they are."""
+    """The spans of a record's steps, each below the work of the agent that it belongs to."""
 
-    def __init__(
-        self,
-        invocation: Invocation,
-        journal: Sequence[EntryRow],
-        own: Span,
-        declared_model: Callable[[str], str | None],
-    ) -> None:
-        self._declared_model = declared_model
+    def __init__(self, record: Record, own: Span, trace: AgentTrace) -> None:
         self.spans: list[Span] = []
-        self.agent_spans: list[Span] = []
-        self._invocation = invocation
+        self._record = record
         self._own = own
-        self._completed = {row.completion_id: row for row in journal if _is_completion(row)}
-        self._agent = invocation.target.service
-        self._parent = own
-        self._tools: list[Any] = []
+        self._id = record.invocation.id
         self._called: set[bytes] = set()
-        timed = [row for row in journal if row.type_id in _TIMED]
-        for row in timed[:STEPS_MAX]:
-            self._add(row)
+        self._handoffs = {item.index: item for item in trace.handoffs if item.kind != "consult"}
+        self._turns = {turn.index: turn for turn in reversed(trace.turns) if turn.kind != "handoff"}
+        if trace.has_agents:
+            own.attributes |= agents.agent_attributes(trace.stints[0].agent)
+        self._stint_spans = self._spans_of_stints(trace)
+        self.agent_spans = self._stint_spans[1:]
+        timed = [step for step in record.steps if step.display.is_timed]
+        stint = 0
+        for step in timed[:STEPS_MAX]:
+            stint = self._turns[step.index].stint if step.index in self._turns else stint
+            self._add(step, self._stint_spans[stint])
+            handoff = self._handoffs.get(step.index)
+            stint = stint if handoff is None or handoff.stint is None else handoff.stint
         if len(timed) > STEPS_MAX:
             own.attributes["rewake.steps_left_out"] = len(timed) - STEPS_MAX
 
-    def _add(self, row: EntryRow) -> None:
-        command = _decoded(row)
-        if command is None:
-            return
-        completion = self._completed.get(getattr(command, "result_completion_id", row.completion_id))
-        if isinstance(command, m.OneWayCallCommand):
-            completion = None
-        span = self._span(row, command, completion)
+    def _spans_of_stints(self, trace: AgentTrace) -> list[Span]:
+        """One for each stretch of an agent's work; the first is the invocation's own."""
+        found = [self._own]
+        consults = {item.number: item for item in trace.handoffs if item.kind == "consult"}
+        for place, stint in enumerate(trace.stints[1:], 1):
+            span = Span(
+                trace_id=self._own.trace_id,
+                span_id=trace_ids.agent_span_id(self._id, place),
+                parent_id=found[stint.parent or 0].span_id,
+                name=f"invoke_agent {_cut(stint.agent)}",
+                kind="internal",
+                start_ms=stint.start_ms,
+                end_ms=max(self._own.end_ms if stint.end_ms is None else stint.end_ms, stint.start_ms),
+                attributes=agents.agent_attributes(stint.agent),
+            )
+            if stint.number in consults:
+                span.attributes |= agents.handoff_attributes(consults[stint.number])
+            found.append(span)
+        return found
+
+    def _add(self, step: Step, parent: Span) -> None:
+        command = self._record.command(step)
+        span = Span(
+            trace_id=self._own.trace_id,
+            span_id=self._span_id(step),
+            parent_id=parent.span_id,
+            name=_name_of(step, command),
+            kind=_KINDS.get(step.kind, "internal"),
+            start_ms=step.start_ms,
+            end_ms=max(self._own.end_ms if step.end_ms is None else step.end_ms, step.start_ms),
+            attributes={"restate.entry.index": step.index},
+            error=self._error_of(step),
+        )
+        if step.child is not None:
+            span.attributes["restate.callee.id"] = invocation_id_to_str(step.child)
+        if (turn := self._turns.get(step.index)) is not None:
+            _describe(span, turn)
+        if (handoff := self._handoffs.get(step.index)) is not None:
+            span.attributes |= agents.handoff_attributes(handoff)
         self.spans.append(span)
-        if row.type_id == MessageType.RUN and completion is not None:
-            self._tell_of_agents(span, row, completion)
 
-    def _span(self, row: EntryRow, command: Any, completion: EntryRow | None) -> Span:
-        end_ms = self._own.end_ms if completion is None else completion.appended_at_ms
-        is_send = isinstance(command, m.OneWayCallCommand)
-        attributes: Attributes = {"restate.entry.index": row.index}
-        span_id = trace_ids.step_span_id(self._invocation.id, row.index)
-        if isinstance(command, m.CallCommand | m.OneWayCallCommand):
-            child = self._child_of(command)
-            if child is not None and child not in self._called:
-                self._called.add(child)
-                span_id = trace_ids.call_span_id(self._invocation.id, child)
-            if child is not None:
-                attributes["restate.callee.id"] = invocation_id_to_str(child)
-        return Span(
-            trace_id=self._own.trace_id,
-            span_id=span_id,
-            parent_id=self._parent.span_id,
-            name=_name_of(command),
-            kind="producer" if is_send else "client" if isinstance(command, m.CallCommand) else "internal",
-            start_ms=row.appended_at_ms,
-            end_ms=row.appended_at_ms if is_send else max(end_ms, row.appended_at_ms),
-            attributes=attributes,
-            error=_error_of(completion),
-        )
+    def _span_id(self, step: Step) -> str:
+        """The first call of a callee has the id that the callee knows as its parent's."""
+        if step.child is not None and step.child not in self._called:
+            self._called.add(step.child)
+            return trace_ids.call_span_id(self._id, step.child)
+        return trace_ids.step_span_id(self._id, step.index)
 
-    def _child_of(self, command: m.CallCommand | m.OneWayCallCommand) -> bytes | None:
-        told = self._completed.get(command.invocation_id_completion_id)
-        return told.child if told is not None else None
+    def _error_of(self, step: Step) -> str | None:
+        result = carried(self._record.result(step)) if step.is_failure else None
+        return _cut(result.message) if isinstance(result, Failure) else None
 
-    # Agents
 
-    def _tell_of_agents(self, span: Span, row: EntryRow, completion: EntryRow) -> None:
-        reply = agents.reply_in_completion(completion.payload)
-        if reply is None:
-            tool = next((call for call in self._tools if agents.is_step_of(call, span.name)), None)
-            if tool is not None:
-                self._tools.remove(tool)
-                span.attributes |= agents.tool_attributes(tool.name, tool.call_id, self._agent)
-                span.name = f"execute_tool {tool.name}"
-            return
-        if not self.agent_spans and self._parent is self._own:
-            self._own.attributes |= agents.agent_attributes(self._agent)
-        model = reply.model or self._declared_model(self._agent)
-        span.name = f"chat {model}" if model else f"chat ({span.name})"
+def _describe(span: Span, turn: Turn) -> None:
+    """Name a span by what an agent did in it."""
+    if turn.reply is not None:
+        span.name = f"chat {turn.model}" if turn.model else f"chat ({span.name})"
         span.kind = "client"
-        span.attributes |= agents.model_attributes(reply, self._agent, model)
-        self._tools = list(reply.calls)
-        taker = next((agent for call in reply.calls if (agent := handoff_target(call))), None)
-        if taker is not None:
-            self._hand_over(taker, span, row.index, completion.appended_at_ms)
-
-    def _hand_over(self, agent: str, span: Span, index: int, at_ms: int) -> None:
-        """From here on the steps are the other agent's, until it hands over in turn."""
-        span.attributes["rewake.handoff.from"] = self._agent
-        span.attributes["rewake.handoff.to"] = agent
-        if self._parent is not self._own:
-            self._parent.end_ms = at_ms
-        self._agent = agent
-        self._parent = Span(
-            trace_id=self._own.trace_id,
-            span_id=trace_ids.agent_span_id(self._invocation.id, index),
-            parent_id=self._own.span_id,
-            name=f"invoke_agent {agent}",
-            kind="internal",
-            start_ms=at_ms,
-            end_ms=max(self._own.end_ms, at_ms),
-            attributes=agents.agent_attributes(agent),
-        )
-        self.agent_spans.append(self._parent)
+        span.attributes |= agents.model_attributes(turn, turn.reply)
+    elif turn.tool:
+        span.name = f"execute_tool {_cut(turn.tool)}"
+        span.attributes |= agents.tool_attributes(turn)
+    elif turn.kind == "decision":
+        span.attributes |= agents.decision_attributes(turn)
 
 
-def _is_completion(row: EntryRow) -> bool:
-    return row.type_id >= _FIRST_NOTIFICATION and row.completion_id is not None
-
-
-def _decoded(row: EntryRow) -> Any:
-    try:
-        return decode_message(row.type_id, row.payload, VERSION_MAX)
-    except ProtocolViolation:
-        return None
-
-
-def _name_of(command: Any) -> str:
-    """The entry's own name, else what it is about."""
-    if isinstance(command, m.CallCommand):
-        return f"call {command.service_name}/{command.handler_name}"
-    if isinstance(command, m.OneWayCallCommand):
-        return f"send {command.service_name}/{command.handler_name}"
-    if isinstance(command, m.GetPromiseCommand):
-        return f"promise {command.key}"
-    kind = "sleep" if isinstance(command, m.SleepCommand) else "run" if isinstance(command, m.RunCommand) else "attach"
-    return _cut(command.name) or kind
-
-
-def _error_of(completion: EntryRow | None) -> str | None:
-    if completion is None or not completion.is_failure:
-        return None
-    message = _decoded(completion)
-    result = message.result if isinstance(message, Completion) else None
-    return _cut(result.message) if isinstance(result, Failure) else None
+def _name_of(step: Step, command: Any) -> str:
+    """The entry's own name, else what it is about. Of a call without the key: names of spans are few."""
+    if isinstance(command, m.CallCommand | m.OneWayCallCommand):
+        return f"{step.display.word} {command.service_name}/{command.handler_name}"
+    about = "" if command is None else step.display.about(command)
+    return _cut(step.name or f"{step.display.word} {about}".strip()) or "run"
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= TEXT_CHARS_MAX else text[: TEXT_CHARS_MAX - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return formats.shortened(text, TEXT_CHARS_MAX)

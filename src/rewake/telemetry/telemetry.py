@@ -16,10 +16,12 @@ import structlog
 from rewake.core.effects import Completed, Note, StartAttempt
 from rewake.core.model import Target
 from rewake.core.writes import Batch
-from rewake.protocol.messages import Failure, MessageType
+from rewake.protocol.codec import VERSION_MAX
+from rewake.protocol.messages import Failure, MessageType, Success
 from rewake.telemetry.histogram import ATTEMPT_MS, COMMIT_US, ROWS, RUN_MS, Histogram
 
 if TYPE_CHECKING:
+    from rewake.agents.decoding import ModelReply
     from rewake.telemetry.tracing import Tracer
 
 MODELS_MAX: Final = 100
@@ -151,12 +153,10 @@ class Telemetry:
 
     def read_replies(self) -> None:
         """Count the tokens of what models answered since the last time."""
-        from rewake.telemetry.agents import reply_in_completion
-
         while self._replies:
             invocation_id, payload = self._replies.popleft()
             try:
-                reply = reply_in_completion(payload) if len(payload) <= REPLY_BYTES_MAX else None
+                reply = _reply_in(payload) if len(payload) <= REPLY_BYTES_MAX else None
             except Exception:  # whatever a handler wrote there, it must not stop the engine
                 log.exception("model_reply_unreadable")
                 continue
@@ -185,3 +185,13 @@ class Telemetry:
         self.model_calls[model] += calls
         self.tokens[model, "input"] += input_tokens
         self.tokens[model, "output"] += output_tokens
+
+
+def _reply_in(payload: bytes) -> ModelReply | None:
+    """The reply of a model in a run's completion. What reads it is imported when somebody asks for figures."""
+    from rewake.agents.envelope import model_reply
+    from rewake.runs.displays import carried
+    from rewake.runs.steps import decoded
+
+    result = carried(decoded(MessageType.RUN_COMPLETION, payload, VERSION_MAX))
+    return model_reply(result.content) if isinstance(result, Success) else None

@@ -69,9 +69,9 @@ def call_span_id(caller_id: bytes, callee_id: bytes) -> str:
     return _span_id(caller_id, callee_id)
 
 
-def agent_span_id(invocation_id: bytes, index: int) -> str:
-    """Of the work of the agent that took over at the entry at `index`."""
-    return _span_id(invocation_id, b"a%d" % index)
+def agent_span_id(invocation_id: bytes, place: int) -> str:
+    """Of an agent's work, by its place among the stints of the invocation."""
+    return _span_id(invocation_id, b"a%d" % place)
 
 
 def _span_id(invocation_id: bytes, part: bytes) -> str:

@@ -11,27 +11,23 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
-from functools import cache, partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-import apsw
 import msgspec
 import structlog
 
 from rewake.core.model import Invocation
-from rewake.core.writes import EntryRow, EventRow
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import Success
-from rewake.store import rows
-from rewake.store.connection import DATABASE_FILE, open_reader
+from rewake.runs.local.database import DatabaseReading, connected
+from rewake.runs.local.figures import completed_since
+from rewake.runs.records import record_from
 from rewake.telemetry import trace_ids
-from rewake.telemetry.agents import declared_model
+from rewake.telemetry.collector import ENDPOINT_VARIABLES, Sender
 from rewake.telemetry.sent import Sent
 from rewake.telemetry.spans import Span, spans_of
-
-ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 INTERVAL_S: Final = 1.0
 PAUSE_MAX_S: Final = 30.0
@@ -44,29 +40,7 @@ INVOCATIONS_PER_SEND: Final = 100
 MISSED_MAX: Final = 10_000
 CLOSE_S: Final = 5.0
 
-_JOURNAL: Final = f"select {rows.ENTRY_COLUMNS} from journal where invocation_id = ? order by idx"
-_EVENTS: Final = (
-    "select invocation_id, after_index, appended_at_ms, event_type, data from event "
-    "where invocation_id = ? order by position"
-)
-_MISSED: Final = (
-    f"select {rows.INVOCATION_COLUMNS} from invocation where status = 5 and completed_at_ms > ? "
-    "order by completed_at_ms limit ?"
-)
-
 log = structlog.get_logger("rewake.telemetry")
-
-
-class Sender(Protocol):
-    """The way to a collector. `send` and `close` are called on the tracer's thread."""
-
-    def is_sampled(self, trace_id: str) -> bool:
-        """Whether a trace that begins here is recorded."""
-
-    def send(self, spans: list[Span]) -> bool:
-        """Hand spans over; False when they were not taken. May take seconds, does not raise."""
-
-    def close(self) -> None: ...
 
 
 def tracer_for(directory: Path, endpoint: str | None, environ: Mapping[str, str] = os.environ) -> Tracer | None:
@@ -161,38 +135,34 @@ class Tracer:
 
     def _run(self) -> None:
         try:
-            connection = open_reader(self._directory / DATABASE_FILE)
-            try:
+            with connected(self._directory) as look:
                 sent = Sent(self._directory, time.time_ns() // 1_000_000)
                 if sent.is_new:
                     sent.save()
-                self._add_missed(connection, sent)
-                self._work(connection, sent)
-            finally:
-                connection.close()
+                self._add_missed(look(), sent)
+                self._work(look, sent)
         except Exception:
             log.exception("tracing_failed")
         self._sender.close()
 
-    def _add_missed(self, connection: apsw.Connection, sent: Sent) -> None:
+    def _add_missed(self, reading: DatabaseReading, sent: Sent) -> None:
         """What completed without being sent, before this start; in front of what completes now.
 
         What completes while this looks is found here and comes through the queue as well; see _is_due.
         """
-        wanted = connection.execute(_MISSED, (sent.until_ms, MISSED_MAX))
-        found = [_without_payloads(rows.invocation_from(row)) for row in wanted]
+        found = [_without_payloads(item) for item in completed_since(reading, sent.until_ms, MISSED_MAX)]
         missed = [item for item in found if not sent.has(item.id, item.completed_at_ms or 0)]
         self._missed = {(item.id, item.completed_at_ms): item for item in missed}
         self._queue.extendleft(reversed(missed))
         if missed:
             log.info("traces_recovered", invocation_count=len(missed))
 
-    def _work(self, connection: apsw.Connection, sent: Sent) -> None:
+    def _work(self, look: Callable[[], DatabaseReading], sent: Sent) -> None:
         pause_s = self._interval_s
         while True:
             is_closing = self._closing.wait(pause_s)
             while self._queue and time.monotonic() < self._close_by_s:
-                if not self._send_some(connection, sent):
+                if not self._send_some(look(), sent):
                     pause_s = min(pause_s * 2, PAUSE_MAX_S)
                     break
                 pause_s = self._interval_s
@@ -200,13 +170,13 @@ class Tracer:
                 self._outcomes["dropped"] += len(self._queue)
                 return
 
-    def _send_some(self, connection: apsw.Connection, sent: Sent) -> bool:
+    def _send_some(self, reading: DatabaseReading, sent: Sent) -> bool:
         """Send the spans of the first of the queue; False when the collector did not take them, then they stay."""
         batch = [self._queue[place] for place in range(min(len(self._queue), INVOCATIONS_PER_SEND))]
         spans: list[Span] = []
         for invocation in batch:
             if self._is_due(invocation, sent):
-                spans += self._spans_of(connection, invocation)
+                spans += self._spans_of(reading, invocation)
         if spans and not self._sender.send(spans):
             log.warning("spans_not_sent", span_count=len(spans), invocations_waiting=len(self._queue))
             return False
@@ -221,15 +191,12 @@ class Tracer:
         found = self._missed.get((invocation.id, invocation.completed_at_ms), invocation)
         return found is invocation and not sent.has(invocation.id, invocation.completed_at_ms or 0)
 
-    def _spans_of(self, connection: apsw.Connection, invocation: Invocation) -> list[Span]:
+    def _spans_of(self, reading: DatabaseReading, invocation: Invocation) -> list[Span]:
         if not trace_ids.context_of(invocation.id, invocation.traceparent).is_sampled:
             return []
         try:
-            journal: list[EntryRow] = [rows.entry_from(row) for row in connection.execute(_JOURNAL, (invocation.id,))]
-            events = [EventRow(*row) for row in connection.execute(_EVENTS, (invocation.id,))]
-            target = invocation.target
-            declared = cache(partial(declared_model, connection, target.service, target.handler))
-            return spans_of(invocation, journal, events, declared)
+            entries = reading.entries(invocation.id, with_payload=True)
+            return spans_of(record_from(invocation, entries, reading.events(invocation.id)), reading.directory)
         except Exception:  # one strange journal must not end the traces of all others
             log.exception("spans_not_made", invocation_id=invocation.id.hex())
             return []

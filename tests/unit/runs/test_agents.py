@@ -256,22 +256,22 @@ def test_a_router_that_answers_itself(tmp_path: Path) -> None:
 
 
 def test_specialists_in_services_of_their_own(tmp_path: Path) -> None:
-    """The run that was called is told inside the one that called it."""
+    """The run that was called is shown inside the one that called it; its agent has its own name, not the service's."""
     first = traces("remote_specialists", tmp_path)[0]
     assert story(first) == [
         "user",
-        "ClaimRouter chose CarSpecialist",
-        "CarSpecialist calls CarSpecialist/answer",
+        "ClaimRouter chose car_specialist",
+        "car_specialist calls CarSpecialist/answer",
         "asked",
-        "CarSpecialist says find_garage",
+        "car_specialist says find_garage",
         "step Find garage",
-        "CarSpecialist says The repair is covere",
+        "car_specialist says The repair is covere",
         "answer",
         "answer",
     ]
-    assert [(item.source, item.target) for item in first.handoffs] == [("ClaimRouter", "CarSpecialist")]
-    assert offered(first) == [("ClaimRouter", ("MedicalSpecialist", "CarSpecialist"), ("CarSpecialist",))]
-    assert spent(first) == [("CarSpecialist", "gpt-5-mini", 2, 83, 28, True)]
+    assert [(item.source, item.target) for item in first.handoffs] == [("ClaimRouter", "car_specialist")]
+    assert offered(first) == [("ClaimRouter", ("MedicalSpecialist", "car_specialist"), ("car_specialist",))]
+    assert spent(first) == [("car_specialist", "gpt-5-mini", 2, 83, 28, True)]
 
 
 def test_specialists_in_another_language(tmp_path: Path) -> None:

@@ -7,16 +7,20 @@ from typing import Any
 from tests.unit.runs.written import CHILD, ID, Journal, invocation, reply
 
 from rewake.core.model import Invocation, InvokedBy, Status
-from rewake.core.writes import EventRow
 from rewake.protocol import messages as m
 from rewake.protocol.messages import Failure
+from rewake.runs.directory import Directory
+from rewake.runs.facts import EventFact
+from rewake.runs.records import record_from
 from rewake.telemetry import spans as spans_module
 from rewake.telemetry import trace_ids
 from rewake.telemetry.spans import Span, spans_of
 
+NOBODY = Directory([])
+
 
 def made(journal: Journal, **changes: Any) -> list[Span]:
-    return spans_of(invocation(**changes), journal.rows, [])
+    return spans_of(record_from(invocation(**changes), journal.rows), NOBODY)
 
 
 def test_steps_last_from_their_command_to_their_completion() -> None:
@@ -24,7 +28,7 @@ def test_steps_last_from_their_command_to_their_completion() -> None:
     journal.add(m.InputCommand((), b""))
     journal.run("one", 1)
     journal.run("two", Failure(500, "no"))
-    journal.add(m.SleepCommand(10**12, 77, "nap"), completion_id=77)
+    journal.add(m.SleepCommand(10**12, 77, "nap"), completion_id=77, name="nap")
     own, one, two, nap = made(journal)
     assert (own.name, own.start_ms, own.end_ms, own.error) == ("Desk/route", 100, 900, None)
     assert own.attributes["rewake.queued_ms"] == 30
@@ -45,7 +49,7 @@ def test_a_callee_finds_its_parent_without_asking() -> None:
     journal.call(CHILD)
     journal.call(CHILD)  # again, by its idempotency key
     _, first, second = made(journal)
-    child = spans_of(
+    called = record_from(
         Invocation(
             id=CHILD,
             target=invocation().target,
@@ -57,8 +61,8 @@ def test_a_callee_finds_its_parent_without_asking() -> None:
             traceparent=None,
         ),
         [],
-        [],
-    )[0]
+    )
+    child = spans_of(called, NOBODY)[0]
     assert child.parent_id == first.span_id
     assert second.span_id != first.span_id
 
@@ -100,10 +104,10 @@ def test_a_run_without_models_says_nothing_of_agents() -> None:
 
 def test_failures_become_events_whatever_they_hold() -> None:
     events = [
-        EventRow(ID, 0, 150, "TransientError", '{"error_message": "lost", "restate_doc_error_code": "RT0010"}'),
-        EventRow(ID, 0, 160, "Paused", "not json"),
+        EventFact(0, 150, "TransientError", {"error_message": "lost", "restate_doc_error_code": "RT0010"}),
+        EventFact(0, 160, "Paused", {"error_message": [7]}),
     ]
-    own = spans_of(invocation(result=Failure(409, "killed")), [], events)[0]
+    own = spans_of(record_from(invocation(result=Failure(409, "killed")), [], events), NOBODY)[0]
     assert own.error == "killed"
     assert own.attributes["error.type"] == "409"
     assert [(event.name, event.at_ms) for event in own.events] == [("exception", 150), ("paused", 160)]
@@ -117,6 +121,24 @@ def test_hostile_and_endless_journals(monkeypatch: Any) -> None:
         journal.run("x" * 5_000, {"choices": [{"message": {"tool_calls": "no list"}}], "usage": 7})
     journal.rows[0].payload = b"\xff\xff\xff"
     own, *steps = made(journal)
-    assert len(steps) == 2
+    assert len(steps) == 3  # an unreadable command is still a step
     assert own.attributes["rewake.steps_left_out"] == 2
     assert all(len(step.name) <= spans_module.TEXT_CHARS_MAX + 10 for step in steps)
+
+
+def test_a_consulted_agent_works_below_the_asker() -> None:
+    """Its span ends when it answered and shows who asked; the asker's next step is its own again."""
+    journal = Journal()
+    told = {"rewake": 1, "kind": "model", "framework": "openai-agents", "model": "m"}
+    journal.run("Boss: model", told | {"path": ["Boss"], "value": {}})
+    journal.run("Car: model", told | {"path": ["Boss", "Car"], "calls": ["c1"], "value": {}})
+    journal.add(m.SleepCommand(110, 77, "nap"), completion_id=77, name="nap")
+    journal.run("Boss: model", told | {"path": ["Boss"], "value": {}})
+    own, car, first, inside, nap, last = made(journal)
+    assert own.attributes["gen_ai.agent.name"] == "Boss"
+    assert (car.name, car.parent_id) == ("invoke_agent Car", own.span_id)
+    assert (car.start_ms, car.end_ms) == (inside.start_ms, inside.end_ms)
+    assert car.attributes["rewake.handoff.from"] == "Boss"
+    assert [span.parent_id for span in (first, inside, nap, last)] == [
+        own.span_id, car.span_id, car.span_id, own.span_id,
+    ]  # fmt: skip

@@ -14,7 +14,7 @@ from rewake.core.writes import Batch, EntryRow
 from rewake.protocol.codec import encode_message
 from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import Completion, Failure, MessageType, Success
-from rewake.telemetry import Telemetry, agents
+from rewake.telemetry import Telemetry
 from rewake.telemetry import telemetry as module
 
 ID = b"i" * 24
@@ -117,7 +117,7 @@ def test_a_reply_that_cannot_be_read_stops_nothing(monkeypatch: pytest.MonkeyPat
     def broken(payload: bytes) -> None:
         raise RuntimeError("a shape nobody thought of")
 
-    monkeypatch.setattr(agents, "reply_in_completion", broken)
+    monkeypatch.setattr(module, "_reply_in", broken)
     telemetry = Telemetry()
     telemetry.on_commit(Batch(entries=[completion_row(reply("m"))]), 0.0)
     telemetry.read_replies()

@@ -7,7 +7,8 @@ list of runs is in listing.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -369,6 +370,16 @@ def reading(
             connection.close()
     except apsw.Error as error:
         raise as_rewake_error(error, directory) from error
+
+
+@contextmanager
+def connected(directory: Path) -> Iterator[Callable[[], DatabaseReading]]:
+    """The same for a thread that looks again and again: each reading sees what is committed when it asks."""
+    connection = open_reader(directory / DATABASE_FILE)
+    try:
+        yield lambda: DatabaseReading(connection, time.time_ns() // 1_000_000)
+    finally:
+        connection.close()
 
 
 def _after(prefix: bytes) -> bytes:
