@@ -9,6 +9,7 @@ from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import Deployment, ServiceSchema
 from rewake.core.settings import Settings
 from rewake.engine.registration import RegistrationResult
+from rewake.operations import Operation
 from rewake.protocol.messages import Failure, Success
 from rewake.sql.query import QueryResult
 
@@ -16,7 +17,7 @@ from rewake.sql.query import QueryResult
 class Operations(Protocol):
     """What an operator does to runs, keys and deployments; the UI does it through these too."""
 
-    async def operate(self, action: str, invocation_id: bytes, *, deployment: str | None = None) -> Reply: ...
+    async def operate(self, operation: Operation, invocation_id: bytes, *, deployment: str | None = None) -> Reply: ...
 
     async def restart_as_new(
         self, invocation_id: bytes, *, from_index: int = 0, deployment: str = "latest", result: bytes | None = None

@@ -25,13 +25,12 @@ from rewake.admin.requests import (
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.ids import InvalidId, invocation_id_from_str, invocation_id_to_str
 from rewake.errors import ErrorCode
+from rewake.operations import Operation
 
 BATCH_SIZE_MAX: Final = 1000
 DELETE_MODES: Final = ("Cancel", "cancel", "Kill", "kill", "Purge", "purge")
 
 _ACCEPTED: Final = {ReplyStatus.ACCEPTED: 202, ReplyStatus.DONE: 200}
-
-RESTART: Final = "restart-as-new"
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -151,14 +150,14 @@ _RESTART: Final = {
         "GET /deployments lists them; it must serve the same handler.",
     ),
 }
-REFUSALS: Final[dict[str, dict[ReplyStatus, Refusal]]] = {
-    "cancel": _TERMINATE,
-    "kill": _TERMINATE,
-    "pause": _PAUSE,
-    "resume": _RESUME,
-    "purge": _PURGE,
-    "purge-journal": _PURGE,
-    RESTART: _RESTART,
+REFUSALS: Final[dict[Operation, dict[ReplyStatus, Refusal]]] = {
+    Operation.CANCEL: _TERMINATE,
+    Operation.KILL: _TERMINATE,
+    Operation.PAUSE: _PAUSE,
+    Operation.RESUME: _RESUME,
+    Operation.PURGE: _PURGE,
+    Operation.PURGE_JOURNAL: _PURGE,
+    Operation.RESTART: _RESTART,
 }
 """Operation -> how each of its unhappy outcomes is answered."""
 
@@ -182,24 +181,24 @@ class Invocations:
     def __init__(self, engine: EnginePort) -> None:
         self._engine = engine
 
-    def operation(self, name: str) -> Callable[[Request], Awaitable[Response]]:
+    def operation(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
         """The endpoint of one operation on one invocation."""
 
         async def operate(request: Request) -> Response:
             invocation_id = invocation_id_of(request)
-            default = "keep" if name == "resume" else "latest"
+            default = _default_deployment(operation)
             asked = request.query_params.get("deployment")
             deployment = deployment_choice(asked, default, "query parameter 'deployment'")
-            if name != RESTART:
-                reply = await self._engine.operate(name, invocation_id, deployment=deployment)
+            if operation is not Operation.RESTART:
+                reply = await self._engine.operate(operation, invocation_id, deployment=deployment)
             else:
                 from_index, result = index_parameter(request, "from"), await _replaced_result(request)
                 reply = await self._engine.restart_as_new(
                     invocation_id, from_index=from_index, deployment=deployment, result=result
                 )
-            return _answer(name, invocation_id, reply)
+            return _answer(operation, invocation_id, reply)
 
-        operate.__doc__ = f"{name.capitalize()} an invocation."
+        operate.__doc__ = f"{operation.capitalize()} an invocation."
         return operate
 
     async def delete(self, request: Request) -> Response:
@@ -209,26 +208,27 @@ class Invocations:
             expected = ", ".join(f"`{each}`" for each in DELETE_MODES)
             reason = f"unknown variant `{mode}`, expected one of {expected}"
             raise Undecodable(400, f"Failed to deserialize query string: mode: {reason}")
-        await self._engine.operate(mode.lower(), invocation_id_of(request))
+        await self._engine.operate(Operation(mode.lower()), invocation_id_of(request))
         return Response(status_code=202)
 
     async def batch(self, request: Request) -> Response:
         """One operation on up to 1000 invocations; each succeeds or fails by itself."""
-        name = request.path_params["operation"]
-        if name not in REFUSALS:
+        try:
+            operation = Operation(request.path_params["operation"])
+        except ValueError:
             return Response(status_code=404)
         batch = await read_json(request, Batch)
         invocation_ids = _batch_ids(batch)
-        default = "keep" if name == "resume" else "latest"
+        default = _default_deployment(operation)
         deployment = deployment_choice(batch.deployment, default, "request field 'deployment'")
         succeeded: list[Any] = []
         failed: list[dict[str, str]] = []
         for text, invocation_id in invocation_ids.items():
-            reply = await self._engine.operate(name, invocation_id, deployment=deployment)
-            refusal = REFUSALS[name].get(reply.status)
+            reply = await self._engine.operate(operation, invocation_id, deployment=deployment)
+            refusal = REFUSALS[operation].get(reply.status)
             if refusal is not None:
                 failed.append({"invocation_id": text, "error": refusal.batch.format(id=text)})
-            elif name == RESTART:
+            elif operation is Operation.RESTART:
                 succeeded.append({"old_invocation_id": text, "new_invocation_id": _new_id(reply)})
             else:
                 succeeded.append(text)
@@ -243,14 +243,18 @@ async def _replaced_result(request: Request) -> bytes | None:
     return None if isinstance(fork.result, msgspec.UnsetType) else bytes(fork.result)
 
 
-def _answer(name: str, invocation_id: bytes, reply: Reply) -> Response:
-    refusal = REFUSALS[name].get(reply.status)
+def _default_deployment(operation: Operation) -> str:
+    return "keep" if operation is Operation.RESUME else "latest"
+
+
+def _answer(operation: Operation, invocation_id: bytes, reply: Reply) -> Response:
+    refusal = REFUSALS[operation].get(reply.status)
     if refusal is not None:
         code = ErrorCode.INVOCATION_NOT_FOUND if refusal is _NOT_FOUND else ErrorCode.OPERATION_CONFLICT
         raise Refused(
             refusal.status, code, refusal.message.format(id=invocation_id_to_str(invocation_id)), refusal.hint
         )
-    if name == RESTART:
+    if operation is Operation.RESTART:
         return json_response({"new_invocation_id": _new_id(reply)})
     return Response(status_code=_ACCEPTED[reply.status])
 

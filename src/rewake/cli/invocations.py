@@ -17,6 +17,7 @@ from rewake.cli.progress import with_progress
 from rewake.cli.tables import cell, print_facts, print_json, print_table, shortened
 from rewake.cli.times import at_ms, now_ms, time_and_age
 from rewake.errors import ErrorCode, RewakeError
+from rewake.operations import Operation
 
 STATUSES: Final = ("pending", "scheduled", "ready", "running", "backing-off", "suspended", "paused", "completed")
 FAILURE_CHARS_MAX: Final = 60
@@ -137,14 +138,14 @@ def _show_facts(row: dict[str, Any]) -> None:
     )
 
 
-def _operation(name: str, path: str, done: str, text: str) -> Any:
-    """A subcommand that asks for `path` of each id and says what became of it."""
+def _operation(operation: Operation, done: str, text: str) -> Any:
+    """A subcommand that does one operation to each id and says what became of it."""
 
-    @invocations.command(name, help=text)
+    @invocations.command(operation.value, help=text)
     @click.argument("ids", metavar="ID...", nargs=-1, required=True)
     @admin_options
     def operate(ids: tuple[str, ...], admin: AdminClient, as_json: bool) -> None:
-        _operate(admin, ids, path, done, as_json)
+        _operate(admin, ids, operation, done, as_json)
 
     return operate
 
@@ -152,7 +153,7 @@ def _operation(name: str, path: str, done: str, text: str) -> Any:
 def _operate(
     admin: AdminClient,
     ids: tuple[str, ...],
-    path: str,
+    operation: Operation,
     done: str,
     as_json: bool,
     body: Any = None,
@@ -164,7 +165,7 @@ def _operate(
     for invocation_id in with_progress(ids, "Asking", len(ids)):
         try:
             check_id(invocation_id)
-            answer = admin.ask("PATCH", f"/invocations/{segment(invocation_id)}/{path}", body, **parameters)
+            answer = admin.ask("PATCH", f"/invocations/{segment(invocation_id)}/{operation}", body, **parameters)
         except RewakeError as error:
             answers.append({"id": invocation_id, "error": error.message})
             if first_error is not None:
@@ -189,9 +190,9 @@ def check_id(invocation_id: str) -> None:
         raise not_found("invocation", invocation_id, hint, ErrorCode.ID_INVALID)
 
 
-_operation("cancel", "cancel", "is being cancelled", "Ask the handler to stop; it may clean up first.")
-_operation("kill", "kill", "killed", "End it and everything it called, without asking the handlers.")
-_operation("pause", "pause", "is being paused", "Start no more attempts until it is resumed.")
+_operation(Operation.CANCEL, "is being cancelled", "Ask the handler to stop; it may clean up first.")
+_operation(Operation.KILL, "killed", "End it and everything it called, without asking the handlers.")
+_operation(Operation.PAUSE, "is being paused", "Start no more attempts until it is resumed.")
 
 
 @invocations.command()
@@ -200,7 +201,7 @@ _operation("pause", "pause", "is being paused", "Start no more attempts until it
 @admin_options
 def purge(ids: tuple[str, ...], journal: bool, admin: AdminClient, as_json: bool) -> None:
     """Forget completed invocations: result, journal, and the state of a workflow."""
-    _operate(admin, ids, "purge-journal" if journal else "purge", "purged", as_json)
+    _operate(admin, ids, Operation.PURGE_JOURNAL if journal else Operation.PURGE, "purged", as_json)
 
 
 @invocations.command()
@@ -209,7 +210,7 @@ def purge(ids: tuple[str, ...], journal: bool, admin: AdminClient, as_json: bool
 @admin_options
 def resume(ids: tuple[str, ...], deployment: str | None, admin: AdminClient, as_json: bool) -> None:
     """Go on now, instead of waiting for the next attempt or in a pause."""
-    _operate(admin, ids, "resume", "resumed", as_json, deployment=deployment)
+    _operate(admin, ids, Operation.RESUME, "resumed", as_json, deployment=deployment)
 
 
 @invocations.command()
@@ -231,7 +232,7 @@ def restart(
     """Run completed invocations again with the same input, or fork any at a step with --from; prints the new ids."""
     start = None if from_index is None else str(from_index)
     body = None if result is None else {"result": _json_value(result, from_index)}
-    _operate(admin, ids, "restart-as-new", "restarted", as_json, body, deployment=deployment, **{"from": start})
+    _operate(admin, ids, Operation.RESTART, "restarted", as_json, body, deployment=deployment, **{"from": start})
 
 
 def _json_value(text: str, from_index: int | None) -> Any:

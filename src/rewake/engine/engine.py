@@ -15,7 +15,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from rewake.core import calls, commands, ids
 from rewake.core.effects import (
@@ -27,6 +27,7 @@ from rewake.core.registry import overridden
 from rewake.deployments.base import DeploymentClient
 from rewake.deployments.in_process import InProcessDeployment
 from rewake.engine.observer import Observer
+from rewake.engine.operating import command_of
 from rewake.engine.options import EngineOptions
 from rewake.engine.registration import RegistrationResult, plan_registration, restored_without, with_token
 from rewake.engine.remote import KIND as REMOTE
@@ -36,22 +37,12 @@ from rewake.engine.runtime import Runtime
 from rewake.engine.waiters import OnAccepted
 from rewake.errors import ErrorCode, RewakeError
 from rewake.names import some_of
+from rewake.operations import Operation
 from rewake.protocol.messages import CANCEL_SIGNAL, Failure, SignalResult, Success
 from rewake.sql.query import QueryResult, needs_attempts, run_query
 from rewake.sql.views import AttemptRow, attempt_row
 
 JSON_HEADERS = (("content-type", "application/json"),)
-
-_COMMANDS: Final[dict[str, tuple[type[Any], dict[str, Any]]]] = {
-    "cancel": (commands.Cancel, {}),
-    "kill": (commands.Kill, {}),
-    "pause": (commands.Pause, {}),
-    "resume": (commands.Resume, {}),
-    "purge": (commands.Purge, {}),
-    "purge-journal": (commands.Purge, {"journal_only": True}),
-}
-OPERATIONS: Final = (*_COMMANDS, "restart-as-new")
-"""What `Engine.operate` can do."""
 
 InvocationRef = str | bytes
 """An invocation id as `send` returns it, or its 24 bytes."""
@@ -302,40 +293,40 @@ class Engine(Runtime):
         )
         return reply.status
 
-    async def operate(self, action: str, invocation_id: InvocationRef, *, deployment: str | None = None) -> Reply:
-        """Do what the admin API calls `action`: one of OPERATIONS.
+    async def operate(
+        self, operation: Operation, invocation_id: InvocationRef, *, deployment: str | None = None
+    ) -> Reply:
+        """Do any one of the operations; each also has a method of its own.
 
         deployment: for resume, "keep" (as without) or what to move it to; for restart-as-new, see there. "latest" or an
         id. The reply of a restart has the new id.
         """
-        if action == "restart-as-new":
+        if operation is Operation.RESTART:
             return await self.restart_as_new(invocation_id, deployment=deployment or "latest")
-        kind, fields = _COMMANDS[action]
-        if kind is commands.Resume:
-            fields = {"deployment": None if deployment == "keep" else deployment}
         now_ms, raw_id = self.now_ms(), raw_id_of(invocation_id)
-        return await self._ask(lambda token: kind(now_ms=now_ms, token=token, invocation_id=raw_id, **fields))
+        moved_to = None if deployment == "keep" else deployment
+        return await self._ask(lambda token: command_of(operation, now_ms, token, raw_id, moved_to))
 
     async def cancel(self, invocation_id: InvocationRef) -> ReplyStatus:
         """Ask the handler to stop; it sees a terminal error 409 at its next await and may clean up."""
-        return (await self.operate("cancel", invocation_id)).status
+        return (await self.operate(Operation.CANCEL, invocation_id)).status
 
     async def kill(self, invocation_id: InvocationRef) -> ReplyStatus:
         """End the invocation and everything it called, now, without asking the handlers."""
-        return (await self.operate("kill", invocation_id)).status
+        return (await self.operate(Operation.KILL, invocation_id)).status
 
     async def pause(self, invocation_id: InvocationRef) -> ReplyStatus:
-        return (await self.operate("pause", invocation_id)).status
+        return (await self.operate(Operation.PAUSE, invocation_id)).status
 
     async def purge(self, invocation_id: InvocationRef) -> ReplyStatus:
-        return (await self.operate("purge", invocation_id)).status
+        return (await self.operate(Operation.PURGE, invocation_id)).status
 
     async def purge_journal(self, invocation_id: InvocationRef) -> ReplyStatus:
-        return (await self.operate("purge-journal", invocation_id)).status
+        return (await self.operate(Operation.PURGE_JOURNAL, invocation_id)).status
 
     async def resume(self, invocation_id: InvocationRef, deployment: str | None = None) -> ReplyStatus:
         """Go on at once: a paused, suspended or backing-off invocation. deployment: "latest" or an id, to move it."""
-        return (await self.operate("resume", invocation_id, deployment=deployment)).status
+        return (await self.operate(Operation.RESUME, invocation_id, deployment=deployment)).status
 
     async def restart_as_new(
         self,

@@ -20,26 +20,23 @@ from rewake.core.effects import ReplyStatus
 from rewake.core.ids import InvalidId
 from rewake.core.keyed import state_version
 from rewake.errors import RewakeError
+from rewake.operations import Operation
 from rewake.protocol.messages import Failure, Success
 from rewake.runs.facts import RunSummary
 from rewake.runs.reading import Read
 from rewake.ui.bulk import Bulk
 from rewake.ui.forms import json_value, own_path
-from rewake.ui.operations import WORDS, operate, refused_elsewhere
+from rewake.ui.operations import operate, operation_named, refused_elsewhere
 from rewake.ui.port import UiEngine
 from rewake.ui.web import Problem, Web, run_url, see, session_url
 
 RUNS_MAX: Final = 1_000
 
-_ON_A_DEPLOYMENT: Final = ("resume", "restart-as-new")
-
 
 class ConfirmPage(msgspec.Struct):
     """What is about to happen to which runs. back: where to go afterwards."""
 
-    action: str
-    title: str
-    meaning: str
+    action: Operation
     runs: list[RunSummary]
     back: str
     deployments: list[str]
@@ -60,16 +57,15 @@ class Actions:
         if fields.get("all") == "yes":
             return await self._bulk.confirm(request, fields)
         action, chosen = _chosen(fields)
-        title, _, meaning = WORDS[action]
         runs, deployments = await self._read(
             lambda found: (
                 [run for each in chosen if (run := found.summary(each)) is not None],
-                [item.id for item in found.deployments()] if action in _ON_A_DEPLOYMENT else [],
+                [item.id for item in found.deployments()] if action.facts.takes_deployment else [],
             )
         )
         if not runs:
             raise Problem(404, "None of these runs is known any more.", "Completed runs are forgotten in time.")
-        page = ConfirmPage(action, title, meaning, runs, own_path(fields.get("back")), deployments)
+        page = ConfirmPage(action, runs, own_path(fields.get("back")), deployments)
         return self._web.page(request, "confirm.html", page, now_ms=self._engine.now_ms(), notice="")
 
     async def act(self, request: Request) -> Response:
@@ -87,13 +83,13 @@ class Actions:
                 continue
             done += 1
             new_id = outcome.new_id or new_id
-        notice = f"{done} {'run' if done == 1 else 'runs'} {WORDS[action][1]}." if done else ""
+        notice = f"{done} {'run' if done == 1 else 'runs'} {action.facts.done}." if done else ""
         if problems:
             more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
             notice = f"{notice} {problems[0]}{more}.".strip()
         if new_id is not None and len(chosen) == 1:
             return see(run_url(new_id), notice)
-        gone = action == "purge" and done and len(chosen) == 1
+        gone = action is Operation.PURGE and done and len(chosen) == 1
         return see("/ui/" if gone else own_path(fields.get("back")), notice)
 
     async def answer(self, request: Request) -> Response:
@@ -148,7 +144,7 @@ class Actions:
             )
         except RewakeError as error:
             raise Problem(409, refused_elsewhere(error), error.hint) from None
-        refusal = REFUSALS["restart-as-new"].get(reply.status)
+        refusal = REFUSALS[Operation.RESTART].get(reply.status)
         if refusal is not None or reply.invocation_id is None:
             message = refusal.message.format(id=request.path_params["run"]) if refusal else "The run was not forked."
             raise Problem(409, message, refusal.hint if refusal else "")
@@ -194,11 +190,11 @@ def _told(result: Success | Failure) -> str:
     return "Rejected." if isinstance(result, Failure) else "Answered."
 
 
-def _chosen(fields: Any) -> tuple[str, list[bytes]]:
+def _chosen(fields: Any) -> tuple[Operation, list[bytes]]:
     """The action and the runs of a form."""
-    action = fields.get("action", "")
-    if action not in WORDS:
-        raise Problem(400, f"There is no action {formats.shortened(action, 40)!r}.")
+    action = operation_named(name := fields.get("action", ""))
+    if action is None:
+        raise Problem(400, f"There is no action {formats.shortened(name, 40)!r}.")
     texts = list(dict.fromkeys(fields.getlist("run")))
     if not texts:
         raise Problem(400, "No run is selected.", "Tick the runs first.")

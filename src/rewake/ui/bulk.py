@@ -20,12 +20,13 @@ from starlette.responses import Response
 from rewake import formats
 from rewake.core import ids
 from rewake.errors import RewakeError
+from rewake.operations import Operation
 from rewake.runs.facts import STATUSES, RunSummary
 from rewake.runs.filters import RunFilter, filter_from
 from rewake.runs.listing import Counts, run_page
 from rewake.runs.reading import Read, Reading
 from rewake.ui.forms import own_path
-from rewake.ui.operations import STATUSES_FOR, WORDS, Outcome, operate
+from rewake.ui.operations import Outcome, operate, operation_named
 from rewake.ui.port import UiEngine
 from rewake.ui.web import Problem, Web, see
 
@@ -41,9 +42,7 @@ SHOWN_RUNS_MAX: Final = 50
 class BulkConfirmPage(msgspec.Struct, kw_only=True):
     """What is about to happen to how many runs. query: the filter, as of now.   runs: the first of them."""
 
-    action: str
-    title: str
-    meaning: str
+    action: Operation
     query: str
     count: int
     is_exact: bool
@@ -56,9 +55,7 @@ class BulkConfirmPage(msgspec.Struct, kw_only=True):
 class BulkPage(msgspec.Struct, kw_only=True):
     """How far it is. problems: runs it could not be done to, with the first reason."""
 
-    action: str
-    title: str
-    done_word: str
+    action: Operation
     query: str
     cursor: str
     count: int
@@ -82,9 +79,8 @@ class Bulk:
     async def confirm(self, request: Request, fields: Any) -> Response:
         """Ask, with how many runs match now."""
         action = _action(fields)
-        title, _, meaning = WORDS[action]
         matching = _filter(fields.get("filter", ""))
-        statuses = tuple(each for each in matching.statuses or STATUSES if each in STATUSES_FOR[action])
+        statuses = tuple(each for each in matching.statuses or STATUSES if each in action.facts.statuses)
         if matching.is_impossible or not statuses:
             raise _nothing_to_do(action)
         wanted = msgspec.structs.replace(matching, status=statuses, as_of_ms=self._engine.now_ms(), cursor="")
@@ -92,15 +88,13 @@ class Bulk:
         def find(found: Reading) -> tuple[tuple[int, bool], list[RunSummary], list[str]]:
             counted = found.count_matching(wanted, self._counts.now(found), COUNT_S)
             runs = run_page(found, wanted, self._counts).runs[:SHOWN_RUNS_MAX]
-            return counted, runs, [item.id for item in found.deployments()] if action == "resume" else []
+            return counted, runs, [item.id for item in found.deployments()] if action.facts.takes_deployment else []
 
         (count, is_exact), runs, deployments = await self._read(find)
         if is_exact and not count:
             raise _nothing_to_do(action)
         page = BulkConfirmPage(
             action=action,
-            title=title,
-            meaning=meaning,
             query=urlencode(wanted.query()),
             count=max(count, len(runs)),
             is_exact=is_exact,
@@ -116,8 +110,6 @@ class Bulk:
         action = _action(fields)
         page = BulkPage(
             action=action,
-            title=WORDS[action].title,
-            done_word=WORDS[action].done,
             query=fields["query"],
             cursor=fields.get("cursor", ""),
             count=_number(fields, "count"),
@@ -130,7 +122,7 @@ class Bulk:
         )
         wanted = _filter(page.query)
         is_whole = wanted.as_of_ms is not None and wanted.status
-        if not is_whole or not set(wanted.status) <= set(STATUSES_FOR[action]):
+        if not is_whole or not set(wanted.status) <= set(action.facts.statuses):
             raise Problem(400, "The form does not say which runs it is about.", "Go back and choose them again.")
         ends_at_s = time.monotonic() + ACT_S
         while await self._act_on_some(wanted, page):
@@ -166,11 +158,11 @@ def _problem_of(outcome: Outcome | RewakeError) -> str | None:
     return f"{outcome.code.value} {outcome.message}" if isinstance(outcome, RewakeError) else outcome.problem
 
 
-def _action(fields: Any) -> str:
-    action: str = fields.get("action", "")
-    if action not in STATUSES_FOR:
-        name = WORDS[action].title if action in WORDS else formats.shortened(action, 40)
-        raise Problem(400, f"{name!r} cannot be done to all runs that match.", "Tick the runs it is for.")
+def _action(fields: Any) -> Operation:
+    action = operation_named(name := fields.get("action", ""))
+    if action is None or not action.facts.statuses:
+        title = action.facts.title if action else formats.shortened(name, 40)
+        raise Problem(400, f"{title!r} cannot be done to all runs that match.", "Tick the runs it is for.")
     return action
 
 
@@ -178,14 +170,14 @@ def _filter(query: str) -> RunFilter:
     return filter_from(QueryParams(parse_qsl(query, keep_blank_values=True)))
 
 
-def _nothing_to_do(action: str) -> Problem:
-    words = WORDS[action]
-    hint = f"Only {' or '.join(STATUSES_FOR[action])} runs can be {words.done}."
-    return Problem(409, f"No run that matches can be {words.done}.", hint)
+def _nothing_to_do(action: Operation) -> Problem:
+    done = action.facts.done
+    hint = f"Only {' or '.join(action.facts.statuses)} runs can be {done}."
+    return Problem(409, f"No run that matches can be {done}.", hint)
 
 
 def _told(page: BulkPage) -> str:
-    told = f"{page.done:,} {'run' if page.done == 1 else 'runs'} {page.done_word}."
+    told = f"{page.done:,} {'run' if page.done == 1 else 'runs'} {page.action.facts.done}."
     if page.problems:
         told += f" {page.problems:,} could not be: {page.problem.rstrip('.')}."
     return told

@@ -1,4 +1,4 @@
-"""Operations on runs: their words, which runs they are for, and how one of them went.
+"""Operations on runs: those the pages offer, and how one of them went.
 
 What an operation answers in which status is the admin API's table, so that the words here are those of the API and the
 command line. Used by actions.py for the runs that were ticked, by bulk.py for all that match.
@@ -8,40 +8,19 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from rewake.admin.invocations import REFUSALS, RESTART
+from rewake.admin.invocations import REFUSALS
 from rewake.core import ids
 from rewake.errors import RewakeError
-from rewake.runs.facts import OPEN_STATUSES
+from rewake.operations import Operation
 from rewake.ui.port import UiEngine
 
-
-class Words(NamedTuple):
-    """An operation's name, what was done, and what it means."""
-
-    title: str
-    done: str
-    meaning: str
+OFFERED: Final = tuple(each for each in Operation if each is not Operation.PURGE_JOURNAL)
+"""What the pages offer for runs that are ticked."""
 
 
-WORDS: Final = {
-    "cancel": Words("Cancel", "cancelled", "The handler sees a terminal error at its next await and may clean up."),
-    "kill": Words("Kill", "killed", "Ends at once, with everything it called. The handler cannot clean up."),
-    "pause": Words(
-        "Pause", "paused", "No more attempts until it is resumed; the one that runs stops at its next await."
-    ),
-    "resume": Words("Resume", "resumed", "Goes on now instead of waiting for its next attempt or in a pause."),
-    "purge": Words("Purge", "purged", "Forgets the result and the journal. This cannot be undone."),
-    RESTART: Words("Restart as new", "restarted", "Runs again from the start with the same input, as a new run."),
-}
-
-STATUSES_FOR: Final[dict[str, tuple[str, ...]]] = {
-    "cancel": OPEN_STATUSES,
-    "kill": OPEN_STATUSES,
-    "pause": ("running", "backing-off", "suspended"),
-    "resume": ("backing-off", "suspended", "paused"),
-    "purge": ("failed", "succeeded"),
-}
-"""Operations that can be done to all runs that match -> the statuses a run must have for it."""
+def operation_named(name: str) -> Operation | None:
+    """The operation a form asks for; None for one that the pages do not offer."""
+    return next((each for each in OFFERED if each == name), None)
 
 
 class Outcome(NamedTuple):
@@ -51,16 +30,16 @@ class Outcome(NamedTuple):
     new_id: str | None = None
 
 
-async def operate(engine: UiEngine, action: str, invocation_id: bytes, deployment: str | None) -> Outcome:
+async def operate(engine: UiEngine, operation: Operation, invocation_id: bytes, deployment: str | None) -> Outcome:
     """Do it to one run."""
     try:
-        reply = await engine.operate(action, invocation_id, deployment=deployment)
+        reply = await engine.operate(operation, invocation_id, deployment=deployment)
     except RewakeError as error:
         return Outcome(refused_elsewhere(error).rstrip("."))
-    refusal = REFUSALS[action].get(reply.status)
+    refusal = REFUSALS[operation].get(reply.status)
     if refusal is not None:
         return Outcome(refusal.batch.format(id=ids.invocation_id_to_str(invocation_id)))
-    if action == RESTART and reply.invocation_id is not None:
+    if operation is Operation.RESTART and reply.invocation_id is not None:
         return Outcome(None, ids.invocation_id_to_str(reply.invocation_id))
     return Outcome(None)
 

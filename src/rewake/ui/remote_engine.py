@@ -17,12 +17,12 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from rewake.admin.client import AdminClient, not_an_admin_api, segment, sql_text, url_parts
-from rewake.admin.invocations import RESTART
 from rewake.core import ids
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import Target
 from rewake.engine.waiters import OnAccepted
 from rewake.errors import ErrorCode, RewakeError
+from rewake.operations import Operation
 from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import Failure, SignalResult, Success
 from rewake.runs.elsewhere.rows import ENTRY_COLUMNS, INVOCATION_COLUMNS
@@ -129,11 +129,11 @@ class RemoteEngine:
 
     # Operations
 
-    async def operate(self, action: str, invocation_id: bytes, *, deployment: str | None = None) -> Reply:
-        if action == RESTART:
+    async def operate(self, operation: Operation, invocation_id: bytes, *, deployment: str | None = None) -> Reply:
+        if operation is Operation.RESTART:
             return await self.restart_as_new(invocation_id, deployment=deployment or "latest")
-        path = f"/invocations/{ids.invocation_id_to_str(invocation_id)}/{action}"
-        await self._ask("PATCH", path, None, deployment=deployment if action == "resume" else None)
+        path = f"/invocations/{ids.invocation_id_to_str(invocation_id)}/{operation}"
+        await self._ask("PATCH", path, None, deployment=deployment if operation is Operation.RESUME else None)
         return Reply(0, ReplyStatus.ACCEPTED, invocation_id)
 
     async def restart_as_new(
@@ -142,7 +142,7 @@ class RemoteEngine:
         if result is not None and not self.server.is_rewake:
             message = "This server cannot replace the result of a step."
             raise RewakeError(ErrorCode.OPERATION_UNSUPPORTED, message, "Fork without another result.", http_status=400)
-        path = f"/invocations/{ids.invocation_id_to_str(invocation_id)}/{RESTART}"
+        path = f"/invocations/{ids.invocation_id_to_str(invocation_id)}/{Operation.RESTART}"
         content = None if result is None else b'{"result": ' + (result or b"null") + b"}"
         parameters: dict[str, str | None] = {"from": str(from_index), "deployment": deployment}
         told = await self._ask("PATCH", path, content, **parameters)

@@ -22,6 +22,7 @@ from starlette.responses import RedirectResponse, Response
 
 from rewake import formats
 from rewake.ui.abilities import Abilities
+from rewake.ui.operations import OFFERED
 
 FORM_BYTES_MAX: Final = 4 * 1024 * 1024
 HERE: Final = Path(__file__).parent
@@ -68,6 +69,7 @@ class Web:
             abilities=abilities,
             asset=lambda name: f"/ui/static/{version}/{name}",
             csrf=self._token(),
+            operations=OFFERED,
             run_url=run_url,
             session_url=session_url,
             service_url=service_url,

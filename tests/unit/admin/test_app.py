@@ -15,8 +15,8 @@ from rewake.admin.app import build_admin
 from rewake.admin.invocations import REFUSALS
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.settings import Settings
-from rewake.engine.engine import OPERATIONS
 from rewake.errors import ErrorCode, RewakeError
+from rewake.operations import Operation
 from rewake.protocol.discovery import ManifestError
 
 ID = "inv_1aDcgkwRzurf63EjxyzWlE7fxLFXQM1sVg"
@@ -109,4 +109,4 @@ def test_a_ui_comes_along_under_its_own_path() -> None:
 
 
 def test_every_operation_says_how_it_is_refused() -> None:
-    assert set(REFUSALS) == set(OPERATIONS)
+    assert set(REFUSALS) == set(Operation)

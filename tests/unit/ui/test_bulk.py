@@ -15,6 +15,7 @@ from tests.unit.ui.test_pages import Answer, ask, done, token
 from rewake.core import ids
 from rewake.core.effects import Reply
 from rewake.errors import ErrorCode, RewakeError
+from rewake.operations import Operation
 from rewake.runs.local import scan
 from rewake.ui import bulk
 
@@ -87,10 +88,10 @@ def test_an_error_at_one_run_does_not_stop_the_others(
     runs = [stage.send("Desk", "approve", number, key=f"error{number}") for number in range(3)]
     operate = stage.engine.operate
 
-    async def failing(action: str, invocation_id: bytes, **options: Any) -> Reply:
+    async def failing(operation: Operation, invocation_id: bytes, **options: Any) -> Reply:
         if ids.invocation_id_to_str(invocation_id) in runs[:broken]:
             raise RewakeError(ErrorCode.ENGINE_BUG, "It broke.")
-        return await operate(action, invocation_id, **options)
+        return await operate(operation, invocation_id, **options)
 
     monkeypatch.setattr(stage.engine, "operate", failing)
     answer = ask(stage, "POST", "/actions", fields_of(confirmed(stage, "kill", "service=Desk").text))

@@ -9,6 +9,7 @@ import pytest
 from rewake.core import ids
 from rewake.core.effects import ReplyStatus
 from rewake.errors import ErrorCode, RewakeError
+from rewake.operations import Operation
 from rewake.protocol.messages import Failure
 from rewake.runs.elsewhere.reading import Memory
 from rewake.ui.remote_engine import RemoteEngine, Server, _failure_in, _ingress_beside
@@ -95,8 +96,8 @@ def test_operations_are_accepted_or_raised() -> None:
         asked.append((*what, parameters))
 
     engine._ask = ask  # type: ignore[method-assign]
-    for action in ("resume", "cancel"):
-        reply = asyncio.run(engine.operate(action, bytes(24), deployment="latest"))
+    for operation in (Operation.RESUME, Operation.CANCEL):
+        reply = asyncio.run(engine.operate(operation, bytes(24), deployment="latest"))
         assert reply.status is ReplyStatus.ACCEPTED
     path = f"/invocations/{ids.invocation_id_to_str(bytes(24))}"
     assert asked == [

@@ -1,0 +1,29 @@
+"""Operating: the command behind each operation that needs nothing but an invocation (see rewake.operations)."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from rewake.core import commands
+from rewake.operations import Operation
+
+
+def command_of(
+    operation: Operation, now_ms: int, token: int, invocation_id: bytes, deployment: str | None
+) -> commands.Command:
+    """The command of an operation. Restart as new needs more than this and has a method of its own."""
+    match operation:
+        case Operation.CANCEL:
+            return commands.Cancel(now_ms=now_ms, token=token, invocation_id=invocation_id)
+        case Operation.KILL:
+            return commands.Kill(now_ms=now_ms, token=token, invocation_id=invocation_id)
+        case Operation.PAUSE:
+            return commands.Pause(now_ms=now_ms, token=token, invocation_id=invocation_id)
+        case Operation.RESUME:
+            return commands.Resume(now_ms=now_ms, token=token, invocation_id=invocation_id, deployment=deployment)
+        case Operation.PURGE | Operation.PURGE_JOURNAL:
+            journal_only = operation is Operation.PURGE_JOURNAL
+            return commands.Purge(now_ms=now_ms, token=token, invocation_id=invocation_id, journal_only=journal_only)
+        case Operation.RESTART:
+            raise ValueError("restart as new is asked for with restart_as_new")
+    assert_never(operation)
