@@ -106,7 +106,7 @@ class ErrorCode(StrEnum):
     QUERY_INVALID = "RW5009", "The SQL query could not be understood"
     QUERY_NOT_READ_ONLY = "RW5010", "The SQL query would change something"
     QUERY_TIMED_OUT = "RW5011", "The SQL query took too long"
-    QUERY_TOO_LARGE = "RW5012", "The SQL query has too many rows"
+    QUERY_TOO_LARGE = "RW5012", "The result of the SQL query is too large"
     STORE_LOG_FOREIGN = "RW5013", "The write-ahead log does not belong to the database"
     BACKUP_REFUSED = "RW5014", "The backup cannot be made or put in place"
 

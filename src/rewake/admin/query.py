@@ -7,7 +7,8 @@ stream. Rows are rendered outside the event loop, and Arrow is sent batch by bat
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
@@ -18,6 +19,8 @@ from rewake.admin.requests import read_json
 from rewake.sql.query import QueryResult
 
 JSON_MEDIA_TYPE: Final = "application/json"
+CLIENT_GONE: Final = 499
+"""Status for the log alone: nobody reads it."""
 
 
 class Query(msgspec.Struct):
@@ -35,12 +38,30 @@ class Queries:
     async def run(self, request: Request) -> Response:
         """Run one SELECT."""
         query = await read_json(request, Query)
-        result = await self._engine.query(query.query)
+        result = await _unless_gone(request, self._engine.query(query.query))
+        if result is None:
+            return Response(status_code=CLIENT_GONE)
         if request.headers.get("accept") == JSON_MEDIA_TYPE:
             return Response(await asyncio.to_thread(_json, result), media_type=JSON_MEDIA_TYPE)
         from rewake.admin.arrow import ARROW_MEDIA_TYPE, arrow_stream
 
         return StreamingResponse(arrow_stream(result), media_type=ARROW_MEDIA_TYPE)
+
+
+async def _unless_gone(request: Request, query: Coroutine[Any, Any, QueryResult]) -> QueryResult | None:
+    """What the query gives; None once the client has left, and then the query is stopped."""
+    answer, gone = asyncio.ensure_future(query), asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return await answer if answer.done() else None
+    finally:
+        answer.cancel()
+        gone.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    if (await request.receive())["type"] != "http.disconnect":  # the body was read: nothing else may come
+        await asyncio.Event().wait()
 
 
 def _json(result: QueryResult) -> bytes:

@@ -10,7 +10,6 @@ with a directory of its own.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +38,7 @@ from rewake.errors import ErrorCode, RewakeError
 from rewake.names import some_of
 from rewake.operations import Operation
 from rewake.protocol.messages import CANCEL_SIGNAL, Failure, SignalResult, Success
-from rewake.sql.query import QueryResult, needs_attempts, run_query
+from rewake.sql.query import QueryResult, needs_attempts
 from rewake.sql.views import AttemptRow, attempt_row
 
 JSON_HEADERS = (("content-type", "application/json"),)
@@ -455,9 +454,7 @@ class Engine(Runtime):
         """
         await self._loop.flush()
         attempts = self._attempt_rows() if needs_attempts(sql) else []
-        return await asyncio.to_thread(
-            run_query,
-            self.path,
+        return await self._queries.run(
             sql,
             deadline_s=self.options.query_deadline_ms / 1000,
             rows_max=self.options.query_rows_max,

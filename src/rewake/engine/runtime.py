@@ -41,6 +41,7 @@ from rewake.engine.registration import with_token
 from rewake.engine.remote import RemoteDeployments
 from rewake.engine.waiters import Waiters
 from rewake.errors import ErrorCode, RewakeError
+from rewake.sql.threads import QueryThreads
 from rewake.store.connection import as_rewake_error
 from rewake.store.store import Store
 
@@ -67,6 +68,7 @@ class Runtime:
         self.clients: dict[str, DeploymentClient] = {}
         self.is_running = False
         self._waiters = Waiters()
+        self._queries = QueryThreads(path)
         self._rebuilding: asyncio.Task[None] | None = None
         self._rebuilt_at_s = 0.0
         self._recovery_batch = RECOVERY_BATCH
@@ -127,6 +129,7 @@ class Runtime:
         self.is_running = self._is_holding = False
         if self._rebuilding is not None:
             self._rebuilding.cancel()
+        self._queries.close()
         await self._housekeeping.stop()
         stopped = RewakeError(
             ErrorCode.ENGINE_STOPPED,

@@ -90,7 +90,7 @@ def _interval_ms(text: str) -> int:
         amount_ms = parse_duration_ms(text.strip().removeprefix("-"))
     except DurationError as error:
         raise RewakeError(
-            ErrorCode.QUERY_INVALID, f"The interval {text!r} cannot be read: {error}.", reason="syntax"
+            ErrorCode.QUERY_INVALID, f"The interval {text[:100]!r} cannot be read: {error}.", reason="syntax"
         ) from None
     return -amount_ms if is_negative else amount_ms
 

@@ -21,6 +21,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _TEXT: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z")
 _TRUNCATED_MS: Final = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
+REPLACED_CHARS_MAX: Final = 64 * 1024 * 1024
+TRIMMED_CHARS_MAX: Final = 1_000
+
 _PARTS: Final = ("year", "month", "day", "hour", "minute", "second", "millisecond", "dow", "doy", "epoch")
 
 
@@ -32,7 +35,7 @@ def register_dialect(connection: apsw.Connection) -> None:
         return now
 
     for name, (count, function) in _FUNCTIONS.items():
-        connection.create_scalar_function(name, _null_for_null(function), count, deterministic=True)
+        connection.create_scalar_function(name, _null_for_null(name, function), count, deterministic=True)
     connection.create_scalar_function("now", tell_now, 0, deterministic=True)
     connection.create_window_function("first_value", _FirstValue, 1)
     connection.execute("pragma case_sensitive_like = on")
@@ -61,8 +64,20 @@ def _since_epoch_ms(moment: datetime) -> int:
     return ((moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment) - _EPOCH) // _MILLISECOND
 
 
-def _null_for_null(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *arguments: None if None in arguments else function(*arguments)
+class FunctionFailed(ValueError):
+    """A function was given values that it has no answer for."""
+
+
+def _null_for_null(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        if None in arguments:
+            return None
+        try:
+            return function(*arguments)
+        except Exception as error:
+            raise FunctionFailed(f"{name}() failed: {error}") from error
+
+    return call
 
 
 def _to_timestamp(value: Any) -> str:
@@ -119,6 +134,36 @@ def _arrow_cast(value: Any, type_: str) -> Any:
     return str(value) if "Utf8" in type_ and not isinstance(value, bytes) else value
 
 
+def _instr(text: Any, part: Any) -> int:
+    """SQLite's takes as long as text and part multiplied, and cannot be interrupted."""
+    if isinstance(text, bytes) and isinstance(part, bytes):
+        return text.find(part) + 1
+    return _as_text(text).find(_as_text(part)) + 1
+
+
+def _replace(text: Any, old: Any, new: Any) -> str:
+    text, old, new = _as_text(text), _as_text(old), _as_text(new)
+    if not old:
+        return str(text)
+    if len(new) > len(old) and len(text) + text.count(old) * (len(new) - len(old)) > REPLACED_CHARS_MAX:
+        raise ValueError(f"the result has more than {REPLACED_CHARS_MAX} characters")
+    return str(text.replace(old, new))
+
+
+def _trimmer(trim: Callable[[str, str | None], str]) -> Callable[..., str]:
+    def trimmed(text: Any, characters: Any = " ") -> str:
+        characters = _as_text(characters)
+        if len(characters) > TRIMMED_CHARS_MAX:
+            raise ValueError(f"more than {TRIMMED_CHARS_MAX} characters to trim")
+        return trim(_as_text(text), characters) if characters else _as_text(text)
+
+    return trimmed
+
+
+def _as_text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
 def _split_part(text: str, separator: str, index: int) -> str:
     parts = text.split(separator)
     return parts[index - 1] if 0 < index <= len(parts) else ""
@@ -131,14 +176,19 @@ _FUNCTIONS: Final[dict[str, tuple[int, Callable[..., Any]]]] = {
     "date_bin": (-1, _date_bin),
     "date_part": (2, _date_part),
     "date_trunc": (2, _date_trunc),
+    "instr": (2, _instr),
     "ends_with": (2, lambda text, part: text.endswith(part)),
+    "ltrim": (-1, _trimmer(str.lstrip)),
     "milliseconds_between": (2, lambda late, early: timestamp_ms(late) - timestamp_ms(early)),
+    "replace": (3, _replace),
+    "rtrim": (-1, _trimmer(str.rstrip)),
     "shifted": (2, lambda text, by_ms: rfc3339_millis(timestamp_ms(text) + int(by_ms))),
     "split_part": (3, _split_part),
     "starts_with": (2, lambda text, part: text.startswith(part)),
     "to_timestamp": (1, _to_timestamp),
     "to_timestamp_millis": (1, lambda at: rfc3339_millis(at) if isinstance(at, int) else _to_timestamp(at)),
     "to_timestamp_seconds": (1, _to_timestamp),
+    "trim": (-1, _trimmer(str.strip)),
     "to_unixtime": (1, lambda text: timestamp_ms(text) // 1000),
 }
 """Name: number of arguments (-1: any) and what it gives when none of them is null."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +22,9 @@ from rewake.errors import ErrorCode, RewakeError
 from rewake.sql.catalog import TABLES, ColumnType
 from rewake.sql.column_types import Kinds, with_names
 from rewake.sql.dialect import translated
-from rewake.sql.functions import is_timestamp, register_dialect
+from rewake.sql.functions import FunctionFailed, is_timestamp, register_dialect
 from rewake.sql.rewriting import RAW_ID, adapted, by_raw_id
+from rewake.sql.stopping import QueryControl
 from rewake.sql.tokens import Token, single_statement, text_of, words_of
 from rewake.sql.views import (
     AttemptRow,
@@ -38,9 +38,12 @@ from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader
 
 DEADLINE_S: Final = 10.0
 ROWS_MAX: Final = 100_000
-VALUE_BYTES_MAX: Final = 256 * 1024 * 1024
-_STEPS_BETWEEN_LOOKS: Final = 20_000
-"""Virtual machine steps between two looks at the clock: some milliseconds at most."""
+SQL_CHARS_MAX: Final = 100_000
+VALUE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""One value: the largest message twice, for its hex form."""
+
+LIKE_PATTERN_BYTES_MAX: Final = 1_000
+"""LIKE takes as long as text and pattern multiplied."""
 
 _ATTEMPT_VIEWS: Final = frozenset({"sys_invocation", "sys_invocation_state"})
 _U64: Final = 1 << 64
@@ -75,30 +78,54 @@ def run_query(
     deadline_s: float = DEADLINE_S,
     rows_max: int = ROWS_MAX,
     attempts: Iterable[AttemptRow] = (),
+    control: QueryControl | None = None,
 ) -> QueryResult:
-    """The rows of one SELECT. Raises RewakeError RW5009 to RW5012; its fact `reason` says which mistake it was."""
-    tokens, kinds = translated(with_names(adapted(single_statement(sql))))
+    """The rows of one SELECT. Raises RewakeError RW5009 to RW5012; its fact `reason` says which mistake it was.
+
+    control: what may stop it; without one, only `deadline_s` can.
+    """
+    tokens, kinds = _read(sql)
+    control = control or QueryControl(deadline_s)
     words = words_of(tokens)
     path = Path(directory) / DATABASE_FILE
     raw = by_raw_id(tokens)
-    with _prepared(path, words, attempts) as (connection, guard):
+    with _prepared(path, words, attempts, control) as (connection, guard):
         try:
             try:
-                return _run(connection, guard, raw, kinds, deadline_s, rows_max)
+                return _run(connection, guard, raw, kinds, control, rows_max)
             except apsw.SQLError as error:
                 if raw == tokens or RAW_ID not in str(error):
                     raise
             # An `id` that comes from a subquery or another table has no raw form beside it.
-            return _run(connection, guard, tokens, kinds, deadline_s, rows_max)
+            return _run(connection, guard, tokens, kinds, control, rows_max)
         except (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.BusyError) as error:
             raise as_rewake_error(error, path) from error
-        except (apsw.Error, ValueError, TypeError) as error:  # the last two from functions given strange values
+        except apsw.InterruptError:
+            raise control.interrupted() from None
+        except (apsw.Error, FunctionFailed) as error:
             raise _query_error(error, guard, words, tokens[0].text.lower()) from None
+
+
+def _read(sql: str) -> tuple[list[Token], Kinds]:
+    """The statement in SQLite's dialect, and what is known of its columns."""
+    if len(sql) > SQL_CHARS_MAX:
+        raise _unreadable(f"it has {len(sql)} characters, more than {SQL_CHARS_MAX}")
+    try:
+        sql.encode()  # what has a lone surrogate has no UTF-8 form, and so none in SQLite
+        return translated(with_names(adapted(single_statement(sql))))
+    except (ValueError, OverflowError, RecursionError) as error:  # a number or a nesting beyond all reason
+        raise _unreadable(str(error)) from None
+
+
+def _unreadable(detail: str) -> RewakeError:
+    return RewakeError(
+        ErrorCode.QUERY_INVALID, f"The query could not be read: {detail}.", reason="syntax", detail=detail
+    )
 
 
 @contextmanager
 def _prepared(
-    path: Path, words: frozenset[str], attempts: Iterable[AttemptRow]
+    path: Path, words: frozenset[str], attempts: Iterable[AttemptRow], control: QueryControl
 ) -> Iterator[tuple[apsw.Connection, _Guard]]:
     """A connection with the views a query mentions, guarded and read-only."""
     try:
@@ -122,10 +149,13 @@ def _prepared(
             _attach_information_schema(connection)
         connection.execute("pragma query_only = on")
         connection.limit(apsw.SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)
+        connection.limit(apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LIKE_PATTERN_BYTES_MAX)
         guard = _Guard()
         connection.authorizer = guard
+        control.attach(connection)
         yield connection, guard
     finally:
+        control.detach()
         connection.close()
         lookup.close()
 
@@ -168,12 +198,10 @@ def _run(
     guard: _Guard,
     tokens: Sequence[Token],
     kinds: Kinds,
-    deadline_s: float,
+    control: QueryControl,
     rows_max: int,
 ) -> QueryResult:
-    ends_at = time.monotonic() + deadline_s
     guard.refused = None
-    connection.set_progress_handler(lambda: time.monotonic() > ends_at, _STEPS_BETWEEN_LOOKS)
     cursor = connection.cursor()
     description: list[tuple[Any, ...]] = []
 
@@ -183,23 +211,16 @@ def _run(
 
     cursor.exec_trace = remember
     found: list[tuple[Any, ...]] = []
-    try:
-        for row in cursor.execute(text_of(tokens)):
-            found.append(row)
-            if len(found) > rows_max:
-                raise RewakeError(
-                    ErrorCode.QUERY_TOO_LARGE,
-                    f"The query has more than {rows_max} rows.",
-                    "Add a LIMIT, a WHERE, or count in SQL.",
-                    reason="too_many_rows",
-                )
-    except apsw.InterruptError:
-        raise RewakeError(
-            ErrorCode.QUERY_TIMED_OUT,
-            f"The query was stopped after {deadline_s:g} s.",
-            "Ask for fewer rows, or filter by id, which needs no scan.",
-            reason="timed_out",
-        ) from None
+    for row in cursor.execute(text_of(tokens)):
+        control.count(row)
+        found.append(row)
+        if len(found) > rows_max:
+            raise RewakeError(
+                ErrorCode.QUERY_TOO_LARGE,
+                f"The query has more than {rows_max} rows.",
+                "Add a LIMIT, a WHERE, or count in SQL.",
+                reason="too_many_rows",
+            )
     return _typed(description, found, kinds)
 
 
