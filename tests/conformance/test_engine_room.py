@@ -18,14 +18,14 @@ from stage import Stage, Transport, journal, reaches, row, run, settles_in_memor
 from rewake.core.effects import ReplyStatus
 from rewake.core.ids import invocation_id_from_str
 from rewake.core.model import Status
-from rewake.engine import Engine
+from rewake.engine import Engine, live_attempts
 
 OVER: tuple[Transport, ...] = ("in_process", "worker")
 
 
 async def asked_to_leave(engine: Engine, invocation_id: str) -> None:
     """Wait until the engine has considered to suspend it."""
-    await until(lambda: engine._attempts.running[invocation_id_from_str(invocation_id)].is_asked_for_room)
+    await until(lambda: engine._attempts.running[invocation_id_from_str(invocation_id)].room_asks)
 
 
 @pytest.mark.parametrize("transport", OVER)
@@ -94,7 +94,7 @@ def test_what_executes_a_step_is_left_alone(stage: Stage) -> None:
 
 
 @pytest.mark.full_duplex(reason="what waits suspends at once, by itself")
-def test_what_waits_for_no_journaled_thing_is_left_alone(stage: Stage) -> None:
+def test_what_waits_for_no_journaled_thing_is_left_alone_at_first(stage: Stage) -> None:
     """It may be at work in the handler's own code, which would run again."""
 
     async def main() -> None:
@@ -107,6 +107,25 @@ def test_what_waits_for_no_journaled_thing_is_left_alone(stage: Stage) -> None:
             assert not engine._attempts.running[invocation_id_from_str(first)].is_half_closed
             assert await engine.kill(first) is ReplyStatus.DONE
             assert await engine.result(second) == "x"
+
+    run(main())
+
+
+@pytest.mark.full_duplex(reason="what waits suspends at once, by itself")
+@pytest.mark.parametrize("transport", OVER)
+def test_waiting_for_an_awakeable_gives_up_the_place_that_its_answer_needs(
+    stage: Stage, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All places wait for what only a call that is queued behind them can say."""
+    monkeypatch.setattr(live_attempts, "STALLED_AFTER_S", 0.1)
+
+    async def main() -> None:
+        async with stage.engine(transport, concurrency_max=2) as engine:
+            waiting = [await engine.send("Waits", "named", ["go"]) for _ in range(2)]
+            await until(lambda: stage.count("attempt named") == 2)
+            for invocation_id in waiting:
+                await engine.call("Waits", "signaller", {"resolve": "go", "to": invocation_id, "value": "x"})
+            assert [await engine.result(invocation_id) for invocation_id in waiting] == [["x"], ["x"]]
 
     run(main())
 

@@ -273,7 +273,14 @@ class History:
     def ask_to_leave(self) -> None:
         """Others wait for the place of an attempt."""
         if (attempt := self.any_attempt()) is not None:
-            self.submit(commands.MakeRoom(now_ms=self.outside.now_ms, invocation_id=attempt.id, epoch=attempt.epoch))
+            self.submit(
+                commands.MakeRoom(
+                    now_ms=self.outside.now_ms,
+                    invocation_id=attempt.id,
+                    epoch=attempt.epoch,
+                    is_urgent=self.rng.random() < 0.3,
+                )
+            )
 
     # Clients
 

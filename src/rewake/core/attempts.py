@@ -98,15 +98,16 @@ def on_withdrawn(state: State, command: AttemptWithdrawn) -> None:
 
 
 def on_make_room(state: State, command: MakeRoom) -> None:
-    """Ask the handler to suspend, unless it executes a step, or may be at work on something the journal does not show.
+    """Ask the handler to suspend, unless it executes a step.
 
-    A step in the background would be cut off by the suspension and run again (service-protocol.md 5.5).
+    A step in the background would be cut off by the suspension and run again (service-protocol.md 5.5). Only when it is
+    urgent, one is asked that waits for nothing in its journal: for a signal, or it is at work in code of its own.
     """
     invocation = live(state, command.invocation_id, command.epoch)
     if invocation is None:
         return
     waits_for = state.journal_of(invocation).pending.values()
-    if waits_for and MessageType.RUN_COMPLETION not in waits_for:
+    if (waits_for or command.is_urgent) and MessageType.RUN_COMPLETION not in waits_for:
         state.emit(CloseAttempt(invocation.id, invocation.epoch, CloseMode.HALF_CLOSE))
 
 

@@ -77,10 +77,14 @@ class AttemptWithdrawn(_Command, frozen=True):
 
 
 class MakeRoom(_Command, frozen=True):
-    """Others wait for the place of this attempt, which has been quiet: have it suspend, if it only waits for them."""
+    """Others wait for the place of this attempt, which has been quiet: have it suspend, if it only waits for them.
+
+    is_urgent: no place has become free for long: also if nothing shows what it waits for.
+    """
 
     invocation_id: bytes
     epoch: int
+    is_urgent: bool = False
 
 
 class TimersDue(_Command, frozen=True):

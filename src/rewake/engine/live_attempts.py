@@ -39,6 +39,10 @@ from rewake.protocol.messages import Error, MessageType, Start
 QUIET_AFTER_S = 0.05
 """An attempt that neither said nor heard anything for so long may be asked to make room for others."""
 
+STALLED_AFTER_S = 1.0
+"""When no place became free for so long, those are asked too that have been quiet for as long and have nothing pending
+in the journal: they wait for an awakeable or a signal, or are at work between two steps."""
+
 LEAVES_WITHIN_S = 1.0
 """Time one that was asked to suspend is expected to take; others are not asked for the same place meanwhile."""
 
@@ -59,9 +63,9 @@ class LiveAttempt:
         "effect",
         "frames",
         "handle",
-        "is_asked_for_room",
         "is_half_closed",
         "last_activity",
+        "room_asks",
         "started_at_ms",
     )
 
@@ -75,7 +79,7 @@ class LiveAttempt:
         self.started_at_ms = attempts.now_ms()
         self.last_activity = attempts.loop.time()
         self._timer: asyncio.TimerHandle | None = None
-        self.is_asked_for_room = False
+        self.room_asks = 0
 
     # From the deployment
 
@@ -154,22 +158,27 @@ class LiveAttempt:
         self._note_activity()
         self._arm(self.effect.options.abort_timeout_ms / 1000)
 
-    def may_make_room(self, now: float) -> bool:
-        """Whether it has been quiet, and not asked since it last said or heard something."""
-        is_free = not (self.is_half_closed or self.is_asked_for_room)
-        return is_free and self.last_activity < now - QUIET_AFTER_S
+    def may_make_room(self, now: float, *, is_urgent: bool) -> bool:
+        """Whether it has been quiet, and not asked like this since it last said or heard something."""
+        is_free = not self.is_half_closed and self.room_asks <= is_urgent
+        return is_free and self.last_activity < now - (STALLED_AFTER_S if is_urgent else QUIET_AFTER_S)
 
-    def make_room(self) -> None:
-        """Have it suspend, if the core finds that it waits for nothing but others."""
-        self.is_asked_for_room = True
+    def make_room(self, *, is_urgent: bool) -> None:
+        """Have it suspend, if the core finds that it waits for nothing but others, or may do so when it is urgent."""
+        self.room_asks = 1 + is_urgent
         effect = self.effect
         self._attempts.submit(
-            MakeRoom(now_ms=self._attempts.now_ms(), invocation_id=effect.invocation_id, epoch=effect.epoch)
+            MakeRoom(
+                now_ms=self._attempts.now_ms(),
+                invocation_id=effect.invocation_id,
+                epoch=effect.epoch,
+                is_urgent=is_urgent,
+            )
         )
 
     def _note_activity(self) -> None:
         self.last_activity = self._attempts.loop.time()
-        self.is_asked_for_room = False
+        self.room_asks = 0
 
     def abort(self) -> None:
         self.stop_timer()
@@ -205,7 +214,8 @@ class LiveAttempts:
     """All live attempts, by invocation; starts them within the concurrency limit, first come first served.
 
     While some wait for their turn, those that only wait for others are asked to suspend, the quietest first: else
-    callers that hold all places would keep the very callees out that they wait for.
+    callers that hold all places would keep the very callees out that they wait for. When no place becomes free even so,
+    those are asked that say nothing at all: they may wait for an awakeable that one of the queued would resolve.
     """
 
     def __init__(
@@ -229,6 +239,7 @@ class LiveAttempts:
         self._queued: OrderedDict[bytes, StartAttempt] = OrderedDict()
         self._to_flush: list[LiveAttempt] = []
         self._room_timer: asyncio.TimerHandle | None = None
+        self._moved_at_s = 0.0
         self.started_count = 0
 
     def start(self, effect: StartAttempt) -> None:
@@ -241,6 +252,7 @@ class LiveAttempts:
 
     def _start(self, effect: StartAttempt) -> None:
         self.started_count += 1
+        self._moved_at_s = self.loop.time()
         attempt = LiveAttempt(self, effect)
         self.running[effect.invocation_id] = attempt
         client = self._clients.get(effect.deployment_id)
@@ -267,9 +279,10 @@ class LiveAttempts:
         now = self.loop.time()
         running = self.running.values()
         leaving = sum(each.is_half_closed and now - each.last_activity < LEAVES_WITHIN_S for each in running)
-        quiet = [each for each in running if each.may_make_room(now)]
+        is_urgent = now - self._moved_at_s >= STALLED_AFTER_S
+        quiet = [each for each in running if each.may_make_room(now, is_urgent=is_urgent)]
         for attempt in heapq.nsmallest(len(self._queued) - leaving, quiet, key=lambda each: each.last_activity):
-            attempt.make_room()
+            attempt.make_room(is_urgent=is_urgent)
         self._make_room_soon()
 
     def _opening(self, effect: StartAttempt, entries: tuple[tuple[int, bytes], ...]) -> bytes:

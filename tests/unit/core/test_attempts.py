@@ -349,11 +349,13 @@ def test_an_attempt_that_could_not_be_made_is_let_be_when_a_kill_is_faster(play:
 # Attempts beyond the concurrency limit
 
 
-def about(play: Play, kind: type[commands.MakeRoom | commands.AttemptWithdrawn], invocation_id: bytes) -> None:
+def about(
+    play: Play, kind: type[commands.MakeRoom | commands.AttemptWithdrawn], invocation_id: bytes, **fields: bool
+) -> None:
     """What the engine says of the attempt that began last."""
     play.commit()
     epoch = play.started[invocation_id].epoch
-    play.submit(kind(now_ms=play.now_ms, invocation_id=invocation_id, epoch=epoch))
+    play.submit(kind(now_ms=play.now_ms, invocation_id=invocation_id, epoch=epoch, **fields))
 
 
 @pytest.mark.parametrize(
@@ -386,6 +388,15 @@ def test_one_that_may_be_at_work_keeps_its_place(play: Play, first: bytes, at_wo
     play.skip()
     about(play, commands.MakeRoom, first)
     play.expect()
+
+
+def test_when_it_is_urgent_only_one_that_executes_a_step_keeps_its_place(play: Play, first: bytes) -> None:
+    second = play.call("greeter/greet")
+    play.sdk(first, m.RunCommand(1))
+    play.skip()
+    for each in (first, second):
+        about(play, commands.MakeRoom, each, is_urgent=True)
+    play.expect(Close(second, HALF_CLOSE))
 
 
 def test_one_that_was_asked_to_pause_before_its_turn_is_paused_without_a_failure(play: Play, first: bytes) -> None:
