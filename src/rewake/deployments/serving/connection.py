@@ -64,7 +64,7 @@ class Connection(AppConnection):
     ) -> None:
         super().__init__(app, on_made, on_empty)
         self._h2 = new_connection(client_side=False, checks_headers=True, settings=_SETTINGS)
-        self._guard = FrameGuard()
+        self._guard = FrameGuard(counts_idle=False)
         self._preface = b""
         self._ready: deque[Stream] = deque()
         self._blocked: dict[Stream, None] = {}
