@@ -228,7 +228,7 @@ class History:
                 invocation_id=attempt.id,
                 epoch=attempt.epoch,
                 delivered=attempt.delivered,
-                messages=chunk,
+                messages=[*chunk],
                 seed=self.rng.randbytes(16),
             )
             self.submit(command)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from rewake.core.model import AttemptError, Blame, Deployment, ServiceSchema, Target
+from rewake.protocol.framing import Oversized
 from rewake.protocol.messages import Failure, Header, Message, SignalResult, Success
 
 
@@ -50,7 +51,7 @@ class SdkMessages(_Command, frozen=True):
     invocation_id: bytes
     epoch: int
     delivered: int
-    messages: list[tuple[Message, int, bytes, int]]
+    messages: list[tuple[Message | Oversized, int, bytes, int]]
     seed: bytes
 
 

@@ -42,6 +42,7 @@ from rewake.core.state import State
 from rewake.protocol import messages as m
 from rewake.protocol.codec import decode_message, encode_message, message_type
 from rewake.protocol.discovery import HandlerKind, ServiceType
+from rewake.protocol.framing import Oversized
 
 NOW_MS = 1_000_000
 HALF_CLOSE, ABORT, FINISHED = CloseMode.HALF_CLOSE, CloseMode.ABORT, CloseMode.FINISHED
@@ -238,7 +239,7 @@ class Play:
         """Messages of the live attempt, or of the one with `epoch`."""
         self.commit()
         start = self.started[invocation_id]
-        sent = []
+        sent: list[tuple[m.Message | Oversized, int, bytes, int]] = []
         for item in messages:
             message = item.message if isinstance(item, Asked) else item
             flags = m.REQUESTED_ACK if isinstance(item, Asked) else 0

@@ -29,6 +29,7 @@ from rewake.core.effects import ReplyStatus
 from rewake.core.model import HandlerOptions, OnMaxAttempts, RetryPolicy, Status
 from rewake.core.settings import Settings
 from rewake.protocol import messages as m
+from rewake.protocol.framing import Oversized
 
 SIGNALLED = m.Signal(17, m.Success(b"yes"))
 
@@ -477,3 +478,46 @@ def test_a_reply_while_the_caller_is_gone_is_no_problem(play: Play, first: bytes
     play.sdk_ends(callee)
     assert play.status(callee) is Status.COMPLETED
     assert not any(play.store.listener_rows.values())
+
+
+# Results above the limit
+
+
+def oversized(play: Play, invocation_id: bytes, type_id: int, start: bytes = b"") -> None:
+    """The beginning of a result that is too large."""
+    play.commit()
+    message = Oversized(type_id, 40_000_000, 33_554_432, start)
+    play.submit(
+        commands.SdkMessages(
+            now_ms=play.now_ms,
+            invocation_id=invocation_id,
+            epoch=play.started[invocation_id].epoch,
+            delivered=play.delivered[invocation_id],
+            messages=[(message, type_id, b"", 0)],
+            seed=bytes(16),
+        )
+    )
+
+
+def test_a_step_whose_result_is_too_large_fails_for_good_and_by_name(play: Play, first: bytes) -> None:
+    play.sdk(first, m.RunCommand(1, name="other"), m.RunCommand(2, name="Draw image"))
+    play.skip()
+    oversized(play, first, m.MessageType.PROPOSE_RUN_COMPLETION, b"\x08\x02")
+    play.expect(Close(first, ABORT), Start(first))
+    text = "RW3006 The result of the step 'Draw image' has 40000000 bytes, more than the 33554432 allowed."
+    failed = m.Completion(m.MessageType.RUN_COMPLETION, 2, m.Failure(413, text))
+    assert play.journal(first)[-1] == failed
+    row = play.row(first)
+    assert (row.retry_count, row.last_error) == (0, None)
+
+
+def test_a_result_too_large_of_a_run_that_is_not_waiting_is_a_violation(play: Play, first: bytes) -> None:
+    oversized(play, first, m.MessageType.PROPOSE_RUN_COMPLETION, b"\x08\x02")
+    error = play.row(first).last_error
+    assert error is not None and "not waiting: 2" in error.message
+
+
+def test_a_handler_whose_result_is_too_large_has_failed(play: Play, first: bytes) -> None:
+    oversized(play, first, m.MessageType.OUTPUT)
+    text = "RW3006 The result of greeter/greet has 40000000 bytes, more than the 33554432 allowed."
+    play.expect(Close(first, ABORT), Done(first, m.Failure(413, text)))
