@@ -11,6 +11,7 @@ from rewake.core import failures, journal, lifecycle, retries, sdk_commands
 from rewake.core.commands import AttemptFailed, AttemptWithdrawn, MakeRoom, SdkMessages
 from rewake.core.effects import CloseAttempt, CloseMode
 from rewake.core.errors import CommandRejected
+from rewake.core.ids import CompletionId, EntryIndex, Epoch, InvocationId
 from rewake.core.model import AttemptError, Invocation, OnMaxAttempts
 from rewake.core.state import State
 from rewake.errors import ErrorCode
@@ -34,7 +35,7 @@ RESULT_TOO_LARGE = 413
 """Code of the failure, as HTTP has it."""
 
 
-def live(state: State, invocation_id: bytes, epoch: int) -> Invocation | None:
+def live(state: State, invocation_id: InvocationId, epoch: Epoch) -> Invocation | None:
     """The invocation, if this epoch is its live attempt; None for stale messages."""
     invocation = state.invocations.get(invocation_id)
     if invocation is None or invocation.attempt is None or invocation.attempt.epoch != epoch:
@@ -126,7 +127,8 @@ def _exhausted_by(error: AttemptError) -> OnMaxAttempts | None:
 def _on_run_proposed(context: sdk_commands.Context, message: ProposeRunCompletion, flags: int) -> None:
     state, invocation = context.state, context.invocation
     assert invocation.attempt is not None
-    if state.journal_of(invocation).pending.get(message.completion_id) is not MessageType.RUN_COMPLETION:
+    completion_id = CompletionId(message.completion_id)
+    if state.journal_of(invocation).pending.get(completion_id) is not MessageType.RUN_COMPLETION:
         raise ProtocolViolation(f"proposed the result of a run that is not waiting: {message.completion_id}")
     context.pin()
     wants_ack = bool(flags & REQUESTED_ACK)
@@ -147,7 +149,7 @@ def _on_oversized(context: sdk_commands.Context, message: Oversized) -> None:
         lifecycle.complete(state, invocation, failure, now_ms)
         return
     completion_id = message.completion_id
-    if state.journal_of(invocation).pending.get(completion_id) is not MessageType.RUN_COMPLETION:
+    if state.journal_of(invocation).pending.get(CompletionId(completion_id)) is not MessageType.RUN_COMPLETION:
         raise ProtocolViolation(f"proposed the result of a run that is not waiting: {completion_id}")
     context.pin()
     step = next(row for row in state.entries_of(invocation) if row.is_command and row.completion_id == completion_id)
@@ -167,7 +169,7 @@ def _on_end(context: sdk_commands.Context) -> None:
     lifecycle.complete(state, invocation, result, context.now_ms)
 
 
-def _on_suspension(context: sdk_commands.Context, message: Suspension, delivered: int) -> None:
+def _on_suspension(context: sdk_commands.Context, message: Suspension, delivered: EntryIndex) -> None:
     """Suspend, unless something the handler was not told resolves its await already (the race of 5.4)."""
     state, invocation, now_ms = context.state, context.invocation, context.now_ms
     attempt = invocation.attempt
