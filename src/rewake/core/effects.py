@@ -9,7 +9,6 @@ from enum import Enum
 
 import msgspec
 
-from rewake.core.ids import DeploymentId, EntryIndex, Epoch, InvocationId
 from rewake.core.model import HandlerOptions, Invocation, Target
 from rewake.protocol.messages import Failure, Success
 
@@ -22,10 +21,10 @@ class StartAttempt(msgspec.Struct, kw_only=True, frozen=True):
     loss_count: workers that died under it in a row; its deployment keeps it from others then.
     """
 
-    invocation_id: InvocationId
-    epoch: Epoch
+    invocation_id: bytes
+    epoch: int
     target: Target
-    deployment_id: DeploymentId
+    deployment_id: str
     version: int
     state: tuple[tuple[bytes, bytes], ...]
     partial_state: bool
@@ -46,9 +45,9 @@ class Forward(msgspec.Struct, frozen=True):
     is_ack: write it in any case; it acknowledges the entry at `index` (a command, or a run's completion).
     """
 
-    invocation_id: InvocationId
-    epoch: Epoch
-    index: EntryIndex
+    invocation_id: bytes
+    epoch: int
+    index: int
     type_id: int
     payload: bytes
     is_ack: bool = False
@@ -65,8 +64,8 @@ class CloseMode(Enum):
 class CloseAttempt(msgspec.Struct, frozen=True):
     """End the stream of an attempt: it finished by itself, is asked to suspend, or is fenced off."""
 
-    invocation_id: InvocationId
-    epoch: Epoch
+    invocation_id: bytes
+    epoch: int
     mode: CloseMode
 
 
@@ -76,7 +75,7 @@ class Completed(msgspec.Struct, frozen=True):
     invocation: as it stands in memory, for observers; it may be forgotten already.
     """
 
-    invocation_id: InvocationId
+    invocation_id: bytes
     result: Success | Failure
     invocation: Invocation | None = None
 
@@ -118,7 +117,7 @@ class Reply(msgspec.Struct, frozen=True):
 
     token: int
     status: ReplyStatus
-    invocation_id: InvocationId | None = None
+    invocation_id: bytes | None = None
     result: Success | Failure | None = None
     expires_at_ms: int | None = None
     wait: bool = False
@@ -128,7 +127,7 @@ class Note(msgspec.Struct, frozen=True):
     """A fact for the log: `event` in the past tense, with ids and values."""
 
     event: str
-    invocation_id: InvocationId | None
+    invocation_id: bytes
     facts: dict[str, object]
     is_warning: bool = False
 

@@ -15,7 +15,6 @@ from typing import Final
 from rewake.core import failures, journal, keyed, placement, wakeups
 from rewake.core.effects import CloseAttempt, CloseMode, Completed, Note, StartAttempt
 from rewake.core.errors import EngineBug
-from rewake.core.ids import EntryIndex, InvocationId
 from rewake.core.model import Attempt, AttemptError, Invocation, InvokedBy, Journal, Notified, Status, Target
 from rewake.core.state import State
 from rewake.protocol.codec import encode_message
@@ -75,7 +74,7 @@ def _check(invocation: Invocation, to: Status | None) -> None:
 def create(
     state: State,
     *,
-    invocation_id: InvocationId,
+    invocation_id: bytes,
     target: Target,
     input: bytes,
     headers: tuple[Header, ...],
@@ -271,7 +270,7 @@ def suspend(
     invocation: Invocation,
     awaiting: Future,
     *,
-    awaiting_from: EntryIndex,
+    awaiting_from: int,
     notified: list[Notified],
     now_ms: int,
 ) -> None:

@@ -12,7 +12,6 @@ from typing import Final
 
 import apsw
 
-from rewake.core.ids import InvocationId
 from rewake.core.writes import Batch
 from rewake.errors import ErrorCode, RewakeError
 from rewake.store import rows
@@ -49,7 +48,7 @@ class BatchRefused(RewakeError):
     faulty: the reason by id of the invocation whose rows these are; empty when no single one was found.
     """
 
-    def __init__(self, error: BaseException, faulty: dict[InvocationId, str]) -> None:
+    def __init__(self, error: BaseException, faulty: dict[bytes, str]) -> None:
         super().__init__(
             ErrorCode.VALUE_NOT_STORABLE,
             f"A value cannot be stored.\n{_reason(error)}.",
@@ -95,12 +94,12 @@ class BatchWriter:
         if batch.mutations or batch.deployments or batch.services:
             self._write_rare(batch)
 
-    def faulty(self, batch: Batch) -> dict[InvocationId, str]:
+    def faulty(self, batch: Batch) -> dict[bytes, str]:
         """Why the rows of one invocation are refused even alone, by its id or by that of who called it just now.
 
         For a batch that was refused, inside a transaction that the caller rolls back.
         """
-        found: dict[InvocationId, str] = {}
+        found: dict[bytes, str] = {}
         callers = {item.id: item.invoked_by_id for item in batch.inserts}
         for invocation_id, part in _parts(batch).items():
             self._connection.execute("savepoint part")
@@ -198,9 +197,9 @@ class BatchWriter:
         return self._position
 
 
-def _parts(batch: Batch) -> dict[InvocationId, Batch]:
+def _parts(batch: Batch) -> dict[bytes, Batch]:
     """The rows of each invocation as a batch of its own. Rows of services, keys and promises belong to none."""
-    parts: defaultdict[InvocationId, Batch] = defaultdict(Batch)
+    parts: defaultdict[bytes, Batch] = defaultdict(Batch)
     for name in ("inserts", "updates"):
         for item in getattr(batch, name):
             getattr(parts[item.id], name).append(item)
