@@ -11,6 +11,7 @@ from rewake.core import ids
 from rewake.runs.agents import agent_trace_with_choices
 from rewake.runs.filters import RunFilter
 from rewake.runs.listing import Counts, run_page
+from rewake.runs.local import scan
 from rewake.runs.local.database import reading
 from rewake.runs.steps import steps_of
 from rewake.runs.turns import AgentTrace
@@ -284,7 +285,10 @@ def test_specialists_in_another_language(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("agent", "count"), [("Intake", 1), ("intake", 1), ("Car specialist", 1), ("Medical_specialist", 3), ("Nobody", 0)]
 )
-def test_runs_are_found_by_an_agent_that_only_the_app_names(tmp_path: Path, agent: str, count: int) -> None:
+def test_runs_are_found_by_an_agent_that_only_the_app_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: str, count: int
+) -> None:
+    monkeypatch.setattr(scan, "LOOK_S", 10.0)
     with reading(load("claim_handoffs", tmp_path), 1 << 42) as found:
         page = run_page(found, RunFilter(agent=agent), Counts())
     assert len(page.runs) == count
