@@ -40,15 +40,17 @@ def agent_trace(reading: Reading, invocation: Invocation) -> AgentTrace:
 def agent_trace_with_choices(reading: Reading, invocation: Invocation) -> AgentTrace:
     """The same for a page that people look at: with what earlier runs chose, and with failed attempts."""
     record = fetch(reading, invocation, with_events=True)
-    trace = trace_of(record, reading.directory)
+    trace = trace_of(record, reading.directory, with_values=True)
     add_earlier_choices(reading, record, trace)
     return trace
 
 
-def trace_of(record: Record, directory: Directory, *, turns_max: int = TURNS_MAX) -> AgentTrace:
-    """A record as agents. Reads nothing else."""
+def trace_of(
+    record: Record, directory: Directory, *, turns_max: int = TURNS_MAX, with_values: bool = False
+) -> AgentTrace:
+    """A record as agents. Reads nothing else. with_values: what steps returned, for a page."""
     trace = AgentTrace(is_cut=not all(each.is_whole for each in record.walk()))
-    Walk(trace, directory, record, depth=0, turns_max=turns_max).run()
+    Walk(trace, directory, record, turns_max=turns_max, with_values=with_values).run()
     _spell(trace, record, directory)
     for turn in trace.turns:
         if turn.reply is not None and not turn.is_kept:

@@ -30,14 +30,24 @@ _SPOKEN: Final = ("text", "answer", "message", "question", "content", "prompt", 
 
 
 class Walk:
-    """One run's turns, added to a trace. turns_max: of the whole trace."""
+    """One run's turns, added to a trace. turns_max: of the whole trace.   with_values: what steps returned, to show."""
 
-    def __init__(self, trace: AgentTrace, directory: Directory, record: Record, *, depth: int, turns_max: int) -> None:
+    def __init__(
+        self,
+        trace: AgentTrace,
+        directory: Directory,
+        record: Record,
+        *,
+        turns_max: int,
+        with_values: bool,
+        depth: int = 0,
+    ) -> None:
         self.trace = trace
         self.directory = directory
         self.record = record
         self.depth = depth
         self.turns_max = turns_max
+        self.with_values = with_values
         invocation = record.invocation
         self.run_id = ids.invocation_id_to_str(invocation.id)
         self.roster = directory.roster(invocation.target.service, invocation.target.handler)
@@ -128,7 +138,7 @@ class Walk:
             speaker,
             title=step.title,
             text=line_of(result),
-            value=formats.shown(result.content, 4_000) if isinstance(result, m.Success) else None,
+            value=self._shown(result, 4_000),
             tool=tool,
             call_id=call_id,
             is_failure=failed,
@@ -205,14 +215,24 @@ class Walk:
         )
         child = None if step.child is None else self.record.children.get(step.child)
         if child is not None:
-            Walk(self.trace, self.directory, child, depth=self.depth + 1, turns_max=self.turns_max).run()
+            Walk(
+                self.trace,
+                self.directory,
+                child,
+                turns_max=self.turns_max,
+                with_values=self.with_values,
+                depth=self.depth + 1,
+            ).run()
 
     def _on_output(self, step: Step) -> None:
         result = carried(self.record.command(step))
         if isinstance(result, m.Failure):
             self._add("problem", step, text=line_of(result, 2_000), is_failure=True)
         elif isinstance(result, m.Success):
-            self._add("answer", step, text=spoken(result.content), value=formats.shown(result.content))
+            self._add("answer", step, text=spoken(result.content), value=self._shown(result, formats.SHOWN_CHARS_MAX))
+
+    def _shown(self, result: Any, chars_max: int) -> formats.Shown | None:
+        return formats.shown(result.content, chars_max) if self.with_values and isinstance(result, m.Success) else None
 
     def _add(self, kind: str, step: Step, speaker: Speaker | None = None, **facts: Any) -> Turn:
         whose = speaker or self.speakers.top

@@ -292,3 +292,24 @@ def test_runs_are_found_by_an_agent_that_only_the_app_names(
     with reading(load("claim_handoffs", tmp_path), 1 << 42) as found:
         page = run_page(found, RunFilter(agent=agent), Counts())
     assert len(page.runs) == count
+
+
+def test_openai_agents_as_tools(tmp_path: Path) -> None:
+    """Those asked inside tools have turns and tokens of their own."""
+    (trace,) = traces("agent_tools", tmp_path)
+    assert story(trace) == [
+        "user",
+        "Intake says ask_car, ask_medical",
+        "Car specialist says look_up_car_cover",
+        "Car specialist says The bumper is covere",
+        "Medical specialist says The leg is covered.",
+        "Intake says Both are covered.",
+        "answer",
+    ]
+    assert [(item.source, item.target, item.kind) for item in trace.handoffs] == [
+        ("Intake", "Car specialist", "consult"),
+        ("Intake", "Medical specialist", "consult"),
+    ]
+    assert [(item.agent, item.calls) for item in trace.usage] == [
+        ("Intake", 2), ("Car specialist", 2), ("Medical specialist", 1),
+    ]  # fmt: skip
