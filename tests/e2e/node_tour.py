@@ -32,6 +32,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = REPOSITORY / "src"
 EXAMPLES = SOURCES / "rewake" / "examples"
 CACHE = REPOSITORY / ".cache"
+HYPERCORN = (sys.executable, "-m", "hypercorn", "--workers", "0")  # in one process, so that a kill leaves none behind
 NODE_VERSION = "22.23.3"
 NODE_OLDEST = (22, 18)  # runs .ts files without a flag; the SDK itself needs 22
 ENGINE_VARIABLE = "REWAKE_TEST_ENGINE"

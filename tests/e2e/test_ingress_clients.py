@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 import client_app
 import pytest
 from cli_process import Running
-from node_tour import Process, engine_under_test, free_port, make_engine, node, npm_folder, until
+from node_tour import HYPERCORN, Process, engine_under_test, free_port, make_engine, node, npm_folder, until
 from restate.client import create_client
 from restate.client_types import HttpError, RestateClient
 
@@ -59,7 +58,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             yield Served(running.ingress_port, lambda sql: list(running.rows(sql)))
         return
     port = free_port()
-    hypercorn = [sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{port}", "client_app:app"]
+    hypercorn = [*HYPERCORN, "--bind", f"127.0.0.1:{port}", "client_app:app"]
     app = Process(hypercorn, port, folder=HERE, log=folder / "app.log", environment={})
     engine = make_engine(folder)
     app.start()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cli_process import Running
 from dialect_samples import SAMPLES
-from node_tour import Engine, Process, engine_under_test, free_port, make_engine, until
+from node_tour import HYPERCORN, Engine, Process, engine_under_test, free_port, make_engine, until
 from official_cli import APP, OTHER_APP, Cli, send, status
 
 from rewake.sql.catalog import TABLES
@@ -26,7 +26,6 @@ EDIT = """
 file = pathlib.Path(sys.argv[1])
 file.write_text(re.sub("4[0-9]", "70", file.read_text()))
 """
-HYPERCORN = (sys.executable, "-m", "hypercorn")
 
 
 @dataclass

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from node_tour import (
     EXAMPLES,
+    HYPERCORN,
     SOURCES,
     Answer,
     Engine,
@@ -110,16 +111,7 @@ def staged(example: str, engine: Engine, logs: Path) -> Iterator[Stage]:
             if (folder / "specialists.py").exists():
                 ports["python"] = free_port()
                 bind = f"127.0.0.1:{ports['python']}"
-                commands["python"] = [
-                    sys.executable,
-                    "-m",
-                    "hypercorn",
-                    "--workers",
-                    "0",
-                    "--bind",
-                    bind,
-                    "specialists:app",
-                ]
+                commands["python"] = [*HYPERCORN, "--bind", bind, "specialists:app"]
             for name, port in ports.items():
                 environment = {**models.env(), "PORT": str(port)}
                 log = logs / f"{name}.log"

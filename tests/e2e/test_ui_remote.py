@@ -11,7 +11,6 @@ import itertools
 import json
 import re
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from typing import Any
 
 import pytest
 from cli_process import Running, rewake
-from node_tour import Process, free_port, make_engine, until
+from node_tour import HYPERCORN, Process, free_port, make_engine, until
 from ui_stage import Pages, UiStage, ui_staged
 
 pytestmark = pytest.mark.timeout(120)
@@ -392,7 +391,7 @@ def test_a_deployment_that_nothing_needs_is_removed(stage: UiStage, tmp_path: Pa
     (tmp_path / "passing.py").write_text(PASSING)
     old, new = free_port(), free_port()
     binds = ["--bind", f"127.0.0.1:{old}", "--bind", f"127.0.0.1:{new}"]
-    command = [sys.executable, "-m", "hypercorn", *binds, "passing:app"]
+    command = [*HYPERCORN, *binds, "passing:app"]
     app = Process(command, new, folder=tmp_path, log=tmp_path / "app.log", environment={})
     app.start()
     try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from cli_process import Running
-from node_tour import Engine, EngineKind, Process, free_port, make_engine, until
+from node_tour import HYPERCORN, Engine, EngineKind, Process, free_port, make_engine, until
 
 HERE = Path(__file__).parent
 LATER = "1h"
@@ -95,7 +94,7 @@ class UiStage:
 def ui_staged(folder: Path, kind: EngineKind) -> Iterator[UiStage]:
     """Everything up and every run in the status it keeps."""
     port = free_port()
-    command = [sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{port}", "ui_remote_app:app"]
+    command = [*HYPERCORN, "--bind", f"127.0.0.1:{port}", "ui_remote_app:app"]
     app = Process(command, port, folder=HERE, log=folder / "app.log", environment={})
     engine = make_engine(folder, kind)
     try:
