@@ -233,9 +233,11 @@ def _start_live_view(engine: Engine, server: Server, stack: contextlib.AsyncExit
 
 def _make_folder(data: Path) -> None:
     """The data folder, which keeps itself out of version control. What goes wrong is the store's to report."""
+    from rewake.store.private import make_folder
+
     if not data.exists():
         with contextlib.suppress(OSError):
-            data.mkdir(parents=True)
+            make_folder(data)
             (data / ".gitignore").write_text(GITIGNORE)
 
 

@@ -20,6 +20,7 @@ import apsw
 from rewake.errors import ErrorCode, RewakeError
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader, require_known_version
 from rewake.store.lock import DirectoryLock, is_in_use
+from rewake.store.private import make_folder, make_private
 from rewake.store.wal import index_of, log_of, mark_file, require_own_log
 
 PART_SUFFIX: Final = ".part"
@@ -42,7 +43,7 @@ def back_up(data: Path, target: Path) -> int:
         )
     _require_own_log_unless_in_use(source)
     try:
-        target.mkdir(parents=True, exist_ok=True)
+        make_folder(target)
         _copied(source, copy).rename(copy)
         _sync_folder(target)
     except OSError as error:
@@ -57,12 +58,12 @@ def restore(backup: Path, data: Path, now_ms: int) -> Path | None:
     RW5014 when there is no backup, RW5001 while an engine uses the folder, RW5002, RW5003 for a backup that cannot be
     used; nothing is changed then.
     """
-    source = backup / DATABASE_FILE if backup.is_dir() else backup
+    source = (backup / DATABASE_FILE if backup.is_dir() else backup).resolve()
     if not source.is_file():
         raise _no_database(source)
     database = data / DATABASE_FILE
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        make_folder(data)
         lock = DirectoryLock(data, now_ms)
         try:
             if source.resolve() == database.resolve():
@@ -86,7 +87,7 @@ def _put_in_place(part: Path, database: Path, now_ms: int) -> Path | None:
     if old:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_ms / 1000))
         aside = database.with_name(f"before-restore-{stamp}")
-        aside.mkdir()
+        make_folder(aside)
     if aside is not None and database.exists():
         _keep(database, aside / database.name)
     part.replace(database)
@@ -116,6 +117,7 @@ def _copied(source: Path, target: Path) -> Path:
             if has_log:  # A look leaves the source as it is: its log is not folded in when we are the last to close.
                 read.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             require_known_version(read, source)
+            make_private(part)
             with closing(apsw.Connection(str(part))) as written:
                 written.execute("pragma synchronous = off")
                 with written.backup("main", read, "main") as copying:

@@ -42,7 +42,7 @@ def open_writer(path: Path, *, page_count_max: int | None = None) -> apsw.Connec
 
     page_count_max: an upper bound of the file size in pages, as if the disk were that small.
     """
-    connection = apsw.Connection(str(path), statementcachesize=STATEMENT_CACHE_COUNT)
+    connection = _connection(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     require_known_version(connection, path)
     connection.execute("pragma journal_mode = wal")
@@ -62,12 +62,20 @@ def open_writer(path: Path, *, page_count_max: int | None = None) -> apsw.Connec
 
 def open_reader(path: Path) -> apsw.Connection:
     """A connection that cannot write. The file must exist."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=STATEMENT_CACHE_COUNT)
+    connection = _connection(path, apsw.SQLITE_OPEN_READWRITE)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     connection.execute("pragma query_only = on")
     connection.execute("pragma temp_store = memory")
     connection.wal_autocheckpoint(0)
     return connection
+
+
+def _connection(path: Path, flags: int) -> apsw.Connection:
+    """The folder may be reached through links, the file itself must not be one."""
+    place = path.parent.resolve() / path.name
+    return apsw.Connection(
+        str(place), flags=flags | apsw.SQLITE_OPEN_NOFOLLOW, statementcachesize=STATEMENT_CACHE_COUNT
+    )
 
 
 def require_known_version(connection: apsw.Connection, path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from rewake.errors import ErrorCode, RewakeError
+from rewake.store.private import open_private
 
 LOCK_FILE: Final = "rewake.lock"
 
@@ -22,7 +23,7 @@ class DirectoryLock:
     """Held from construction until `release`. Raises RW5001 when another engine holds it."""
 
     def __init__(self, directory: Path, now_ms: int) -> None:
-        self._descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        self._descriptor = open_private(directory / LOCK_FILE)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -43,7 +44,7 @@ class DirectoryLock:
 def is_in_use(directory: Path) -> bool:
     """Whether an engine holds the directory at this moment."""
     try:
-        descriptor = os.open(directory / LOCK_FILE, os.O_RDONLY)
+        descriptor = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
         return False
     try:

@@ -25,8 +25,9 @@ from rewake.core.writes import Batch
 from rewake.errors import ErrorCode, RewakeError
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader, open_writer, require_safe_sqlite
 from rewake.store.lock import DirectoryLock
+from rewake.store.private import make_folder, make_private
 from rewake.store.reading import StoreReader
-from rewake.store.wal import advance_mark, require_own_log
+from rewake.store.wal import advance_mark, index_of, log_of, require_own_log
 from rewake.store.writing import BatchRefused, BatchWriter, is_about_content
 
 OnDone: TypeAlias = Callable[[BaseException | None], None]
@@ -90,8 +91,9 @@ class Store:
         path = Path(directory) / DATABASE_FILE
         lock: DirectoryLock | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             lock = DirectoryLock(path.parent, now_ms)
+            make_private(path, log_of(path), index_of(path))
             require_own_log(path)
             writer = open_writer(path, page_count_max=page_count_max)
             return cls(path, lock, writer, post)

@@ -54,6 +54,7 @@ class Sent:
         part = self._path.with_suffix(".part")
         try:
             part.write_bytes(msgspec.json.encode(content))
+            part.chmod(0o600)
             part.replace(self._path)
         except OSError:
             part.unlink(missing_ok=True)

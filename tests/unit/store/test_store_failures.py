@@ -164,7 +164,7 @@ def test_a_read_only_directory(has_database: bool) -> None:
             )
         finally:
             directory.chmod(0o755)
-    assert done.stdout.startswith("RW5004"), done.stdout
+    assert "\nRW5004" in "\n" + done.stdout, done.stdout
     assert "permissions" in done.stdout
 
 
@@ -256,6 +256,64 @@ def test_a_write_the_system_refuses_in_the_middle_of_the_log(tmp_path: Path) -> 
     assert (later_failed_too, probe_failed) == ("True", "True")
     assert code in ("RW5005", "RW5006")
     assert second == f"None {good}"
+
+
+# Who may read it
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_the_data_folder_is_its_owners_alone(tmp_path: Path, umask: int) -> None:
+    """Whatever the umask: it holds what callers sent."""
+    before = os.umask(umask)
+    try:
+        store = Store.open(tmp_path / "data", now_ms=NOW_MS)
+        submit(store, Batch(inserts=[invocation(1)]))
+        modes = {path.name: mode(path) for path in (tmp_path / "data").iterdir()}
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "data") == 0o700
+    assert set(modes) >= {"rewake.db", "rewake.db-wal", "rewake.db-shm", "rewake.lock"}
+    assert set(modes.values()) == {0o600}
+    store.close()
+
+
+def test_files_that_others_could_read_are_closed_to_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is there keeps its mode: somebody may have chosen it."""
+    Store.open(tmp_path, now_ms=NOW_MS).close()
+    tmp_path.chmod(0o755)
+    for path in tmp_path.iterdir():
+        path.chmod(0o644)
+    Store.open(tmp_path, now_ms=NOW_MS).close()
+    assert mode(tmp_path) == 0o755
+    assert {mode(path) for path in tmp_path.iterdir()} == {0o600}
+    assert "data_folder_open_to_others" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["rewake.lock", "rewake.db", "rewake.db-wal", "rewake.db-shm"])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_what_a_link_points_to_is_not_overwritten(tmp_path: Path, name: str, is_there: bool) -> None:
+    victim, data = tmp_path / "victim", tmp_path / "data"
+    data.mkdir()
+    if is_there:
+        victim.write_text("precious")
+    (data / name).symlink_to(victim)
+    error = open_error(data)
+    assert error.code is ErrorCode.STORE_NOT_WRITABLE
+    assert "symbolic link" in error.message
+    assert victim.exists() is is_there and (not is_there or victim.read_text() == "precious")
+
+
+def test_the_data_folder_itself_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "disk")
+    store = Store.open(tmp_path / "data", now_ms=NOW_MS)
+    submit(store, Batch(inserts=[invocation(1)]))
+    store.close()
+    assert (tmp_path / "disk" / "rewake.db").exists()
 
 
 _WRITE_FOR_EVER = """
