@@ -183,11 +183,14 @@ class _Guard:
 
 
 _FUNCTIONS_REFUSED: Final = frozenset({"load_extension", "fts3_tokenizer", "writefile", "readfile", "edit"})
+_OUR_VIEWS: Final = frozenset({"journal", "state"})
+"""Of the store; what they put large values together from, in functions of theirs, has no source."""
+
 _FUNCTION_TABLES: Final = frozenset({"json_each", "json_tree", "generate_series"})
 
 
 def _may_read(table: str | None, database: str | None, source: str | None) -> bool:
-    if source in TABLES or database == "information_schema":
+    if source in TABLES or source in _OUR_VIEWS or table == "large_value" or database == "information_schema":
         return True
     # A subquery or a common table expression has no database; one of our tables has `main`.
     return (database == "temp" and table in TABLES) or table in _FUNCTION_TABLES or not database

@@ -12,6 +12,7 @@ from typing import Final
 import apsw
 
 from rewake.errors import ErrorCode, RewakeError
+from rewake.store.large_values import register_functions
 from rewake.store.schema import MIGRATIONS, VERSION
 from rewake.store.wal import advance_mark, renew_mark
 
@@ -45,6 +46,8 @@ def open_writer(path: Path, *, page_count_max: int | None = None) -> apsw.Connec
     connection = _connection(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     require_known_version(connection, path)
+    register_functions(connection)
+    connection.execute("pragma auto_vacuum = incremental")  # Of a new file; else nothing happens.
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
     # On macOS fsync alone leaves data in the drive's cache; elsewhere this changes nothing.
@@ -64,6 +67,7 @@ def open_reader(path: Path) -> apsw.Connection:
     """A connection that cannot write. The file must exist."""
     connection = _connection(path, apsw.SQLITE_OPEN_READWRITE)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    register_functions(connection)
     connection.execute("pragma query_only = on")
     connection.execute("pragma temp_store = memory")
     connection.wal_autocheckpoint(0)

@@ -24,15 +24,19 @@ from rewake.core.model import (
 )
 from rewake.core.writes import EntryRow
 from rewake.store import rows
+from rewake.store.large_values import load_value, whole
 
 _INVOCATION: Final = f"select {rows.INVOCATION_COLUMNS} from invocation where id = ?"
 _JOURNAL_FACTS: Final = (
     # With a single max(), SQLite takes the other columns from the row that has it: the time of the last entry.
-    "select count(*), count(*) filter (where type < 0x8000), appended_at_ms, max(idx) from journal "
+    "select count(*), count(*) filter (where type < 0x8000), appended_at_ms, max(idx) from journal_entry "
     "where invocation_id = ?"
 )
-_JOURNAL: Final = f"select {rows.ENTRY_COLUMNS} from journal where invocation_id = ? order by idx"
-_JOURNAL_ROWS: Final = _JOURNAL.replace("payload", "x''")
+_JOURNAL: Final = (
+    f"select value_at, value_id, {rows.ENTRY_COLUMNS} from journal_entry where invocation_id = ? order by idx"
+)
+_ROW_COLUMNS: Final = rows.ENTRY_COLUMNS.replace("payload", "x''")
+_JOURNAL_ROWS: Final = f"select {_ROW_COLUMNS} from journal_entry where invocation_id = ? order by idx"
 _KEY_OPEN: Final = (
     "select id, inbox_sequence, status from invocation "
     "where service = ? and key = ? and status < 5 and handler_kind = 1 and status > 0 order by inbox_sequence"
@@ -65,7 +69,14 @@ class StoreReader:
 
     def journal(self, invocation_id: bytes) -> list[EntryRow]:
         """All entries in index order, with payloads."""
-        return [rows.entry_from(row) for row in self._connection().execute(_JOURNAL, (invocation_id,))]
+        execute = self._connection().execute
+        entries = []
+        for value_at, value_id, *row in execute(_JOURNAL, (invocation_id,)):
+            entry = rows.entry_from(row)
+            if value_id is not None:
+                entry.payload = whole(execute, entry.payload, value_at, value_id)
+            entries.append(entry)
+        return entries
 
     def listeners(self, invocation_id: bytes) -> list[Listener]:
         """Who waits for an invocation, in order of arrival."""
@@ -98,10 +109,11 @@ class StoreReader:
 
     def state(self, service: str, key: str) -> dict[bytes, bytes]:
         """All state of a key, in the order of its names."""
-        found = self._connection().execute(
-            "select name, value from state where service = ? and key = ? order by name", (service, key)
+        execute = self._connection().execute
+        found = execute(
+            "select name, value_id, value from state_value where service = ? and key = ? order by name", (service, key)
         )
-        return dict(found)
+        return {name: value if value_id is None else load_value(execute, value_id) for name, value_id, value in found}
 
     def promise(self, service: str, key: str, name: str) -> Promise | None:
         """A workflow promise with its listeners in order of arrival."""

@@ -6,6 +6,7 @@ Numbers stored for enums are given here once. Used by writing.py and reading.py;
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -61,10 +62,13 @@ INVOCATION_CHANGING: Final = (
     "completed_at_ms", "purge_at_ms", "journal_purge_at_ms", "sweep_at_ms", "pinned_deployment_id", "pinned_version",
     "retry_count", "command_retry_count", "loss_count", "kill_count", "last_start_at_ms", "next_retry_at_ms",
     "last_deployment_id", "awaiting_from", "awaiting", "last_error", "result_code", "result_message", "result_metadata",
-    "result_value",
+    "result_value", "result_value_id",
 )  # fmt: skip
 
-INVOCATION_COLUMNS: Final = ", ".join(INVOCATION_FIXED + INVOCATION_CHANGING)
+RESULT_VALUE: Final = "coalesce(result_value, large_value(result_value_id))"
+
+INVOCATION_COLUMNS: Final = ", ".join((*INVOCATION_FIXED, *INVOCATION_CHANGING[:-2], RESULT_VALUE))
+"""To read, in the order of `invocation_from`."""
 
 ENTRY_COLUMNS: Final = (
     "invocation_id, idx, type, payload, appended_at_ms, name, completion_id, signal, is_failure, child"
@@ -126,11 +130,17 @@ def invocation_changing(item: Invocation) -> Row:
         None if awaiting is None else _encode(awaiting),
         None if error is None else _encode(error),
         *result_row(item.result),
+        None,
     )
 
 
+def with_large_result(row: Row, value_id: int) -> Row:
+    """A row of `invocation_row` or `invocation_changing` whose result is kept apart."""
+    return (*row[:-2], None, value_id)
+
+
 def invocation_row(item: Invocation) -> Row:
-    """Fixed, then changing columns."""
+    """Fixed, then changing columns, as they are written."""
     return invocation_fixed(item) + invocation_changing(item)
 
 
@@ -202,7 +212,7 @@ def result_from(
     return None if value is None else Success(value)
 
 
-def entry_from(row: Row) -> EntryRow:
+def entry_from(row: Sequence[Any]) -> EntryRow:
     """Of a row in the order of ENTRY_COLUMNS."""
     invocation_id, index, type_id, payload, appended_at_ms, name, completion_id, signal, is_failure, child = row
     return EntryRow(

@@ -55,8 +55,11 @@ create table invocation (
     result_code integer,
     result_message text,
     result_metadata blob,
+    result_value_id integer,
     result_value blob
 ) strict, without rowid;
+
+create index invocation_result on invocation (result_value_id) where result_value_id is not null;
 
 -- Every invocation that is not completed: holder and queue of a key, and what recovery starts again, without a scan
 -- of all that is retained. Status is a column because the index is rewritten with it anyway.
@@ -72,7 +75,33 @@ create index invocation_created on invocation (created_at_ms, service, handler, 
 -- Failed runs among many that succeeded, and how many there are. Others pay nothing.
 create index invocation_failed on invocation (created_at_ms) where result_code is not null;
 
-create table journal (
+-- Values of 2 KiB and more, apart from their rows: equal ones once, similar ones as what differs (large_values.py). A
+-- value is `base` up to `prefix`, then `data`, then `base` from `suffix_at` on; without a base it is `data`.
+-- start: hash of its start, to find similar ones by.   weight: bytes of all data that it is put together from.
+-- packing: 0 for `data` as it is, 1 for zlib.
+create table large_value (
+    id integer primary key,
+    hash blob not null,
+    start integer not null,
+    size integer not null,
+    base integer,
+    prefix integer not null,
+    suffix_at integer not null,
+    depth integer not null,
+    weight integer not null,
+    packing integer not null,
+    data blob not null
+) strict;
+
+create unique index large_value_hash on large_value (hash);
+
+create index large_value_start on large_value (start);
+
+-- Who still needs a value; these replace counters that could drift. Rows without a large value pay nothing.
+create index large_value_base on large_value (base) where base is not null;
+
+-- payload: without the value of `value_id`, which belongs in it at `value_at`.
+create table journal_entry (
     invocation_id blob not null,
     idx integer not null,
     type integer not null,
@@ -82,9 +111,20 @@ create table journal (
     is_failure integer not null,
     child blob,
     name text,
+    value_id integer,
+    value_at integer,
     payload blob not null,
     primary key (invocation_id, idx)
 ) strict, without rowid;
+
+create index journal_entry_value on journal_entry (value_id) where value_id is not null;
+
+create view journal as
+select
+    invocation_id, idx, type, appended_at_ms, completion_id, signal, is_failure, child, name,
+    length(payload) + coalesce((select size from large_value where id = value_id), 0) as payload_bytes,
+    case when value_id is null then payload else whole_payload(payload, value_at, value_id) end as payload
+from journal_entry;
 
 create table event (
     invocation_id blob not null,
@@ -118,13 +158,23 @@ create table listener (
 
 create index listener_caller on listener (caller_id);
 
-create table state (
+create table state_value (
     service text not null,
     key text not null,
     name blob not null,
-    value blob not null,
+    value_id integer,
+    value blob,
     primary key (service, key, name)
 ) strict, without rowid;
+
+create index state_value_value on state_value (value_id) where value_id is not null;
+
+create view state as
+select
+    service, key, name,
+    coalesce(length(value), (select size from large_value where id = value_id)) as value_bytes,
+    coalesce(value, large_value(value_id)) as value
+from state_value;
 
 create table promise (
     service text not null,

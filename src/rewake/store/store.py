@@ -208,6 +208,7 @@ class Store:
         """Undo the transaction; its batches and all that wait behind it are not stored."""
         if self._connection.in_transaction:
             self._connection.execute("rollback")
+        self._writer.undone()
         is_refused = is_about_content(error)
         self._failure = self._refused(items, error) if is_refused else as_rewake_error(error, self.path)
         items, self._waiting = items + self._waiting, []

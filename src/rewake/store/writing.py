@@ -11,19 +11,26 @@ from collections import defaultdict
 from typing import Final
 
 import apsw
+from msgspec import structs
 
-from rewake.core.writes import Batch
+from rewake.core.model import Invocation
+from rewake.core.writes import Batch, EntryRow
 from rewake.errors import ErrorCode, RewakeError
+from rewake.protocol.messages import Success
 from rewake.store import rows
+from rewake.store.large_values import LARGE_BYTES_MIN, LargeValues, span_of_value
 
 _INSERT_INVOCATION: Final = (
-    f"insert into invocation ({rows.INVOCATION_COLUMNS}) "
+    f"insert into invocation ({', '.join(rows.INVOCATION_FIXED + rows.INVOCATION_CHANGING)}) "
     f"values ({', '.join('?' * len(rows.INVOCATION_FIXED + rows.INVOCATION_CHANGING))})"
 )
 _UPDATE_INVOCATION: Final = (
     f"update invocation set {', '.join(f'{name} = ?' for name in rows.INVOCATION_CHANGING)} where id = ?"
 )
-_INSERT_ENTRY: Final = f"insert into journal ({rows.ENTRY_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ENTRY: Final = f"insert into journal_entry ({rows.ENTRY_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_LARGE_ENTRY: Final = (
+    f"insert into journal_entry ({rows.ENTRY_COLUMNS}, value_at, value_id) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 _ABANDON: Final = (
     "delete from timer where invocation_id = ?",
@@ -33,12 +40,17 @@ _ABANDON: Final = (
 _DELETE_INVOCATION: Final = (
     "delete from invocation where id = ?",
     "delete from listener where invocation_id = ?",
-    "delete from journal where invocation_id = ?",
+    "delete from journal_entry where invocation_id = ?",
     "delete from event where invocation_id = ?",
 )
 _DELETE_JOURNAL: Final = (
-    "delete from journal where invocation_id = ?",
+    "delete from journal_entry where invocation_id = ?",
     "delete from event where invocation_id = ?",
+)
+_VALUES_OF_JOURNAL: Final = "select value_id from journal_entry where invocation_id = ? and value_id is not null"
+_VALUE_OF_RESULT: Final = "select result_value_id from invocation where id = ? and result_value_id is not null"
+_VALUE_OF_STATE: Final = (
+    "select value_id from state_value where service = ? and key = ? and name = ? and value_id is not null"
 )
 
 
@@ -70,6 +82,8 @@ class BatchWriter:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._many = connection.executemany
+        self._values = LargeValues(connection)
+        self._unused: set[int] = set()
         self._position = _last_position(connection)
 
     def write(self, batch: Batch) -> None:
@@ -78,21 +92,53 @@ class BatchWriter:
             self._forget(batch)
         many = self._many
         if batch.inserts:
-            many(_INSERT_INVOCATION, map(rows.invocation_row, batch.inserts))
+            many(_INSERT_INVOCATION, [self._with_result(rows.invocation_row(item), item) for item in batch.inserts])
         if batch.updates:
-            many(_UPDATE_INVOCATION, [(*rows.invocation_changing(item), item.id) for item in batch.updates])
-        if batch.entries:
-            many(_INSERT_ENTRY, map(rows.entry_row, batch.entries))
-        if batch.timers:
-            self._write_timers(batch)
+            many(
+                _UPDATE_INVOCATION,
+                [(*self._with_result(rows.invocation_changing(item), item), item.id) for item in batch.updates],
+            )
         if batch.state:
             self._write_state(batch)
+        if batch.entries:
+            many(_INSERT_ENTRY, map(rows.entry_row, self._small_of(batch.entries)))
+        if batch.timers:
+            self._write_timers(batch)
         if batch.events or batch.listeners or batch.listener_deletes:
             self._write_events_and_listeners(batch)
         if batch.promises or batch.promise_listeners or batch.promise_listener_deletes or batch.promise_deletes:
             self._write_promises(batch)
         if batch.mutations or batch.deployments or batch.services:
             self._write_rare(batch)
+        if self._unused:
+            self._values.forget_unused(self._unused)
+
+    def undone(self) -> None:
+        """The transaction was rolled back."""
+        self._unused.clear()
+        self._values.clear_cache()
+
+    def _with_result(self, row: rows.Row, item: Invocation) -> rows.Row:
+        result = item.result
+        if type(result) is Success and len(result.content) >= LARGE_BYTES_MIN:
+            return rows.with_large_result(row, self._values.store(result.content))
+        return row
+
+    def _small_of(self, entries: list[EntryRow]) -> list[EntryRow]:
+        """Write the entries with large values; the others."""
+        large = [item for item in entries if len(item.payload) >= LARGE_BYTES_MIN]
+        if not large:
+            return entries
+        small = [item for item in entries if len(item.payload) < LARGE_BYTES_MIN]
+        for item in large:
+            start, end = span_of_value(item.payload) or (0, 0)
+            if end - start < LARGE_BYTES_MIN:
+                small.append(item)
+                continue
+            value_id = self._values.store(item.payload[start:end])
+            row = structs.replace(item, payload=item.payload[:start] + item.payload[end:])
+            self._connection.execute(_INSERT_LARGE_ENTRY, (*rows.entry_row(row), start, value_id))
+        return small
 
     def faulty(self, batch: Batch) -> dict[bytes, str]:
         """Why the rows of one invocation are refused even alone, by its id or by that of who called it just now.
@@ -108,6 +154,7 @@ class BatchWriter:
             except Exception as error:  # noqa: BLE001  whatever it is, it is the reason
                 found[callers.get(invocation_id) or invocation_id] = _reason(error)
             self._connection.execute("rollback to part")
+            self.undone()
         return found
 
     def _forget(self, batch: Batch) -> None:
@@ -116,8 +163,16 @@ class BatchWriter:
             (_DELETE_INVOCATION, batch.deletes),
             (_DELETE_JOURNAL, batch.journal_deletes),
         ):
+            if ids and self._values.is_used and statements is not _ABANDON:
+                self._note_values(_VALUES_OF_JOURNAL, [(id_,) for id_ in ids])
+                if statements is _DELETE_INVOCATION:
+                    self._note_values(_VALUE_OF_RESULT, [(id_,) for id_ in ids])
             for statement in statements if ids else ():
                 self._many(statement, [(id_,) for id_ in ids])
+
+    def _note_values(self, statement: str, bindings: list[rows.Row]) -> None:
+        """Values of rows that are about to be deleted or replaced; who else needs them is looked up at the end."""
+        self._unused.update(value_id for (value_id,) in self._many(statement, bindings))
 
     def _write_timers(self, batch: Batch) -> None:
         added = [timer for timer, is_set in batch.timers.items() if is_set]
@@ -126,14 +181,22 @@ class BatchWriter:
         self._many("delete from timer where fire_at_ms = ? and invocation_id = ? and completion_id = ?", removed)
 
     def _write_state(self, batch: Batch) -> None:
+        if self._values.is_used:
+            self._note_values(_VALUE_OF_STATE, list(batch.state))
         self._many(
-            "insert or replace into state (service, key, name, value) values (?, ?, ?, ?)",
-            [(*name, value) for name, value in batch.state.items() if value is not None],
+            "insert or replace into state_value (service, key, name, value, value_id) values (?, ?, ?, ?, ?)",
+            [self._state_row(name, value) for name, value in batch.state.items() if value is not None],
         )
         self._many(
-            "delete from state where service = ? and key = ? and name = ?",
+            "delete from state_value where service = ? and key = ? and name = ?",
             [name for name, value in batch.state.items() if value is None],
         )
+
+    def _state_row(self, name: tuple[str, str, bytes], value: bytes) -> rows.Row:
+        if len(value) < LARGE_BYTES_MIN:
+            return (*name, value, None)
+        before = self._connection.execute(_VALUE_OF_STATE, name).get
+        return (*name, None, self._values.store(value, similar_to=before))
 
     def _write_events_and_listeners(self, batch: Batch) -> None:
         self._many("delete from listener where invocation_id = ?", [(item,) for item in batch.listener_deletes])

@@ -17,21 +17,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import apsw
-
-from rewake.store.connection import DATABASE_FILE, open_writer
+from rewake.store.connection import DATABASE_FILE, open_reader, open_writer
 
 AGENTS: Final = Path(__file__).parent
 JOURNALS: Final = AGENTS / "journals"
 _TABLES: Final = ("invocation", "journal", "event", "state", "service")
+_STORED_IN: Final = {"journal": "journal_entry", "state": "state_value"}
+_COMPUTED: Final = ("payload_bytes", "value_bytes")
+"""Two of them are views, which are loaded into the tables below; any value may stay in its row."""
 
 
 def dump(database: Path) -> dict[str, list[dict[str, Any]]]:
     """The rows of a database that tell of runs."""
-    connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
+    connection = open_reader(database)
     found: dict[str, list[dict[str, Any]]] = {}
     for table in _TABLES:
-        names = [name for (name,) in connection.execute("select name from pragma_table_info(?)", (table,))]
+        names = [
+            name
+            for (name,) in connection.execute("select name from pragma_table_info(?)", (table,))
+            if name not in _COMPUTED
+        ]
         found[table] = [
             {name: _text(value) for name, value in zip(names, row, strict=True) if value is not None}
             for row in connection.execute(f"select {', '.join(names)} from {table}")
@@ -48,7 +53,9 @@ def load(name: str, folder: Path) -> Path:
         for row in rows:
             values = [_value(value) for value in row.values()]
             marks = ", ".join("?" * len(values))
-            connection.execute(f"insert into {table} ({', '.join(row)}) values ({marks})", values)
+            connection.execute(
+                f"insert into {_STORED_IN.get(table, table)} ({', '.join(row)}) values ({marks})", values
+            )
     connection.close()
     return folder
 

@@ -126,7 +126,7 @@ def test_damage_met_later_stops_writing(tmp_path: Path) -> None:
     store.close()
     file = tmp_path / "rewake.db"
     content = bytearray(file.read_bytes())
-    content[20 * 4096 :] = os.urandom(len(content) - 20 * 4096)
+    content[40 * 4096 :] = os.urandom(len(content) - 40 * 4096)
     file.write_bytes(content)
     store = Store.open(tmp_path, now_ms=NOW_MS)
     outcomes = [outcome_of(store, Batch(entries=[entry(number, 1, payload=b"x" * 500)])) for number in range(200)]
@@ -230,7 +230,7 @@ from rewake.core.writes import Batch
 from rewake.store.store import Store
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = Store.open(sys.argv[1], now_ms=NOW_MS)
-resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
 outcomes = []
 for number in range(100):
     store.submit(Batch(entries=[entry(number, 0, payload=b"x" * 9000)]), outcomes.append)

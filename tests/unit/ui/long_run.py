@@ -19,23 +19,23 @@ def make_long(stage: Stage, step_count: int) -> str:
     connection.set_busy_timeout(5_000)
     connection.wal_autocheckpoint(0)
     with connection:
-        for table in ("invocation", "journal"):
+        for table in ("invocation", "journal_entry"):
             column = "id" if table == "invocation" else "invocation_id"
             names = [name for (name,) in connection.execute("select name from pragma_table_info(?)", (table,))]
             others = ", ".join(name for name in names if name != column)
             connection.execute(
                 f"insert into {table} ({column}, {others}) select ?, {others} from {table} where {column} = ?"
-                + (" and idx = 0" if table == "journal" else ""),
+                + (" and idx = 0" if table == "journal_entry" else ""),
                 (new, old),
             )
         command, done = (
-            list(connection.execute("select * from journal where invocation_id = ? and idx = ?", (old, index)))[0]
+            list(connection.execute("select * from journal_entry where invocation_id = ? and idx = ?", (old, index)))[0]
             for index in (1, 2)
         )
         marks = ", ".join("?" * len(command))
         for number in range(step_count):
             for offset, row in ((1, command), (2, done)):
                 copy = (new, number * 2 + offset, *row[2:4], number + 1, *row[5:])
-                connection.execute(f"insert into journal values ({marks})", copy)
+                connection.execute(f"insert into journal_entry values ({marks})", copy)
     connection.close()
     return ids.invocation_id_to_str(new)

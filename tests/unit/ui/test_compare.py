@@ -61,7 +61,7 @@ def test_steps_differ_also_where_the_preview_ends(tmp_path: Path) -> None:
     ).get
     index, payload = found_at
     other_id = run_id[:8] + bytes(16)
-    for table, key in (("invocation", "id"), ("journal", "invocation_id")):
+    for table, key in (("invocation", "id"), ("journal_entry", "invocation_id")):
         names = [name for (name,) in connection.execute("select name from pragma_table_info(?)", (table,))]
         others = ", ".join(name for name in names if name != key)
         connection.execute(
@@ -72,7 +72,7 @@ def test_steps_differ_also_where_the_preview_ends(tmp_path: Path) -> None:
     assert isinstance(message, m.SetStateCommand) and len(message.value) > 400
     changed = msgspec.structs.replace(message, value=message.value[:-2] + b", 1]")
     connection.execute(
-        "update journal set payload = ? where invocation_id = ? and idx = ?",
+        "update journal_entry set payload = ? where invocation_id = ? and idx = ?",
         (encode_message(changed, 6), other_id, index),
     )
     connection.close()

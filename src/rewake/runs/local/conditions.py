@@ -21,6 +21,7 @@ from rewake.runs.filters import RunFilter
 from rewake.runs.local.statements import Statements
 from rewake.runs.local.statuses import STORED, is_one_of
 from rewake.runs.waits import answerable
+from rewake.store.rows import RESULT_VALUE
 
 _SEARCHED_BYTES_MAX: Final = 64 * 1024
 _CODE_DIGITS_MAX: Final = 5
@@ -115,7 +116,7 @@ def _text_condition(text: str, values: dict[str, Any]) -> str:
     values["searched"] = _SEARCHED_BYTES_MAX
     return (
         "(instr(i.key, :text) or instr(i.result_message, :text) or instr(i.idempotency_key, :text) "
-        "or instr(i.last_error, :text_bytes) or instr(substr(i.result_value, 1, :searched), :text_bytes) "
+        f"or instr(i.last_error, :text_bytes) or instr(substr({RESULT_VALUE}, 1, :searched), :text_bytes) "
         "or exists (select 1 from journal j where j.invocation_id = i.id and j.idx = 0 "
         "and instr(substr(j.payload, 1, :searched), :text_bytes)))"
     )

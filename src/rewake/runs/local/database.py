@@ -149,7 +149,7 @@ class DatabaseReading(Statements):
     def _input_line(self, run_id: str) -> str:
         """What a run was asked, on one line; empty when that is long or gone."""
         row = self.execute(
-            "select payload from journal where invocation_id = ? and idx = 0 and length(payload) <= ?",
+            "select payload from journal where invocation_id = ? and idx = 0 and payload_bytes <= ?",
             (ids.invocation_id_from_str(run_id), INPUT_BYTES_MAX),
         ).fetchone()
         if row is None:
@@ -189,7 +189,7 @@ class DatabaseReading(Statements):
 
     def entry(self, invocation_id: bytes, index: int, bytes_max: int) -> EntryRow | None:
         row = self.execute(
-            f"select {rows.ENTRY_COLUMNS} from journal where invocation_id = ? and idx = ? and length(payload) <= ?",
+            f"select {rows.ENTRY_COLUMNS} from journal where invocation_id = ? and idx = ? and payload_bytes <= ?",
             (invocation_id, index, bytes_max),
         ).fetchone()
         return None if row is None else rows.entry_from(row)
@@ -201,7 +201,7 @@ class DatabaseReading(Statements):
         size = 0
         for index in indexes:
             row = self.execute(
-                "select payload from journal where invocation_id = ? and idx = ? and length(payload) <= ?",
+                "select payload from journal where invocation_id = ? and idx = ? and payload_bytes <= ?",
                 (invocation_id, index, each_max),
             ).fetchone()
             if row is not None:
@@ -215,7 +215,7 @@ class DatabaseReading(Statements):
         return dict(
             self.execute(
                 "select idx, payload from journal where invocation_id = ? and idx >= ? and idx <= ? "
-                "and length(payload) <= ?",
+                "and payload_bytes <= ?",
                 (invocation_id, first, last, bytes_max),
             )
         )
@@ -224,8 +224,8 @@ class DatabaseReading(Statements):
         return list(
             self.execute(
                 "select type, payload from journal where invocation_id = ? and idx > ? "
-                "and instr(payload, cast(? as blob)) and length(payload) < ? order by idx",
-                (invocation_id, after, text, bytes_max),
+                "and payload_bytes < ? and instr(payload, cast(? as blob)) order by idx",
+                (invocation_id, after, bytes_max, text),
             )
         )
 
@@ -242,7 +242,7 @@ class DatabaseReading(Statements):
             "where l.service = ? and l.handler = ? limit ?) i "
             "join journal c on c.invocation_id = i.id and c.idx < 40 and c.type = ? and c.name = ? "
             "join journal n on n.invocation_id = i.id and n.idx > c.idx and n.idx < c.idx + 20 "
-            "and n.type = ? and n.completion_id = c.completion_id and length(n.payload) < 20000 limit ?",
+            "and n.type = ? and n.completion_id = c.completion_id and n.payload_bytes < 20000 limit ?",
             (
                 LATEST_RUNS_MAX,
                 service,
@@ -296,7 +296,7 @@ class DatabaseReading(Statements):
         """Keys in order, with how many values and bytes they hold."""
         return list(
             self.execute(
-                "select key, count(*), sum(length(value)) from state where service = ? and key > ? "
+                "select key, count(*), sum(value_bytes) from state where service = ? and key > ? "
                 "and (? = '' or instr(key, ?)) group by key order by key limit ?",
                 (service, after, contains, contains, limit),
             )

@@ -37,8 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     connection = apsw.Connection(str(folder / DATABASE_FILE))
     names = [name for (name,) in connection.execute("select name from pragma_table_info('invocation')")]
     model = dict(zip(names, next(connection.execute(f"select {', '.join(names)} from invocation")), strict=True))
-    entries = connection.execute("select * from journal where invocation_id = ?", (model["id"],)).fetchall()
-    connection.execute("delete from invocation; delete from journal; delete from state")
+    entries = connection.execute("select * from journal_entry where invocation_id = ?", (model["id"],)).fetchall()
+    connection.execute("delete from invocation; delete from journal_entry; delete from state_value")
     for number in range(250):
         key = f"k{number % 5}"
         row = model | {
@@ -59,7 +59,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             f"insert into invocation ({', '.join(names)}) values ({', '.join('?' * len(names))})", list(row.values())
         )
         for entry in entries if number in (125, 240) else ():
-            connection.execute(f"insert into journal values ({', '.join('?' * len(entry))})", (row["id"], *entry[1:]))
+            connection.execute(
+                f"insert into journal_entry values ({', '.join('?' * len(entry))})", (row["id"], *entry[1:])
+            )
     connection.close()
     return folder
 
