@@ -41,7 +41,7 @@ def test_the_picture_of_a_run_and_the_changes_of_many(tmp_path: Path) -> None:
         shown = rewake("invocations", "show", run["id"], *admin, cwd=tmp_path, PYTHONIOENCODING="utf-8").stdout
         names = [line.split("━")[0].rstrip() for line in shown.splitlines() if "━" in line]
         assert names == ["Desk/route", "├ pick", "└ call Billing/c-1/pay", "  └ Billing/c-1/pay", "    └ charge"]
-        assert "Desk ──→ Billing/c-1/pay  call" in shown
+        assert "Desk ──→ Billing  handoff" in shown
 
         watched = rewake("invocations", "watch", run["id"], *admin, cwd=tmp_path, PYTHONIOENCODING="utf-8")
         assert watched.returncode == 0

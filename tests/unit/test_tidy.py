@@ -109,3 +109,28 @@ def test_every_bound_has_a_test() -> None:
     tested = words_of("tests", ".py")
     bounds = {name for path in MODULES for name in BOUND.findall(text(path))}
     judge("bounds_without_a_test", {name for name in bounds if name not in tested})
+
+
+def test_only_the_store_and_its_readers_ask_tables() -> None:
+    """SQL elsewhere asks the public tables, which keep their names and columns."""
+    tables = set(re.findall(r"^create table (\w+)", text(SOURCE / "store/schema.py"), re.MULTILINE)) - {"state"}
+    asking = re.compile(rf"\b(?:from|join|into|update) ({'|'.join(tables)})\b(?!\.)")
+    allowed = ("store", "sql", "runs/local")
+    found = set()
+    for path in MODULES:
+        name = path.relative_to(SOURCE).as_posix()
+        if not name.startswith(tuple(f"{folder}/" for folder in allowed)):
+            found |= {f"{name}: {value}" for value in strings_in(path) if is_statement(value, asking)}
+    assert not found
+
+
+def strings_in(path: Path) -> Iterator[str]:
+    """Every text of a module; of one with values in it what is written."""
+    for node in ast.walk(ast.parse(text(path))):
+        parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+        told = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+        yield " ".join(told)
+
+
+def is_statement(value: str, asking: re.Pattern[str]) -> bool:
+    return bool(re.match(r"\s*(select|insert|update|delete|with)\b", value) and asking.search(value))

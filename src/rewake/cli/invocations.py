@@ -1,13 +1,14 @@
 """`rewake invocations`: list, show, and what an operator may do to them.
 
-Reading is SQL over the admin API, as the public tables have it; journal_view.py makes a journal readable. Changing is
-one PATCH for each id; the server decides whether the status allows it.
+Lists are SQL over the admin API, as the public tables have them; one invocation is read in rewake.runs and drawn by
+timeline_view.py and journal_view.py. Changing is one PATCH for each id; the server decides whether its status allows
+it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -18,6 +19,10 @@ from rewake.cli.tables import cell, print_facts, print_json, print_table, shorte
 from rewake.cli.times import at_ms, now_ms, time_and_age
 from rewake.errors import ErrorCode, RewakeError
 from rewake.operations import Operation
+
+if TYPE_CHECKING:
+    from rewake.core.model import Invocation
+    from rewake.runs.reading import Reading
 
 STATUSES: Final = ("pending", "scheduled", "ready", "running", "backing-off", "suspended", "paused", "completed")
 FAILURE_CHARS_MAX: Final = 60
@@ -87,8 +92,8 @@ def _about(row: dict[str, Any]) -> str:
 @admin_options
 def show(invocation_id: str, admin: AdminClient, as_json: bool) -> None:
     """Show one invocation: its timeline with all it called, who handed over to whom, its journal and its failures."""
-    from rewake.cli.journal_view import journal_lines
-    from rewake.cli.run_tree import picture_lines
+    from rewake.cli.journal_view import fetch_journal, journal_lines
+    from rewake.cli.timeline_view import picture_lines
 
     check_id(invocation_id)
     wanted = sql_text(invocation_id)
@@ -96,6 +101,30 @@ def show(invocation_id: str, admin: AdminClient, as_json: bool) -> None:
     if not rows:
         hint = "See `rewake invocations list`; what is past its retention is gone."
         raise not_found("invocation", invocation_id, hint, ErrorCode.INVOCATION_NOT_FOUND)
+    if as_json:
+        print_json(rows[0] | _journal_of(admin, wanted))
+        return
+    _show_facts(rows[0])
+    reading, invocation = reading_of(admin, invocation_id)
+    lines = [*picture_lines(reading, invocation), "", *journal_lines(*fetch_journal(reading, invocation))]
+    click.echo("\n" + "\n".join(lines))
+
+
+def reading_of(admin: AdminClient, invocation_id: str) -> tuple[Reading, Invocation]:
+    """An invocation that is known to be there, and what reads more of it."""
+    from rewake.core.ids import invocation_id_from_str
+    from rewake.runs.elsewhere.reading import RemoteReading
+
+    reading = RemoteReading(admin, now_ms(), is_rewake=False)
+    invocation = reading.invocation(invocation_id_from_str(invocation_id))
+    if invocation is None:
+        hint = "It has just been forgotten; see `rewake invocations list`."
+        raise not_found("invocation", invocation_id, hint, ErrorCode.INVOCATION_NOT_FOUND)
+    return reading, invocation
+
+
+def _journal_of(admin: AdminClient, wanted: str) -> dict[str, Any]:
+    """The rows of the journal and of its events, for programs. wanted: the id in SQL."""
     journal = admin.query(
         f"select index, entry_type, name, entry_json, appended_at from sys_journal where id = {wanted} order by index"
     )
@@ -103,12 +132,7 @@ def show(invocation_id: str, admin: AdminClient, as_json: bool) -> None:
         "select after_journal_entry_index, appended_at, event_type, event_json from sys_journal_events "
         f"where id = {wanted} order by appended_at"
     )
-    if as_json:
-        print_json(rows[0] | {"journal": journal, "events": events})
-        return
-    _show_facts(rows[0])
-    picture = picture_lines(admin, rows[0], journal, now_ms())
-    click.echo("\n" + "\n".join([*picture, "", *journal_lines(journal, events)]))
+    return {"journal": journal, "events": events}
 
 
 def _show_facts(row: dict[str, Any]) -> None:

@@ -1,86 +1,55 @@
 """A run tree drawn as text: one bar for each invocation and each of its steps, to scale, and who handed over to whom.
 
-Takes rows of sys_invocation and sys_journal, as journal_view.py does, and knows only their public JSON forms. Steps
-that take no time (state, input, output) have no bar. Called by `rewake invocations show` and `watch`.
+Draws only: the tree and the handoffs are read in rewake.runs, as the web UI has them. Steps that take no time (state,
+input, output) have no bar. Called by `rewake invocations show` and `watch`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
 
 from rewake.cli.durations import spoken_duration
-from rewake.cli.journal_view import JournalStep, steps_of
 from rewake.cli.tables import one_line, shortened
-from rewake.cli.times import at_ms
+from rewake.core.model import Invocation
+from rewake.runs.agents import agent_trace
+from rewake.runs.reading import Reading
+from rewake.runs.steps import Step
+from rewake.runs.tree import Branch, fetch_tree
+from rewake.runs.turns import Handoff
 
 STEPS_MAX: Final = 60
-"""Bars of one invocation; the rest is told by a count."""
+"""Bars of one invocation; the rest is a count."""
 
 NAME_CHARS_MAX: Final = 38
 BAR_CHARS_MIN: Final = 20
 WIDTH_CHARS: Final = 100
 
-_TIMED: Final = frozenset({"Run", "Call", "OneWayCall", "Sleep", "GetPromise", "AttachInvocation"})
-_LABELS: Final = {
-    "Run": "",
-    "Call": "call ",
-    "OneWayCall": "send ",
-    "GetPromise": "promise ",
-    "AttachInvocation": "attach ",
-}
 _SOLID, _OPEN, _FAILED = "━", "╌", "✗"
 _PLAIN: Final = str.maketrans(
     {"━": "=", "╌": "-", "✗": "x", "├": "|", "└": "`", "│": "|", "─": "-", "→": ">", "…": "~"}
 )
 
-Row = dict[str, Any]
+
+def picture_lines(reading: Reading, invocation: Invocation) -> list[str]:
+    """The timeline of a run, and below it who handed over to whom."""
+    root = fetch_tree(reading, invocation.id)
+    if root is None:
+        return []
+    encoding = sys.stdout.encoding or "ascii"
+    width = shutil.get_terminal_size((WIDTH_CHARS, 24)).columns if sys.stdout.isatty() else WIDTH_CHARS
+    lines = timeline_lines(root, reading.now_ms, width_chars=width, encoding=encoding)
+    handoffs = handoff_lines(agent_trace(reading, invocation).handoffs, root.run.created_at_ms, encoding)
+    return [*lines, "", *handoffs] if handoffs else lines
 
 
-@dataclass(slots=True)
-class Node:
-    """One invocation with its steps; children by the id that the step names."""
-
-    row: Row
-    steps: list[JournalStep]
-    children: list[Node] = field(default_factory=list)
-
-    @property
-    def start_ms(self) -> int:
-        return at_ms(self.row.get("created_at")) or 0
-
-    @property
-    def end_ms(self) -> int | None:
-        return at_ms(self.row.get("completed_at"))
-
-
-@dataclass(slots=True, frozen=True)
-class Handover:
-    """Work that went from one agent to another. how: handoff, call or send."""
-
-    at_ms: int
-    source: str
-    target: str
-    how: str
-
-
-def tree_of(root_id: str, rows: Iterable[Row], journals: dict[str, list[Row]]) -> Node:
-    """The run of `root_id` with all it called. rows: of sys_invocation.   journals: by invocation id."""
-    nodes = {row["id"]: Node(row, steps_of(journals.get(row["id"], []))) for row in rows}
-    placed = {root_id}
-    for node in nodes.values():
-        for step in node.steps:
-            if step.child_id is not None and step.child_id in nodes and step.child_id not in placed:
-                placed.add(step.child_id)
-                node.children.append(nodes[step.child_id])
-    return nodes[root_id]
-
-
-def timeline_lines(root: Node, now_ms: int, *, width_chars: int = WIDTH_CHARS, encoding: str = "utf-8") -> list[str]:
+def timeline_lines(root: Branch, now_ms: int, *, width_chars: int = WIDTH_CHARS, encoding: str = "utf-8") -> list[str]:
     """The tree with its bars, the scale above."""
     bars = list(_bars(root, "", ""))
-    start_ms = root.start_ms
+    start_ms = root.run.created_at_ms
     end_ms = max([start_ms + 1, *(now_ms if bar.end_ms is None else bar.end_ms for bar in bars)])
     names = max(len(bar.name) for bar in bars)
     room = max(width_chars - names - 26, BAR_CHARS_MIN)
@@ -89,20 +58,17 @@ def timeline_lines(root: Node, now_ms: int, *, width_chars: int = WIDTH_CHARS, e
     return [_encodable(line, encoding) for line in lines]
 
 
-def handover_lines(root: Node, encoding: str = "utf-8") -> list[str]:
+def handoff_lines(handoffs: list[Handoff], start_ms: int, encoding: str = "utf-8") -> list[str]:
     """Who handed over to whom, in order; nothing when nobody did."""
-    found = sorted(_handovers(root), key=lambda each: each.at_ms)
-    if not found:
-        return []
-    width = max(len(each.source) for each in found)
-    taker = max(len(each.target) for each in found)
+    width = max((len(one_line(item.source)) for item in handoffs), default=0)
+    taker = max((len(one_line(item.target)) for item in handoffs), default=0)
     return [
         _encodable(
-            f"{each.source:>{width}} ──→ {each.target:<{taker}}  {each.how}, "
-            f"+{(each.at_ms - root.start_ms) / 1_000:.3f} s",
+            f"{one_line(item.source):>{width}} ──→ {one_line(item.target):<{taker}}  {item.kind}, "
+            f"+{(item.at_ms - start_ms) / 1_000:.3f} s",
             encoding,
         )
-        for each in found
+        for item in handoffs
     ]
 
 
@@ -127,20 +93,20 @@ class _Bar:
         return f"{self.name:<{names}}  {' ' * begin + body:<{room}}  {told}".rstrip()
 
 
-def _bars(node: Node, first: str, rest: str) -> Iterator[_Bar]:
+def _bars(branch: Branch, first: str, rest: str) -> Iterator[_Bar]:
     """The bars of an invocation: its own, its steps, and below a call the callee's."""
-    row = node.row
-    is_failed = row.get("completion_result") == "failure"
-    remark = "failed" if is_failed else "" if row["status"] == "completed" else row["status"]
-    yield _Bar(shortened(first + row["target"], NAME_CHARS_MAX), node.start_ms, node.end_ms, remark, is_failed)
-    timed = [step for step in node.steps if step.kind in _TIMED and step.start_ms is not None]
-    shown, others = timed[:STEPS_MAX], list(node.children)
+    run = branch.run
+    remark = "" if run.status == "succeeded" else run.status
+    name = shortened(first + run.target, NAME_CHARS_MAX)
+    yield _Bar(name, run.created_at_ms, run.completed_at_ms, remark, is_failed=run.status == "failed")
+    timed = [step for step in branch.steps if step.display.is_timed]
+    shown, others = timed[:STEPS_MAX], list(branch.children)
     for index, step in enumerate(shown):
-        child = next((item for item in others if item.row["id"] == step.child_id), None)
+        child = next((item for item in others if item.id == step.child), None)
         if child is not None:
             others.remove(child)
         is_last = index == len(shown) - 1 and not others
-        yield _step_bar(step, rest + ("└ " if is_last else "├ "), node.end_ms)
+        yield _step_bar(step, rest + ("└ " if is_last else "├ "), run.completed_at_ms)
         if child is not None:
             below = rest + ("  " if is_last else "│ ")
             yield from _bars(child, below + "└ ", below + "  ")
@@ -149,39 +115,17 @@ def _bars(node: Node, first: str, rest: str) -> Iterator[_Bar]:
         yield from _bars(child, rest + ("└ " if is_last else "├ "), rest + ("  " if is_last else "│ "))
     if len(timed) > STEPS_MAX:
         left_out = f"{rest}  {len(timed) - STEPS_MAX} steps more"
-        yield _Bar(left_out, timed[STEPS_MAX].start_ms or 0, node.end_ms, "", is_failed=False)
+        yield _Bar(left_out, timed[STEPS_MAX].start_ms, run.completed_at_ms, "", is_failed=False)
 
 
-def _step_bar(step: JournalStep, prefix: str, owner_end_ms: int | None) -> _Bar:
-    name = shortened(f"{prefix}{_LABELS.get(step.kind, '')}{step.name or step.kind.lower()}", NAME_CHARS_MAX)
-    start_ms = step.start_ms or 0
-    end_ms = start_ms if step.kind == "OneWayCall" else step.end_ms
-    is_cut_off = end_ms is None and owner_end_ms is not None
-    return _Bar(name, start_ms, owner_end_ms if is_cut_off else end_ms, "cut off" if is_cut_off else "", step.is_failed)
-
-
-# Who handed over to whom
-
-
-def _handovers(node: Node) -> Iterator[Handover]:
-    """Handoffs that a model decided, and calls of other services, of the whole tree."""
-    from rewake.agents.decoding import decode_reply
-    from rewake.agents.routing import handoff_target
-
-    agent = str(node.row["target"]).partition("/")[0]
-    children = {child.row["id"]: child for child in node.children}
-    for step in node.steps:
-        if step.kind in ("Call", "OneWayCall") and step.child_id in children:
-            child = children[step.child_id]
-            how = "call" if step.kind == "Call" else "send"
-            yield Handover(step.start_ms or 0, agent, one_line(str(child.row["target"])), how)
-        reply = decode_reply(step.content) if step.kind == "Run" and step.content else None
-        taker = next((name for call in reply.calls if (name := handoff_target(call))), None) if reply else None
-        if taker is not None:
-            yield Handover(step.end_ms or 0, agent, one_line(taker), "handoff")
-            agent = one_line(taker)
-    for child in node.children:
-        yield from _handovers(child)
+def _step_bar(step: Step, prefix: str, owner_end_ms: int | None) -> _Bar:
+    named, word = step.name or step.subject, step.display.word
+    if step.kind in ("call", "send", "wait"):
+        named = f"{word} {named}"
+    name = shortened(prefix + (named or word or step.title.lower()), NAME_CHARS_MAX)
+    is_cut_off = step.end_ms is None and owner_end_ms is not None
+    end_ms = owner_end_ms if is_cut_off else step.end_ms
+    return _Bar(name, step.start_ms, end_ms, "cut off" if is_cut_off else "", step.is_failure)
 
 
 def _encodable(line: str, encoding: str) -> str:

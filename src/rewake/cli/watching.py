@@ -17,10 +17,8 @@ import click
 from rewake.cli.admin_client import AdminClient, admin_options, sql_text
 from rewake.cli.durations import Duration
 from rewake.cli.exits import not_found
-from rewake.cli.invocations import LIST_COLUMNS, STATUSES, check_id, list_query, list_row
-from rewake.cli.run_tree import picture_lines
+from rewake.cli.invocations import LIST_COLUMNS, STATUSES, check_id, list_query, list_row, reading_of
 from rewake.cli.tables import cell, one_line, print_json, print_table
-from rewake.cli.times import now_ms
 from rewake.errors import ErrorCode
 
 _HOME_AND_CLEAR: Final = "\033[H\033[J"
@@ -79,11 +77,9 @@ def _watch_one(admin: AdminClient, invocation_id: str, interval_s: float, as_jso
 
 
 def _draw(admin: AdminClient, row: dict[str, Any]) -> None:
-    journal = admin.query(
-        f"select index, entry_type, name, entry_json, appended_at from sys_journal where id = {sql_text(row['id'])} "
-        "order by index"
-    )
-    lines = [f"{cell(row['target'])}  {row['status']}", "", *picture_lines(admin, row, journal, now_ms())]
+    from rewake.cli.timeline_view import picture_lines
+
+    lines = [f"{cell(row['target'])}  {row['status']}", "", *picture_lines(*reading_of(admin, row["id"]))]
     click.echo((_HOME_AND_CLEAR if sys.stdout.isatty() else "") + "\n".join(lines))
 
 

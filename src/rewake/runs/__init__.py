@@ -10,5 +10,6 @@ records.py   a run as it was fetched                        timeline.py   steps 
 agents.py    a record as agents: walk.py goes through it    speakers.py   who speaks, and who is consulted
 turns.py     what comes out                                 directory.py  who is who, and how names are spelled
 choices.py   what earlier runs chose                        spending.py   tokens and what they cost
+tree.py      a run and all below it, for pictures
 waits.py     what a run waits for, and whom                 stacktrace.py  where an error came from
 """

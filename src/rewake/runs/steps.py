@@ -115,9 +115,11 @@ def _command(row: EntryRow, type_: MessageType, ordinal: int) -> Step:
 
 
 def _signal(row: EntryRow) -> Step:
-    title = "Cancelled" if row.signal == CANCEL_SIGNAL else "Signal"
-    if isinstance(row.signal, int) and row.signal >= FIRST_USER_SIGNAL:
-        title = "Awakeable answered"
+    title, subject = "Signal", str(row.signal)
+    if row.signal == CANCEL_SIGNAL:
+        title, subject = "Cancelled", "cancel"
+    elif isinstance(row.signal, int) and row.signal >= FIRST_USER_SIGNAL:
+        title, subject = "Awakeable answered", f"awakeable {row.signal}"
     return Step(
         index=row.index,
         ordinal=None,
@@ -129,6 +131,7 @@ def _signal(row: EntryRow) -> Step:
         end_ms=row.appended_at_ms,
         is_failure=row.is_failure,
         done_index=row.index,
+        subject=subject,
     )
 
 
@@ -147,13 +150,14 @@ def decoded(step_type: int, payload: bytes, version: int) -> Any:
 
 def name_step(step: Step, message: Any) -> None:
     """Give a step the title its decoded command tells: whom it called, which key it read. None changes nothing."""
-    if message is None:
+    about = "" if message is None else step.display.about(message)
+    if not about:
         return
-    step.subject = step.display.about(message)
-    if step.name and step.subject and step.kind in ("call", "send"):
-        step.title = f"{step.name} · {step.subject}"
-    elif not step.name and step.subject:
-        step.title = f"{step.display.title} {step.subject}".strip()
+    step.subject = about
+    if step.name and step.kind in ("call", "send"):
+        step.title = f"{step.name} · {about}"
+    elif not step.name:
+        step.title = f"{step.display.title} {about}".strip()
 
 
 def failures_by_step(events: list[EventFact]) -> dict[int, list[EventFact]]:

@@ -2,92 +2,85 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from pathlib import Path
 
-from rewake.cli.journal_view import journal_lines
+import pytest
+from tests.unit.agents.recorded import load
+from tests.unit.runs.written import CHILD, Journal, invocation
+
+from rewake.cli import journal_view
+from rewake.cli.journal_view import fetch_journal, journal_lines
+from rewake.core.ids import invocation_id_to_str
+from rewake.protocol import messages as m
+from rewake.protocol.messages import Failure, MessageType, Success
+from rewake.runs.facts import EventFact
+from rewake.runs.local.database import reading
+from rewake.runs.local.figures import completed_since
+from rewake.runs.records import record_from
 
 
-def at(offset_ms: int) -> str:
-    return f"2026-11-22T10:00:00.{offset_ms:03d}Z"
-
-
-def command(index: int, offset_ms: int, kind: str, **fields: Any) -> dict[str, Any]:
-    return row(index, offset_ms, f"Command: {kind}", {"Command": {kind: {"name": "", **fields}}})
-
-
-def completion(index: int, offset_ms: int, kind: str, **fields: Any) -> dict[str, Any]:
-    return row(index, offset_ms, f"Notification: {kind}", {"Notification": {"Completion": {kind: fields}}})
-
-
-def row(index: int, offset_ms: int, entry_type: str, body: dict[str, Any]) -> dict[str, Any]:
-    return {"index": index, "entry_type": entry_type, "appended_at": at(offset_ms), "entry_json": json.dumps(body)}
+def lines_of(journal: Journal, *events: EventFact) -> list[str]:
+    return journal_lines(journal.rows, record_from(invocation(), journal.rows, events))
 
 
 def test_steps_with_their_results() -> None:
-    journal = [
-        command(0, 0, "Input", payload=list(b'"claim"')),
-        command(1, 5, "Run", completion_id=1, name="Pick specialist"),
-        completion(2, 125, "Run", completion_id=1, result={"Success": list(b'"medical"')}),
-        command(3, 126, "Sleep", completion_id=2, wake_up_time=1),
-        command(4, 127, "Output", result={"Failure": {"code": 409, "message": "cancelled"}}),
-    ]
-    assert journal_lines(journal, []) == [
-        "#  at        took    entry   name             value",
-        '0  +0.000 s          Input                    "claim"',
-        '1  +0.005 s  120 ms  Run     Pick specialist  "medical"',
-        "3  +0.126 s          Sleep                    not finished",
-        "4  +0.127 s          Output                   failed 409: cancelled",
+    journal = Journal()
+    journal.add(m.InputCommand((), b'"claim"'))
+    journal.run("Pick specialist", {"agent": "medical"})
+    journal.add(m.SleepCommand(1, 77), completion_id=77)
+    journal.add(m.SetStateCommand(b"last", b"[1]"))
+    journal.add(m.OutputCommand(Failure(409, "cancelled")))
+    assert lines_of(journal) == [
+        "#  at        took   entry     name             value",
+        "0  +0.000 s         Input                      claim",
+        '1  +0.010 s  10 ms  Run       Pick specialist  {"agent": "medical"}',
+        "3  +0.030 s         Sleep                      not finished",
+        "4  +0.040 s         SetState  last             [1]",
+        "5  +0.050 s         Output                     [409] cancelled",
     ]
 
 
 def test_calls_name_their_target_and_signals_what_they_are() -> None:
-    target = {"VirtualObject": {"name": "Counter", "key": "k", "handler": "add", "handler_ty": "Exclusive"}}
-    journal = [
-        command(
-            0,
-            0,
-            "Call",
-            request={"invocation_id": "inv_1", "invocation_target": target},
-            invocation_id_completion_id=1,
-            result_completion_id=2,
-        ),
-        completion(1, 1, "CallInvocationId", completion_id=1, invocation_id="inv_1"),
-        completion(2, 9, "Call", completion_id=2, result={"Success": list(b"1")}),
-        row(3, 10, "Notification: Signal", {"Notification": {"Signal": {"id": {"Index": 1}, "result": "Void"}}}),
-        row(
-            4,
-            11,
-            "Notification: Signal",
-            {"Notification": {"Signal": {"id": {"Index": 17}, "result": {"Success": [50]}}}},
-        ),
-    ]
-    lines = journal_lines(journal, [])
-    assert [line.split(None, 3)[3] for line in lines[2:]] == ["Signal  cancel", "Signal  awakeable 17   2"]
-    assert "9 ms" in lines[1]
-    assert lines[1].endswith("Call    Counter/k/add  1")
+    journal = Journal()
+    journal.call(CHILD)
+    journal.add(m.Signal(1, m.VOID), signal=1)
+    journal.add(m.Signal(17, Success(b"2")), signal=17)
+    journal.add(m.OneWayCallCommand("Audit", "note", b"7", (), "", None, None, None, 0, 9))
+    told = m.Completion(MessageType.CALL_INVOCATION_ID_COMPLETION, 9, m.InvocationIdResult("inv_1"))
+    journal.add(told, completion_id=9, child=CHILD)
+    call, cancel, answer, send = (line.split() for line in lines_of(journal)[1:])
+    assert call == ["0", "+0.000", "s", "20", "ms", "Call", "Billing/pay"]
+    assert cancel[3:] == ["Signal", "cancel"]
+    assert answer[3:] == ["Signal", "awakeable", "17", "2"]
+    assert send[3:] == ["OneWayCall", "Audit/note", invocation_id_to_str(CHILD)]
 
 
 def test_failures_of_attempts_are_listed_below() -> None:
-    event = {
-        "ty": "TransientError",
-        "error_code": 500,
-        "error_message": "not today",
-        "restate_doc_error_code": "RT0007",
-        "related_command_name": "first",
-    }
-    events = [
-        {
-            "after_journal_entry_index": 1,
-            "appended_at": at(7),
-            "event_type": "TransientError",
-            "event_json": json.dumps(event),
-        }
-    ]
-    lines = journal_lines([command(0, 0, "Input", payload=[])], events)
-    assert lines[-1] == "1        +0.007 s  TransientError  RT0007 not today (in first)"
+    journal = Journal()
+    journal.add(m.InputCommand((), b""))
+    event = {"error_message": "not today", "restate_doc_error_code": "RT0007", "related_command_name": "first"}
+    assert lines_of(journal, EventFact(1, 107, "TransientError", event))[-1] == (
+        "1        +0.007 s  TransientError  RT0007 not today (in first)"
+    )
 
 
-def test_an_entry_nobody_can_read_is_still_listed() -> None:
-    journal = [{"index": 0, "entry_type": "Command: New", "appended_at": at(0), "name": "x", "entry_json": "?"}]
-    assert journal_lines(journal, [])[1].split() == ["0", "+0.000", "s", "Command:", "New", "x"]
+def test_an_entry_of_a_newer_server_is_still_listed() -> None:
+    journal = Journal()
+    journal.add(m.InputCommand((), b""), name="x")
+    journal.rows[0].type_id = -1
+    assert lines_of(journal)[1].split() == ["0", "+0.000", "s", "unknown", "x"]
+
+
+def test_a_journal_that_is_gone() -> None:
+    assert lines_of(Journal()) == ["The journal is empty or past its retention."]
+
+
+def test_values_beyond_the_bounds_are_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_view, "VALUE_BYTES_MAX", 60)
+    monkeypatch.setattr(journal_view, "JOURNAL_BYTES_MAX", 200)
+    with reading(load("support_router", tmp_path), 1 << 42) as found:
+        run = completed_since(found, 0, 1)[0]
+        entries, record = fetch_journal(found, run)
+    assert record.payloads
+    assert sum(map(len, record.payloads.values())) <= 200
+    assert len(journal_lines(entries, record)) == len(record.steps) + 1

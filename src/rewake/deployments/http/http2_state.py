@@ -30,7 +30,7 @@ from h2.settings import SettingCodes
 
 from rewake.deployments.http.connect_errors import ConnectionBroken
 from rewake.deployments.http.exchange import Exchange, HttpOptions
-from rewake.deployments.http.http2_wire import FrameGuard, Goaway, new_connection
+from rewake.deployments.http.http2_wire import FRAMES_PER_SENT, FrameGuard, Goaway, new_connection
 from rewake.protocol.peeking import split_messages
 
 TURN_BYTES: Final = 65_536
@@ -92,6 +92,7 @@ class Http2State:
         is_whole = exchange.is_ended and not exchange.has_data
         head = [(b":method", exchange.method), *self._prefix, (b":path", exchange.target), *exchange.headers]
         self._h2.send_headers(stream_id, head, end_stream=is_whole)
+        self._guard.earn()
         exchange.has_sent_end = is_whole
         self.exchanges[stream_id] = exchange
         self._opened_count += 1
@@ -150,6 +151,7 @@ class Http2State:
                 h2.send_data(stream_id, part)
             is_last = exchange.is_ended and not exchange.has_data
             h2.send_data(stream_id, last, end_stream=is_last)
+            self._guard.earn((len(parts) + 1) * FRAMES_PER_SENT)
             exchange.has_sent_end = is_last
         if exchange.has_data:
             self.mark(exchange)
@@ -161,7 +163,10 @@ class Http2State:
     # What came
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the peer and tell the responders. Raises ConnectionBroken."""
+        """Take bytes from the peer and tell the responders. What `rest` has then is for the next turn.
+
+        Raises ConnectionBroken.
+        """
         if not self.is_ready and data.startswith(_HTTP1):
             raise ConnectionBroken("The server answered in HTTP/1.1.", is_http1=True)
         data, goaway = self._guard.feed(data)
@@ -176,6 +181,11 @@ class Http2State:
             _deliver(exchange, parts)
         if goaway is not None:
             self._on_goaway(goaway)
+
+    @property
+    def rest(self) -> bytes:
+        """Bytes that have come and are to be received next."""
+        return self._guard.rest
 
     def _on_event(self, event: Event, chunks: dict[Exchange, list[bytes]]) -> None:
         """Bodies are gathered in `chunks`, so that an exchange hears all that came at once in one call."""

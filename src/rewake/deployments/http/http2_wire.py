@@ -8,6 +8,7 @@ http2_state.py and serving/connection.py, the two sides, make their connections 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -23,7 +24,21 @@ FRAME_BYTES_MAX: Final = 65_536
 
 HEADER_LIST_BYTES_MAX: Final = 65_536
 
+FRAMES_PER_TURN_MAX: Final = 256
+"""Frames that are looked at in one turn of the event loop, some milliseconds; the rest waits for the next one."""
+
+IDLE_FRAMES_MAX: Final = 10_000
+"""Frames that bring nothing on: PING, SETTINGS, WINDOW_UPDATE, empty DATA. A peer that sends more is cut off.
+
+What we send lets the peer send some more of them, and so does what it sends itself: see FrameGuard.
+"""
+
+FRAMES_PER_SENT: Final = 8
+_BYTES_PER_FRAME: Final = 8  # the smallest message there is
+
 _HEADER_BYTES: Final = 9
+_PADDED: Final = 0x08
+_DATA: Final = 0
 _SETTINGS: Final = 4
 _GOAWAY: Final = 7
 
@@ -60,15 +75,28 @@ class Goaway(NamedTuple):
 
 
 class FrameGuard:
-    """Follows the frames that come; passes everything on but GOAWAY."""
+    """Follows the frames that come; passes everything on but GOAWAY.
 
-    def __init__(self) -> None:
+    rest: what belongs to the next turn, as FRAMES_PER_TURN_MAX was reached. Feed it then, before anything else.
+    Each frame costs one of IDLE_FRAMES_MAX, its DATA gives one back for every 8 bytes, `earn` FRAMES_PER_SENT.
+    counts_idle: false for a connection that never calls `earn`.
+    """
+
+    def __init__(self, *, counts_idle: bool = True) -> None:
+        self.rest = b""
+        self._credit = IDLE_FRAMES_MAX if counts_idle else sys.maxsize
+        self._credit_max = self._credit
         self._is_first = True
         self._skip = 0  # payload bytes of the current frame that are still to come
         self._pending = b""  # a frame header, or a GOAWAY frame, that is not complete yet
 
+    def earn(self, count: int = FRAMES_PER_SENT) -> None:
+        """We sent a frame, which the peer may answer with some of its own."""
+        self._credit = min(self._credit + count, self._credit_max)
+
     def feed(self, data: bytes) -> tuple[bytes, Goaway | None]:
-        """What h2 shall see of `data`, and the GOAWAY that was in it. Raises ConnectionBroken."""
+        """What h2 shall see of `data` in this turn, and the GOAWAY that was in it. Raises ConnectionBroken."""
+        self.rest = b""
         if self._pending:
             data = self._pending + data
             self._pending = b""
@@ -76,11 +104,19 @@ class FrameGuard:
         kept: list[bytes] = []
         start = 0  # of what is kept next
         position, end = self._skip, len(data)
+        frame_count = 0
         while end - position >= _HEADER_BYTES:
+            if frame_count == FRAMES_PER_TURN_MAX:
+                self.rest, data, end = data[position:], data[:position], position
+                break
+            frame_count += 1
             size = int.from_bytes(data[position : position + 3], "big")
-            self._check(data[position + 3], size)
+            kind = data[position + 3]
+            self._check(kind, size)
+            is_data = kind == _DATA and not data[position + 4] & _PADDED
+            self.earn((size // _BYTES_PER_FRAME if is_data else 0) - 1)
             frame_end = position + _HEADER_BYTES + size
-            if data[position + 3] == _GOAWAY:
+            if kind == _GOAWAY:
                 if frame_end > end:
                     break
                 kept.append(data[start:position])
@@ -101,6 +137,8 @@ class FrameGuard:
     def _check(self, kind: int, size: int) -> None:
         if self._is_first and kind != _SETTINGS:
             raise ConnectionBroken("The server does not speak HTTP/2.")
+        if self._credit <= 0:
+            raise ConnectionBroken(f"The server sent more than {IDLE_FRAMES_MAX} frames that bring nothing on.")
         if size > FRAME_BYTES_MAX:
             raise ConnectionBroken(f"The server sent a frame of {size} bytes; {FRAME_BYTES_MAX} are allowed.")
         self._is_first = False

@@ -21,8 +21,11 @@ _NAMES: Final = frozenset(
 _DEPTH_MAX: Final = 3
 
 
-def uses_context(function: Callable[..., Any], depth: int = 0) -> bool:
-    """True where the code of the function, or of functions it names, reaches for the context."""
+def uses_context(function: Callable[..., Any], depth: int = 0, also: Callable[[Any], bool] | None = None) -> bool:
+    """True where the code of the function, or of functions it names, reaches for the context.
+
+    also: whether another object that the code can reach needs the context, too: a framework's agent.
+    """
     function = _plain(function)
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType):
@@ -31,9 +34,10 @@ def uses_context(function: Callable[..., Any], depth: int = 0) -> bool:
     if names & _NAMES:
         return True
     reached = list(_reached(function, names))
-    if any(isinstance(each, Context) for each in reached):
+    if any(isinstance(each, Context) or (also is not None and also(each)) for each in reached):
         return True
-    return depth < _DEPTH_MAX and any(uses_context(each, depth + 1) for each in reached if _is_near(each, function))
+    near = (each for each in reached if _is_near(each, function))
+    return depth < _DEPTH_MAX and any(uses_context(each, depth + 1, also) for each in near)
 
 
 def _plain(function: Any) -> Any:

@@ -9,13 +9,16 @@ from typing import Any, ClassVar
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import RequestReceived, StreamReset
+from h2.events import DataReceived, RequestReceived, StreamReset
 from h2.settings import SettingCodes
 from http2_peer import Waiting
+from hyperframe.frame import PingFrame
 
 from rewake.deployments.http.address import parse_address
 from rewake.deployments.http.exchange import Exchange, HttpOptions
 from rewake.deployments.http.http2_pool import Http2Pool
+from rewake.deployments.http.http2_state import WINDOW_DEFAULT_BYTES
+from rewake.deployments.http.http2_wire import FRAMES_PER_TURN_MAX, IDLE_FRAMES_MAX
 
 DEADLINE_S = 10.0
 
@@ -36,7 +39,7 @@ class Server(asyncio.Protocol):
         self.h2.initiate_connection()
         self.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: self.streams_max})
         self.open: list[int] = []
-        self.opened_count = 0
+        self.opened_count = self.read_bytes = 0
         self.connections.append(self)
         type(self).made_count += 1
         transport.write(self.h2.data_to_send())
@@ -49,6 +52,8 @@ class Server(asyncio.Protocol):
                 assert event.stream_id is not None
                 self.open.append(event.stream_id)
                 self.opened_count += 1
+            elif isinstance(event, DataReceived):
+                self.read_bytes += len(event.data or b"")
             elif isinstance(event, StreamReset) and event.stream_id in self.open:
                 self.open.remove(event.stream_id)
         if not self.holds:
@@ -263,6 +268,40 @@ def test_close_is_silent() -> None:
     play(scenario, holds=True, streams_max=1)
 
 
+def test_a_flood_is_taken_in_turns_and_nothing_of_it_is_lost() -> None:
+    """Other tasks run between two parts of it; what was sent last arrives although the server is gone."""
+
+    async def scenario(pool: Http2Pool, server: type[Server]) -> None:
+        _, heard = submit(pool)
+        await until(lambda: server.connections and server.connections[0].open)
+        peer = server.connections[0]
+        (stream_id,) = peer.open
+        peer.h2.send_headers(stream_id, [(":status", "200")])
+        count = 5 * FRAMES_PER_TURN_MAX
+        for _ in range(count):
+            peer.h2.send_data(stream_id, b"8 bytes.")
+        peer.h2.end_stream(stream_id)
+        peer.transport.write(peer.h2.data_to_send())
+        peer.transport.close()
+        await heard.done.wait()
+        assert heard.ends == [None]
+        assert b"".join(heard.chunks) == b"8 bytes." * count
+        assert all(len(chunk) <= 8 * FRAMES_PER_TURN_MAX for chunk in heard.chunks)
+
+    play(scenario, holds=True)
+
+
+def test_a_peer_that_floods_without_end_is_cut_off() -> None:
+    async def scenario(pool: Http2Pool, server: type[Server]) -> None:
+        _, heard = submit(pool)
+        await until(lambda: server.connections and server.connections[0].open)
+        server.connections[0].transport.write(PingFrame(0, b"12345678").serialize() * (2 * IDLE_FRAMES_MAX))
+        await heard.done.wait()
+        assert heard.ends[0] is not None and "bring nothing on" in heard.ends[0]
+
+    play(scenario, holds=True)
+
+
 @pytest.mark.parametrize("size", [5_000_000])
 def test_a_peer_that_does_not_read_does_not_stop_the_others(size: int) -> None:
     """Its connection fills up; new exchanges go to another one."""
@@ -272,7 +311,7 @@ def test_a_peer_that_does_not_read_does_not_stop_the_others(size: int) -> None:
         await until(lambda: server.connections and server.connections[0].open)
         stuck = server.connections[0]
         exchange.write(b"x" * size)
-        await asyncio.sleep(0.01)  # The window of 64 KiB is used up and never opened.
+        await until(lambda: stuck.read_bytes == WINDOW_DEFAULT_BYTES)  # It is used up and never opened.
         server.holds = False
         _, heard = submit(pool)
         await heard.done.wait()

@@ -1,9 +1,9 @@
 """One HTTP/2 connection of a Restate server: its requests go to the ASGI app, each in a task of its own.
 
-Full duplex; what does not begin as HTTP/2 does is given to http_server/http1.py. All that handlers say within a few
-turns of the event loop leaves in one write, of each stream as one DATA frame; no empty frame is sent but the last. The
-window of the connection opens as bytes arrive, that of a stream as its app takes them, so a handler that does not read
-stops nobody but itself. Called by server.py.
+Full duplex; what does not begin as HTTP/2 does is given to http1.py. All that handlers say within a few turns of the
+event loop leaves in one write, of each stream as one DATA frame; no empty frame is sent but the last. The window of the
+connection opens as bytes arrive, that of a stream as its app takes them, so a handler that does not read stops nobody
+but itself. Called by server.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -23,10 +24,9 @@ from h2.settings import SettingCodes
 from rewake.deployments.asgi import REQUEST_SCOPE
 from rewake.deployments.http.connect_errors import ConnectionBroken
 from rewake.deployments.http.http2_wire import FrameGuard, new_connection
-from rewake.deployments.waking import Waker
-from rewake.http_server.connection import Connection, Site
-from rewake.http_server.http1 import HttpConnection
-from rewake.serving.stream import Stream, describe_failure
+from rewake.deployments.serving.app_connection import AppConnection
+from rewake.deployments.serving.http1 import Http1Connection
+from rewake.deployments.serving.stream import App, Stream, describe_failure
 
 STREAMS_MAX: Final = 10_000
 """Attempts at once on one connection. Waiting ones cost little, and a Restate server queues what is over the limit."""
@@ -56,29 +56,26 @@ _STREAM_HEADERS: Final = frozenset(
 log = structlog.get_logger("rewake.deployments")
 
 
-class Http2Connection(Connection):
-    """The connection."""
+class Connection(AppConnection):
+    """The connection. on_empty is called when its last stream is over, and when it is lost."""
 
-    def __init__(self, site: Site) -> None:
-        super().__init__(site)
-        self.streams: dict[int, Stream] = {}
-        self.waker = Waker(self._loop)
+    def __init__(
+        self, app: App, on_made: Callable[[AppConnection], None], on_empty: Callable[[AppConnection], None]
+    ) -> None:
+        super().__init__(app, on_made, on_empty)
         self._h2 = new_connection(client_side=False, checks_headers=True, settings=_SETTINGS)
-        self._guard = FrameGuard()
+        self._guard = FrameGuard(counts_idle=False)
         self._preface = b""
         self._ready: deque[Stream] = deque()
         self._blocked: dict[Stream, None] = {}
         self._consumed_bytes = 0
         self._last_stream_id = 0
         self._is_leaving = False
-        self._is_flush_due = False
         self._is_flush_urgent = False
 
     # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
-        if self._is_deaf:
-            return
         if self._preface != _PREFACE:
             taken = self._read_preface(data)
             if taken is None:
@@ -97,35 +94,14 @@ class Http2Connection(Connection):
         self._pump()
 
     def resume_writing(self) -> None:
-        self._is_write_paused = False
+        self._is_paused = False
         self._pump()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        streams, self.streams = self.streams, {}
-        for stream in streams.values():
-            stream.lose()
 
     # server.py
 
-    @property
-    def exchange_count(self) -> int:
-        return len(self.streams)
-
-    @property
-    def is_idle(self) -> bool:
-        return not self.streams
-
-    def check(self, now: float) -> None:
-        """A peer may keep its connection for as long as it likes, once it has asked for something."""
-        if self._is_write_paused:
-            self._check_writing(now)
-        elif not self._last_stream_id and now - self.moved_at > self.site.limits.read_s:
-            self._transport.close()
-
     def leave(self) -> None:
         """Take no new stream, and close with the last one."""
-        if self._is_leaving or self._is_deaf:
+        if self._is_leaving or self.is_lost:
             return
         self._is_leaving = True
         if self._preface == _PREFACE:
@@ -187,11 +163,11 @@ class Http2Connection(Connection):
         return data[len(_PREFACE) :]
 
     def _hand_over(self) -> None:
-        self.site.on_lost(self)
-        self._is_deaf = True
-        successor = HttpConnection(self.site)
+        successor = Http1Connection(self._app, self._on_made, self._on_empty)
         self._transport.set_protocol(successor)
         successor.connection_made(self._transport)
+        self.is_lost = True
+        self._on_empty(self)
         successor.data_received(self._preface)
 
     def _on_event(self, event: Event) -> None:
@@ -236,11 +212,8 @@ class Http2Connection(Connection):
             return
         self._last_stream_id = stream_id
         stream = self.streams[stream_id] = Stream(self, stream_id)
-        stream.task = self._loop.create_task(self._run(stream, _scope(event)))
+        stream.task = self._loop.create_task(self._app(_scope(event), stream.receive, stream.send))
         stream.task.add_done_callback(lambda task: self._on_task_done(stream, task))
-
-    async def _run(self, stream: Stream, scope: dict[str, Any]) -> None:
-        await self.site.app(scope, stream.receive, stream.send)
 
     def _on_task_done(self, stream: Stream, task: asyncio.Task[None]) -> None:
         """The app returned or raised; an answer it has not ended cannot be used."""
@@ -275,7 +248,7 @@ class Http2Connection(Connection):
 
     def _pump(self) -> None:
         """Write what there is, as far as the windows and the socket let it."""
-        while self._ready and not self._is_write_paused:
+        while self._ready and not self._is_paused:
             stream = self._ready.popleft()
             stream.is_marked = False
             if stream.id in self.streams:
@@ -317,8 +290,10 @@ class Http2Connection(Connection):
     def _forget(self, stream: Stream) -> None:
         self.streams.pop(stream.id, None)
         self._blocked.pop(stream, None)
-        if not self.streams and self._is_leaving:
-            self._loop.call_soon(self._close)
+        if not self.streams:
+            if self._is_leaving:
+                self._loop.call_soon(self._close)
+            self._on_empty(self)
 
     def _close(self) -> None:
         self._write()

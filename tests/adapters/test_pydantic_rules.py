@@ -1,0 +1,350 @@
+"""What ends a run of Pydantic AI, who is asked, which model and names: rows that no crash is needed for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import restate
+import restate.ext.pydantic as official
+from pydantic import TypeAdapter
+from pydantic_ai import Agent, RunContext, Tool, UsageLimits
+from pydantic_ai.capabilities import RequestInput
+from pydantic_ai.durable_exec import BaseDurabilityCapability
+from pydantic_ai.exceptions import ModelHTTPError, UsageLimitExceeded
+from pydantic_ai.tool_manager import ToolManager
+from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, ToolDenied
+from pydantic_ai.toolsets import FunctionToolset
+from pydantic_kit import Log, call, returned, script, text
+from stage import entries
+from test_pydantic import DEADLINE_S, Handler, app_of
+
+import rewake
+import rewake.ext.pydantic as ours
+from rewake.agents.envelope import decode_envelope
+from rewake.core.ids import awakeable_id_parse
+from rewake.ext.pydantic import RestateAgent, RewakeDurability, restate_context
+from rewake.protocol.messages import Failure, MessageType, Success
+
+# What ends a run, and who is asked
+
+
+async def outcome(handler: Handler, folder: Path, service: str = "Desk") -> Any:
+    """The answer of one call, or its failure as text."""
+    app, _ = app_of(handler)
+    async with rewake.Engine(folder, app) as engine:
+        try:
+            return await asyncio.wait_for(engine.call(service, "go"), DEADLINE_S)
+        except rewake.InvocationFailed as failed:
+            return str(failed)
+
+
+def http_error(status: int, **headers: str) -> ModelHTTPError:
+    return ModelHTTPError(status, "some-model", {"error": "no"}, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("answers", "limits", "says", "asked"),
+    [
+        ([call("again", "a"), text("never")], UsageLimits(request_limit=1), "UsageLimitExceeded", 1),
+        ([http_error(400)], None, "status_code: 400", 1),
+        ([http_error(401)], None, "status_code: 401", 1),
+        ([call("unknown", f"{n}") for n in range(4)], None, "UnexpectedModelBehavior", None),
+    ],
+)
+def test_what_would_fail_again_ends_the_invocation(
+    answers: list[Any], limits: UsageLimits | None, says: str, asked: int | None, tmp_path: Path
+) -> None:
+    log = Log()
+    agent = Agent(script(log, "desk", *answers), name="desk", capabilities=[RewakeDurability()])
+
+    @agent.tool_plain
+    def again() -> str:
+        return "again"
+
+    async def handler(ctx: restate.Context) -> Any:
+        return (await agent.run("go", usage_limits=limits)).output
+
+    assert says in asyncio.run(outcome(handler, tmp_path))
+    if asked is not None:
+        assert log.count("desk 0") == asked
+
+
+def test_the_users_except_still_catches_what_is_terminal(tmp_path: Path) -> None:
+    log = Log()
+    agent = Agent(script(log, "desk", text("never")), name="desk", capabilities=[RewakeDurability()])
+
+    async def handler(ctx: restate.Context) -> Any:
+        try:
+            await agent.run("go", usage_limits=UsageLimits(request_limit=0))
+        except UsageLimitExceeded as limit:
+            return f"{type(limit).__name__} {isinstance(limit, restate.TerminalError)} {limit.status_code}"  # type: ignore[attr-defined]
+
+    assert asyncio.run(outcome(handler, tmp_path)) == "UsageLimitExceeded True 500"
+
+
+def test_a_busy_provider_is_asked_again_when_it_says_and_siblings_go_on(tmp_path: Path) -> None:
+    log = Log()
+    busy = [http_error(429, **{"retry-after": "0.05"}), http_error(503)]
+    loop_times: list[float] = []
+
+    async def tool() -> str:
+        loop_times.append(asyncio.get_running_loop().time())
+        with log.body("flaky"):
+            if busy:
+                raise busy.pop(0)
+        return "flaky"
+
+    async def slow() -> str:
+        with log.body("slow"):
+            await asyncio.sleep(0.2)
+        return "slow"
+
+    model = script(log, "desk", [call("tool", "a"), call("slow", "b")], text("done"))
+    agent = Agent(model, name="desk", tools=[tool, slow], capabilities=[RewakeDurability()])
+
+    async def handler(ctx: restate.Context) -> Any:
+        return returned((await agent.run("go")).all_messages())
+
+    assert asyncio.run(outcome(handler, tmp_path)) == {"a": "flaky", "b": "slow"}
+    assert log.count("slow") == 1 and log.count("flaky") == 3
+    assert loop_times[1] - loop_times[0] >= 0.05
+
+
+async def complete(engine: rewake.Engine, awakeable: str, result: Success | Failure) -> None:
+    await engine.complete_awakeable(*awakeable_id_parse(awakeable), result)
+
+
+@pytest.mark.parametrize("answer", ["approve", "deny", "nobody", "reject"])
+@pytest.mark.parametrize("service", ["Desk", "Suspending"])
+def test_a_durable_question(answer: str, service: str, tmp_path: Path) -> None:
+    """The run waits, over a restart of the engine; it asks once, and the tool runs once or never."""
+
+    log = Log()
+    tokens: list[str] = []
+
+    def ask(ctx: RunContext[Any], requests: DeferredToolRequests, token: str) -> None:
+        log.lines.append("ask")
+        tokens.append(token)
+
+    limit = timedelta(milliseconds=20) if answer == "nobody" else None
+    agent = Agent(
+        script(log, "desk", [call("pay", "a", amount=5), call("free", "b")], text("done")),
+        name="desk",
+        capabilities=[RewakeDurability(), RequestInput(ask=ask, timeout=limit)],
+    )
+
+    @agent.tool_plain(requires_approval=True)
+    def pay(amount: int) -> str:
+        with log.body("pay"):
+            return f"paid {amount}"
+
+    @agent.tool_plain
+    def free() -> str:
+        with log.body("free"):
+            return "free"
+
+    async def handler(ctx: restate.Context) -> Any:
+        return returned((await agent.run("go")).all_messages())
+
+    async def main() -> dict[str, Any]:
+        app, _ = app_of(handler)
+        async with rewake.Engine(tmp_path, app) as engine:
+            invocation_id = await engine.send(service, "go")
+            async with asyncio.timeout(DEADLINE_S):
+                while not tokens:
+                    await asyncio.sleep(0.005)
+        async with rewake.Engine(tmp_path, app) as engine:
+            if answer == "reject":
+                await complete(engine, tokens[0], Failure(500, "not today"))
+            elif answer != "nobody":
+                given = DeferredToolResults(approvals={"a": True if answer == "approve" else ToolDenied("too much")})
+                payload = TypeAdapter(DeferredToolResults).dump_python(given, mode="json")
+                await complete(engine, tokens[0], Success(json.dumps(payload).encode()))
+            found: dict[str, Any] = await asyncio.wait_for(engine.result(invocation_id), DEADLINE_S)
+            return found
+
+    found = asyncio.run(main())
+    assert found["b"] == "free"
+    says = {"approve": "paid 5", "deny": "too much", "nobody": "answered within", "reject": "not today"}[answer]
+    assert says in found["a"]
+    assert log.count("pay") == (answer == "approve")
+    assert log.finished["desk 0"] == log.finished["desk 1"] == log.finished["free"] == 1
+    assert log.count("ask") <= 2  # the engine may have stopped before the question was stored
+
+
+def test_a_cancelled_run_ends_and_no_tool_makes_an_answer_of_it(tmp_path: Path) -> None:
+    log = Log()
+    model = script(log, "desk", [call("wait", "a"), call("wait", "b")], text("never"))
+    agent = Agent(model, name="desk", capabilities=[RewakeDurability()])
+    waiting = asyncio.Event()
+
+    @agent.tool_plain
+    async def wait() -> str:
+        waiting.set()
+        try:
+            await restate_context().awakeable()[1]
+        except Exception as problem:  # noqa: BLE001 - as careless tools do
+            return f"failed: {problem}"
+        return "never"
+
+    async def handler(ctx: restate.Context) -> Any:
+        return (await agent.run("go")).output
+
+    async def main() -> None:
+        app, _ = app_of(handler)
+        async with rewake.Engine(tmp_path, app) as engine:
+            invocation_id = await engine.send("Desk", "go")
+            await asyncio.wait_for(waiting.wait(), DEADLINE_S)
+            await engine.cancel(invocation_id)
+            with pytest.raises(rewake.InvocationFailed, match=r"cancelled \(code 409"):
+                await asyncio.wait_for(engine.result(invocation_id), DEADLINE_S)
+
+    asyncio.run(main())
+    assert log.count("desk 1") == 0
+
+
+# Which model, which order, which names
+
+
+def test_models_given_for_one_run(tmp_path: Path) -> None:
+    """An object nobody registered, one by its id, and the agent's own."""
+    log = Log()
+    by_id = script(log, "registered", text("registered"))
+    agent = Agent(
+        script(log, "own", text("own")), name="desk", capabilities=[RewakeDurability(models={"other": by_id})]
+    )
+
+    async def handler(ctx: restate.Context) -> Any:
+        unknown = script(log, "unknown", text("unknown"))
+        return [(await agent.run("go", model=model)).output for model in (None, "other", by_id, unknown)]
+
+    assert asyncio.run(outcome(handler, tmp_path, "Suspending")) == ["own", "registered", "registered", "unknown"]
+    assert log.finished == {"own 0": 1, "registered 0": 2, "unknown 0": 1}
+
+
+@pytest.mark.parametrize("how", ["run", "tool", "neither"])
+def test_a_users_own_sequential_is_respected(how: str, tmp_path: Path) -> None:
+    log = Log()
+
+    async def slow() -> str:
+        with log.body("slow"):
+            await asyncio.sleep(0.03)
+        return "slow"
+
+    async def quick() -> str:
+        with log.body("quick"):
+            return "quick"
+
+    agent = Agent(
+        script(log, "desk", [call("slow", "a"), call("quick", "b")], text("done")),
+        name="desk",
+        tools=[Tool(slow, sequential=how == "tool"), quick],
+        capabilities=[RewakeDurability()],
+    )
+
+    async def handler(ctx: restate.Context) -> Any:
+        if how != "run":
+            return (await agent.run("go")).output
+        with agent.parallel_tool_call_execution_mode("sequential"):
+            return (await agent.run("go")).output
+
+    assert asyncio.run(outcome(handler, tmp_path)) == "done"
+    in_turn = ["slow", "slow+", "quick", "quick+"]
+    assert (log.lines[2:6] == in_turn) == (how != "neither"), log.lines
+
+
+def test_outside_of_a_handler_nothing_changes() -> None:
+    log = Log()
+    inner = Agent(script(log, "desk", call("tool", "a"), text("done")), name="desk")
+    agent = RestateAgent(inner, auto_wrap_tools=False)
+
+    @inner.tool_plain
+    def tool() -> str:
+        with pytest.raises(RuntimeError, match="outside of a handler"):
+            restate_context()
+        return "plain"
+
+    result = asyncio.run(agent.run("go"))
+    assert result.output == "done" and returned(result.all_messages()) == {"a": "plain"}
+
+
+def test_names_of_steps_and_what_they_store(tmp_path: Path) -> None:
+    """Both are stored data: a change here breaks runs that are under way."""
+    log = Log()
+    helper = Agent(script(log, "helper", text("hm")), name="helper", capabilities=[RewakeDurability()])
+    asked = [call("consult", "a"), call("note", "b", text="x")]
+    inner = Agent(script(log, "desk", asked, text("done")), name="desk", instructions="Be kind.")
+    agent = RestateAgent(inner)
+
+    @inner.tool_plain
+    async def consult() -> str:
+        return str((await helper.run("well?")).output)
+
+    @inner.tool_plain
+    def note(text: str) -> str:
+        return text
+
+    async def handler(ctx: restate.Context) -> Any:
+        return (await agent.run("go")).output
+
+    async def main() -> list[Any]:
+        app, _ = app_of(handler)
+        async with rewake.Engine(tmp_path, app) as engine:
+            invocation_id = await engine.send("Desk", "go")
+            await asyncio.wait_for(engine.result(invocation_id), DEADLINE_S)
+            return entries(engine, invocation_id)
+
+    journal = asyncio.run(main())
+    assert sorted(entry.name for entry in journal if entry.type_id == MessageType.RUN) == [
+        "desk__function_toolset__<agent>.call_tool:consult",
+        "desk__function_toolset__<agent>.call_tool:note",
+        "desk__model.request",
+        "desk__model.request",
+        "helper__model.request",
+        "order",
+    ]
+    stored = [found for entry in journal if (found := _envelope(entry.payload)) is not None]
+    assert [
+        (each.kind, each.agent, each.path, each.calls, each.call, each.tool, each.is_branch)
+        for each in stored
+        if each.kind != "order"
+    ] == [
+        ("model", "desk", ("desk",), (), "", "", False),
+        *sorted(
+            [
+                ("tool", "desk", ("desk",), (), "a", "consult", True),
+                ("tool", "desk", ("desk",), (), "b", "note", False),
+            ],
+            key=lambda each: [found.tool for found in stored].index(each[5]),
+        ),
+        ("model", "helper", ("desk", "helper"), ("a",), "", "", False),
+        ("model", "desk", ("desk",), (), "", "", False),
+    ]
+    replies = [each.reply for each in stored if each.reply is not None]
+    assert [reply.model for reply in replies] == ["desk-model", "helper-model", "desk-model"]
+    assert all(reply.input_tokens and reply.output_tokens for reply in replies)
+    assert {each.framework for each in stored} == {"Pydantic AI", "kernel"}
+
+
+def _envelope(payload: bytes) -> Any:
+    start = payload.find(b'{"rewake"')
+    return None if start < 0 else decode_envelope(payload[start:])
+
+
+def test_every_name_of_the_framework_is_known() -> None:
+    """What this adapter relies on that is private, and the names the official extension has."""
+    assert set(official.__all__) <= set(ours.__all__)
+    for name in (
+        "_find_model_id",
+        "_dispatch_event_stream_event",
+        "_single_event_stream",
+        "_effective_event_stream_handler",
+    ):
+        assert callable(getattr(BaseDurabilityCapability, name)), name
+    assert ToolManager.get_parallel_execution_mode(None) == "parallel"  # type: ignore[arg-type]
+    assert FunctionToolset([])._explicit_id is None
