@@ -29,6 +29,9 @@ _AGENTS_MAX: Final = 64
 _NAMES_MAX: Final = 64
 _NAME_CHARS_MAX: Final = 200
 
+_NOT_NAMES: Final = frozenset({"", "LangGraph"})
+"""What an agent is called that nobody named."""
+
 _PLAIN: Final = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis))
 
 Facts = dict[str, Any]
@@ -48,7 +51,7 @@ def tell_agents(app: Any) -> None:
         for handler in handlers:
             if METADATA_KEY in (handler.metadata or {}):
                 continue  # The user knows better; or this was here before.
-            agents = _agents_of(handler.fn, entries - {id(handler.fn)}, describers, objects_max)
+            agents = _agents_of(handler, entries - {id(handler.fn)}, describers, objects_max)
             found = json.dumps(agents, ensure_ascii=False)
             if agents and len(found) <= METADATA_CHARS_MAX:
                 handler.metadata = {**(handler.metadata or {}), METADATA_KEY: found}
@@ -68,10 +71,13 @@ def _handlers_of(app: Any) -> Iterator[Any]:
 
 
 def _agents_of(handler: Any, others: set[int], describers: list[Describer], objects_max: int) -> list[Facts]:
-    """Facts of the agents that a handler reaches, by name; of two with one name the first."""
+    """Facts of the agents that a handler reaches, by name; of two with one name the first.
+
+    One that has no name anywhere has the service's.
+    """
     facts: dict[str, Facts] = {}
-    for value in _walk(handler, stop_at=lambda value: id(value) in others, objects_max=objects_max):
-        described = _described(value, describers)
+    for value in _walk(handler.fn, stop_at=lambda value: id(value) in others, objects_max=objects_max):
+        described = _described(value, describers, _name(handler.service_tag.name))
         if described is not None and described["name"] not in facts and len(facts) < _AGENTS_MAX:
             facts[described["name"]] = described
     return [facts[name] for name in sorted(facts)]
@@ -92,14 +98,14 @@ def _describers() -> list[Describer]:
     return [(kind, tell) for kind, tell in found if isinstance(kind, type)]
 
 
-def _described(value: Any, describers: list[Describer]) -> Facts | None:
+def _described(value: Any, describers: list[Describer], service: str) -> Facts | None:
     for kind, tell in describers:
         if _is(value, kind):
             try:
                 facts = {name: fact for name, fact in tell(value).items() if fact}
             except Exception:  # noqa: BLE001  # a release that is not as those known: leave the agent out
                 return None
-            return facts if facts.get("name") else None
+            return {"name": service} | facts if facts else None
     return None
 
 
@@ -144,7 +150,7 @@ def _adk_agent(agent: Any) -> Facts:
 def _pydantic_agent(agent: Any) -> Facts:
     tools = {name: tool for toolset in agent.toolsets for name, tool in getattr(toolset, "tools", {}).items()}
     return {
-        "name": _name(agent.name),
+        "name": _agent_name(agent),
         "model": _model(agent.model),
         "tools": _names(tools),
         "asks": _asks(agent, tools),
@@ -160,7 +166,7 @@ def _langchain_agent(graph: Any) -> Facts:
     chat = getattr(sys.modules.get("langchain_core.language_models"), "BaseChatModel", ())
     walk = _walk(node, stop_at=lambda value: _is(value, chat), objects_max=OBJECTS_PER_HANDLER_MIN)
     model = next((value for value in walk if _is(value, chat)), None)
-    return {"name": _name(graph.name), "model": _model(model), "tools": _names(tools), "asks": _asks(graph, tools)}
+    return {"name": _agent_name(graph), "model": _model(model), "tools": _names(tools), "asks": _asks(graph, tools)}
 
 
 def _asks(agent: Any, tools: dict[str, Any]) -> dict[str, str]:
@@ -169,10 +175,29 @@ def _asks(agent: Any, tools: dict[str, Any]) -> dict[str, str]:
     found = {}
     for name, tool in tools.items():
         for value in _walk(tool, stop_at=lambda value: _is(value, kinds), objects_max=OBJECTS_PER_HANDLER_MIN):
-            if _is(value, kinds) and value is not agent and _name(value.name) != _name(agent.name):
-                found[_name(name)] = _name(value.name)
+            if _is(value, kinds) and value is not agent and _agent_name(value) not in ("", _agent_name(agent)):
+                found[_name(name)] = _agent_name(value)
                 break
     return found
+
+
+def _agent_name(agent: Any) -> str:
+    """An agent's own name, else that of the variable which holds it in a module of the app."""
+    own = _name(agent.name)
+    return own if own not in _NOT_NAMES else _variable_of(agent)
+
+
+def _variable_of(agent: Any) -> str:
+    for name, module in list(sys.modules.items()):
+        if type(module) is not types.ModuleType:  # a lazy one would come to life
+            continue
+        held = vars(module)
+        path = held.get("__file__")
+        if isinstance(path, str) and (not path.startswith(_libraries()) or _is_example(name)):
+            found = next((variable for variable, value in list(held.items()) if value is agent), "")
+            if found:
+                return _name(found.strip("_"))
+    return ""
 
 
 def _model(model: Any) -> str:
@@ -258,9 +283,13 @@ def _names_in(code: types.CodeType) -> Iterator[tuple[str, ...]]:
 
 def _is_library(function: types.FunctionType) -> bool:
     """Whether a function was installed or came with Python. Our examples are installed, and still an app."""
-    if str(function.__module__).startswith("rewake.examples"):  # None of one that exec made
+    if _is_example(str(function.__module__)):  # None of one that exec made
         return False
     return function.__code__.co_filename.startswith(_libraries())
+
+
+def _is_example(module: str) -> bool:
+    return module.startswith("rewake.examples")
 
 
 @functools.cache

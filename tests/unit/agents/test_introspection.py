@@ -57,6 +57,14 @@ def told(*services: Any, wrap: Callable[[Any], Any] = lambda app: app) -> dict[s
     }
 
 
+class UnnamedAgent:
+    """As pydantic_ai.Agent before it has run."""
+
+    def __init__(self, name: str | None) -> None:
+        self.name, self.model, self.toolsets = name, "m-1", list[Any]()
+
+
+front_desk = UnnamedAgent(None)
 medical = OpenAIAgent("Medical specialist")
 car = OpenAIAgent("Car specialist", handoffs=[medical])
 unused = OpenAIAgent("Nobody")
@@ -114,6 +122,28 @@ def test_metadata_of_the_user_stays() -> None:
     assert desk.handlers["car_only"].metadata is not None
     assert desk.handlers["car_only"].metadata["team"] == "claims"
     assert set(desk.handlers["car_only"].metadata) == {"team", METADATA_KEY}
+
+
+def test_an_agent_without_a_name_has_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pydantic AI names agents at run time, LangChain calls every graph the same; in a closure there is no variable."""
+    module = types.ModuleType("pydantic_ai")
+    module.Agent = UnnamedAgent  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pydantic_ai", module)
+    service = restate.Service("Chat")
+
+    @service.handler()
+    async def at_home(ctx: restate.Context, text: str) -> str:
+        return str(front_desk.toolsets)
+
+    hidden = UnnamedAgent(None)
+
+    @service.handler()
+    async def enclosed(ctx: restate.Context, text: str) -> str:
+        return str(hidden.toolsets)
+
+    found = told(service)
+    assert [agent["name"] for agent in found["at_home"]] == ["front_desk"]
+    assert [agent["name"] for agent in found["enclosed"]] == ["Chat"]
 
 
 def test_middleware_around_the_app_is_looked_through() -> None:
