@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import signal
 import socket
@@ -13,6 +15,19 @@ from typing import Any
 
 import pytest
 from cli_process import APP, WAIT_S, Running, command, environment, rewake
+
+NOISY = """
+import sys
+import restate
+
+noisy = restate.Service("Noisy")
+
+@noisy.handler()
+async def talk(ctx: restate.Context) -> str:
+    print("x" * 200_000)
+    print("y" * 200_000, file=sys.stderr)
+    return "said"
+"""
 
 
 @pytest.fixture
@@ -143,6 +158,29 @@ def test_a_killed_worker_is_replaced_and_the_open_request_is_answered(folder: Pa
         assert engine.wait_for("worker_became_ready")["pid"] != ready_before["pid"]
         thread.join(WAIT_S)
         assert results == [(200, "rested")]
+
+
+def test_calls_are_answered_while_nobody_reads_the_output(tmp_path: Path) -> None:
+    """Neither the engine's log nor what handlers print waits for the reader of a pipe."""
+    (tmp_path / "app.py").write_text(NOISY)
+    arguments = ("run", "app.py", "--ingress-port", "0", "--admin-port", "0", "--log-format", "json")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command(*arguments), cwd=tmp_path, env=environment(), **pipes) as process:  # type: ignore[call-overload]
+        try:
+            port = next(
+                event["ingress_port"] for line in process.stderr if (event := json.loads(line))["event"] == "ready"
+            )
+            for _ in range(10):
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
+                connection.request("POST", "/Noisy/talk")
+                assert connection.getresponse().read() == b'"said"'
+                connection.close()
+            process.terminate()
+            printed, log = process.communicate(timeout=WAIT_S)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert printed.count(b"x") == log.count(b"y") == 10 * 200_000
 
 
 def test_a_handler_that_blocks_stalls_neither_ingress_nor_other_workers(folder: Path) -> None:

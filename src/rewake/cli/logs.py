@@ -7,6 +7,7 @@ structlog is imported here, so nothing but serving.py may import this module.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
@@ -17,14 +18,23 @@ import structlog
 from structlog.typing import EventDict
 
 from rewake.cli.times import now_ms
+from rewake.outlets import flush_output, release_output
 
 _COLORS: Final = {"warning": "\033[33m", "error": "\033[31m", "critical": "\033[31m"}
 _PLAIN: Final = "\033[0m"
 
 
 def configure_logging(level: str, log_format: str, stream: TextIO | None = None) -> str:
-    """Send all events of at least `level` to stderr. Returns the format that `auto` became."""
-    stream = stream or sys.stderr
+    """Send all events of at least `level` to stderr. Returns the format that `auto` became.
+
+    A pipe that nobody reads blocks neither the log nor what else this process prints: see outlets.py.
+    """
+    if stream is None:
+        if log_format == "auto":
+            log_format = "text" if sys.stderr.isatty() else "json"
+        release_output(_dropped_json if log_format == "json" else _dropped_text)
+        atexit.register(flush_output)
+        stream = sys.stderr
     if log_format == "auto":
         log_format = "text" if stream.isatty() else "json"
     text = TextLines(is_colored=stream.isatty() and not os.environ.get("NO_COLOR"))
@@ -66,6 +76,18 @@ def json_line(_logger: Any, _method: str, event: EventDict) -> str:
 
     ordered = {"at_ms": now_ms(), "level": event.pop("level"), "event": event.pop("event"), **event}
     return msgspec.json.encode(ordered, enc_hook=str).decode()
+
+
+def _dropped_json(count: int) -> str:
+    return json_line(None, "", _dropped(count)) + "\n"
+
+
+def _dropped_text(count: int) -> str:
+    return TextLines(is_colored=False)(None, "", _dropped(count)) + "\n"
+
+
+def _dropped(count: int) -> EventDict:
+    return {"level": "warning", "event": "output_dropped", "writes": count, "reason": "nobody read it"}
 
 
 def _fact(value: Any) -> str:

@@ -29,6 +29,7 @@ from rewake.deployments import mux
 from rewake.deployments.base import DiscoveryResponse
 from rewake.deployments.wire import WireAttempt, discovery_response
 from rewake.errors import ErrorCode, RewakeError
+from rewake.outlets import ChildOutput, outlet_of
 
 READ_BYTES: Final = 256 * 1024
 START_TIMEOUT_S: Final = 60.0
@@ -36,6 +37,9 @@ START_TIMEOUT_S: Final = 60.0
 
 EXIT_KNOWN_WITHIN_S: Final = 0.5
 """How long attempts wait for the word how their worker ended, when it was a quarantined one."""
+
+OUTPUT_WITHIN_S: Final = 0.2
+"""How long its exit is kept back for the last lines it wrote."""
 
 EXIT_TIMEOUT_S: Final = 3.0
 """How long a child may take to exit once its link is closed, before it is killed."""
@@ -182,13 +186,23 @@ class WorkerProcess:
         options = self._options
         command = [sys.executable, "-m", "rewake.deployments.worker_main", "--fd", str(theirs.fileno())]
         command += ["--app", options.app_ref, "--loop", options.loop]
+        outputs = {fd: ChildOutput(outlet) for fd in (1, 2) if (outlet := outlet_of(fd)) is not None}
         with theirs, contextlib.ExitStack() as on_failure:
-            on_failure.callback(ours.close)
-            on_failure.callback(self._unread.close)
+            for resource in (ours.close, self._unread.close, *(output.discard for output in outputs.values())):
+                on_failure.callback(resource)
             process = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, cwd=options.cwd, env=_child_env(options)
+                command,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=outputs[1].fd if 1 in outputs else None,
+                stderr=outputs[2].fd if 2 in outputs else None,
+                cwd=options.cwd,
+                env=_child_env(options),
             )
             on_failure.pop_all()
+        self._outputs = list(outputs.values())
+        for output in self._outputs:
+            output.start()
         threading.Thread(target=self._wait_for_exit, args=(process,), daemon=True).start()
         self._connecting = asyncio.ensure_future(self.loop.create_unix_connection(lambda: self.link, sock=ours))
         self._timers.append(self.loop.call_later(START_TIMEOUT_S, self._on_start_timeout))
@@ -196,6 +210,8 @@ class WorkerProcess:
 
     def _wait_for_exit(self, process: subprocess.Popen[bytes]) -> None:
         returncode = process.wait()
+        for output in self._outputs:
+            output.join(OUTPUT_WITHIN_S)
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody is left to tell.
             self.loop.call_soon_threadsafe(self._on_exit, returncode)
 
