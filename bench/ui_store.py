@@ -18,6 +18,7 @@ from typing import Any
 
 from bench.npm import SCRATCH
 from rewake.core import ids
+from rewake.core.ids import CompletionId, EntryIndex, InvocationId
 from rewake.core.model import (
     AttemptError,
     Deployment,
@@ -190,7 +191,7 @@ def _target_of(number: int) -> Target:
     return MAKE if number % 10 == 3 else ASK
 
 
-def _id_of(number: int, target: Target) -> bytes:
+def _id_of(number: int, target: Target) -> InvocationId:
     ulid = ids.ulid_bytes(created_at_ms(number), number.to_bytes(ids.ULID_RANDOM_SIZE, "big"))
     return ids.new_invocation_id(target.key, target.service, ulid)
 
@@ -222,7 +223,7 @@ def _add_run(batch: Batch, number: int, made: Stored) -> None:
     entries = [asked, *messages]
     if target is ASK and number % 500 == 4:
         invocation.status = Status.SUSPENDED
-        invocation.awaiting, invocation.awaiting_from = Future(signals=(FIRST_USER_SIGNAL,)), len(entries)
+        invocation.awaiting, invocation.awaiting_from = Future(signals=(FIRST_USER_SIGNAL,)), EntryIndex(len(entries))
     elif target is ASK and number % 5_000 == 5:
         invocation.status = Status.PAUSED
         invocation.retry_count = 70
@@ -243,12 +244,16 @@ _encoded = lru_cache(maxsize=32)(encode_message)
 
 
 def _entry(invocation_id: bytes, at_ms: int, index: int, message: Message) -> EntryRow:
-    row = EntryRow(invocation_id, index, 0, b"", at_ms + index)
+    row = EntryRow(InvocationId(invocation_id), EntryIndex(index), 0, b"", at_ms + index)
     match message:
         case RunCommand():
-            row.type_id, row.name, row.completion_id = MessageType.RUN, message.name, message.completion_id
+            row.type_id, row.name, row.completion_id = (
+                MessageType.RUN,
+                message.name,
+                CompletionId(message.completion_id),
+            )
         case Completion():
-            row.type_id, row.completion_id = message.type, message.completion_id
+            row.type_id, row.completion_id = message.type, CompletionId(message.completion_id)
         case InputCommand():
             row.type_id = MessageType.INPUT
         case _:

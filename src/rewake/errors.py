@@ -69,6 +69,7 @@ class ErrorCode(StrEnum):
     ENGINE_BUG = "RW3003", "The engine met a state it should never be in"
     WORKER_KILLED = "RW3004", "An invocation ends the worker process it runs in"
     VALUE_NOT_STORABLE = "RW3005", "A value cannot be stored"
+    RESULT_TOO_LARGE = "RW3006", "The result of a step or of a handler is over the limit"
 
     # RW4xxx ingress and admin API
     SERVICE_NOT_FOUND = "RW4001", "No service of that name is registered"

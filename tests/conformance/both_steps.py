@@ -33,6 +33,20 @@ async def same(ctx: restate.Context, value: Any) -> Any:
 
 
 @steps.handler()
+async def huge(ctx: restate.Context, mib: int) -> str:
+    """A step whose result may be larger than one message."""
+
+    def draw() -> str:
+        mark(ctx, "drawn")
+        return "x" * (mib << 20)
+
+    try:
+        return str(len(await ctx.run_typed("Draw image", draw)))
+    except TerminalError as error:
+        return f"{error.status_code} {error.message}"
+
+
+@steps.handler()
 async def nothing(ctx: restate.Context) -> None:
     """No input and no output."""
 

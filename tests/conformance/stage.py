@@ -36,6 +36,7 @@ from rewake.deployments.in_process import InProcessDeployment
 from rewake.deployments.worker import WorkerOptions
 from rewake.deployments.worker_pool import WorkerPool
 from rewake.engine import Engine, EngineOptions
+from rewake.protocol.framing import Oversized
 from rewake.protocol.messages import Message, MessageType, ProposeRunCompletion, RunCommand
 
 Transport = Literal["in_process", "worker", "http2", "http1"]
@@ -233,7 +234,7 @@ class Cut:
         self.at = at
         self.seen = 0
         self.settled: set[str] = set()
-        self.last: Message | None = None
+        self.last: Message | Oversized | None = None
         self.is_mute = False
         self.happened.clear()
 
@@ -287,7 +288,7 @@ class CutAttempt:
                 cut.happened.set()
                 cut.action(self)
 
-    def _note(self, message: Message) -> None:
+    def _note(self, message: Message | Oversized) -> None:
         if self._cut.happened.is_set():
             return
         if isinstance(message, RunCommand):

@@ -10,7 +10,7 @@ import itertools
 
 from rewake.deployments.base import AttemptFailure, AttemptHandle, AttemptStart, DeploymentClient, ReceivedMessage
 from rewake.protocol.codec import encode_message
-from rewake.protocol.framing import encode_frame
+from rewake.protocol.framing import Oversized, encode_frame
 from rewake.protocol.messages import (
     Completion,
     InputCommand,
@@ -78,7 +78,7 @@ class StubAttempt:
     """
 
     def __init__(self, deployment: DeploymentClient, start: AttemptStart, *, acks_runs: bool = True) -> None:
-        self.messages: list[Message] = []
+        self.messages: list[Message | Oversized] = []
         self.failure: AttemptFailure | None = None
         self.is_closed = False
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -209,6 +209,17 @@ def test_the_forms_of_a_delay(subject: Subject, delay: str) -> None:
     assert time.monotonic() - begun_s >= 0.2
 
 
+def test_the_result_of_a_step_that_is_too_large(subject: Subject) -> None:
+    invocation_id = subject.send("Steps/huge", 33)
+    if subject.differs("result-too-large", rewake=False, restate=True):
+        subject.failing(invocation_id, "RT0003")
+        subject.operate(invocation_id, "kill")
+    else:
+        text = "413 RW3006 The result of the step 'Draw image' has 346"
+        assert subject.result(invocation_id).startswith(text)
+        assert subject.marks(invocation_id) == ["drawn"]
+
+
 # Targets that are not there
 
 

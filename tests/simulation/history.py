@@ -21,9 +21,9 @@ from tests.simulation.world import IDEMPOTENCY_KEYS, KEYS, STATE_NAMES, make_dep
 from rewake.core import commands
 from rewake.core.apply import apply
 from rewake.core.effects import CloseAttempt, CloseMode, Completed, Effect, Forward, Reply, ReplyStatus, StartAttempt
-from rewake.core.ids import workflow_invocation_id
-from rewake.core.model import AttemptError, Blame, Status, Target
-from rewake.core.state import State
+from rewake.core.ids import DeploymentId, InvocationId, workflow_invocation_id
+from rewake.core.model import AttemptError, Blame, Status, Target, Timer
+from rewake.core.state import NO_EPOCH, State
 from rewake.core.writes import Batch
 from rewake.protocol import messages as m
 from rewake.protocol.awaiting import waiting_signals
@@ -49,16 +49,16 @@ class History:
         self.state = State(self.store, self.world.settings)
         self.sealed: list[tuple[Batch, list[Effect]]] = []
         self.written: list[tuple[Batch, list[Effect]]] = []
-        self.running: dict[bytes, Attempt] = {}
+        self.running: dict[InvocationId, Attempt] = {}
         self.zombies: list[Attempt] = []
-        self.waiting: dict[bytes, set[int]] = {}
+        self.waiting: dict[InvocationId, set[int]] = {}
         self.asked: set[int] = set()
         self.token = 0
         self.commit_count = 0
         self.command_count = 0
         self.deployment_count = 1
         self.is_faulty = True
-        self.old_timers: list[tuple[int, bytes, int]] = []
+        self.old_timers: list[Timer] = []
 
     # The engine around the core
 
@@ -76,7 +76,7 @@ class History:
         if self._stored_facts(command.invocation_id) != before:
             raise Violation(f"a restart changed the invocation it began with: {before}")
 
-    def _stored_facts(self, invocation_id: bytes) -> object:
+    def _stored_facts(self, invocation_id: InvocationId) -> object:
         """The row and the journal of an invocation, as far as they are stored or about to be."""
         item = self.state.invocation(invocation_id)
         if item is None:
@@ -141,7 +141,7 @@ class History:
 
     def crash(self, *, is_process: bool = True) -> None:
         """Memory is gone. With the process go all attempts; after a failed commit they go on, unheard."""
-        last_epoch = 0 if is_process else self.state.last_epoch
+        last_epoch = NO_EPOCH if is_process else self.state.last_epoch
         self.zombies = [] if is_process else [*self.zombies, *self.running.values()]
         self.running = {}
         self.sealed, self.written = [], []
@@ -228,7 +228,7 @@ class History:
                 invocation_id=attempt.id,
                 epoch=attempt.epoch,
                 delivered=attempt.delivered,
-                messages=chunk,
+                messages=[*chunk],
                 seed=self.rng.randbytes(16),
             )
             self.submit(command)
@@ -305,7 +305,7 @@ class History:
             )
         )
 
-    def any_invocation(self) -> bytes | None:
+    def any_invocation(self) -> InvocationId | None:
         known = [*self.store.invocations, *self.state.invocations]
         return self.rng.choice(known) if known else None
 
@@ -336,7 +336,7 @@ class History:
         if known is not None:
             self._complete(known, index)
 
-    def _complete(self, invocation_id: bytes, index: int) -> None:
+    def _complete(self, invocation_id: InvocationId, index: int) -> None:
         self.submit(
             commands.CompleteSignal(
                 now_ms=self.outside.now_ms,
@@ -362,21 +362,21 @@ class History:
         self.submit(self.rng.choice(requests)(known))
 
     @property
-    def _requests_for_open(self) -> tuple[Callable[[bytes], commands.Command], ...]:
+    def _requests_for_open(self) -> tuple[Callable[[InvocationId], commands.Command], ...]:
         cancels = (self._cancel,) * 4
         forks = (self._restart,) * (3 if len(self.store.invocations) < INVOCATIONS_MAX else 0)
         return (*cancels, *forks, self._kill, self._pause, self._pause, self._resume, self._resume, self._find_faulty)
 
-    def _cancel(self, known: bytes) -> commands.Command:
+    def _cancel(self, known: InvocationId) -> commands.Command:
         return commands.Cancel(now_ms=self.outside.now_ms, token=self._token(), invocation_id=known)
 
-    def _kill(self, known: bytes) -> commands.Command:
+    def _kill(self, known: InvocationId) -> commands.Command:
         return commands.Kill(now_ms=self.outside.now_ms, token=self._token(), invocation_id=known)
 
-    def _pause(self, known: bytes) -> commands.Command:
+    def _pause(self, known: InvocationId) -> commands.Command:
         return commands.Pause(now_ms=self.outside.now_ms, token=self._token(), invocation_id=known)
 
-    def _resume(self, known: bytes) -> commands.Command:
+    def _resume(self, known: InvocationId) -> commands.Command:
         return commands.Resume(
             now_ms=self.outside.now_ms,
             token=self._token(),
@@ -384,17 +384,17 @@ class History:
             deployment=self.rng.choice((None, None, "latest", "dp1", "nowhere")),
         )
 
-    def _find_faulty(self, known: bytes) -> commands.Command:
+    def _find_faulty(self, known: InvocationId) -> commands.Command:
         error = AttemptError(500, "bug", "RT0006")
         return commands.PauseFaulty(now_ms=self.outside.now_ms, invocation_id=known, error=error)
 
-    def _purge(self, known: bytes) -> commands.Command:
+    def _purge(self, known: InvocationId) -> commands.Command:
         journal_only = self.rng.random() < 0.3
         return commands.Purge(
             now_ms=self.outside.now_ms, token=self._token(), invocation_id=known, journal_only=journal_only
         )
 
-    def _restart(self, known: bytes) -> commands.Command:
+    def _restart(self, known: InvocationId) -> commands.Command:
         """From the input, from somewhere, or from a step with another result; never with another id given out."""
         from_index, result = self.rng.choice((0, 0, 1, 2, 3, 4, 5, 8)), None
         rows = self.store.entries.get(known, ())
@@ -431,7 +431,7 @@ class History:
         now_ms, rng = self.outside.now_ms, self.rng
         if rng.random() < 0.4:
             gone = f"dp{rng.randrange(1, self.deployment_count + 1)}"
-            self.submit(commands.RemoveDeployment(now_ms=now_ms, token=self._token(), deployment_id=gone))
+            self.submit(commands.RemoveDeployment(now_ms=now_ms, token=self._token(), deployment_id=DeploymentId(gone)))
             return
         self.deployment_count += 1
         self._register(f"dp{self.deployment_count}", self.deployment_count)
@@ -558,9 +558,9 @@ class History:
             return True
         return self._help(set(open_ids))
 
-    def _help(self, open_ids: set[bytes]) -> bool:
+    def _help(self, open_ids: set[InvocationId]) -> bool:
         """Nothing moves: do what the world outside owes - awakeables and promises."""
-        owed: list[tuple[bytes, int]] = []
+        owed: list[tuple[InvocationId, int]] = []
         for invocation_id in open_ids:
             attempt = self.running.get(invocation_id)
             awaiting = attempt.awaiting if attempt else self.store.invocations[invocation_id].awaiting

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from copy import copy
 
+from rewake.core.ids import Epoch, InvocationId
 from rewake.core.model import (
     HOLDS_KEY,
     Deployment,
@@ -19,6 +20,7 @@ from rewake.core.model import (
     ServiceSchema,
     StateMutation,
     Status,
+    Timer,
 )
 from rewake.core.writes import Batch, EntryRow, EventRow
 
@@ -29,10 +31,10 @@ class MemoryStore:
     """Committed state. `apply` is one commit."""
 
     def __init__(self) -> None:
-        self.invocations: dict[bytes, Invocation] = {}
+        self.invocations: dict[InvocationId, Invocation] = {}
         self.entries: dict[bytes, list[EntryRow]] = {}
         self.events: list[EventRow] = []
-        self.timers: set[tuple[int, bytes, int]] = set()
+        self.timers: set[Timer] = set()
         self.listener_rows: dict[bytes, list[Listener]] = {}
         self.values: dict[tuple[str, str], dict[bytes, bytes]] = {}
         self.promises: dict[tuple[str, str, str], Promise] = {}
@@ -77,7 +79,7 @@ class MemoryStore:
     def _put(self, invocation: Invocation) -> None:
         row = copy(invocation)
         row.attempt = row.journal = row.listeners = row.notified = None
-        row.journal_length = row.command_count = row.stored_at_ms = row.epoch = 0
+        row.journal_length = row.command_count = row.stored_at_ms = row.epoch = Epoch(0)
         self.invocations[row.id] = row
 
     def _abandon(self, ended_id: bytes) -> None:
@@ -125,7 +127,7 @@ class MemoryStore:
 
     # core.reader.Reader
 
-    def invocation(self, invocation_id: bytes) -> Invocation | None:
+    def invocation(self, invocation_id: InvocationId) -> Invocation | None:
         row = self.invocations.get(invocation_id)
         if row is None:
             return None
@@ -151,7 +153,7 @@ class MemoryStore:
 
     def keyed_instance(self, service: str, key: str) -> KeyedInstance:
         instance = KeyedInstance(service, key)
-        waiting: list[tuple[int, bytes | StateMutation]] = []
+        waiting: list[tuple[int, InvocationId | StateMutation]] = []
         for item in self.invocations.values():
             target = item.target
             if target.service == service and target.key == key and target.is_exclusive:
@@ -187,8 +189,8 @@ class MemoryStore:
 
     # What the engine asks of a store besides
 
-    def due_timers(self, now_ms: int) -> list[tuple[int, bytes, int]]:
+    def due_timers(self, now_ms: int) -> list[Timer]:
         return sorted(timer for timer in self.timers if timer[0] <= now_ms)
 
-    def ids_with(self, *statuses: Status) -> list[bytes]:
+    def ids_with(self, *statuses: Status) -> list[InvocationId]:
         return [item.id for item in self.invocations.values() if item.status in statuses]

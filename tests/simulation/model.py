@@ -10,6 +10,7 @@ from tests.simulation.memory_store import MemoryStore
 from tests.simulation.sdk_model import Violation
 
 from rewake.core.effects import Completed, Effect, Reply, ReplyStatus
+from rewake.core.ids import InvocationId
 from rewake.core.model import HOLDS_KEY, Invocation, Status
 from rewake.core.writes import Batch, EntryRow
 from rewake.protocol import messages as m
@@ -111,7 +112,9 @@ class Model:
         if expected is not None and _plain(told.result) != _plain(expected) and not _is_conflict(told.result):
             raise Violation(f"caller was told {told.result}, callee has {expected}")
 
-    def _check_holders(self, batch: Batch, before: dict[bytes, Invocation | None], waiting: list[Invocation]) -> None:
+    def _check_holders(
+        self, batch: Batch, before: dict[InvocationId, Invocation | None], waiting: list[Invocation]
+    ) -> None:
         for item in [*batch.inserts, *batch.updates]:
             if not item.target.is_exclusive or item.status not in HOLDS_KEY:
                 continue

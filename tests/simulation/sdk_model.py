@@ -55,7 +55,7 @@ class Outside:
         self.world = world
         self.rng = rng
         self.now_ms = 1_000_000
-        self.awakeables: list[tuple[bytes, int]] = []
+        self.awakeables: list[tuple[ids.InvocationId, int]] = []
         self.step_count = 0
         self.on_step: Callable[[Attempt, int], None] = lambda attempt, completion_id: None
 
@@ -97,13 +97,13 @@ class Attempt:
         self._completion_id = 0
         self._signal = m.FIRST_USER_SIGNAL - 1
         self._replay: deque[tuple[int, bytes]] = deque()
-        self.delivered = 0
+        self.delivered = ids.EntryIndex(0)
         self._take_replay(entries)
         self._steps = body(self)
 
     def _take_replay(self, entries: Iterable[tuple[int, bytes]]) -> None:
         for type_id, payload in entries:
-            self.delivered += 1
+            self.delivered = ids.EntryIndex(self.delivered + 1)
             if type_id < 0x8000:
                 self._replay.append((type_id, payload))
             else:
@@ -124,7 +124,7 @@ class Attempt:
             return
         if not effect.is_ack and effect.index < self.delivered:
             return
-        self.delivered = max(self.delivered, effect.index + 1)
+        self.delivered = ids.EntryIndex(max(self.delivered, effect.index + 1))
         message = decode_message(effect.type_id, effect.payload, self.version)
         if isinstance(message, m.CommandAck):
             if message.command_index not in self._ack_wanted:

@@ -8,6 +8,7 @@ import pytest
 from tests.simulation.history import run
 from tests.simulation.memory_store import MemoryStore
 
+from rewake.core.ids import InvocationId
 from rewake.core.model import Deployment, Invocation, KeyedInstance, Listener, Promise, ServiceSchema, Status
 from rewake.core.writes import Batch, EntryRow
 from rewake.store.store import Store
@@ -35,7 +36,7 @@ class MirroredStore(MemoryStore):
                 assert sorted(reader.open_invocation_ids(status)) == sorted(self.ids_with(status))
 
     def invocation(self, invocation_id: bytes) -> Invocation | None:
-        expected, found = super().invocation(invocation_id), self.real.reader.invocation(invocation_id)
+        expected, found = super().invocation(InvocationId(invocation_id)), self.real.reader.invocation(invocation_id)
         if expected is not None and found is not None:
             found.is_stored = expected.is_stored
         assert found == expected

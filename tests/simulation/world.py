@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from rewake.core.ids import DeploymentId
 from rewake.core.model import (
     Deployment,
     HandlerOptions,
@@ -91,7 +92,7 @@ def make_world(rng: Random) -> World:
 
 def make_deployment(deployment_id: str, version_max: int) -> Deployment:
     return Deployment(
-        id=deployment_id,
+        id=DeploymentId(deployment_id),
         kind="worker",
         uri="worker:" + deployment_id,
         protocol_type="BIDI_STREAM",
@@ -111,7 +112,7 @@ def services_of(options: dict[str, HandlerOptions], deployment_id: str, revision
             name=name,
             type=type_,
             revision=revision,
-            deployment_id=deployment_id,
+            deployment_id=DeploymentId(deployment_id),
             handlers={handler: HandlerSchema(handler, kind, options[name], nothing) for handler, kind in handlers},
             options=options[name],
             manifest=nothing,

@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from rewake.core.ids import DeploymentId
 from rewake.core.model import HandlerOptions
 from rewake.core.registry import schema_of
 from rewake.errors import ErrorCode
@@ -124,7 +125,7 @@ def test_an_error_code_is_raised_somewhere(code: ErrorCode) -> None:
 def test_the_ingress_paths_are_those_it_knows() -> None:
     service = ServiceManifest(name="plain", ty=ServiceType.SERVICE, handlers=())
     desk = ServiceManifest(name="keyed", ty=ServiceType.VIRTUAL_OBJECT, handlers=())
-    services = {each.name: schema_of(each, "dp", 1, HandlerOptions()) for each in (service, desk)}
+    services = {each.name: schema_of(each, DeploymentId("dp"), 1, HandlerOptions()) for each in (service, desk)}
     text = (DOCS / "reference" / "http.md").read_text(encoding="utf-8").partition("## Admin API")[0]
     paths = [
         path for row in re.findall(r"^\| (`/.*?) \|", text, re.MULTILINE) for path in re.findall(r"`(/[^`]*)`", row)

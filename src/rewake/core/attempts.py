@@ -11,9 +11,12 @@ from rewake.core import failures, journal, lifecycle, retries, sdk_commands
 from rewake.core.commands import AttemptFailed, AttemptWithdrawn, MakeRoom, SdkMessages
 from rewake.core.effects import CloseAttempt, CloseMode
 from rewake.core.errors import CommandRejected
+from rewake.core.ids import CompletionId, EntryIndex, Epoch, InvocationId
 from rewake.core.model import AttemptError, Invocation, OnMaxAttempts
 from rewake.core.state import State
+from rewake.errors import ErrorCode
 from rewake.protocol.errors import AWAIT_TREE_TOO_DEEP, ProtocolViolation
+from rewake.protocol.framing import Oversized
 from rewake.protocol.messages import (
     REQUESTED_ACK,
     AwaitingOn,
@@ -28,8 +31,11 @@ from rewake.protocol.messages import (
     Suspension,
 )
 
+RESULT_TOO_LARGE = 413
+"""Code of the failure, as HTTP has it."""
 
-def live(state: State, invocation_id: bytes, epoch: int) -> Invocation | None:
+
+def live(state: State, invocation_id: InvocationId, epoch: Epoch) -> Invocation | None:
     """The invocation, if this epoch is its live attempt; None for stale messages."""
     invocation = state.invocations.get(invocation_id)
     if invocation is None or invocation.attempt is None or invocation.attempt.epoch != epoch:
@@ -54,6 +60,8 @@ def on_messages(state: State, command: SdkMessages) -> None:
                     _on_suspension(context, message, command.delivered)
                 case Error():
                     _on_error(context, message)
+                case Oversized():
+                    _on_oversized(context, message)
                 case AwaitingOn():
                     pass  # a late, repeated or missing hint (5.3); nothing may depend on it
                 case _:
@@ -119,7 +127,8 @@ def _exhausted_by(error: AttemptError) -> OnMaxAttempts | None:
 def _on_run_proposed(context: sdk_commands.Context, message: ProposeRunCompletion, flags: int) -> None:
     state, invocation = context.state, context.invocation
     assert invocation.attempt is not None
-    if state.journal_of(invocation).pending.get(message.completion_id) is not MessageType.RUN_COMPLETION:
+    completion_id = CompletionId(message.completion_id)
+    if state.journal_of(invocation).pending.get(completion_id) is not MessageType.RUN_COMPLETION:
         raise ProtocolViolation(f"proposed the result of a run that is not waiting: {message.completion_id}")
     context.pin()
     wants_ack = bool(flags & REQUESTED_ACK)
@@ -127,6 +136,28 @@ def _on_run_proposed(context: sdk_commands.Context, message: ProposeRunCompletio
     journal.append_completion(state, invocation, completion, now_ms=context.now_ms, forward=not wants_ack)
     if wants_ack:
         context.acknowledge(ProposeRunCompletionAck(message.completion_id))
+
+
+def _on_oversized(context: sdk_commands.Context, message: Oversized) -> None:
+    """A result above the limit fails for good what gave it: no attempt would make it smaller."""
+    state, invocation, now_ms = context.state, context.invocation, context.now_ms
+    size = f"has {message.size} bytes, more than the {message.size_max} allowed"
+    code = ErrorCode.RESULT_TOO_LARGE
+    if message.type_id == MessageType.OUTPUT:
+        lifecycle.fence(state, invocation)
+        failure = Failure(RESULT_TOO_LARGE, f"{code} The result of {invocation.target} {size}.")
+        lifecycle.complete(state, invocation, failure, now_ms)
+        return
+    completion_id = message.completion_id
+    if state.journal_of(invocation).pending.get(CompletionId(completion_id)) is not MessageType.RUN_COMPLETION:
+        raise ProtocolViolation(f"proposed the result of a run that is not waiting: {completion_id}")
+    context.pin()
+    step = next(row for row in state.entries_of(invocation) if row.is_command and row.completion_id == completion_id)
+    failure = Failure(RESULT_TOO_LARGE, f"{code} The result of the step {step.name!r} {size}.")
+    completion = Completion(MessageType.RUN_COMPLETION, completion_id, failure)
+    lifecycle.fence(state, invocation)
+    journal.append_completion(state, invocation, completion, now_ms=now_ms, forward=False)
+    lifecycle.begin(state, invocation, now_ms)  # the stream cannot be read on; a new attempt hears of it
 
 
 def _on_end(context: sdk_commands.Context) -> None:
@@ -138,7 +169,7 @@ def _on_end(context: sdk_commands.Context) -> None:
     lifecycle.complete(state, invocation, result, context.now_ms)
 
 
-def _on_suspension(context: sdk_commands.Context, message: Suspension, delivered: int) -> None:
+def _on_suspension(context: sdk_commands.Context, message: Suspension, delivered: EntryIndex) -> None:
     """Suspend, unless something the handler was not told resolves its await already (the race of 5.4)."""
     state, invocation, now_ms = context.state, context.invocation, context.now_ms
     attempt = invocation.attempt

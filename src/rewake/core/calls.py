@@ -11,6 +11,7 @@ from rewake.core import ids, journal, lifecycle, retention
 from rewake.core.commands import Attach, Invoke
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.errors import CommandRejected
+from rewake.core.ids import CompletionId, InvocationId
 from rewake.core.model import Invocation, InvokedBy, Listener, Target
 from rewake.core.state import State
 from rewake.names import some_of
@@ -31,7 +32,7 @@ ALREADY_INVOKED = Failure(409, "the workflow method was already invoked")
 NOT_FOUND = Failure(404, "not found")
 
 
-def identify(target: Target, idempotency_key: str | None, random: bytes, now_ms: int) -> bytes:
+def identify(target: Target, idempotency_key: str | None, random: bytes, now_ms: int) -> InvocationId:
     """The invocation's id: derived when it has an identity of its own, else a ULID made of `random` (10 bytes)."""
     if target.is_workflow_run:
         return ids.workflow_invocation_id(target.service, target.key or "")
@@ -105,7 +106,7 @@ def on_attach(state: State, command: Attach) -> None:
 
 def call(
     state: State, caller: Invocation, message: CallCommand | OneWayCallCommand, now_ms: int, random: bytes
-) -> bytes:
+) -> InvocationId:
     """Create or join the callee, and for a Call have the caller told of its result. Returns the callee's id.
 
     The Call itself must already be in the caller's journal; its invocation-id notification is appended here.
@@ -135,10 +136,11 @@ def call(
             caller=caller,
         )
     elif target.is_workflow_run and isinstance(message, CallCommand):
-        _tell(state, caller, message.result_completion_id, MessageType.CALL_COMPLETION, ALREADY_INVOKED, now_ms)
+        cid = CompletionId(message.result_completion_id)
+        _tell(state, caller, cid, MessageType.CALL_COMPLETION, ALREADY_INVOKED, now_ms)
         return callee_id
     if isinstance(message, CallCommand):
-        _listen(state, caller, message.result_completion_id, MessageType.CALL_COMPLETION, known, now_ms)
+        _listen(state, caller, CompletionId(message.result_completion_id), MessageType.CALL_COMPLETION, known, now_ms)
     return callee_id
 
 
@@ -169,7 +171,7 @@ def _unknown_callee(state: State, service_name: str, handler_name: str) -> str:
     return f"{there_are}; the call is made once it is served: check the name, or start or register what serves it"
 
 
-def attach_target_id(target: AttachTarget) -> bytes:
+def attach_target_id(target: AttachTarget) -> InvocationId:
     """The invocation id an attach names. Raises CommandRejected for what is no invocation id."""
     match target:
         case InvocationIdTarget(invocation_id):
@@ -183,7 +185,7 @@ def attach_target_id(target: AttachTarget) -> bytes:
             return ids.workflow_invocation_id(target.workflow_name, target.workflow_key)
 
 
-def attach(state: State, caller: Invocation, invocation_id: bytes, cid: int, now_ms: int) -> None:
+def attach(state: State, caller: Invocation, invocation_id: InvocationId, cid: CompletionId, now_ms: int) -> None:
     known = retention.find_live(state, invocation_id, now_ms)
     if known is None:
         _tell(state, caller, cid, MessageType.ATTACH_INVOCATION_COMPLETION, NOT_FOUND, now_ms)
@@ -191,13 +193,15 @@ def attach(state: State, caller: Invocation, invocation_id: bytes, cid: int, now
         _listen(state, caller, cid, MessageType.ATTACH_INVOCATION_COMPLETION, known, now_ms)
 
 
-def output(state: State, invocation_id: bytes, now_ms: int) -> Result | None:
+def output(state: State, invocation_id: InvocationId, now_ms: int) -> Result | None:
     """The result a handler asked to peek at: failure 404 when unknown, None when not ready."""
     known = retention.find_live(state, invocation_id, now_ms)
     return NOT_FOUND if known is None else known.result
 
 
-def _listen(state: State, caller: Invocation, cid: int, type: MessageType, known: Invocation, now_ms: int) -> None:
+def _listen(
+    state: State, caller: Invocation, cid: CompletionId, type: MessageType, known: Invocation, now_ms: int
+) -> None:
     if known.result is not None:
         _tell(state, caller, cid, type, known.result, now_ms)
         return
@@ -207,5 +211,5 @@ def _listen(state: State, caller: Invocation, cid: int, type: MessageType, known
     state.batch.listeners.append((known.id, listener))
 
 
-def _tell(state: State, caller: Invocation, cid: int, type: MessageType, result: Result, now_ms: int) -> None:
+def _tell(state: State, caller: Invocation, cid: CompletionId, type: MessageType, result: Result, now_ms: int) -> None:
     journal.append_completion(state, caller, Completion(type, cid, result), now_ms=now_ms)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import msgspec
 
-from rewake.core.model import AttemptError, Blame, Deployment, ServiceSchema, Target
+from rewake.core.ids import DeploymentId, EntryIndex, Epoch, InvocationId
+from rewake.core.model import AttemptError, Blame, Deployment, ServiceSchema, Target, Timer
+from rewake.protocol.framing import Oversized
 from rewake.protocol.messages import Failure, Header, Message, SignalResult, Success
 
 
@@ -35,7 +37,7 @@ class Attach(_Command, frozen=True):
     """Wait for the result of an invocation (`wait`), or ask whether there is one."""
 
     token: int
-    invocation_id: bytes
+    invocation_id: InvocationId
     wait: bool
 
 
@@ -47,10 +49,10 @@ class SdkMessages(_Command, frozen=True):
     seed: 16 random bytes for ids of callees and retry jitter. Each message: (decoded, type id, raw payload, flags).
     """
 
-    invocation_id: bytes
-    epoch: int
-    delivered: int
-    messages: list[tuple[Message, int, bytes, int]]
+    invocation_id: InvocationId
+    epoch: Epoch
+    delivered: EntryIndex
+    messages: list[tuple[Message | Oversized, int, bytes, int]]
     seed: bytes
 
 
@@ -60,8 +62,8 @@ class AttemptFailed(_Command, frozen=True):
     reached_user_code: false when no handler ran (no deployment, 415, unreachable): then steps lose no attempt.
     """
 
-    invocation_id: bytes
-    epoch: int
+    invocation_id: InvocationId
+    epoch: Epoch
     error: AttemptError
     jitter: float
     retry_after_ms: int | None = None
@@ -72,8 +74,8 @@ class AttemptFailed(_Command, frozen=True):
 class AttemptWithdrawn(_Command, frozen=True):
     """An attempt that was asked to suspend while it still waited for its turn: it never began."""
 
-    invocation_id: bytes
-    epoch: int
+    invocation_id: InvocationId
+    epoch: Epoch
 
 
 class MakeRoom(_Command, frozen=True):
@@ -82,37 +84,37 @@ class MakeRoom(_Command, frozen=True):
     is_urgent: no place has become free for long: also if nothing shows what it waits for.
     """
 
-    invocation_id: bytes
-    epoch: int
+    invocation_id: InvocationId
+    epoch: Epoch
     is_urgent: bool = False
 
 
 class TimersDue(_Command, frozen=True):
     """Timers at or before now, as (fire_at_ms, invocation id, completion id); completion id 0 wakes the invocation."""
 
-    due: list[tuple[int, bytes, int]]
+    due: list[Timer]
 
 
 class Cancel(_Command, frozen=True):
     token: int
-    invocation_id: bytes
+    invocation_id: InvocationId
 
 
 class Kill(_Command, frozen=True):
     token: int
-    invocation_id: bytes
+    invocation_id: InvocationId
 
 
 class Pause(_Command, frozen=True):
     token: int
-    invocation_id: bytes
+    invocation_id: InvocationId
 
 
 class Resume(_Command, frozen=True):
     """deployment: None keeps the pinned one, "latest", or a deployment id."""
 
     token: int
-    invocation_id: bytes
+    invocation_id: InvocationId
     deployment: str | None = None
 
 
@@ -120,7 +122,7 @@ class Purge(_Command, frozen=True):
     """Forget a completed invocation, or only its journal."""
 
     token: int
-    invocation_id: bytes
+    invocation_id: InvocationId
     journal_only: bool = False
 
 
@@ -132,7 +134,7 @@ class RestartAsNew(_Command, frozen=True):
     """
 
     token: int
-    invocation_id: bytes
+    invocation_id: InvocationId
     random: bytes
     from_index: int = 0
     deployment: str = "latest"
@@ -143,7 +145,7 @@ class CompleteSignal(_Command, frozen=True):
     """Resolve or reject an awakeable from outside."""
 
     token: int
-    invocation_id: bytes
+    invocation_id: InvocationId
     signal: int
     result: SignalResult
 
@@ -180,7 +182,7 @@ class RemoveDeployment(_Command, frozen=True):
     """Forget a deployment. restored: services of its as the deployment before has them, the latest ones from now on."""
 
     token: int
-    deployment_id: str
+    deployment_id: DeploymentId
     restored: list[ServiceSchema] = []
 
 
@@ -194,19 +196,19 @@ class UpdateService(_Command, frozen=True):
 class Sweep(_Command, frozen=True):
     """Forget what is past its retention. ids: candidates the store found; each is checked again."""
 
-    invocation_ids: list[bytes]
+    invocation_ids: list[InvocationId]
 
 
 class Recover(_Command, frozen=True):
     """Start again every invocation that was running when the engine stopped."""
 
-    invocation_ids: list[bytes]
+    invocation_ids: list[InvocationId]
 
 
 class PauseFaulty(_Command, frozen=True):
     """Pause an invocation whose command raised an engine bug, so that it cannot harm the others."""
 
-    invocation_id: bytes
+    invocation_id: InvocationId
     error: AttemptError
 
 

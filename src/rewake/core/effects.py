@@ -9,6 +9,7 @@ from enum import Enum
 
 import msgspec
 
+from rewake.core.ids import DeploymentId, EntryIndex, Epoch, InvocationId
 from rewake.core.model import HandlerOptions, Invocation, Target
 from rewake.protocol.messages import Failure, Success
 
@@ -21,10 +22,10 @@ class StartAttempt(msgspec.Struct, kw_only=True, frozen=True):
     loss_count: workers that died under it in a row; its deployment keeps it from others then.
     """
 
-    invocation_id: bytes
-    epoch: int
+    invocation_id: InvocationId
+    epoch: Epoch
     target: Target
-    deployment_id: str
+    deployment_id: DeploymentId
     version: int
     state: tuple[tuple[bytes, bytes], ...]
     partial_state: bool
@@ -45,9 +46,9 @@ class Forward(msgspec.Struct, frozen=True):
     is_ack: write it in any case; it acknowledges the entry at `index` (a command, or a run's completion).
     """
 
-    invocation_id: bytes
-    epoch: int
-    index: int
+    invocation_id: InvocationId
+    epoch: Epoch
+    index: EntryIndex
     type_id: int
     payload: bytes
     is_ack: bool = False
@@ -64,8 +65,8 @@ class CloseMode(Enum):
 class CloseAttempt(msgspec.Struct, frozen=True):
     """End the stream of an attempt: it finished by itself, is asked to suspend, or is fenced off."""
 
-    invocation_id: bytes
-    epoch: int
+    invocation_id: InvocationId
+    epoch: Epoch
     mode: CloseMode
 
 
@@ -75,7 +76,7 @@ class Completed(msgspec.Struct, frozen=True):
     invocation: as it stands in memory, for observers; it may be forgotten already.
     """
 
-    invocation_id: bytes
+    invocation_id: InvocationId
     result: Success | Failure
     invocation: Invocation | None = None
 
@@ -117,7 +118,7 @@ class Reply(msgspec.Struct, frozen=True):
 
     token: int
     status: ReplyStatus
-    invocation_id: bytes | None = None
+    invocation_id: InvocationId | None = None
     result: Success | Failure | None = None
     expires_at_ms: int | None = None
     wait: bool = False
@@ -127,7 +128,7 @@ class Note(msgspec.Struct, frozen=True):
     """A fact for the log: `event` in the past tense, with ids and values."""
 
     event: str
-    invocation_id: bytes
+    invocation_id: InvocationId | None
     facts: dict[str, object]
     is_warning: bool = False
 

@@ -5,7 +5,7 @@ The first fails the attempt, the second pauses the invocation it touched, loudly
 
 from __future__ import annotations
 
-from rewake.core.ids import invocation_id_to_str
+from rewake.core.ids import InvocationId, invocation_id_to_str
 
 
 class CommandRejected(Exception):
@@ -22,6 +22,6 @@ class CommandRejected(Exception):
 class EngineBug(Exception):
     """A transition met a state that must not exist. `invocation_id` is the one whose state it is."""
 
-    def __init__(self, invocation_id: bytes, message: str) -> None:
+    def __init__(self, invocation_id: InvocationId, message: str) -> None:
         super().__init__(f"{message} ({invocation_id_to_str(invocation_id)})")
         self.invocation_id = invocation_id

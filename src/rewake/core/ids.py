@@ -16,7 +16,11 @@ from typing import Final, NewType
 import xxhash
 
 InvocationId = NewType("InvocationId", bytes)
-DeploymentId = NewType("DeploymentId", bytes)
+DeploymentId = NewType("DeploymentId", str)
+EntryIndex = NewType("EntryIndex", int)
+CompletionId = NewType("CompletionId", int)
+Epoch = NewType("Epoch", int)
+"""Types of their own, so that one in the place of another does not type-check (tests/typing)."""
 
 INVOCATION_ID_SIZE: Final = 24
 ULID_SIZE: Final = 16
@@ -108,17 +112,17 @@ def ulid_bytes(now_ms: int, random: bytes) -> bytes:
     return now_ms.to_bytes(_TIMESTAMP_SIZE, "big") + random
 
 
-def deployment_id_to_str(deployment_id: bytes) -> str:
-    """The public form, `dp_1` and 22 digits."""
-    return f"{_DEPLOYMENT}_{_CODEC_VERSION}{_base62(deployment_id, _UINT128_DIGITS)}"
+def deployment_id_to_str(deployment_id: bytes) -> DeploymentId:
+    """The public form, `dp_1` and 22 digits, which the engine keeps, too."""
+    return DeploymentId(f"{_DEPLOYMENT}_{_CODEC_VERSION}{_base62(deployment_id, _UINT128_DIGITS)}")
 
 
-def deployment_id_from_str(text: str) -> DeploymentId:
-    """The id `text` names. Raises InvalidId."""
+def deployment_id_from_str(text: str) -> bytes:
+    """The 16 bytes that `text` stands for. Raises InvalidId."""
     digits = _digits_of(text, _DEPLOYMENT)
     if len(digits) != _UINT128_DIGITS:
         raise InvalidId("bad length")
-    return DeploymentId(_from_base62(digits, ULID_SIZE))
+    return _from_base62(digits, ULID_SIZE)
 
 
 def awakeable_id_format(invocation_id: bytes, signal_index: int) -> str:

@@ -9,6 +9,7 @@ Called by every transition that has news for an invocation. Read next: lifecycle
 from __future__ import annotations
 
 from rewake.core.effects import Forward
+from rewake.core.ids import CompletionId, EntryIndex, InvocationId
 from rewake.core.model import Invocation, Notified, Status
 from rewake.core.state import COMPLETION_OF, State
 from rewake.core.writes import EntryRow, EventRow
@@ -33,7 +34,7 @@ def append_command(
     *,
     now_ms: int,
     name: str,
-    completion_id: int | None = None,
+    completion_id: CompletionId | None = None,
 ) -> None:
     """Store a command verbatim; its completion id, if it has one, is pending from now on."""
     if completion_id is not None and (completion := COMPLETION_OF.get(type_id)) is not None:
@@ -51,7 +52,7 @@ def append_completion(
     completion: Completion,
     *,
     now_ms: int,
-    child: bytes | None = None,
+    child: InvocationId | None = None,
     forward: bool = True,
 ) -> None:
     """Store the result of a command and pass it on, unless nothing waits for it (done before, or ended).
@@ -60,8 +61,9 @@ def append_completion(
     """
     if not invocation.is_open:
         return
+    completion_id = CompletionId(completion.completion_id)
     pending = state.journal_of(invocation).pending
-    if child is None and pending.pop(completion.completion_id, None) is None:
+    if child is None and pending.pop(completion_id, None) is None:
         return
     is_failure = isinstance(completion.result, Failure)
     entry = _append(
@@ -70,11 +72,11 @@ def append_completion(
         completion.type,
         encode_message(completion, invocation.pinned_version or 6),
         now_ms,
-        completion_id=completion.completion_id,
+        completion_id=completion_id,
         is_failure=is_failure,
         child=child,
     )
-    notified = Notified(entry.index, completion.completion_id, False, is_failure)
+    notified = Notified(entry.index, completion_id, False, is_failure)
     _pass_on(state, invocation, notified, entry if forward else None)
 
 
@@ -124,7 +126,7 @@ def copy_entry(state: State, invocation: Invocation, row: EntryRow, now_ms: int)
 def append_event(state: State, invocation: Invocation, event_type: str, data: str, now_ms: int) -> None:
     """Record something operators should see beside the journal (`sys_journal_events`)."""
     state.hold(invocation)
-    after_index = max(invocation.journal_length - 1, 0)
+    after_index = EntryIndex(max(invocation.journal_length - 1, 0))
     state.batch.events.append(EventRow(invocation.id, after_index, now_ms, event_type, data))
 
 
@@ -136,12 +138,12 @@ def _append(
     now_ms: int,
     *,
     name: str | None = None,
-    completion_id: int | None = None,
+    completion_id: CompletionId | None = None,
     signal: int | str | None = None,
     is_failure: bool = False,
-    child: bytes | None = None,
+    child: InvocationId | None = None,
 ) -> EntryRow:
-    index = invocation.journal_length
+    index = EntryIndex(invocation.journal_length)
     entry = EntryRow(invocation.id, index, type_id, payload, now_ms, name, completion_id, signal, is_failure, child)
     state.hold(invocation)
     state.batch.entries.append(entry)

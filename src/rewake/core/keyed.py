@@ -84,7 +84,7 @@ def _replace(state: State, mutation: StateMutation) -> None:
     values = state.values_of(mutation.service, mutation.key)
     if mutation.expected_version is not None and mutation.expected_version != state_version(values):
         facts: dict[str, object] = {"service": mutation.service, "key": mutation.key}
-        state.emit(Note("state_change_dropped_version_differs", b"", facts, is_warning=True))
+        state.emit(Note("state_change_dropped_version_differs", None, facts, is_warning=True))
         return
     clear_values(state, mutation.service, mutation.key)
     for name, value in mutation.new_state.items():

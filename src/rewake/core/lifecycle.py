@@ -15,6 +15,7 @@ from typing import Final
 from rewake.core import failures, journal, keyed, placement, wakeups
 from rewake.core.effects import CloseAttempt, CloseMode, Completed, Note, StartAttempt
 from rewake.core.errors import EngineBug
+from rewake.core.ids import EntryIndex, InvocationId
 from rewake.core.model import Attempt, AttemptError, Invocation, InvokedBy, Journal, Notified, Status, Target
 from rewake.core.state import State
 from rewake.protocol.codec import encode_message
@@ -74,7 +75,7 @@ def _check(invocation: Invocation, to: Status | None) -> None:
 def create(
     state: State,
     *,
-    invocation_id: bytes,
+    invocation_id: InvocationId,
     target: Target,
     input: bytes,
     headers: tuple[Header, ...],
@@ -270,7 +271,7 @@ def suspend(
     invocation: Invocation,
     awaiting: Future,
     *,
-    awaiting_from: int,
+    awaiting_from: EntryIndex,
     notified: list[Notified],
     now_ms: int,
 ) -> None:

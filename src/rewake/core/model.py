@@ -12,8 +12,12 @@ from typing import Any
 
 import msgspec
 
+from rewake.core.ids import CompletionId, DeploymentId, EntryIndex, Epoch, InvocationId
 from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import Failure, Future, MessageType, Success
+
+Timer = tuple[int, InvocationId, CompletionId]
+"""(fire_at_ms, invocation, completion); completion id 0 wakes the invocation itself."""
 
 
 class Status(IntEnum):
@@ -107,7 +111,7 @@ class ServiceSchema(msgspec.Struct, frozen=True):
     name: str
     type: ServiceType
     revision: int
-    deployment_id: str
+    deployment_id: DeploymentId
     handlers: dict[str, HandlerSchema]
     options: HandlerOptions
     manifest: dict[str, Any]
@@ -121,7 +125,7 @@ class ServiceSchema(msgspec.Struct, frozen=True):
 class Deployment(msgspec.Struct, frozen=True):
     """A place handlers run: a worker process of ours, this process, or (by URL) another one."""
 
-    id: str
+    id: DeploymentId
     kind: str
     uri: str
     protocol_type: str
@@ -166,8 +170,8 @@ class Target(msgspec.Struct, frozen=True):
 class Listener(msgspec.Struct, frozen=True):
     """An invocation that waits for another one's result: append `type` with `completion_id` to `caller_id`."""
 
-    caller_id: bytes
-    completion_id: int
+    caller_id: InvocationId
+    completion_id: CompletionId
     type: MessageType
 
 
@@ -186,7 +190,7 @@ class AttemptError(msgspec.Struct, frozen=True):
 class Notified(msgspec.Struct, frozen=True):
     """One notification in a journal: its index, what it completes, and whether it is a failure."""
 
-    index: int
+    index: EntryIndex
     id: int | str
     is_signal: bool
     is_failure: bool
@@ -195,8 +199,8 @@ class Notified(msgspec.Struct, frozen=True):
 class Attempt(msgspec.Struct):
     """The one live attempt of an invocation; in memory only. `epoch` fences messages of older attempts."""
 
-    epoch: int
-    deployment_id: str
+    epoch: Epoch
+    deployment_id: DeploymentId
     version: int
     started_at_ms: int
     pause_requested: bool = False
@@ -209,9 +213,9 @@ class Journal(msgspec.Struct):
     signals: awakeable indexes (>= 17) already completed; the first completion wins.
     """
 
-    pending: dict[int, MessageType] = {}
+    pending: dict[CompletionId, MessageType] = {}
     signals: set[int] = set()
-    children: list[bytes] = []
+    children: list[InvocationId] = []
     output: Success | Failure | None = None
 
 
@@ -226,15 +230,15 @@ class Invocation(msgspec.Struct):
     itself, since the last stored command.
     """
 
-    id: bytes
+    id: InvocationId
     target: Target
     created_at_ms: int
     modified_at_ms: int
     status: Status = Status.SCHEDULED
     invoked_by: InvokedBy = InvokedBy.INGRESS
-    invoked_by_id: bytes | None = None
+    invoked_by_id: InvocationId | None = None
     invoked_by_target: str | None = None
-    restarted_from: bytes | None = None
+    restarted_from: InvocationId | None = None
     idempotency_key: str | None = None
     traceparent: str | None = None
     completion_retention_ms: int = 0
@@ -250,25 +254,25 @@ class Invocation(msgspec.Struct):
     purge_at_ms: int | None = None
     journal_purge_at_ms: int | None = None
 
-    pinned_deployment_id: str | None = None
+    pinned_deployment_id: DeploymentId | None = None
     pinned_version: int | None = None
     journal_length: int = 0
     command_count: int = 0
     stored_at_ms: int = 0
 
     awaiting: Future | None = None
-    awaiting_from: int = 0
+    awaiting_from: EntryIndex = EntryIndex(0)
     retry_count: int = 0
     command_retry_count: int = 0
     loss_count: int = 0
     kill_count: int = 0
     last_start_at_ms: int | None = None
     next_retry_at_ms: int | None = None
-    last_deployment_id: str | None = None
+    last_deployment_id: DeploymentId | None = None
     last_error: AttemptError | None = None
     result: Success | Failure | None = None
 
-    epoch: int = 0
+    epoch: Epoch = Epoch(0)
     is_stored: bool = False
     attempt: Attempt | None = None
     journal: Journal | None = None
@@ -299,8 +303,8 @@ class KeyedInstance(msgspec.Struct):
 
     service: str
     key: str
-    holder: bytes | None = None
-    queue: list[bytes | StateMutation] = []
+    holder: InvocationId | None = None
+    queue: list[InvocationId | StateMutation] = []
     state: dict[bytes, bytes] | None = None
 
 

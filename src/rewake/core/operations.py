@@ -10,6 +10,7 @@ from __future__ import annotations
 from rewake.core import journal, lifecycle, placement
 from rewake.core.commands import Cancel, Kill, Pause, PauseFaulty, Recover, Resume
 from rewake.core.effects import CloseAttempt, CloseMode, Reply, ReplyStatus
+from rewake.core.ids import InvocationId
 from rewake.core.model import Invocation, Status
 from rewake.core.state import State
 from rewake.protocol.messages import CANCEL_SIGNAL, VOID, Failure
@@ -24,7 +25,7 @@ def on_cancel(state: State, command: Cancel) -> None:
     state.emit(Reply(command.token, status, command.invocation_id))
 
 
-def cancel(state: State, invocation_id: bytes, now_ms: int) -> None:
+def cancel(state: State, invocation_id: InvocationId, now_ms: int) -> None:
     """Cancel on behalf of a handler; what is unknown or finished is left alone."""
     _cancel(state, state.invocation(invocation_id), now_ms)
 

@@ -6,6 +6,7 @@ and whoever moves an invocation elsewhere.
 
 from __future__ import annotations
 
+from rewake.core.ids import DeploymentId
 from rewake.core.model import AttemptError, Deployment, Invocation, Target
 from rewake.core.settings import PROTOCOL_VERSION_MIN
 from rewake.core.state import State
@@ -60,9 +61,10 @@ def eager_state(state: State, invocation: Invocation) -> tuple[tuple[tuple[bytes
     return tuple(values), False
 
 
-def deployment_named(state: State, target: Target, deployment: str) -> str | None:
+def deployment_named(state: State, target: Target, deployment: str) -> DeploymentId | None:
     """A deployment id by id or as "latest" for the target's service; None when there is none."""
     if deployment != "latest":
-        return deployment if deployment in state.deployments else None
+        named = state.deployments.get(deployment)
+        return named.id if named else None
     service = state.services.get(target.service)
     return service.deployment_id if service and service.deployment_id in state.deployments else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from rewake.core.ids import InvocationId
 from rewake.core.model import Deployment, Invocation, KeyedInstance, Listener, Promise, ServiceSchema
 from rewake.core.writes import EntryRow
 
@@ -15,16 +16,16 @@ from rewake.core.writes import EntryRow
 class Reader(Protocol):
     """Committed state, by key. Every method returns fresh objects the caller may change."""
 
-    def invocation(self, invocation_id: bytes) -> Invocation | None:
+    def invocation(self, invocation_id: InvocationId) -> Invocation | None:
         """The row, with `is_stored` set and journal_length/command_count/stored_at_ms filled; journal None."""
 
-    def journal_rows(self, invocation_id: bytes) -> list[EntryRow]:
+    def journal_rows(self, invocation_id: InvocationId) -> list[EntryRow]:
         """All entries in index order, payloads left empty."""
 
-    def journal(self, invocation_id: bytes) -> list[EntryRow]:
+    def journal(self, invocation_id: InvocationId) -> list[EntryRow]:
         """All entries in index order, with payloads."""
 
-    def listeners(self, invocation_id: bytes) -> list[Listener]:
+    def listeners(self, invocation_id: InvocationId) -> list[Listener]:
         """Invocations waiting for this one's result, in order of arrival."""
 
     def keyed_instance(self, service: str, key: str) -> KeyedInstance:

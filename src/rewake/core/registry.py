@@ -13,6 +13,7 @@ import msgspec
 
 from rewake.core.commands import RegisterDeployment, RemoveDeployment, UpdateService
 from rewake.core.effects import Reply, ReplyStatus
+from rewake.core.ids import DeploymentId
 from rewake.core.model import HandlerOptions, HandlerSchema, OnMaxAttempts, RetryPolicy, ServiceSchema
 from rewake.core.state import State
 from rewake.protocol.discovery import EndpointManifest, HandlerManifest, ServiceManifest
@@ -23,7 +24,7 @@ NOTES_PREFIX: Final = "rewake."
 
 def schemas_of(
     manifest: EndpointManifest,
-    deployment_id: str,
+    deployment_id: DeploymentId,
     known: dict[str, ServiceSchema],
     defaults: HandlerOptions,
     *,
@@ -54,7 +55,9 @@ def _without_notes(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {**manifest, "metadata": kept, "handlers": handlers}
 
 
-def schema_of(service: ServiceManifest, deployment_id: str, revision: int, defaults: HandlerOptions) -> ServiceSchema:
+def schema_of(
+    service: ServiceManifest, deployment_id: DeploymentId, revision: int, defaults: HandlerOptions
+) -> ServiceSchema:
     options = merge_options(defaults, service)
     handlers = {
         handler.name: HandlerSchema(

@@ -16,6 +16,7 @@ import msgspec
 from rewake.core import ids, journal, lifecycle, placement
 from rewake.core.commands import RestartAsNew
 from rewake.core.effects import Reply, ReplyStatus
+from rewake.core.ids import CompletionId, DeploymentId, InvocationId
 from rewake.core.model import Invocation, InvokedBy, Journal, Status
 from rewake.core.state import COMPLETION_OF, State
 from rewake.core.writes import EntryRow
@@ -58,7 +59,7 @@ def _restart(state: State, old: Invocation | None, command: RestartAsNew) -> Inv
     return _create(state, old, prefix, pinned, command)
 
 
-def _lineage(state: State, invocation: Invocation) -> set[bytes]:
+def _lineage(state: State, invocation: Invocation) -> set[InvocationId]:
     """Its id and those it was restarted from: awakeables of all of them are told in the entries it took over."""
     found = {invocation.id}
     origin = invocation.restarted_from
@@ -70,7 +71,7 @@ def _lineage(state: State, invocation: Invocation) -> set[bytes]:
 
 
 def _kept(
-    old: Invocation, rows: list[EntryRow], command: RestartAsNew, lineage: set[bytes]
+    old: Invocation, rows: list[EntryRow], command: RestartAsNew, lineage: set[InvocationId]
 ) -> list[EntryRow] | ReplyStatus:
     """The entries the new journal begins with, or why there can be none."""
     if command.from_index >= len(rows):
@@ -102,7 +103,7 @@ def prefix_of(rows: list[EntryRow], last_index: int) -> list[EntryRow]:
     return prefix
 
 
-def waiting_in(prefix: list[EntryRow]) -> set[int | None]:
+def waiting_in(prefix: list[EntryRow]) -> set[CompletionId | None]:
     """Completion ids of commands whose results are not there."""
     waiting = {row.completion_id for row in prefix if row.is_command and MessageType(row.type_id) in COMPLETION_OF}
     return waiting - {row.completion_id for row in prefix if not row.is_command}
@@ -125,7 +126,7 @@ def with_result(prefix: list[EntryRow], index: int, result: bytes, version: int)
     return [row for row in prefix if row not in known] + [completed]
 
 
-def answers_to_told(lineage: set[bytes], rows: list[EntryRow], prefix: list[EntryRow]) -> list[EntryRow] | None:
+def answers_to_told(lineage: set[InvocationId], rows: list[EntryRow], prefix: list[EntryRow]) -> list[EntryRow] | None:
     """Answers that came after the prefix to awakeables whose ids are told in it; None if one is still to come.
 
     Who was told answers the old invocation: what was answered is taken over, what is open would not reach the new one.
@@ -144,10 +145,10 @@ def answers_to_told(lineage: set[bytes], rows: list[EntryRow], prefix: list[Entr
 
 
 def _create(
-    state: State, old: Invocation, prefix: list[EntryRow], pinned: str | None, command: RestartAsNew
+    state: State, old: Invocation, prefix: list[EntryRow], pinned: DeploymentId | None, command: RestartAsNew
 ) -> Invocation:
     now_ms = command.now_ms
-    invocation_id = old.id[:8] + ids.ulid_bytes(now_ms, command.random)
+    invocation_id = InvocationId(old.id[:8] + ids.ulid_bytes(now_ms, command.random))
     completion_ms, journal_ms = state.options_of(old.target).retention_ms(old.target, None)
     is_rerun = len(prefix) == 1
     invocation = Invocation(

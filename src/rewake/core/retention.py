@@ -9,6 +9,7 @@ from __future__ import annotations
 from rewake.core import lifecycle
 from rewake.core.commands import Purge, Sweep
 from rewake.core.effects import Reply, ReplyStatus
+from rewake.core.ids import InvocationId
 from rewake.core.model import Invocation, Status
 from rewake.core.state import State
 
@@ -17,7 +18,7 @@ def is_expired(invocation: Invocation, now_ms: int) -> bool:
     return invocation.purge_at_ms is not None and invocation.purge_at_ms <= now_ms
 
 
-def find_live(state: State, invocation_id: bytes, now_ms: int) -> Invocation | None:
+def find_live(state: State, invocation_id: InvocationId, now_ms: int) -> Invocation | None:
     """The invocation, unless its retention is over: then it is forgotten here and now."""
     invocation = state.invocation(invocation_id)
     if invocation is not None and is_expired(invocation, now_ms):

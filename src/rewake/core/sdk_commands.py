@@ -14,6 +14,7 @@ from typing import Any
 from rewake.core import calls, ids, journal, keyed, promises, signals, wakeups
 from rewake.core.effects import Forward
 from rewake.core.errors import CommandRejected
+from rewake.core.ids import CompletionId, EntryIndex
 from rewake.core.model import Invocation, Listener
 from rewake.core.state import State
 from rewake.protocol.codec import encode_message, message_type
@@ -89,7 +90,9 @@ class Context:
             invocation.pinned_version = attempt.version
             self.state.touch(invocation)
 
-    def append(self, type_id: MessageType, payload: bytes, name: str, completion_id: int | None = None) -> None:
+    def append(
+        self, type_id: MessageType, payload: bytes, name: str, completion_id: CompletionId | None = None
+    ) -> None:
         self.pin()
         journal.append_command(
             self.state,
@@ -101,14 +104,14 @@ class Context:
             completion_id=completion_id,
         )
 
-    def complete(self, type: MessageType, completion_id: int, result: Result) -> None:
+    def complete(self, type: MessageType, completion_id: CompletionId, result: Result) -> None:
         completion = Completion(type, completion_id, result)
         journal.append_completion(self.state, self.invocation, completion, now_ms=self.now_ms)
 
     def acknowledge(self, ack: CommandAck | ProposeRunCompletionAck) -> None:
         """Confirm the entry that was just appended."""
         invocation, type_id = self.invocation, message_type(ack)
-        index = invocation.journal_length - 1
+        index = EntryIndex(invocation.journal_length - 1)
         self.state.emit(Forward(invocation.id, invocation.epoch, index, type_id, self.encode(ack), is_ack=True))
 
     def key(self) -> str:
@@ -153,20 +156,20 @@ def _output(context: Context, message: OutputCommand, payload: bytes) -> None:
 
 
 def _run(context: Context, message: RunCommand, payload: bytes) -> None:
-    context.append(MessageType.RUN, payload, message.name, message.completion_id)
+    context.append(MessageType.RUN, payload, message.name, CompletionId(message.completion_id))
 
 
 def _sleep(context: Context, message: SleepCommand, payload: bytes) -> None:
-    context.append(MessageType.SLEEP, payload, message.name, message.completion_id)
+    context.append(MessageType.SLEEP, payload, message.name, CompletionId(message.completion_id))
     if message.wake_up_at_ms <= context.now_ms:
-        context.complete(MessageType.SLEEP_COMPLETION, message.completion_id, VOID)
+        context.complete(MessageType.SLEEP_COMPLETION, CompletionId(message.completion_id), VOID)
     else:
-        wakeups.arm(context.state, context.invocation.id, message.wake_up_at_ms, message.completion_id)
+        wakeups.arm(context.state, context.invocation.id, message.wake_up_at_ms, CompletionId(message.completion_id))
 
 
 def _call(context: Context, message: CallCommand, payload: bytes) -> None:
     calls.check_call(context.state, message)
-    context.append(MessageType.CALL, payload, message.name, message.result_completion_id)
+    context.append(MessageType.CALL, payload, message.name, CompletionId(message.result_completion_id))
     calls.call(context.state, context.invocation, message, context.now_ms, context.random_bytes())
 
 
@@ -178,30 +181,30 @@ def _one_way_call(context: Context, message: OneWayCallCommand, payload: bytes) 
 
 def _attach(context: Context, message: AttachInvocationCommand, payload: bytes) -> None:
     invocation_id = calls.attach_target_id(message.target)
-    context.append(MessageType.ATTACH_INVOCATION, payload, message.name, message.completion_id)
-    calls.attach(context.state, context.invocation, invocation_id, message.completion_id, context.now_ms)
+    context.append(MessageType.ATTACH_INVOCATION, payload, message.name, CompletionId(message.completion_id))
+    calls.attach(context.state, context.invocation, invocation_id, CompletionId(message.completion_id), context.now_ms)
 
 
 def _get_output(context: Context, message: GetInvocationOutputCommand, payload: bytes) -> None:
     invocation_id = calls.attach_target_id(message.target)
-    context.append(MessageType.GET_INVOCATION_OUTPUT, payload, message.name, message.completion_id)
+    context.append(MessageType.GET_INVOCATION_OUTPUT, payload, message.name, CompletionId(message.completion_id))
     result = calls.output(context.state, invocation_id, context.now_ms)
-    context.complete(MessageType.GET_INVOCATION_OUTPUT_COMPLETION, message.completion_id, result or VOID)
+    context.complete(MessageType.GET_INVOCATION_OUTPUT_COMPLETION, CompletionId(message.completion_id), result or VOID)
 
 
 def _get_lazy_state(context: Context, message: GetLazyStateCommand, payload: bytes) -> None:
     key = context.key()
-    context.append(MessageType.GET_LAZY_STATE, payload, message.name, message.completion_id)
+    context.append(MessageType.GET_LAZY_STATE, payload, message.name, CompletionId(message.completion_id))
     value = context.state.values_of(context.service, key).get(message.key)
     result = VOID if value is None else Success(value)
-    context.complete(MessageType.GET_LAZY_STATE_COMPLETION, message.completion_id, result)
+    context.complete(MessageType.GET_LAZY_STATE_COMPLETION, CompletionId(message.completion_id), result)
 
 
 def _get_lazy_state_keys(context: Context, message: GetLazyStateKeysCommand, payload: bytes) -> None:
     key = context.key()
-    context.append(MessageType.GET_LAZY_STATE_KEYS, payload, message.name, message.completion_id)
+    context.append(MessageType.GET_LAZY_STATE_KEYS, payload, message.name, CompletionId(message.completion_id))
     names = StateKeys(tuple(sorted(context.state.values_of(context.service, key))))
-    context.complete(MessageType.GET_LAZY_STATE_KEYS_COMPLETION, message.completion_id, names)
+    context.complete(MessageType.GET_LAZY_STATE_KEYS_COMPLETION, CompletionId(message.completion_id), names)
 
 
 def _get_eager_state(context: Context, message: GetEagerStateCommand, payload: bytes) -> None:
@@ -234,25 +237,25 @@ def _clear_all_state(context: Context, message: ClearAllStateCommand, payload: b
 
 def _get_promise(context: Context, message: GetPromiseCommand, payload: bytes) -> None:
     key = context.workflow_key()
-    context.append(MessageType.GET_PROMISE, payload, message.name, message.completion_id)
-    listener = Listener(context.invocation.id, message.completion_id, MessageType.GET_PROMISE_COMPLETION)
+    context.append(MessageType.GET_PROMISE, payload, message.name, CompletionId(message.completion_id))
+    listener = Listener(context.invocation.id, CompletionId(message.completion_id), MessageType.GET_PROMISE_COMPLETION)
     result = promises.get(context.state, context.service, key, message.key, listener)
     if result is not None:
-        context.complete(MessageType.GET_PROMISE_COMPLETION, message.completion_id, result)
+        context.complete(MessageType.GET_PROMISE_COMPLETION, CompletionId(message.completion_id), result)
 
 
 def _peek_promise(context: Context, message: PeekPromiseCommand, payload: bytes) -> None:
     key = context.workflow_key()
-    context.append(MessageType.PEEK_PROMISE, payload, message.name, message.completion_id)
+    context.append(MessageType.PEEK_PROMISE, payload, message.name, CompletionId(message.completion_id))
     result = promises.peek(context.state, context.service, key, message.key)
-    context.complete(MessageType.PEEK_PROMISE_COMPLETION, message.completion_id, result)
+    context.complete(MessageType.PEEK_PROMISE_COMPLETION, CompletionId(message.completion_id), result)
 
 
 def _complete_promise(context: Context, message: CompletePromiseCommand, payload: bytes) -> None:
     key = context.workflow_key()
-    context.append(MessageType.COMPLETE_PROMISE, payload, message.name, message.completion_id)
+    context.append(MessageType.COMPLETE_PROMISE, payload, message.name, CompletionId(message.completion_id))
     result = promises.complete(context.state, context.service, key, message.key, message.result, context.now_ms)
-    context.complete(MessageType.COMPLETE_PROMISE_COMPLETION, message.completion_id, result)
+    context.complete(MessageType.COMPLETE_PROMISE_COMPLETION, CompletionId(message.completion_id), result)
 
 
 def _send_signal(context: Context, message: SendSignalCommand, payload: bytes) -> None:

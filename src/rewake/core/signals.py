@@ -9,11 +9,12 @@ from __future__ import annotations
 from rewake.core import journal, operations
 from rewake.core.commands import CompleteSignal
 from rewake.core.effects import Reply, ReplyStatus
+from rewake.core.ids import InvocationId
 from rewake.core.state import State
 from rewake.protocol.messages import CANCEL_SIGNAL, SignalResult
 
 
-def send(state: State, target_id: bytes, signal: int | str, result: SignalResult, now_ms: int) -> bool:
+def send(state: State, target_id: InvocationId, signal: int | str, result: SignalResult, now_ms: int) -> bool:
     """Deliver a signal; False when nobody could take it."""
     if signal == CANCEL_SIGNAL:
         operations.cancel(state, target_id, now_ms)

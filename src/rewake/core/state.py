@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from copy import copy
+from typing import Final
 
 from rewake.core.effects import Effect
 from rewake.core.errors import EngineBug
+from rewake.core.ids import Epoch, InvocationId
 from rewake.core.model import (
     AttemptError,
     Deployment,
@@ -31,6 +33,7 @@ from rewake.core.writes import Batch, EntryRow
 from rewake.protocol.codec import decode_message
 from rewake.protocol.messages import CANCEL_SIGNAL, Failure, MessageType, OutputCommand, Success
 
+NO_EPOCH: Final = Epoch(0)
 PromiseKey = tuple[str, str, str]
 InstanceKey = tuple[str, str]
 
@@ -52,38 +55,38 @@ COMPLETION_OF: dict[MessageType, MessageType] = {
 class State:
     """Everything the transitions see. Not thread-safe: one event loop applies commands."""
 
-    def __init__(self, reader: Reader, settings: Settings | None = None, *, last_epoch: int = 0) -> None:
+    def __init__(self, reader: Reader, settings: Settings | None = None, *, last_epoch: Epoch = NO_EPOCH) -> None:
         self.reader = reader
         self.last_epoch = last_epoch
         self.settings = settings or Settings()
         self.effects: list[Effect] = []
         self.batch = Batch(sequence=1)
-        self.invocations: dict[bytes, Invocation] = {}
+        self.invocations: dict[InvocationId, Invocation] = {}
         self.instances: dict[InstanceKey, KeyedInstance] = {}
         self.promises: dict[PromiseKey, Promise] = {}
         self.deployments: dict[str, Deployment] = {item.id: item for item in reader.deployments()}
         self.services: dict[str, ServiceSchema] = {item.name: item for item in reader.services()}
         self._inbox_sequence = reader.last_sequence()
-        self._dirty: dict[bytes, Invocation] = {}
-        self._held: dict[bytes, int] = {}
+        self._dirty: dict[InvocationId, Invocation] = {}
+        self._held: dict[InvocationId, int] = {}
         self._held_instances: dict[InstanceKey, int] = {}
         self._idle_instances: dict[InstanceKey, None] = {}  # by last use, the oldest first
         self._held_promises: dict[PromiseKey, int] = {}
-        self._batch_holds: dict[int, tuple[set[bytes], set[InstanceKey], set[PromiseKey]]] = defaultdict(
+        self._batch_holds: dict[int, tuple[set[InvocationId], set[InstanceKey], set[PromiseKey]]] = defaultdict(
             lambda: (set(), set(), set())
         )
         self._sealed: dict[int, Batch] = {}
-        self.ready: deque[bytes] = deque()
+        self.ready: deque[InvocationId] = deque()
         """Invocations to begin at the end of the command: what they waited for is there, or their key is free."""
 
-        self.unstartable: deque[tuple[bytes, int, AttemptError]] = deque()
+        self.unstartable: deque[tuple[InvocationId, Epoch, AttemptError]] = deque()
         """Attempts, by epoch, that could not be made. They fail one by one at the end of the command (see apply)."""
 
         self._forgotten_promises: dict[InstanceKey, int] = {}
 
     # Looking up, loading on a miss
 
-    def invocation(self, invocation_id: bytes) -> Invocation | None:
+    def invocation(self, invocation_id: InvocationId) -> Invocation | None:
         """The invocation, from memory or storage; None when unknown or forgotten."""
         found = self.invocations.get(invocation_id)
         if found is None:
@@ -187,12 +190,12 @@ class State:
         self.invocations[invocation.id] = invocation
         self.touch(invocation)
 
-    def next_epoch(self) -> int:
+    def next_epoch(self) -> Epoch:
         """A number no attempt has had in this process, not even one of an invocation that had the same id before.
 
         Whoever rebuilds the state while old streams may still speak hands `last_epoch` on.
         """
-        self.last_epoch += 1
+        self.last_epoch = Epoch(self.last_epoch + 1)
         return self.last_epoch
 
     def delete(self, invocation: Invocation) -> None:

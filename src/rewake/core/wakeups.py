@@ -8,18 +8,19 @@ The engine only remembers the earliest (ArmTimer). What happens when one is due:
 from __future__ import annotations
 
 from rewake.core.effects import ArmTimer
+from rewake.core.ids import CompletionId, InvocationId
 from rewake.core.model import Invocation, Status
 from rewake.core.state import State
 
-WAKE = 0
+WAKE = CompletionId(0)
 
 
-def arm(state: State, invocation_id: bytes, fire_at_ms: int, completion_id: int) -> None:
+def arm(state: State, invocation_id: InvocationId, fire_at_ms: int, completion_id: CompletionId) -> None:
     state.batch.timers[(fire_at_ms, invocation_id, completion_id)] = True
     state.emit(ArmTimer(fire_at_ms))
 
 
-def disarm(state: State, invocation_id: bytes, fire_at_ms: int, completion_id: int) -> None:
+def disarm(state: State, invocation_id: InvocationId, fire_at_ms: int, completion_id: CompletionId) -> None:
     state.batch.timers[(fire_at_ms, invocation_id, completion_id)] = False
 
 

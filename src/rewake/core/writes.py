@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import msgspec
 
-from rewake.core.model import Deployment, Invocation, Listener, ServiceSchema, StateMutation
+from rewake.core.ids import CompletionId, EntryIndex, InvocationId
+from rewake.core.model import Deployment, Invocation, Listener, ServiceSchema, StateMutation, Timer
 from rewake.protocol.messages import Failure, MessageType, Success
 
 
@@ -22,16 +23,16 @@ class EntryRow(msgspec.Struct):
     signal: index or name a Signal carries.   child: id of the callee that a CallInvocationId notification names.
     """
 
-    invocation_id: bytes
-    index: int
+    invocation_id: InvocationId
+    index: EntryIndex
     type_id: int
     payload: bytes
     appended_at_ms: int
     name: str | None = None
-    completion_id: int | None = None
+    completion_id: CompletionId | None = None
     signal: int | str | None = None
     is_failure: bool = False
-    child: bytes | None = None
+    child: InvocationId | None = None
 
     @property
     def is_command(self) -> bool:
@@ -41,8 +42,8 @@ class EntryRow(msgspec.Struct):
 class EventRow(msgspec.Struct):
     """One row of `sys_journal_events`. data: the event as JSON text."""
 
-    invocation_id: bytes
-    after_index: int
+    invocation_id: InvocationId
+    after_index: EntryIndex
     appended_at_ms: int
     event_type: str
     data: str
@@ -54,14 +55,14 @@ class Batch(msgspec.Struct):
     sequence: int = 0
     inserts: list[Invocation] = []
     updates: list[Invocation] = []
-    abandoned: list[bytes] = []
-    deletes: list[bytes] = []
-    journal_deletes: list[bytes] = []
+    abandoned: list[InvocationId] = []
+    deletes: list[InvocationId] = []
+    journal_deletes: list[InvocationId] = []
     entries: list[EntryRow] = []
     events: list[EventRow] = []
-    timers: dict[tuple[int, bytes, int], bool] = {}
-    listeners: list[tuple[bytes, Listener]] = []
-    listener_deletes: list[bytes] = []
+    timers: dict[Timer, bool] = {}
+    listeners: list[tuple[InvocationId, Listener]] = []
+    listener_deletes: list[InvocationId] = []
     state: dict[tuple[str, str, bytes], bytes | None] = {}
     promises: dict[tuple[str, str, str], Success | Failure | None] = {}
     promise_listeners: list[tuple[tuple[str, str, str], Listener]] = []

@@ -12,12 +12,14 @@ from typing import Literal, Protocol
 import msgspec
 
 from rewake.core.model import Blame
+from rewake.protocol.framing import Oversized
 from rewake.protocol.messages import Message
 
 ProtocolType = Literal["bidi", "request_response"]
 
-ReceivedMessage = tuple[Message, int, bytes, int]
-"""(decoded message, type id, raw payload, frame flags). The raw payload is what a journal keeps."""
+ReceivedMessage = tuple[Message | Oversized, int, bytes, int]
+"""(decoded message, type id, raw payload, frame flags). The raw payload is what a journal keeps. The last one may be a
+result above the limit, of which only the beginning is known; the attempt is to be aborted then."""
 
 
 class AttemptStart(msgspec.Struct, kw_only=True):

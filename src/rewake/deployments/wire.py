@@ -30,8 +30,8 @@ from rewake.deployments.base import (
 from rewake.errors import ErrorCode, RewakeError
 from rewake.printable import printable
 from rewake.protocol.codec import decode_message
-from rewake.protocol.errors import ProtocolViolation
-from rewake.protocol.framing import FrameDecoder
+from rewake.protocol.errors import MESSAGE_TOO_LARGE, ProtocolViolation
+from rewake.protocol.framing import FrameDecoder, Oversized
 from rewake.protocol.messages import MessageType
 
 Headers = list[tuple[bytes, bytes]]
@@ -47,6 +47,7 @@ _FROM_SDK: Final = frozenset(
     }
 )
 _TERMINAL: Final = frozenset({MessageType.SUSPENSION, MessageType.ERROR, MessageType.END})
+_RESULTS: Final = frozenset({MessageType.PROPOSE_RUN_COMPLETION, MessageType.OUTPUT})
 _SUSPENSION: Final = int(MessageType.SUSPENSION)
 
 _MANIFEST_TYPE: Final = re.compile(r"application/vnd\.restate\.endpointmanifest\.v([0-9]{1,3})\+json")
@@ -153,7 +154,7 @@ class WireAttempt:
 
     def on_data(self, chunk: bytes) -> None:
         """Bytes of the response body; every message that is now complete goes to the sink, in one call."""
-        if self.is_over:
+        if self.is_over or self._decoder.oversized:
             return
         messages: list[ReceivedMessage] = []
         violation = None
@@ -169,6 +170,8 @@ class WireAttempt:
                 if type_id in _TERMINAL:
                     is_terminal = True
                     break
+            if (oversized := self._decoder.oversized) is not None:
+                messages.append((_result_of(oversized), oversized.type_id, b"", 0))
         except ProtocolViolation as error:
             violation = error
         if is_terminal and self._skipped_frames and messages[-1][1] == _SUSPENSION:
@@ -232,6 +235,17 @@ class WireAttempt:
             self.is_over = True
             self.stream.reset()
             self._sink.on_failure(failure)
+
+
+def _result_of(oversized: Oversized) -> Oversized:
+    """A result, which can be refused; no other message can be left out. Raises ProtocolViolation for those."""
+    if oversized.type_id not in _RESULTS:
+        raise ProtocolViolation(
+            f"message of type 0x{oversized.type_id:04X} has {oversized.size} bytes, "
+            f"more than the {oversized.size_max} allowed",
+            MESSAGE_TOO_LARGE,
+        )
+    return oversized
 
 
 # Request

@@ -21,6 +21,7 @@ from rewake.core.effects import (
     Reply,
     ReplyStatus,
 )
+from rewake.core.ids import DeploymentId, InvocationId
 from rewake.core.model import Deployment, ServiceSchema, Status, Target
 from rewake.core.registry import overridden
 from rewake.deployments.base import DeploymentClient
@@ -47,9 +48,9 @@ InvocationRef = str | bytes
 """An invocation id as `send` returns it, or its 24 bytes."""
 
 
-def raw_id_of(invocation_id: InvocationRef) -> bytes:
+def raw_id_of(invocation_id: InvocationRef) -> InvocationId:
     """The 24 bytes of an id. Raises ids.InvalidId, a ValueError, for a string that is none."""
-    return ids.invocation_id_from_str(invocation_id) if isinstance(invocation_id, str) else invocation_id
+    return ids.invocation_id_from_str(invocation_id) if isinstance(invocation_id, str) else InvocationId(invocation_id)
 
 
 class Engine(Runtime):
@@ -194,7 +195,7 @@ class Engine(Runtime):
         restored = restored_without(self._loop.state, deployment_id, settings=self.settings)
         reply = await self._ask(
             lambda token: commands.RemoveDeployment(
-                now_ms=now_ms, token=token, deployment_id=deployment_id, restored=restored
+                now_ms=now_ms, token=token, deployment_id=DeploymentId(deployment_id), restored=restored
             )
         )
         client = self.clients.pop(deployment_id, None)
@@ -216,7 +217,9 @@ class Engine(Runtime):
 
     def target_of(self, invocation_id: bytes) -> Target | None:
         """What a known invocation called; None when it is unknown."""
-        known = self._loop.state.invocations.get(invocation_id) or self._store.reader.invocation(invocation_id)
+        known = self._loop.state.invocations.get(InvocationId(invocation_id)) or self._store.reader.invocation(
+            invocation_id
+        )
         return known.target if known else None
 
     # Invocations
@@ -274,11 +277,11 @@ class Engine(Runtime):
     async def complete_awakeable(self, invocation_id: bytes, signal: int, result: SignalResult) -> Reply:
         """Resolve or reject an awakeable; the first time counts, later ones and unknown ids are ignored."""
         if signal == CANCEL_SIGNAL:
-            return Reply(0, ReplyStatus.DONE, invocation_id)
-        now_ms = self.now_ms()
+            return Reply(0, ReplyStatus.DONE, InvocationId(invocation_id))
+        now_ms, raw_id = self.now_ms(), InvocationId(invocation_id)
         return await self._ask(
             lambda token: commands.CompleteSignal(
-                now_ms=now_ms, token=token, invocation_id=invocation_id, signal=signal, result=result
+                now_ms=now_ms, token=token, invocation_id=raw_id, signal=signal, result=result
             )
         )
 

@@ -14,6 +14,8 @@ from typing import Protocol
 import structlog
 
 from rewake.core.commands import Command, Sweep, TimersDue
+from rewake.core.ids import InvocationId
+from rewake.core.model import Timer
 from rewake.errors import RewakeError
 
 CLOCK_CHECK_S = 10.0
@@ -21,8 +23,6 @@ TIMERS_PER_BATCH = 1_000
 SWEEP_PER_BATCH = 500
 FOREVER_MS = 2**62
 
-Timer = tuple[int, bytes, int]
-"""(fire_at_ms, invocation id, completion id)."""
 
 log = structlog.get_logger("rewake.engine")
 
@@ -32,7 +32,7 @@ class TimerReader(Protocol):
 
     def due_timers(self, now_ms: int, limit: int) -> list[Timer]: ...
     def next_timer_at(self) -> int | None: ...
-    def expired_invocation_ids(self, now_ms: int, limit: int) -> list[bytes]: ...
+    def expired_invocation_ids(self, now_ms: int, limit: int) -> list[InvocationId]: ...
 
 
 class Housekeeping:
@@ -59,7 +59,7 @@ class Housekeeping:
         self._timers_per_batch = TIMERS_PER_BATCH
         self._faulty: set[Timer] = set()
         self._sweep_per_batch = SWEEP_PER_BATCH
-        self._unsweepable: set[bytes] = set()
+        self._unsweepable: set[InvocationId] = set()
         self._sweep_again = asyncio.Event()
         self._is_stopped = False
 
@@ -139,7 +139,7 @@ class Housekeeping:
 
     # Retention
 
-    def suspect_expired(self, invocation_ids: list[bytes]) -> None:
+    def suspect_expired(self, invocation_ids: list[InvocationId]) -> None:
         """Forgetting these met a bug of ours: sweep again, one at a time, and leave that one until a restart."""
         if len(invocation_ids) == 1:
             self._unsweepable.update(invocation_ids)
@@ -171,6 +171,6 @@ class Housekeeping:
             log.info("retention_swept", invocation_count=count)
         return count
 
-    def _expired(self) -> list[bytes]:
+    def _expired(self) -> list[InvocationId]:
         found = self._reader.expired_invocation_ids(self._now_ms(), self._sweep_per_batch + len(self._unsweepable))
         return [each for each in found if each not in self._unsweepable][: self._sweep_per_batch]

@@ -20,7 +20,7 @@ import structlog
 from rewake.core.commands import AttemptFailed, AttemptWithdrawn, Command, MakeRoom, SdkMessages
 from rewake.core.effects import CloseAttempt, CloseMode, Forward, StartAttempt
 from rewake.core.failures import JOURNAL_MISMATCH
-from rewake.core.ids import invocation_id_to_str
+from rewake.core.ids import EntryIndex, invocation_id_to_str
 from rewake.core.model import AttemptError, Blame
 from rewake.core.reader import Reader
 from rewake.deployments.base import (
@@ -73,7 +73,7 @@ class LiveAttempt:
         self._attempts = attempts
         self.effect = effect
         self.handle: AttemptHandle | None = None
-        self.delivered = 0
+        self.delivered = EntryIndex(0)
         self.frames: list[bytes] = []
         self.is_half_closed = False
         self.started_at_ms = attempts.now_ms()
@@ -111,7 +111,7 @@ class LiveAttempt:
 
     # To the deployment
 
-    def begin(self, client: DeploymentClient, frames: bytes, delivered: int) -> None:
+    def begin(self, client: DeploymentClient, frames: bytes, delivered: EntryIndex) -> None:
         effect = self.effect
         self.delivered = delivered
         observer = self._attempts.observer
@@ -139,7 +139,7 @@ class LiveAttempt:
             return
         if forward.is_ack or forward.index >= self.delivered:
             self.frames.append(encode_frame(forward.type_id, forward.payload))
-            self.delivered = max(self.delivered, forward.index + 1)
+            self.delivered = EntryIndex(max(self.delivered, forward.index + 1))
 
     def flush(self) -> None:
         """Send all queued frames at once: one chunk per commit."""
@@ -264,7 +264,7 @@ class LiveAttempts:
             entries = effect.entries
             if entries is None:
                 entries = tuple((row.type_id, row.payload) for row in self._reader.journal(effect.invocation_id))
-            attempt.begin(client, self._opening(effect, entries), len(entries))
+            attempt.begin(client, self._opening(effect, entries), EntryIndex(len(entries)))
         except Exception as error:  # the effects behind this one must be let out all the same
             log.exception("attempt_not_started", invocation_id=invocation_id_to_str(effect.invocation_id))
             message = f"the attempt could not be started: {error!r}"

@@ -14,6 +14,7 @@ import msgspec
 
 from rewake.core import commands
 from rewake.core.errors import EngineBug
+from rewake.core.ids import InvocationId
 from rewake.core.model import AttemptError
 from rewake.core.settings import MESSAGE_CHARS_MAX, STACKTRACE_CHARS_MAX
 from rewake.errors import ErrorCode, RewakeError
@@ -28,7 +29,7 @@ class Loss(msgspec.Struct, frozen=True):
 
     cause: RewakeError
     command: commands.Command | None = None
-    named: bytes | None = None
+    named: InvocationId | None = None
     evidence: str = ""
 
     @property
@@ -46,13 +47,13 @@ class Loss(msgspec.Struct, frozen=True):
         return AttemptError(500, self.cause.message[:MESSAGE_CHARS_MAX], "RT0006", self.evidence)
 
     @property
-    def refused_rows(self) -> dict[bytes, AttemptError]:
+    def refused_rows(self) -> dict[InvocationId, AttemptError]:
         """What invocations show whose rows the store refused."""
         faulty = self.cause.faulty if isinstance(self.cause, BatchRefused) else {}
         text = "A value of this invocation cannot be stored: {}."
         return {each: AttemptError(500, text.format(reason), "RT0006") for each, reason in faulty.items()}
 
-    def suspects(self, invocation_ids: Sequence[bytes]) -> list[bytes]:
+    def suspects(self, invocation_ids: Sequence[InvocationId]) -> list[InvocationId]:
         """Of those a command was about, the one the bug names; all of them when it names none."""
         if self.named is not None and self.named in invocation_ids:
             return [self.named]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import assert_never
 
 from rewake.core import commands
+from rewake.core.ids import InvocationId
 from rewake.operations import Operation
 
 
 def command_of(
-    operation: Operation, now_ms: int, token: int, invocation_id: bytes, deployment: str | None
+    operation: Operation, now_ms: int, token: int, invocation_id: InvocationId, deployment: str | None
 ) -> commands.Command:
     """The command of an operation. Restart as new needs more than this and has a method of its own."""
     match operation:

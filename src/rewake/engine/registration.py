@@ -15,7 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from rewake.core.commands import RegisterDeployment
-from rewake.core.ids import deployment_id_to_str, ulid_bytes
+from rewake.core.ids import DeploymentId, deployment_id_to_str, ulid_bytes
 from rewake.core.model import Deployment, ServiceSchema
 from rewake.core.registry import schema_of, schemas_of
 from rewake.core.settings import PROTOCOL_VERSION_MIN, Settings
@@ -216,12 +216,12 @@ def deployment_at(state: State, uri: str) -> Deployment | None:
     return next((each for each in state.deployments.values() if each.uri == uri), None)
 
 
-def new_deployment_id(now_ms: int) -> str:
+def new_deployment_id(now_ms: int) -> DeploymentId:
     return deployment_id_to_str(ulid_bytes(now_ms, os.urandom(10)))
 
 
 def _deployment(
-    deployment_id: str,
+    deployment_id: DeploymentId,
     reached: Reached,
     discovery: DiscoveryResponse,
     manifest: EndpointManifest,

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 from rewake.core.commands import RegisterDeployment
+from rewake.core.ids import DeploymentId
 from rewake.core.model import Deployment
 from rewake.core.settings import Settings
 from rewake.core.state import State
@@ -185,7 +186,7 @@ class RemoteDeployments:
             if not is_kept:
                 await client.close()
 
-    def _put_back(self, deployment_id: str, client: HttpDeployment, before: DeploymentClient | None) -> None:
+    def _put_back(self, deployment_id: DeploymentId, client: HttpDeployment, before: DeploymentClient | None) -> None:
         if self._clients.get(deployment_id) is client:
             del self._clients[deployment_id]
             if before is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from rewake.core.ids import invocation_id_to_str
+from rewake.core.ids import InvocationId, invocation_id_to_str
 from rewake.durations import DURATION_MS_MAX
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import Failure, Success
@@ -53,7 +53,7 @@ def encode_body(body: Any) -> bytes:
     return bytes(body) if isinstance(body, bytes | bytearray | memoryview) else msgspec.json.encode(body)
 
 
-def decode_result(invocation_id: bytes, result: Success | Failure) -> Any:
+def decode_result(invocation_id: InvocationId, result: Success | Failure) -> Any:
     """The value of a result: decoded JSON, None when empty, bytes when it is not JSON. Raises InvocationFailed."""
     if isinstance(result, Failure):
         raise InvocationFailed(invocation_id_to_str(invocation_id), result)

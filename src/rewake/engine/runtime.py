@@ -27,6 +27,7 @@ from rewake.core.effects import (
     Reply,
     StartAttempt,
 )
+from rewake.core.ids import InvocationId
 from rewake.core.registry import under_defaults
 from rewake.core.settings import Settings
 from rewake.core.state import State
@@ -72,7 +73,7 @@ class Runtime:
         self._rebuilding: asyncio.Task[None] | None = None
         self._rebuilt_at_s = 0.0
         self._recovery_batch = RECOVERY_BATCH
-        self._left_alone: set[bytes] = set()
+        self._left_alone: set[InvocationId] = set()
         self._held: deque[commands.Command] = deque()
         self._is_holding = False
         self._is_proving = False
@@ -307,7 +308,7 @@ class Runtime:
                 await self._loop.flush()  # raises when that was lost again
         self._is_holding = self._is_proving = False
 
-    def _faulty_in(self, command: commands.Command | None, loss: Loss) -> set[bytes]:
+    def _faulty_in(self, command: commands.Command | None, loss: Loss) -> set[InvocationId]:
         """The invocations to pause: the one that a bug names, and the one that the command was about.
 
         Of a command about many a bug that names none of them says only that it was one; they are tried one by one.
@@ -361,7 +362,7 @@ class Runtime:
         self._refuse_held(problem)
         return None
 
-    def _wait_again(self, invocation_id: bytes, future: asyncio.Future[Reply]) -> None:
+    def _wait_again(self, invocation_id: InvocationId, future: asyncio.Future[Reply]) -> None:
         token = self._waiters.adopt(invocation_id, future)
         self._submit_asking(
             commands.Attach(now_ms=self.now_ms(), token=token, invocation_id=invocation_id, wait=True), token

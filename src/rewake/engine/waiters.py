@@ -10,6 +10,7 @@ from collections.abc import Callable, Container
 from itertools import count
 
 from rewake.core.effects import Completed, Reply, ReplyStatus
+from rewake.core.ids import InvocationId
 
 OnAccepted = Callable[[bytes], None]
 
@@ -20,8 +21,8 @@ class Waiters:
     def __init__(self) -> None:
         self._tokens = count(1)
         self._asking: dict[int, tuple[asyncio.Future[Reply], OnAccepted | None]] = {}
-        self._adopted: dict[int, bytes] = {}
-        self._waiting: dict[bytes, list[asyncio.Future[Reply]]] = {}
+        self._adopted: dict[int, InvocationId] = {}
+        self._waiting: dict[InvocationId, list[asyncio.Future[Reply]]] = {}
 
     def ask(self, on_accepted: OnAccepted | None = None) -> tuple[int, asyncio.Future[Reply]]:
         """A new token and the future of its answer."""
@@ -30,7 +31,7 @@ class Waiters:
         self._asking[token] = (future, on_accepted)
         return token, future
 
-    def adopt(self, invocation_id: bytes, future: asyncio.Future[Reply]) -> int:
+    def adopt(self, invocation_id: InvocationId, future: asyncio.Future[Reply]) -> int:
         """A new token for a future that is already being awaited."""
         token = next(self._tokens)
         self._asking[token] = (future, None)
@@ -84,7 +85,7 @@ class Waiters:
                     future.set_exception(error)
         self._waiting.clear()
 
-    def take_waiting(self) -> dict[bytes, list[asyncio.Future[Reply]]]:
+    def take_waiting(self) -> dict[InvocationId, list[asyncio.Future[Reply]]]:
         """Hand over those who wait for invocations, to be asked again after memory was rebuilt."""
         waiting, self._waiting = self._waiting, {}
         return waiting

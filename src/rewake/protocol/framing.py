@@ -1,7 +1,7 @@
 """Frames: an 8-byte header, then the payload. The only code that knows where a message begins and ends.
 
 `encode_frame` and `encode_frames` write them; a FrameDecoder cuts them out of a byte stream however it was chunked.
-Payloads pass through as they are; codec.py reads them. A frame too large is refused when its header is seen,
+Payloads pass through as they are; codec.py reads them. A frame too large is reported when its header is seen,
 before its payload takes memory.
 """
 
@@ -11,13 +11,17 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import Final, NamedTuple
 
-from rewake.protocol.errors import MESSAGE_TOO_LARGE, ProtocolViolation
+from rewake.protocol.errors import ProtocolViolation
+from rewake.protocol.messages import MessageType
 
 MESSAGE_BYTES_MAX: Final = 32 * 1024 * 1024
 """Largest payload accepted from an SDK by default, as the server does."""
 
 _HEADER: Final = Struct(">HHI")
 _HEADER_SIZE: Final = _HEADER.size
+_COMPLETION_ID_TAG: Final = b"\x08"
+_PROPOSAL_START_BYTES: Final = 6
+"""Tag and value of the completion id, the first field of a proposed result."""
 
 
 class Frame(NamedTuple):
@@ -26,6 +30,26 @@ class Frame(NamedTuple):
     type_id: int
     flags: int
     payload: bytes
+
+
+class Oversized(NamedTuple):
+    """A message above the limit, by its header. start: the first bytes of a proposed result, which name its run."""
+
+    type_id: int
+    size: int
+    size_max: int
+    start: bytes
+
+    @property
+    def completion_id(self) -> int:
+        """Of a proposed result. Raises ProtocolViolation when it does not begin with one."""
+        value = 0
+        if self.start[:1] == _COMPLETION_ID_TAG:
+            for shift, byte in enumerate(self.start[1:_PROPOSAL_START_BYTES]):
+                value |= (byte & 0x7F) << (7 * shift)
+                if byte < 0x80:
+                    return value
+        raise ProtocolViolation("the result of a run does not begin with its completion id")
 
 
 def encode_frame(type_id: int, payload: bytes, flags: int = 0) -> bytes:
@@ -42,10 +66,11 @@ def encode_frames(messages: Iterable[tuple[int, bytes]]) -> bytes:
 
 
 class FrameDecoder:
-    """Cuts one direction of one attempt into frames. After it has raised it must not be fed again."""
+    """Cuts one direction of one attempt into frames, up to one that is `oversized`; it must not be fed after that."""
 
     def __init__(self, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         self.message_bytes_max = message_bytes_max
+        self.oversized: Oversized | None = None
         self._pending = bytearray()
         self._frame_size = _HEADER_SIZE
 
@@ -55,20 +80,25 @@ class FrameDecoder:
         return len(self._pending)
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames completed by `data`. Raises ProtocolViolation RT0003 for a frame above the limit."""
+        """The frames completed by `data`."""
+        assert self.oversized is None
         if self._pending:
             self._pending += data
             if len(self._pending) < self._frame_size:
                 return []
             data = bytes(self._pending)
             self._pending.clear()
-        frames = []
+        frames: list[Frame] = []
         position, end = 0, len(data)
         self._frame_size = _HEADER_SIZE
         while end - position >= _HEADER_SIZE:
             type_id, flags, size = _HEADER.unpack_from(data, position)
-            self._check_size(type_id, size)
             start = position + _HEADER_SIZE
+            if size > self.message_bytes_max:
+                size = _PROPOSAL_START_BYTES if type_id == MessageType.PROPOSE_RUN_COMPLETION else 0
+                if start + size <= end:
+                    self._report(data, position, start + size)
+                    return frames
             if start + size > end:
                 self._frame_size = _HEADER_SIZE + size
                 break
@@ -78,9 +108,6 @@ class FrameDecoder:
             self._pending += data[position:]
         return frames
 
-    def _check_size(self, type_id: int, size: int) -> None:
-        if size > self.message_bytes_max:
-            raise ProtocolViolation(
-                f"message of type 0x{type_id:04X} has {size} bytes, more than the {self.message_bytes_max} allowed",
-                MESSAGE_TOO_LARGE,
-            )
+    def _report(self, data: bytes, position: int, stop: int) -> None:
+        type_id, _, size = _HEADER.unpack_from(data, position)
+        self.oversized = Oversized(type_id, size, self.message_bytes_max, bytes(data[position + _HEADER_SIZE : stop]))

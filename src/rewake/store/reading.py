@@ -12,6 +12,7 @@ from typing import Final
 
 import apsw
 
+from rewake.core.ids import InvocationId
 from rewake.core.model import (
     Deployment,
     Invocation,
@@ -21,6 +22,7 @@ from rewake.core.model import (
     ServiceSchema,
     StateMutation,
     Status,
+    Timer,
 )
 from rewake.core.writes import EntryRow
 from rewake.store import rows
@@ -90,7 +92,7 @@ class StoreReader:
         """Holder and queue of a key: its open exclusive invocations, and the state mutations between them."""
         execute = self._connection().execute
         instance = KeyedInstance(service, key)
-        waiting: list[tuple[int, bytes | StateMutation]] = []
+        waiting: list[tuple[int, InvocationId | StateMutation]] = []
         for id_, sequence, status in execute(_KEY_OPEN, (service, key)):
             if status == Status.INBOXED:
                 waiting.append((sequence, id_))
@@ -149,7 +151,7 @@ class StoreReader:
             "union all select max(sequence) from state_mutation)"
         )
 
-    def due_timers(self, now_ms: int, limit: int) -> list[tuple[int, bytes, int]]:
+    def due_timers(self, now_ms: int, limit: int) -> list[Timer]:
         """Timers at or before now as (fire_at_ms, invocation id, completion id), earliest first."""
         found = self._connection().execute(
             "select fire_at_ms, invocation_id, completion_id from timer where fire_at_ms <= ? "
@@ -163,7 +165,7 @@ class StoreReader:
         found: int | None = self._connection().execute("select min(fire_at_ms) from timer").get
         return found
 
-    def open_invocation_ids(self, status: Status = Status.INVOKED) -> list[bytes]:
+    def open_invocation_ids(self, status: Status = Status.INVOKED) -> list[InvocationId]:
         """Open invocations of a status, for recovery. Reads the index of open ones only."""
         found = self._connection().execute(
             "select id from invocation indexed by invocation_open where status < 5 and status = ?", (status,)
@@ -177,7 +179,7 @@ class StoreReader:
             (deployment_id,),
         )
 
-    def expired_invocation_ids(self, now_ms: int, limit: int) -> list[bytes]:
+    def expired_invocation_ids(self, now_ms: int, limit: int) -> list[InvocationId]:
         """Completed invocations whose result or journal is past its retention, oldest first."""
         found = self._connection().execute(
             "select id from invocation where sweep_at_ms is not null and sweep_at_ms <= ? and status = 5 "

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from rewake.core.ids import InvocationId
 from rewake.core.model import (
     AttemptError,
     Deployment,
@@ -224,7 +225,7 @@ def event_row(position: int, item: EventRow) -> Row:
     return (item.invocation_id, position, item.after_index, item.appended_at_ms, item.event_type, item.data)
 
 
-def listener_row(invocation_id: bytes, position: int, item: Listener) -> Row:
+def listener_row(invocation_id: InvocationId, position: int, item: Listener) -> Row:
     return (invocation_id, position, item.caller_id, item.completion_id, item.type)
 
 

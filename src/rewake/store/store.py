@@ -21,6 +21,7 @@ from typing import Final, TypeAlias
 
 import apsw
 
+from rewake.core.ids import InvocationId
 from rewake.core.writes import Batch
 from rewake.errors import ErrorCode, RewakeError
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader, open_writer, require_safe_sqlite
@@ -217,7 +218,7 @@ class Store:
 
     def _refused(self, items: list[tuple[Batch, OnDone]], error: BaseException) -> RewakeError:
         """Find whose rows cannot be stored, by writing those of each invocation alone."""
-        faulty: dict[bytes, str] = {}
+        faulty: dict[InvocationId, str] = {}
         try:
             self._connection.execute("begin immediate")
             for batch, _ in items:

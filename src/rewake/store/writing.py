@@ -13,6 +13,7 @@ from typing import Final
 import apsw
 from msgspec import structs
 
+from rewake.core.ids import InvocationId
 from rewake.core.model import Invocation
 from rewake.core.writes import Batch, EntryRow
 from rewake.errors import ErrorCode, RewakeError
@@ -60,7 +61,7 @@ class BatchRefused(RewakeError):
     faulty: the reason by id of the invocation whose rows these are; empty when no single one was found.
     """
 
-    def __init__(self, error: BaseException, faulty: dict[bytes, str]) -> None:
+    def __init__(self, error: BaseException, faulty: dict[InvocationId, str]) -> None:
         super().__init__(
             ErrorCode.VALUE_NOT_STORABLE,
             f"A value cannot be stored.\n{_reason(error)}.",
@@ -140,12 +141,12 @@ class BatchWriter:
             self._connection.execute(_INSERT_LARGE_ENTRY, (*rows.entry_row(row), start, value_id))
         return small
 
-    def faulty(self, batch: Batch) -> dict[bytes, str]:
+    def faulty(self, batch: Batch) -> dict[InvocationId, str]:
         """Why the rows of one invocation are refused even alone, by its id or by that of who called it just now.
 
         For a batch that was refused, inside a transaction that the caller rolls back.
         """
-        found: dict[bytes, str] = {}
+        found: dict[InvocationId, str] = {}
         callers = {item.id: item.invoked_by_id for item in batch.inserts}
         for invocation_id, part in _parts(batch).items():
             self._connection.execute("savepoint part")
@@ -260,9 +261,9 @@ class BatchWriter:
         return self._position
 
 
-def _parts(batch: Batch) -> dict[bytes, Batch]:
+def _parts(batch: Batch) -> dict[InvocationId, Batch]:
     """The rows of each invocation as a batch of its own. Rows of services, keys and promises belong to none."""
-    parts: defaultdict[bytes, Batch] = defaultdict(Batch)
+    parts: defaultdict[InvocationId, Batch] = defaultdict(Batch)
     for name in ("inserts", "updates"):
         for item in getattr(batch, name):
             getattr(parts[item.id], name).append(item)

@@ -134,7 +134,7 @@ class RemoteEngine:
             return await self.restart_as_new(invocation_id, deployment=deployment or "latest")
         path = f"/invocations/{ids.invocation_id_to_str(invocation_id)}/{operation}"
         await self._ask("PATCH", path, None, deployment=deployment if operation is Operation.RESUME else None)
-        return Reply(0, ReplyStatus.ACCEPTED, invocation_id)
+        return Reply(0, ReplyStatus.ACCEPTED, ids.InvocationId(invocation_id))
 
     async def restart_as_new(
         self, invocation_id: bytes, *, from_index: int = 0, deployment: str = "latest", result: bytes | None = None
@@ -229,7 +229,7 @@ class RemoteEngine:
         if on_accepted is not None:
             on_accepted(invocation_id)
         if not wait:
-            return Reply(0, ReplyStatus.ACCEPTED, invocation_id)
+            return Reply(0, ReplyStatus.ACCEPTED, ids.InvocationId(invocation_id))
         attach = f"/restate/invocation/{run_id}/attach"
         status, content = await asyncio.to_thread(self._send, "GET", attach, b"", {}, ANSWER_S)
         result = Success(content) if status < 300 else _failure_in(status, content)

@@ -9,6 +9,7 @@ import pytest
 
 from rewake.admin.openapi import service_openapi
 from rewake.admin.render import deployment_detail_json, deployment_item_json, handler_json, service_json
+from rewake.core.ids import DeploymentId
 from rewake.core.model import Deployment, HandlerOptions
 from rewake.core.registry import schema_of
 from rewake.protocol.discovery import (
@@ -73,12 +74,12 @@ def deployment(**changes: Any) -> Deployment:
 
 def handler(**facts: Any) -> dict[str, Any]:
     manifest = ServiceManifest(name="S", ty=ServiceType.SERVICE, handlers=(HandlerManifest(name="h", **facts),))
-    return handler_json(schema_of(manifest, "dp_1", 1, DEFAULTS).handlers["h"])
+    return handler_json(schema_of(manifest, DeploymentId("dp_1"), 1, DEFAULTS).handlers["h"])
 
 
 def test_a_handler_shows_what_it_sets_itself() -> None:
     (service,) = parse_manifest(MANIFEST).services
-    shown = service_json(schema_of(service, "dp_1", 4, DEFAULTS), deployment())
+    shown = service_json(schema_of(service, DeploymentId("dp_1"), 4, DEFAULTS), deployment())
     assert shown["handlers"] == [
         {
             "name": "run",
@@ -127,7 +128,9 @@ def test_payloads_are_described(schema: Any, content_type: str | None, described
 def test_a_request_response_deployment_suspends_at_once() -> None:
     (service,) = parse_manifest(MANIFEST).services
     half_duplex = deployment(protocol_type="request_response", http_version="HTTP/1.1")
-    assert service_json(schema_of(service, "dp_1", 1, DEFAULTS), half_duplex)["inactivity_timeout"] == "0s"
+    assert (
+        service_json(schema_of(service, DeploymentId("dp_1"), 1, DEFAULTS), half_duplex)["inactivity_timeout"] == "0s"
+    )
     shown = deployment_item_json(half_duplex)
     assert (shown["protocol_type"], shown["http_version"]) == ("RequestResponse", "HTTP/1.1")
 
@@ -144,7 +147,7 @@ def test_a_replaced_revision_is_shown_as_its_manifest_has_it() -> None:
         ty=ServiceType.WORKFLOW,
         handlers=(HandlerManifest(name="other", ty="SHARED", kind=HandlerKind.SHARED),),
     )
-    latest = {"Flow": schema_of(newer, "dp_2", 2, DEFAULTS)}
+    latest = {"Flow": schema_of(newer, DeploymentId("dp_2"), 2, DEFAULTS)}
     (shown,) = deployment_detail_json(deployment(), latest, DEFAULTS)["services"]
     assert (shown["revision"], shown["deployment_id"]) == (1, "dp_1")
     assert [each["name"] for each in shown["handlers"]] == ["run"]
@@ -154,7 +157,7 @@ def test_the_description_of_a_handler_that_takes_anything() -> None:
     manifest = ServiceManifest(
         name="S", ty=ServiceType.SERVICE, documentation="Docs.", handlers=(HandlerManifest(name="h"),)
     )
-    described = service_openapi(schema_of(manifest, "dp_1", 1, DEFAULTS), "http://x/")
+    described = service_openapi(schema_of(manifest, DeploymentId("dp_1"), 1, DEFAULTS), "http://x/")
     call = described["paths"]["/restate/call/S/h"]["post"]
     assert call["requestBody"] == {"content": {"*/*": {}}, "required": False}
     assert call["responses"]["200"]["content"] == {"application/json": {}}

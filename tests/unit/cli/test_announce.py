@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rewake.cli.announce import curl_lines, example_of
+from rewake.core.ids import DeploymentId
 from rewake.core.model import HandlerOptions, HandlerSchema, ServiceSchema
 from rewake.protocol.discovery import HandlerKind, ServiceType
 
@@ -16,7 +17,9 @@ def handler(name: str, kind: HandlerKind, given: dict[str, Any], *, public: bool
 
 
 def service(name: str, kind: ServiceType, *handlers: HandlerSchema) -> ServiceSchema:
-    return ServiceSchema(name, kind, 1, "dp_1", {each.name: each for each in handlers}, HandlerOptions(), {})
+    return ServiceSchema(
+        name, kind, 1, DeploymentId("dp_1"), {each.name: each for each in handlers}, HandlerOptions(), {}
+    )
 
 
 def test_lines() -> None:

@@ -26,6 +26,7 @@ from rewake.core.effects import (
     ReplyStatus,
     StartAttempt,
 )
+from rewake.core.ids import DeploymentId, EntryIndex, Epoch, InvocationId
 from rewake.core.model import (
     AttemptError,
     Deployment,
@@ -42,6 +43,7 @@ from rewake.core.state import State
 from rewake.protocol import messages as m
 from rewake.protocol.codec import decode_message, encode_message, message_type
 from rewake.protocol.discovery import HandlerKind, ServiceType
+from rewake.protocol.framing import Oversized
 
 NOW_MS = 1_000_000
 HALF_CLOSE, ABORT, FINISHED = CloseMode.HALF_CLOSE, CloseMode.ABORT, CloseMode.FINISHED
@@ -59,34 +61,34 @@ SERVICES = {
 class Start(NamedTuple):
     """An attempt begins."""
 
-    invocation_id: bytes
+    invocation_id: InvocationId
 
 
 class Tell(NamedTuple):
     """A notification goes to the stream."""
 
-    invocation_id: bytes
+    invocation_id: InvocationId
     message: m.Message
 
 
 class Ack(NamedTuple):
     """An acknowledgement goes to the stream."""
 
-    invocation_id: bytes
+    invocation_id: InvocationId
     message: m.Message
 
 
 class Close(NamedTuple):
     """The stream is ended."""
 
-    invocation_id: bytes
+    invocation_id: InvocationId
     mode: CloseMode
 
 
 class Done(NamedTuple):
     """An invocation has its result."""
 
-    invocation_id: bytes
+    invocation_id: InvocationId
     result: m.Outcome
 
 
@@ -139,7 +141,7 @@ def send_command(path: str, completion_id: int, *, at_ms: int = 0, key: str | No
 
 def deployment(id: str = "dp1", *, version_min: int = 5, version_max: int = 7) -> Deployment:
     return Deployment(
-        id=id,
+        id=DeploymentId(id),
         kind="worker",
         uri="worker:" + id,
         protocol_type="BIDI_STREAM",
@@ -159,7 +161,7 @@ def services(options: HandlerOptions, deployment_id: str = "dp1") -> list[Servic
             name=name,
             type=type_,
             revision=1,
-            deployment_id=deployment_id,
+            deployment_id=DeploymentId(deployment_id),
             handlers={handler: HandlerSchema(handler, kind, options, nothing) for handler, kind in handlers.items()},
             options=options,
             manifest=nothing,
@@ -178,8 +180,8 @@ class Play:
         self.state = State(self.store, self.settings)
         self.now_ms = NOW_MS
         self.token = 0
-        self.started: dict[bytes, StartAttempt] = {}
-        self.delivered: dict[bytes, int] = {}
+        self.started: dict[InvocationId, StartAttempt] = {}
+        self.delivered: dict[InvocationId, EntryIndex] = {}
         self.replies: list[Reply] = []
         self._random = 0
         self.register()
@@ -191,7 +193,7 @@ class Play:
         apply(self.state, command)
         self.state.check()
 
-    def ask(self, kind: type[Any], invocation_id: bytes, **fields: Any) -> None:
+    def ask(self, kind: type[Any], invocation_id: InvocationId, **fields: Any) -> None:
         """An operator's or a client's command about one invocation."""
         self.token += 1
         self.submit(kind(now_ms=self.now_ms, token=self.token, invocation_id=invocation_id, **fields))
@@ -207,11 +209,11 @@ class Play:
 
     def remove_deployment(self, id: str = "dp1") -> None:
         self.token += 1
-        self.submit(commands.RemoveDeployment(now_ms=self.now_ms, token=self.token, deployment_id=id))
+        self.submit(commands.RemoveDeployment(now_ms=self.now_ms, token=self.token, deployment_id=DeploymentId(id)))
 
     def call(
         self, path: str, *, key: str | None = None, wait: bool = True, at_ms: int | None = None, input: bytes = b"in"
-    ) -> bytes:
+    ) -> InvocationId:
         """A call from outside; its id as the answer names it."""
         self.token += 1
         self._random += 1
@@ -233,12 +235,16 @@ class Play:
         return reply.invocation_id
 
     def sdk(
-        self, invocation_id: bytes, *messages: m.Message | Asked, epoch: int | None = None, delivered: int | None = None
+        self,
+        invocation_id: InvocationId,
+        *messages: m.Message | Asked,
+        epoch: Epoch | None = None,
+        delivered: EntryIndex | None = None,
     ) -> None:
         """Messages of the live attempt, or of the one with `epoch`."""
         self.commit()
         start = self.started[invocation_id]
-        sent = []
+        sent: list[tuple[m.Message | Oversized, int, bytes, int]] = []
         for item in messages:
             message = item.message if isinstance(item, Asked) else item
             flags = m.REQUESTED_ACK if isinstance(item, Asked) else 0
@@ -256,16 +262,20 @@ class Play:
             )
         )
 
-    def run_step(self, invocation_id: bytes, completion_id: int, value: bytes = b"v") -> None:
+    def run_step(self, invocation_id: InvocationId, completion_id: int, value: bytes = b"v") -> None:
         self.sdk(invocation_id, m.RunCommand(completion_id), m.ProposeRunCompletion(completion_id, m.Success(value)))
 
-    def sdk_ends(self, invocation_id: bytes, value: bytes = b"1") -> None:
+    def sdk_ends(self, invocation_id: InvocationId, value: bytes = b"1") -> None:
         self.sdk(invocation_id, m.OutputCommand(m.Success(value)), m.End())
 
-    def suspend(self, invocation_id: bytes, *completions: int, delivered: int | None = None, **fields: Any) -> None:
+    def suspend(
+        self, invocation_id: InvocationId, *completions: int, delivered: EntryIndex | None = None, **fields: Any
+    ) -> None:
         self.sdk(invocation_id, m.Suspension(m.Future(completions, **fields)), delivered=delivered)
 
-    def fails(self, invocation_id: bytes, code: str = "RT0007", *, epoch: int | None = None, **fields: Any) -> None:
+    def fails(
+        self, invocation_id: InvocationId, code: str = "RT0007", *, epoch: Epoch | None = None, **fields: Any
+    ) -> None:
         """The attempt ends without a terminal message."""
         self.commit()
         self.submit(
@@ -308,10 +318,10 @@ class Play:
         match effect:
             case StartAttempt():
                 self.started[effect.invocation_id] = effect
-                self.delivered[effect.invocation_id] = len(self.store.entries.get(effect.invocation_id, ()))
+                self.delivered[effect.invocation_id] = EntryIndex(len(self.store.entries.get(effect.invocation_id, ())))
             case Forward():
                 before = self.delivered[effect.invocation_id]
-                self.delivered[effect.invocation_id] = max(before, effect.index + 1)
+                self.delivered[effect.invocation_id] = EntryIndex(max(before, effect.index + 1))
             case Reply():
                 self.replies.append(effect)
 
@@ -346,26 +356,26 @@ class Play:
 
     # What is stored
 
-    def row(self, invocation_id: bytes) -> Invocation:
+    def row(self, invocation_id: InvocationId) -> Invocation:
         self.commit()
         found = self.store.invocation(invocation_id)
         assert found is not None
         return found
 
-    def status(self, invocation_id: bytes) -> Status:
+    def status(self, invocation_id: InvocationId) -> Status:
         return self.row(invocation_id).status
 
-    def exists(self, invocation_id: bytes) -> bool:
+    def exists(self, invocation_id: InvocationId) -> bool:
         self.commit()
         return invocation_id in self.store.invocations
 
-    def journal(self, invocation_id: bytes) -> list[m.Message]:
+    def journal(self, invocation_id: InvocationId) -> list[m.Message]:
         """Stored entries after the input."""
         version = self.row(invocation_id).pinned_version or 6
         rows = self.store.entries.get(invocation_id, [])
         return [decode_message(row.type_id, row.payload, version) for row in rows[1:]]
 
-    def children(self, invocation_id: bytes) -> list[bytes]:
+    def children(self, invocation_id: InvocationId) -> list[InvocationId]:
         self.commit()
         return [row.child for row in self.store.entries[invocation_id] if row.child is not None]
 

@@ -26,29 +26,31 @@ from tests.unit.core.play import (
 
 from rewake.core import commands, ids, placement
 from rewake.core.effects import ReplyStatus
+from rewake.core.ids import EntryIndex, InvocationId
 from rewake.core.model import HandlerOptions, OnMaxAttempts, RetryPolicy, Status
 from rewake.core.settings import Settings
 from rewake.protocol import messages as m
+from rewake.protocol.framing import Oversized
 
 SIGNALLED = m.Signal(17, m.Success(b"yes"))
 
 
 @pytest.fixture
-def first(play: Play) -> bytes:
+def first(play: Play) -> InvocationId:
     """A running invocation."""
     invocation_id = play.call("greeter/greet")
     play.skip()
     return invocation_id
 
 
-def complete(play: Play, invocation_id: bytes, signal: int = 17, value: bytes = b"yes") -> None:
+def complete(play: Play, invocation_id: InvocationId, signal: int = 17, value: bytes = b"yes") -> None:
     play.ask(commands.CompleteSignal, invocation_id, signal=signal, result=m.Success(value))
 
 
 # Messages
 
 
-def test_a_step_is_acknowledged_with_its_stored_result(play: Play, first: bytes) -> None:
+def test_a_step_is_acknowledged_with_its_stored_result(play: Play, first: InvocationId) -> None:
     play.run_step(first, 1)
     play.expect(Tell(first, run_done(1)))
     assert play.journal(first) == [m.RunCommand(1), run_done(1)]
@@ -64,7 +66,7 @@ def test_version_7_asks_for_a_short_ack_of_a_proposal() -> None:
     assert play.journal(first) == [m.RunCommand(1), run_done(1)]
 
 
-def test_a_command_is_acknowledged_when_asked(play: Play, first: bytes) -> None:
+def test_a_command_is_acknowledged_when_asked(play: Play, first: InvocationId) -> None:
     play.sdk(first, m.RunCommand(1), Asked(m.RunCommand(2)))
     play.expect(Ack(first, m.CommandAck(2)))
     assert play.delivered[first] == 3
@@ -73,7 +75,7 @@ def test_a_command_is_acknowledged_when_asked(play: Play, first: bytes) -> None:
     assert play.delivered[first] == 4
 
 
-def test_the_first_command_pins_deployment_and_version(play: Play, first: bytes) -> None:
+def test_the_first_command_pins_deployment_and_version(play: Play, first: InvocationId) -> None:
     assert play.row(first).pinned_deployment_id is None
     play.sdk(first, m.RunCommand(1))
     row = play.row(first)
@@ -89,7 +91,7 @@ def test_the_first_command_pins_deployment_and_version(play: Play, first: bytes)
     assert (play.started[second].deployment_id, play.started[second].version) == ("dp2", 5)
 
 
-def test_messages_of_an_older_attempt_are_dropped(play: Play, first: bytes) -> None:
+def test_messages_of_an_older_attempt_are_dropped(play: Play, first: InvocationId) -> None:
     stale = play.started[first].epoch
     play.fails(first, "RT0010")
     play.time(0)
@@ -106,7 +108,7 @@ def test_messages_of_an_older_attempt_are_dropped(play: Play, first: bytes) -> N
     play.expect()
 
 
-def test_messages_for_nobody_are_dropped(play: Play, first: bytes) -> None:
+def test_messages_for_nobody_are_dropped(play: Play, first: InvocationId) -> None:
     play.sdk_ends(first)
     play.ask(commands.Purge, first)
     play.skip()
@@ -140,7 +142,9 @@ def test_epochs_grow_over_a_crash_and_over_reuse_of_an_id() -> None:
         (m.Suspension(m.Future()), "without naming"),
     ],
 )
-def test_what_the_protocol_forbids_fails_the_attempt(play: Play, first: bytes, message: m.Message, text: str) -> None:
+def test_what_the_protocol_forbids_fails_the_attempt(
+    play: Play, first: InvocationId, message: m.Message, text: str
+) -> None:
     play.sdk(first, m.RunCommand(1), message, m.RunCommand(2))
     play.expect(Close(first, ABORT), Logged("attempt_failed"), Timer(play.row(first).next_retry_at_ms or 0))
     error = play.row(first).last_error
@@ -159,7 +163,7 @@ def test_a_hint_about_what_is_awaited_changes_nothing() -> None:
     assert play.status(first) is Status.INVOKED
 
 
-def test_a_run_is_proposed_once(play: Play, first: bytes) -> None:
+def test_a_run_is_proposed_once(play: Play, first: InvocationId) -> None:
     play.run_step(first, 1)
     play.sdk(first, m.ProposeRunCompletion(1, success(b"other")))
     assert play.row(first).last_error is not None
@@ -178,7 +182,7 @@ def test_the_journal_has_a_limit() -> None:
 # End
 
 
-def test_an_output_without_its_end_is_replayed_and_ended(play: Play, first: bytes) -> None:
+def test_an_output_without_its_end_is_replayed_and_ended(play: Play, first: InvocationId) -> None:
     play.sdk(first, m.OutputCommand(success(b"kept")))
     play.crash()
     play.expect(Start(first))
@@ -186,12 +190,12 @@ def test_an_output_without_its_end_is_replayed_and_ended(play: Play, first: byte
     play.expect(Close(first, FINISHED), Done(first, success(b"kept")))
 
 
-def test_the_last_of_two_outputs_is_the_result(play: Play, first: bytes) -> None:
+def test_the_last_of_two_outputs_is_the_result(play: Play, first: InvocationId) -> None:
     play.sdk(first, m.OutputCommand(success(b"1")), m.OutputCommand(success(b"2")), m.End())
     assert play.row(first).result == success(b"2")
 
 
-def test_the_last_of_two_stored_outputs_is_the_result(play: Play, first: bytes) -> None:
+def test_the_last_of_two_stored_outputs_is_the_result(play: Play, first: InvocationId) -> None:
     play.sdk(first, m.OutputCommand(success(b"1")), m.OutputCommand(m.Failure(1, "2")), m.RunCommand(1))
     play.crash()
     play.sdk(first, m.End())
@@ -201,7 +205,7 @@ def test_the_last_of_two_stored_outputs_is_the_result(play: Play, first: bytes) 
 # Suspension
 
 
-def test_a_suspended_invocation_holds_no_memory_and_wakes_on_what_it_awaits(play: Play, first: bytes) -> None:
+def test_a_suspended_invocation_holds_no_memory_and_wakes_on_what_it_awaits(play: Play, first: InvocationId) -> None:
     play.suspend(first, signals=(1, 17))
     play.expect(Close(first, FINISHED))
     assert play.status(first) is Status.SUSPENDED
@@ -213,7 +217,7 @@ def test_a_suspended_invocation_holds_no_memory_and_wakes_on_what_it_awaits(play
     assert play.row(first).awaiting is None
 
 
-def test_what_came_between_half_close_and_suspension_wakes_it_at_once(play: Play, first: bytes) -> None:
+def test_what_came_between_half_close_and_suspension_wakes_it_at_once(play: Play, first: InvocationId) -> None:
     play.commit()
     delivered = play.delivered[first]
     complete(play, first)
@@ -222,7 +226,7 @@ def test_what_came_between_half_close_and_suspension_wakes_it_at_once(play: Play
     play.expect(Close(first, FINISHED), Start(first))
 
 
-def test_what_the_attempt_was_told_does_not_wake_it_again(play: Play, first: bytes) -> None:
+def test_what_the_attempt_was_told_does_not_wake_it_again(play: Play, first: InvocationId) -> None:
     """A caught cancel, and an awaited set that always contains it: no loop of resumptions."""
     play.ask(commands.Cancel, first)
     play.expect(Tell(first, m.Signal(1, m.VOID)), Answer(ReplyStatus.ACCEPTED))
@@ -247,12 +251,12 @@ def test_what_was_missed_counts_for_a_later_wake_up_even_over_a_crash() -> None:
     play.expect(Answer(ReplyStatus.ACCEPTED), Start(first))
 
 
-def test_a_proposal_after_half_close_is_stored_and_wakes_the_suspended(play: Play, first: bytes) -> None:
+def test_a_proposal_after_half_close_is_stored_and_wakes_the_suspended(play: Play, first: InvocationId) -> None:
     play.sdk(first, m.RunCommand(1), m.ProposeRunCompletion(1, success()), m.Suspension(m.Future((1,))))
     play.expect(Tell(first, run_done(1, b"1")), Close(first, FINISHED), Start(first))
 
 
-def test_an_await_too_deep_pauses(first: bytes, play: Play) -> None:
+def test_an_await_too_deep_pauses(first: InvocationId, play: Play) -> None:
     tree = m.Future((1,))
     for _ in range(1001):
         tree = m.Future(nested=(tree,))
@@ -262,7 +266,7 @@ def test_an_await_too_deep_pauses(first: bytes, play: Play) -> None:
             now_ms=play.now_ms,
             invocation_id=first,
             epoch=play.started[first].epoch,
-            delivered=1,
+            delivered=EntryIndex(1),
             messages=[(m.Suspension(tree), 1, b"", 0)],
             seed=b"s" * 16,
         )
@@ -271,7 +275,7 @@ def test_an_await_too_deep_pauses(first: bytes, play: Play) -> None:
     assert play.status(first) is Status.PAUSED
 
 
-def test_an_await_too_deep_found_while_decoding_pauses_too(first: bytes, play: Play) -> None:
+def test_an_await_too_deep_found_while_decoding_pauses_too(first: InvocationId, play: Play) -> None:
     play.fails(first, "RT0025")
     assert play.status(first) is Status.PAUSED
 
@@ -331,7 +335,7 @@ def test_a_long_chain_of_callers_that_cannot_go_on_ends_level_by_level() -> None
     assert results == {(Status.COMPLETED, m.Failure(500, placement.DEPLOYMENT_GONE))}
 
 
-def test_an_attempt_that_could_not_be_made_is_let_be_when_a_kill_is_faster(play: Play, first: bytes) -> None:
+def test_an_attempt_that_could_not_be_made_is_let_be_when_a_kill_is_faster(play: Play, first: InvocationId) -> None:
     """The end of the caller wakes the callee, which waits for it; the same kill then goes down to the callee."""
     play.sdk(first, call_command("greeter/route", 1))
     (callee,) = play.children(first)
@@ -350,7 +354,7 @@ def test_an_attempt_that_could_not_be_made_is_let_be_when_a_kill_is_faster(play:
 
 
 def about(
-    play: Play, kind: type[commands.MakeRoom | commands.AttemptWithdrawn], invocation_id: bytes, **fields: bool
+    play: Play, kind: type[commands.MakeRoom | commands.AttemptWithdrawn], invocation_id: InvocationId, **fields: bool
 ) -> None:
     """What the engine says of the attempt that began last."""
     play.commit()
@@ -366,7 +370,7 @@ def about(
         [m.SleepCommand(NOW_MS + 1000, 1), m.RunCommand(2), m.ProposeRunCompletion(2, m.Success(b"v"))],
     ],
 )
-def test_one_that_waits_for_others_makes_room(play: Play, first: bytes, waits_for: list[m.Message]) -> None:
+def test_one_that_waits_for_others_makes_room(play: Play, first: InvocationId, waits_for: list[m.Message]) -> None:
     play.sdk(first, *waits_for)
     play.skip()
     about(play, commands.MakeRoom, first)
@@ -383,14 +387,14 @@ def test_one_that_waits_for_others_makes_room(play: Play, first: bytes, waits_fo
         [m.SleepCommand(NOW_MS + 1000, 1), m.RunCommand(2)],
     ],
 )
-def test_one_that_may_be_at_work_keeps_its_place(play: Play, first: bytes, at_work: list[m.Message]) -> None:
+def test_one_that_may_be_at_work_keeps_its_place(play: Play, first: InvocationId, at_work: list[m.Message]) -> None:
     play.sdk(first, *at_work)
     play.skip()
     about(play, commands.MakeRoom, first)
     play.expect()
 
 
-def test_when_it_is_urgent_only_one_that_executes_a_step_keeps_its_place(play: Play, first: bytes) -> None:
+def test_when_it_is_urgent_only_one_that_executes_a_step_keeps_its_place(play: Play, first: InvocationId) -> None:
     second = play.call("greeter/greet")
     play.sdk(first, m.RunCommand(1))
     play.skip()
@@ -399,7 +403,9 @@ def test_when_it_is_urgent_only_one_that_executes_a_step_keeps_its_place(play: P
     play.expect(Close(second, HALF_CLOSE))
 
 
-def test_one_that_was_asked_to_pause_before_its_turn_is_paused_without_a_failure(play: Play, first: bytes) -> None:
+def test_one_that_was_asked_to_pause_before_its_turn_is_paused_without_a_failure(
+    play: Play, first: InvocationId
+) -> None:
     play.ask(commands.Pause, first)
     play.skip()
     about(play, commands.AttemptWithdrawn, first)
@@ -408,7 +414,7 @@ def test_one_that_was_asked_to_pause_before_its_turn_is_paused_without_a_failure
     assert (row.status, row.last_error, row.command_retry_count) == (Status.PAUSED, None, 0)
 
 
-def test_a_pause_before_its_turn_may_be_taken_back(play: Play, first: bytes) -> None:
+def test_a_pause_before_its_turn_may_be_taken_back(play: Play, first: InvocationId) -> None:
     play.ask(commands.Pause, first)
     play.ask(commands.Resume, first)
     play.skip()
@@ -418,7 +424,7 @@ def test_a_pause_before_its_turn_may_be_taken_back(play: Play, first: bytes) -> 
 
 @pytest.mark.parametrize("kind", [commands.MakeRoom, commands.AttemptWithdrawn])
 def test_what_is_said_of_an_attempt_that_is_over_changes_nothing(
-    play: Play, first: bytes, kind: type[commands.MakeRoom | commands.AttemptWithdrawn]
+    play: Play, first: InvocationId, kind: type[commands.MakeRoom | commands.AttemptWithdrawn]
 ) -> None:
     play.sdk(first, m.SleepCommand(NOW_MS + 1000, 1))
     play.suspend(first, 1)
@@ -427,7 +433,7 @@ def test_what_is_said_of_an_attempt_that_is_over_changes_nothing(
     play.expect()
 
 
-def test_a_pinned_deployment_that_is_gone_is_named(play: Play, first: bytes) -> None:
+def test_a_pinned_deployment_that_is_gone_is_named(play: Play, first: InvocationId) -> None:
     play.sdk(first, m.RunCommand(1))
     play.remove_deployment()
     play.fails(first, "RT0010")
@@ -470,10 +476,53 @@ def test_a_complete_state_is_said_to_be_complete(play: Play) -> None:
     assert (play.started[plain].state, play.started[plain].partial_state) == ((), True)
 
 
-def test_a_reply_while_the_caller_is_gone_is_no_problem(play: Play, first: bytes) -> None:
+def test_a_reply_while_the_caller_is_gone_is_no_problem(play: Play, first: InvocationId) -> None:
     play.sdk(first, call_command("greeter/greet", 1))
     (callee,) = play.children(first)
     play.sdk_ends(first)
     play.sdk_ends(callee)
     assert play.status(callee) is Status.COMPLETED
     assert not any(play.store.listener_rows.values())
+
+
+# Results above the limit
+
+
+def oversized(play: Play, invocation_id: InvocationId, type_id: int, start: bytes = b"") -> None:
+    """The beginning of a result that is too large."""
+    play.commit()
+    message = Oversized(type_id, 40_000_000, 33_554_432, start)
+    play.submit(
+        commands.SdkMessages(
+            now_ms=play.now_ms,
+            invocation_id=invocation_id,
+            epoch=play.started[invocation_id].epoch,
+            delivered=play.delivered[invocation_id],
+            messages=[(message, type_id, b"", 0)],
+            seed=bytes(16),
+        )
+    )
+
+
+def test_a_step_whose_result_is_too_large_fails_for_good_and_by_name(play: Play, first: InvocationId) -> None:
+    play.sdk(first, m.RunCommand(1, name="other"), m.RunCommand(2, name="Draw image"))
+    play.skip()
+    oversized(play, first, m.MessageType.PROPOSE_RUN_COMPLETION, b"\x08\x02")
+    play.expect(Close(first, ABORT), Start(first))
+    text = "RW3006 The result of the step 'Draw image' has 40000000 bytes, more than the 33554432 allowed."
+    failed = m.Completion(m.MessageType.RUN_COMPLETION, 2, m.Failure(413, text))
+    assert play.journal(first)[-1] == failed
+    row = play.row(first)
+    assert (row.retry_count, row.last_error) == (0, None)
+
+
+def test_a_result_too_large_of_a_run_that_is_not_waiting_is_a_violation(play: Play, first: InvocationId) -> None:
+    oversized(play, first, m.MessageType.PROPOSE_RUN_COMPLETION, b"\x08\x02")
+    error = play.row(first).last_error
+    assert error is not None and "not waiting: 2" in error.message
+
+
+def test_a_handler_whose_result_is_too_large_has_failed(play: Play, first: InvocationId) -> None:
+    oversized(play, first, m.MessageType.OUTPUT)
+    text = "RW3006 The result of greeter/greet has 40000000 bytes, more than the 33554432 allowed."
+    play.expect(Close(first, ABORT), Done(first, m.Failure(413, text)))

@@ -21,6 +21,7 @@ from tests.unit.core.play import (
 
 from rewake.core import calls, commands, ids
 from rewake.core.effects import ReplyStatus
+from rewake.core.ids import InvocationId
 from rewake.core.model import Status
 from rewake.protocol import messages as m
 
@@ -97,7 +98,7 @@ def test_attaching_waits_or_asks(play: Play) -> None:
     play.skip()
     play.ask(commands.Attach, first, wait=True)
     play.ask(commands.Attach, first, wait=False)
-    play.ask(commands.Attach, b"x" * 24, wait=True)
+    play.ask(commands.Attach, InvocationId(b"x" * 24), wait=True)
     play.expect(Answer(ReplyStatus.PENDING), Answer(ReplyStatus.PENDING), Answer(ReplyStatus.NOT_FOUND))
     assert [reply.wait for reply in play.replies[-3:]] == [True, False, False]
     play.sdk_ends(first)

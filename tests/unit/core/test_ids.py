@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewake.core import ids
+from rewake.core.ids import InvocationId
 
 ID = bytes.fromhex("cfc466fc6ed27d0a0a6bc76a46154fa695150f0fac7251cc")
 ID_TEXT = "inv_10TQrTAvFmkT6dxEHEmRIP6KDxv1vem1oC"
@@ -114,7 +115,7 @@ def test_deployment_id_of_another_length() -> None:
 
 
 @given(st.binary(min_size=24, max_size=24))
-def test_invocation_ids_survive_the_string_form(invocation_id: bytes) -> None:
+def test_invocation_ids_survive_the_string_form(invocation_id: InvocationId) -> None:
     text = ids.invocation_id_to_str(invocation_id)
     assert len(text) == 38
     assert ids.invocation_id_from_str(text) == invocation_id
@@ -128,7 +129,7 @@ def test_deployment_ids_survive_the_string_form(deployment_id: bytes) -> None:
 
 
 @given(st.binary(min_size=24, max_size=24), st.integers(0, 2**32 - 1))
-def test_awakeable_ids_survive_the_string_form(invocation_id: bytes, signal_index: int) -> None:
+def test_awakeable_ids_survive_the_string_form(invocation_id: InvocationId, signal_index: int) -> None:
     assert ids.awakeable_id_parse(ids.awakeable_id_format(invocation_id, signal_index)) == (invocation_id, signal_index)
 
 

@@ -7,6 +7,7 @@ from tests.unit.core.play import FINISHED, NOW_MS, Answer, Close, Play, Start, c
 
 from rewake.core import commands, journal
 from rewake.core.effects import ReplyStatus
+from rewake.core.ids import CompletionId, EntryIndex
 from rewake.core.model import Notified, Status
 from rewake.core.settings import Settings
 from rewake.protocol import messages as m
@@ -51,7 +52,7 @@ def test_a_suspended_invocation_wakes_when_its_await_is_decided(
 
 
 def test_completions_signals_and_names_are_told_apart() -> None:
-    notified = [Notified(1, 17, False, False), Notified(2, "17", True, False)]
+    notified = [Notified(EntryIndex(1), 17, False, False), Notified(EntryIndex(2), "17", True, False)]
     assert not journal.await_resolved(m.Future(signals=(17,)), notified)
     assert journal.await_resolved(m.Future(completions=(17,)), notified)
     assert journal.await_resolved(m.Future(named_signals=("17",)), notified)
@@ -138,7 +139,7 @@ def test_nothing_is_added_to_what_is_over(play: Play) -> None:
     play.sdk_ends(first)
     length = play.row(first).journal_length
     play.skip()
-    play.submit(commands.TimersDue(now_ms=NOW_MS + 10, due=[(NOW_MS + 10, first, 1)]))
+    play.submit(commands.TimersDue(now_ms=NOW_MS + 10, due=[(NOW_MS + 10, first, CompletionId(1))]))
     play.ask(commands.CompleteSignal, first, signal=17, result=success())
     play.expect(Answer(ReplyStatus.DONE))
     assert play.row(first).journal_length == length

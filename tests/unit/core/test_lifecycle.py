@@ -12,6 +12,7 @@ import rewake.core
 from rewake.core import commands, lifecycle
 from rewake.core.effects import ReplyStatus
 from rewake.core.errors import EngineBug
+from rewake.core.ids import InvocationId
 from rewake.core.lifecycle import MOVES
 from rewake.core.model import Invocation, Status
 from rewake.core.operations import KILLED
@@ -22,7 +23,7 @@ ILLEGAL = [(before, to) for before in Status for to in Status if (before, to) no
 
 @pytest.mark.parametrize(("before", "to"), ILLEGAL)
 def test_a_move_that_is_not_listed_is_a_bug_that_names_the_invocation(before: Status, to: Status) -> None:
-    invocation = Invocation(b"i" * 24, target_of("greeter/greet"), 0, 0, before)
+    invocation = Invocation(InvocationId(b"i" * 24), target_of("greeter/greet"), 0, 0, before)
     with pytest.raises(EngineBug, match=f"from {before.name} to {to.name} .inv_1") as caught:
         lifecycle.move(invocation, to)
     assert (caught.value.invocation_id, invocation.status) == (invocation.id, before)

@@ -23,6 +23,7 @@ from tests.unit.core.play import (
 
 from rewake.core import commands, ids, operations
 from rewake.core.effects import ReplyStatus
+from rewake.core.ids import InvocationId
 from rewake.core.model import AttemptError, Status
 from rewake.protocol import messages as m
 
@@ -30,7 +31,7 @@ CANCEL = m.Signal(1, m.VOID)
 NOBODY = b"n" * 24
 
 
-def bring_to(play: Play, status: Status) -> bytes:
+def bring_to(play: Play, status: Status) -> InvocationId:
     """An exclusive invocation in this status; INVOKED has a live attempt."""
     if status is Status.SCHEDULED:
         found = play.call("cart/a/add", at_ms=NOW_MS + 1000)
@@ -108,7 +109,7 @@ def test_cancel_removes_what_has_not_begun(play: Play, status: Status) -> None:
 def test_cancel_of_what_is_over_or_unknown(play: Play) -> None:
     first = bring_to(play, Status.COMPLETED)
     play.ask(commands.Cancel, first)
-    play.ask(commands.Cancel, NOBODY)
+    play.ask(commands.Cancel, InvocationId(NOBODY))
     play.expect(Answer(ReplyStatus.ALREADY_COMPLETED), Answer(ReplyStatus.NOT_FOUND))
 
 
@@ -172,7 +173,7 @@ def test_kill_in_every_status(play: Play, status: Status, is_kept: bool) -> None
 def test_kill_of_what_is_over_or_unknown(play: Play) -> None:
     first = bring_to(play, Status.COMPLETED)
     play.ask(commands.Kill, first)
-    play.ask(commands.Kill, NOBODY)
+    play.ask(commands.Kill, InvocationId(NOBODY))
     play.expect(Answer(ReplyStatus.ALREADY_COMPLETED), Answer(ReplyStatus.NOT_FOUND))
 
 
@@ -298,7 +299,7 @@ def test_pause_of_a_suspended_or_backing_off_one_is_done_at_once(play: Play) -> 
 def test_pause_where_there_is_nothing_to_pause(play: Play, status: Status, answer: ReplyStatus) -> None:
     first = bring_to(play, status)
     play.ask(commands.Pause, first)
-    play.ask(commands.Pause, NOBODY)
+    play.ask(commands.Pause, InvocationId(NOBODY))
     play.expect(Answer(answer), Answer(ReplyStatus.NOT_FOUND))
     assert play.status(first) is status
 
@@ -344,7 +345,7 @@ def test_resume_where_it_changes_nothing(
     first = bring_to(play, status)
     play.ask(commands.Resume, first, **fields)
     play.expect(Answer(answer))
-    play.ask(commands.Resume, NOBODY)
+    play.ask(commands.Resume, InvocationId(NOBODY))
     play.expect(Answer(ReplyStatus.NOT_FOUND))
 
 
@@ -379,7 +380,7 @@ def test_a_start_runs_again_what_ran(play: Play) -> None:
     play.skip()
     play.crash()
     play.expect(Start(running))
-    play.submit(commands.Recover(now_ms=play.now_ms, invocation_ids=[running, suspended, NOBODY]))
+    play.submit(commands.Recover(now_ms=play.now_ms, invocation_ids=[running, suspended, InvocationId(NOBODY)]))
     play.expect()
 
 
@@ -405,6 +406,6 @@ def test_what_does_not_run_cannot_be_faulty(play: Play, status: Status) -> None:
     first = bring_to(play, status)
     for invocation_id in (first, NOBODY):
         error = AttemptError(500, "bug", "RT0006")
-        play.submit(commands.PauseFaulty(now_ms=play.now_ms, invocation_id=invocation_id, error=error))
+        play.submit(commands.PauseFaulty(now_ms=play.now_ms, invocation_id=InvocationId(invocation_id), error=error))
     play.expect()
     assert play.status(first) is status

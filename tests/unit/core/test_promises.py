@@ -7,6 +7,7 @@ from tests.unit.core.play import Answer, Play, Start, Tell, success
 
 from rewake.core import commands, promises
 from rewake.core.effects import ReplyStatus
+from rewake.core.ids import EntryIndex
 from rewake.core.model import Status
 from rewake.protocol import messages as m
 
@@ -102,7 +103,7 @@ def test_a_run_after_the_purge_finds_no_promise(play: Play, is_committed: bool) 
             now_ms=play.now_ms,
             invocation_id=look,
             epoch=start.epoch,
-            delivered=1,
+            delivered=EntryIndex(1),
             messages=[(command, m.MessageType.PEEK_PROMISE, payload, 0)],
             seed=b"s" * 16,
         )

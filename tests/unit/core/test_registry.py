@@ -9,6 +9,7 @@ from tests.unit.core.play import Answer, Play, deployment, services
 
 from rewake.core import commands, registry
 from rewake.core.effects import ReplyStatus
+from rewake.core.ids import DeploymentId
 from rewake.core.model import HandlerOptions, OnMaxAttempts, RetryPolicy
 from rewake.protocol.discovery import EndpointManifest, HandlerManifest, ProtocolMode, ServiceManifest, ServiceType
 
@@ -45,7 +46,7 @@ def test_handler_beats_service_beats_engine() -> None:
             retry_policy_max_interval_ms=9,
             retry_policy_exponentiation_factor=1.5,
         ),
-        "dp1",
+        DeploymentId("dp1"),
         1,
         DEFAULTS,
     )
@@ -72,7 +73,10 @@ def test_a_private_service_has_no_public_handler(
     of_service: bool | None, of_handler: bool | None, is_public: bool
 ) -> None:
     found = registry.schema_of(
-        service(HandlerManifest(name="h", ingress_private=of_handler), ingress_private=of_service), "dp1", 1, DEFAULTS
+        service(HandlerManifest(name="h", ingress_private=of_handler), ingress_private=of_service),
+        DeploymentId("dp1"),
+        1,
+        DEFAULTS,
     )
     assert found.handlers["h"].options.public is is_public
 
@@ -82,7 +86,7 @@ def test_a_revision_counts_up_unless_nothing_changed() -> None:
     known: dict[str, Any] = {}
 
     def register(item: ServiceManifest, deployment_id: str, **fields: Any) -> int:
-        (schema,) = registry.schemas_of(manifest(item), deployment_id, known, DEFAULTS, **fields)
+        (schema,) = registry.schemas_of(manifest(item), DeploymentId(deployment_id), known, DEFAULTS, **fields)
         known[schema.name] = schema
         return schema.revision
 
@@ -114,7 +118,7 @@ def test_services_of_a_removed_deployment_fall_back_to_what_is_given(play: Play)
     play.register(deployment("dp2"))
     play.skip()
     before = [item for item in services(play.options, "dp1") if item.name == "cart"]
-    command = commands.RemoveDeployment(now_ms=play.now_ms, token=9, deployment_id="dp2", restored=before)
+    command = commands.RemoveDeployment(now_ms=play.now_ms, token=9, deployment_id=DeploymentId("dp2"), restored=before)
     play.submit(command)
     play.expect(Answer(ReplyStatus.DONE))
     assert list(play.state.services.values()) == before
@@ -147,7 +151,7 @@ def test_an_operators_settings_are_those_of_the_service_and_a_handlers_own_win()
         HandlerManifest(name="own", inactivity_timeout_ms=1),
         HandlerManifest(name="private", ingress_private=True),
     )
-    schema = registry.schema_of(service(plain, own, private), "dp1", 1, DEFAULTS)
+    schema = registry.schema_of(service(plain, own, private), DeploymentId("dp1"), 1, DEFAULTS)
     changed = registry.overridden(schema, {"inactivity_timeout_ms": 5, "abort_timeout_ms": None, "public": False})
     timeouts = {name: handler.options.inactivity_timeout_ms for name, handler in changed.handlers.items()}
     assert (changed.options.inactivity_timeout_ms, timeouts) == (5, {"plain": 5, "own": 1, "private": 5})
@@ -165,7 +169,9 @@ def test_an_operators_settings_are_those_of_the_service_and_a_handlers_own_win()
 
 
 def test_a_stored_service_follows_the_defaults_of_now() -> None:
-    schema = registry.schema_of(service(HandlerManifest(name="h", inactivity_timeout_ms=1)), "dp1", 3, DEFAULTS)
+    schema = registry.schema_of(
+        service(HandlerManifest(name="h", inactivity_timeout_ms=1)), DeploymentId("dp1"), 3, DEFAULTS
+    )
     schema = registry.overridden(schema, {"journal_retention_ms": 7})
     moved = registry.under_defaults(schema, HandlerOptions(abort_timeout_ms=9, inactivity_timeout_ms=8))
     assert (moved.revision, moved.overrides) == (3, {"journal_retention_ms": 7})

@@ -10,13 +10,14 @@ from tests.unit.core.test_operations import bring_to
 
 from rewake.core import commands, ids
 from rewake.core.effects import ReplyStatus
+from rewake.core.ids import InvocationId
 from rewake.core.model import InvokedBy, Status
 from rewake.protocol import messages as m
 
 NEW_RANDOM = b"restarted."
 
 
-def restart(play: Play, invocation_id: bytes, **fields: Any) -> bytes:
+def restart(play: Play, invocation_id: InvocationId, **fields: Any) -> InvocationId:
     """The new invocation's id."""
     play.ask(commands.RestartAsNew, invocation_id, random=NEW_RANDOM, **fields)
     play.commit()
@@ -27,7 +28,7 @@ def restart(play: Play, invocation_id: bytes, **fields: Any) -> bytes:
 
 
 @pytest.fixture
-def ended(play: Play) -> bytes:
+def ended(play: Play) -> InvocationId:
     """A run with two steps and a call in between."""
     first = play.call("greeter/route")
     play.run_step(first, 1, b"one")
@@ -45,7 +46,7 @@ def ended(play: Play) -> bytes:
 def test_from_the_input(play: Play, ended: bytes) -> None:
     play.register(deployment("dp2"))
     play.skip()
-    again = restart(play, ended)
+    again = restart(play, InvocationId(ended))
     row = play.row(again)
     assert again != ended
     assert again[:8] == ended[:8]
@@ -59,7 +60,7 @@ def test_from_the_input(play: Play, ended: bytes) -> None:
 
 def test_from_a_prefix_with_the_answers_of_its_commands(play: Play, ended: bytes) -> None:
     """Index 3 is the Call: its id follows it, its result came later."""
-    again = restart(play, ended, from_index=3)
+    again = restart(play, InvocationId(ended), from_index=3)
     callee = next(row.child for row in play.store.entries[ended] if row.child)
     assert play.journal(again) == [
         m.RunCommand(1),
@@ -81,7 +82,7 @@ def test_from_a_prefix_with_the_answers_of_its_commands(play: Play, ended: bytes
 
 
 def test_a_restarted_one_can_be_restarted_from_the_same_call(play: Play, ended: bytes) -> None:
-    again = restart(play, ended, from_index=4)
+    again = restart(play, InvocationId(ended), from_index=4)
     play.sdk_ends(again)
     play.now_ms += 1
     third = restart(play, again, from_index=3)
@@ -89,8 +90,8 @@ def test_a_restarted_one_can_be_restarted_from_the_same_call(play: Play, ended: 
 
 
 def test_a_copied_signal_is_complete(play: Play, ended: bytes) -> None:
-    last = len(play.journal(ended))
-    again = restart(play, ended, from_index=last)
+    last = len(play.journal(InvocationId(ended)))
+    again = restart(play, InvocationId(ended), from_index=last)
     play.skip()
     play.ask(commands.CompleteSignal, again, signal=17, result=success(b"other"))
     play.expect(Answer(ReplyStatus.DONE))
@@ -132,8 +133,8 @@ def test_before_the_end_is_committed(play: Play) -> None:
 
 
 def test_a_journal_dropped_in_this_batch_is_gone(play: Play, ended: bytes) -> None:
-    play.ask(commands.Purge, ended, journal_only=True)
-    play.ask(commands.RestartAsNew, ended, random=NEW_RANDOM)
+    play.ask(commands.Purge, InvocationId(ended), journal_only=True)
+    play.ask(commands.RestartAsNew, InvocationId(ended), random=NEW_RANDOM)
     play.expect(Answer(ReplyStatus.DONE), Answer(ReplyStatus.INPUT_GONE))
 
 
@@ -150,7 +151,7 @@ def test_a_journal_dropped_in_this_batch_is_gone(play: Play, ended: bytes) -> No
 def test_only_what_is_over_can_be_restarted(play: Play, status: Status, answer: ReplyStatus) -> None:
     first = bring_to(play, status)
     play.ask(commands.RestartAsNew, first, random=NEW_RANDOM)
-    play.ask(commands.RestartAsNew, b"n" * 24, random=NEW_RANDOM)
+    play.ask(commands.RestartAsNew, InvocationId(b"n" * 24), random=NEW_RANDOM)
     play.expect(Answer(answer), Answer(ReplyStatus.NOT_FOUND))
 
 
@@ -165,9 +166,9 @@ def test_a_workflow_run_cannot_be_restarted(play: Play) -> None:
 def test_the_deployment_may_be_kept_or_named(play: Play, ended: bytes) -> None:
     play.register(deployment("dp2"))
     play.skip()
-    kept = restart(play, ended, deployment="keep")
+    kept = restart(play, InvocationId(ended), deployment="keep")
     assert play.started[kept].deployment_id == "dp1"
-    play.ask(commands.RestartAsNew, ended, random=NEW_RANDOM, deployment="dp9")
+    play.ask(commands.RestartAsNew, InvocationId(ended), random=NEW_RANDOM, deployment="dp9")
     play.commit()
     assert play.replies[-1].status is ReplyStatus.DEPLOYMENT_NOT_FOUND
 
@@ -185,7 +186,7 @@ def test_a_restarted_exclusive_one_queues_for_its_key(play: Play) -> None:
 def test_a_fork_replaces_the_result_of_its_last_step(play: Play, ended: bytes) -> None:
     """Index 1 is the first Run. Nothing of the old invocation changes."""
     before = list(play.store.entries[ended])
-    again = restart(play, ended, from_index=1, deployment="keep", result=b"uno")
+    again = restart(play, InvocationId(ended), from_index=1, deployment="keep", result=b"uno")
     assert play.journal(again) == [m.RunCommand(1), run_done(1, b"uno")]
     assert play.store.entries[ended] == before
     assert play.row(again).random_seed == ids.random_seed_of(ended)
@@ -196,12 +197,12 @@ def test_a_fork_replaces_the_result_of_its_last_step(play: Play, ended: bytes) -
 @pytest.mark.parametrize("index", [0, 2, 3])
 def test_only_a_step_has_a_result_to_replace(play: Play, ended: bytes, index: int) -> None:
     """The input, a notification and a call are no steps."""
-    play.ask(commands.RestartAsNew, ended, random=NEW_RANDOM, from_index=index, result=b"uno")
+    play.ask(commands.RestartAsNew, InvocationId(ended), random=NEW_RANDOM, from_index=index, result=b"uno")
     play.expect(Answer(ReplyStatus.NO_STEP))
 
 
 def test_no_step_has_an_index_beyond_the_end(play: Play, ended: bytes) -> None:
-    play.ask(commands.RestartAsNew, ended, random=NEW_RANDOM, from_index=99, result=b"uno")
+    play.ask(commands.RestartAsNew, InvocationId(ended), random=NEW_RANDOM, from_index=99, result=b"uno")
     play.expect(Answer(ReplyStatus.INCOMPLETE_PREFIX))
 
 
@@ -209,7 +210,7 @@ def test_no_step_has_an_index_beyond_the_end(play: Play, ended: bytes) -> None:
 
 
 @pytest.fixture
-def halfway(play: Play) -> bytes:
+def halfway(play: Play) -> InvocationId:
     """A run that has done a step and is at the next; index 3 is that."""
     first = play.call("greeter/route")
     play.run_step(first, 1, b"one")
@@ -222,27 +223,27 @@ def halfway(play: Play) -> bytes:
 def test_an_open_one_can_be_forked(play: Play, halfway: bytes, status: Status) -> None:
     """And goes on as if nothing had happened."""
     if status is Status.SUSPENDED:
-        play.suspend(halfway, signals=(17,))
+        play.suspend(InvocationId(halfway), signals=(17,))
     elif status is Status.PAUSED:
-        play.ask(commands.Pause, halfway)
-        play.fails(halfway)
-    before = (play.row(halfway), list(play.store.entries[halfway]))
-    fork = restart(play, halfway, from_index=1, deployment="keep")
+        play.ask(commands.Pause, InvocationId(halfway))
+        play.fails(InvocationId(halfway))
+    before = (play.row(InvocationId(halfway)), list(play.store.entries[halfway]))
+    fork = restart(play, InvocationId(halfway), from_index=1, deployment="keep")
     assert play.journal(fork) == [m.RunCommand(1), run_done(1, b"one")]
-    assert (play.row(halfway), play.store.entries[halfway]) == before
+    assert (play.row(InvocationId(halfway)), play.store.entries[halfway]) == before
     play.run_step(fork, 2)
     play.sdk_ends(fork)
-    assert (play.status(fork), play.status(halfway)) == (Status.COMPLETED, status)
+    assert (play.status(fork), play.status(InvocationId(halfway))) == (Status.COMPLETED, status)
     if status is Status.INVOKED:
-        play.sdk(halfway, m.ProposeRunCompletion(2, success(b"two")))
-        play.sdk_ends(halfway)
-        assert play.status(halfway) is Status.COMPLETED
+        play.sdk(InvocationId(halfway), m.ProposeRunCompletion(2, success(b"two")))
+        play.sdk_ends(InvocationId(halfway))
+        assert play.status(InvocationId(halfway)) is Status.COMPLETED
 
 
 def test_a_step_under_way_may_be_given_a_result(play: Play, halfway: bytes) -> None:
-    play.ask(commands.RestartAsNew, halfway, random=NEW_RANDOM, from_index=3)
+    play.ask(commands.RestartAsNew, InvocationId(halfway), random=NEW_RANDOM, from_index=3)
     play.expect(Answer(ReplyStatus.INCOMPLETE_PREFIX))
-    fork = restart(play, halfway, from_index=3, result=b"by hand")
+    fork = restart(play, InvocationId(halfway), from_index=3, result=b"by hand")
     assert play.journal(fork) == [m.RunCommand(1), run_done(1, b"one"), m.RunCommand(2), run_done(2, b"by hand")]
 
 
@@ -277,7 +278,7 @@ def test_a_workflow_run_cannot_be_forked(play: Play) -> None:
 # Awakeables
 
 
-def tell(play: Play, *signals: int) -> bytes:
+def tell(play: Play, *signals: int) -> InvocationId:
     """A run that has given out ids of awakeables in a step, and waits for all of them."""
     first = play.call("greeter/route")
     told = " ".join(ids.awakeable_id_format(first, signal) for signal in signals)

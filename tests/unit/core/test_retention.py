@@ -7,6 +7,7 @@ from tests.unit.core.play import NOW_MS, Answer, Play, success, target_of
 
 from rewake.core import commands
 from rewake.core.effects import ReplyStatus
+from rewake.core.ids import InvocationId
 from rewake.core.model import HandlerOptions, Status
 from rewake.protocol import messages as m
 
@@ -26,7 +27,7 @@ def test_what_is_kept_how_long(path: str, key: str | None, expected: tuple[int, 
     assert OPTIONS.retention_ms(target_of(path), key) == expected
 
 
-def sweep(play: Play, *invocation_ids: bytes) -> None:
+def sweep(play: Play, *invocation_ids: InvocationId) -> None:
     play.submit(commands.Sweep(now_ms=play.now_ms, invocation_ids=list(invocation_ids)))
     play.commit()
 
@@ -41,7 +42,7 @@ def test_the_sweep_drops_journals_first_then_results() -> None:
     ended = play.now_ms
     row = play.row(run)
     assert (row.purge_at_ms, row.journal_purge_at_ms) == (ended + 100, ended + 50)
-    sweep(play, run, b"n" * 24)
+    sweep(play, run, InvocationId(b"n" * 24))
     assert len(play.journal(run)) == 4
     play.now_ms = ended + 50
     sweep(play, run)

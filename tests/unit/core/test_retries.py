@@ -10,6 +10,7 @@ from tests.unit.core.play import FINISHED, NOW_MS, Close, Done, Logged, Play, St
 from rewake.core import commands, retries
 from rewake.core.model import Blame, OnMaxAttempts, RetryPolicy, Status
 from rewake.core.settings import RETRY_DELAY_MS_MAX, WORKER_KILLS_MAX, Settings
+from rewake.core.wakeups import WAKE
 from rewake.protocol import messages as m
 
 
@@ -156,7 +157,7 @@ def test_a_timer_of_an_earlier_back_off_wakes_nobody(play: Play) -> None:
     play.time(100)
     play.fails(first)
     play.skip()
-    play.submit(commands.TimersDue(now_ms=play.now_ms, due=[(NOW_MS + 100, first, 0)]))
+    play.submit(commands.TimersDue(now_ms=play.now_ms, due=[(NOW_MS + 100, first, WAKE)]))
     play.expect()
 
 

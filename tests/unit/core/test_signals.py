@@ -8,6 +8,7 @@ from tests.unit.core.test_operations import bring_to
 
 from rewake.core import commands, ids
 from rewake.core.effects import ReplyStatus
+from rewake.core.ids import InvocationId
 from rewake.core.model import Status
 from rewake.protocol import messages as m
 
@@ -51,7 +52,7 @@ def test_the_first_completion_of_an_awakeable_wins(play: Play, is_evicted: bool)
 def test_unknown_and_finished_targets_take_nothing(play: Play) -> None:
     first = bring_to(play, Status.COMPLETED)
     for target in (first, b"n" * 24):
-        play.ask(commands.CompleteSignal, target, signal=17, result=success())
+        play.ask(commands.CompleteSignal, InvocationId(target), signal=17, result=success())
         play.expect(Answer(ReplyStatus.DONE))
 
 

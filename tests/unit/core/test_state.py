@@ -8,6 +8,7 @@ from tests.unit.core.play import NOW_MS, Play, call_command, success
 from rewake.core import commands
 from rewake.core.effects import CloseMode
 from rewake.core.errors import EngineBug
+from rewake.core.ids import CompletionId, InvocationId
 from rewake.core.model import Listener, Promise, Status
 from rewake.core.settings import Settings
 from rewake.core.state import State
@@ -203,7 +204,7 @@ def test_a_place_of_somebody_unknown_is_passed_over(play: Play) -> None:
     callee, look = play.call("greeter/greet"), play.call("signup/w/look")
     play.suspend(callee, signals=(17,))
     play.commit()
-    nobody = Listener(b"n" * 24, 1, m.MessageType.CALL_COMPLETION)
+    nobody = Listener(InvocationId(b"n" * 24), CompletionId(1), m.MessageType.CALL_COMPLETION)
     play.store.listener_rows[callee] = [nobody]
     play.store.promises["signup", "w", "p"] = Promise("signup", "w", "p")
     play.store.promise_listeners["signup", "w", "p"] = [nobody]

@@ -6,7 +6,9 @@ from tests.unit.core.play import NOW_MS, Answer, Play, Start, Tell, Timer
 
 from rewake.core import commands
 from rewake.core.effects import ReplyStatus
+from rewake.core.ids import CompletionId, InvocationId
 from rewake.core.model import Status
+from rewake.core.wakeups import WAKE
 from rewake.protocol import messages as m
 
 WOKEN = m.Completion(m.MessageType.SLEEP_COMPLETION, 1, m.VOID)
@@ -36,14 +38,14 @@ def test_a_timer_delivered_twice_fires_once(play: Play) -> None:
     first = play.call("greeter/greet")
     play.sdk(first, m.SleepCommand(NOW_MS + 10, 1))
     play.skip()
-    due = commands.TimersDue(now_ms=NOW_MS + 10, due=[(NOW_MS + 10, first, 1)] * 2)
+    due = commands.TimersDue(now_ms=NOW_MS + 10, due=[(NOW_MS + 10, first, CompletionId(1))] * 2)
     play.submit(due)
     play.submit(due)
     play.expect(Tell(first, WOKEN))
 
 
 def test_a_timer_for_nobody_is_dropped(play: Play) -> None:
-    play.store.timers.add((NOW_MS, b"n" * 24, 1))
+    play.store.timers.add((NOW_MS, InvocationId(b"n" * 24), CompletionId(1)))
     play.time(1)
     play.expect()
     assert play.store.timers == set()
@@ -53,7 +55,7 @@ def test_a_delayed_start_fires_once(play: Play) -> None:
     first = play.call("greeter/greet", at_ms=NOW_MS + 10)
     play.skip()
     play.time(10)
-    play.submit(commands.TimersDue(now_ms=play.now_ms, due=[(NOW_MS + 10, first, 0)]))
+    play.submit(commands.TimersDue(now_ms=play.now_ms, due=[(NOW_MS + 10, first, WAKE)]))
     play.expect(Start(first))
     assert play.store.timers == set()
 
@@ -63,7 +65,7 @@ def test_a_start_timer_of_an_earlier_one_with_the_same_id_is_dropped(play: Play)
     play.ask(commands.Cancel, first)
     assert play.call("signup/w/run", at_ms=NOW_MS + 20) == first
     play.skip()
-    play.submit(commands.TimersDue(now_ms=NOW_MS + 10, due=[(NOW_MS + 10, first, 0)]))
+    play.submit(commands.TimersDue(now_ms=NOW_MS + 10, due=[(NOW_MS + 10, first, WAKE)]))
     play.expect()
     assert play.status(first) is Status.SCHEDULED
 

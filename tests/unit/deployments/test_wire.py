@@ -11,8 +11,17 @@ from rewake.deployments.base import AttemptFailure, AttemptStart, ReceivedMessag
 from rewake.deployments.wire import WireAttempt, discovery_response, protocol_type_of, request_headers
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.codec import encode_message, message_type
-from rewake.protocol.framing import encode_frame
-from rewake.protocol.messages import End, Future, Message, OutputCommand, RunCommand, Success, Suspension
+from rewake.protocol.framing import MESSAGE_BYTES_MAX, encode_frame
+from rewake.protocol.messages import (
+    End,
+    Future,
+    Message,
+    OutputCommand,
+    ProposeRunCompletion,
+    RunCommand,
+    Success,
+    Suspension,
+)
 
 HEAD = [(b"Content-Type", b"application/vnd.restate.invocation.v6")]
 SUSPENSION = Suspension(Future(completions=(1,), signals=(1,)))
@@ -75,6 +84,27 @@ def test_messages_before_a_violation_are_heard() -> None:
     peer.attempt.on_head(200, HEAD)
     peer.attempt.on_data(frame(RunCommand(1, "a")) + encode_frame(0x0399, b""))
     assert peer.log == [["RunCommand"], "reset", ("RT0012", 500, None)]
+
+
+def test_a_result_above_the_limit_is_heard_behind_what_came_before_it() -> None:
+    peer = Peer()
+    peer.attempt.on_head(200, HEAD)
+    proposed = frame(ProposeRunCompletion(1, Success(b"x" * 40)))
+    too_large = proposed[:4] + (MESSAGE_BYTES_MAX + 1).to_bytes(4, "big") + proposed[8:]
+    peer.attempt.on_data(frame(RunCommand(1, "a")) + too_large)
+    peer.attempt.on_data(b"more of it")
+    assert peer.log == [["RunCommand", "Oversized"]], "the engine aborts it"
+    peer.attempt.abort()
+    assert peer.log[1:] == ["reset"]
+
+
+def test_any_other_message_above_the_limit_is_a_violation() -> None:
+    peer = Peer()
+    peer.attempt.on_head(200, HEAD)
+    header = frame(RunCommand(1, "a"))[:4] + (MESSAGE_BYTES_MAX + 1).to_bytes(4, "big")
+    peer.attempt.on_data(header)
+    assert peer.log == ["reset", ("RT0003", 500, None)]
+    assert "type 0x0411 has 33554433 bytes, more than the 33554432 allowed" in peer.failures[0].message
 
 
 def test_a_sink_that_aborts_hears_no_more() -> None:

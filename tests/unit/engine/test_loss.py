@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rewake.core import commands
 from rewake.core.errors import EngineBug
-from rewake.core.ids import invocation_id_to_str
+from rewake.core.ids import InvocationId, invocation_id_to_str
 from rewake.engine.loss import COMMAND_CHARS_MAX, loss_of
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import Failure
@@ -13,19 +13,22 @@ A, B = b"a" * 24, b"b" * 24
 
 
 def test_a_bug_names_one_of_those_a_command_was_about() -> None:
-    loss = loss_of(EngineBug(B, "no move leads from A to B"), commands.Recover(now_ms=0, invocation_ids=[A, B]))
-    assert (loss.suspects([A, B]), loss.suspects([A])) == ([B], [A])
+    loss = loss_of(
+        EngineBug(InvocationId(B), "no move leads from A to B"),
+        commands.Recover(now_ms=0, invocation_ids=[InvocationId(A), InvocationId(B)]),
+    )
+    assert (loss.suspects([InvocationId(A), InvocationId(B)]), loss.suspects([InvocationId(A)])) == ([B], [A])
     assert loss.cause.code is ErrorCode.ENGINE_BUG
 
 
 def test_a_bug_that_names_none_leaves_all_of_them_suspect() -> None:
-    loss = loss_of(AssertionError("x"), commands.Recover(now_ms=0, invocation_ids=[A, B]))
-    assert (loss.named, loss.suspects([A, B])) == (None, [A, B])
+    loss = loss_of(AssertionError("x"), commands.Recover(now_ms=0, invocation_ids=[InvocationId(A), InvocationId(B)]))
+    assert (loss.named, loss.suspects([InvocationId(A), InvocationId(B)])) == (None, [A, B])
 
 
 def test_the_last_failure_shows_the_cause_and_the_command() -> None:
-    command = commands.Cancel(now_ms=17, token=1, invocation_id=A)
-    error = loss_of(EngineBug(A, "no move leads from A to B"), command).error
+    command = commands.Cancel(now_ms=17, token=1, invocation_id=InvocationId(A))
+    error = loss_of(EngineBug(InvocationId(A), "no move leads from A to B"), command).error
     assert error.message.startswith("Cancel failed inside the engine: EngineBug('no move leads from A to B")
     assert invocation_id_to_str(A) in error.message
     assert "EngineBug: no move leads from A to B" in error.stacktrace

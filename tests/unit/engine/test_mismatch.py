@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rewake.core.ids import CompletionId, EntryIndex, InvocationId
 from rewake.core.writes import EntryRow
 from rewake.engine.mismatch import explain
 from rewake.protocol.messages import Error, MessageType
@@ -13,14 +14,20 @@ RUN, RUN_DONE = MessageType.RUN, MessageType.RUN_COMPLETION
 
 def journal(*entries: str | int) -> list[EntryRow]:
     """Entries by name: a run, or the completion (a number) of the run with that completion id, from 1."""
-    rows = [EntryRow(b"", 0, MessageType.INPUT, b"", 0)]
+    rows = [EntryRow(InvocationId(b""), EntryIndex(0), MessageType.INPUT, b"", 0)]
     runs = 0
     for entry in entries:
         if isinstance(entry, str):
             runs += 1
-            rows.append(EntryRow(b"", len(rows), RUN, b"", 0, name=entry, completion_id=runs))
+            rows.append(
+                EntryRow(
+                    InvocationId(b""), EntryIndex(len(rows)), RUN, b"", 0, name=entry, completion_id=CompletionId(runs)
+                )
+            )
         else:
-            rows.append(EntryRow(b"", len(rows), RUN_DONE, b"", 0, completion_id=entry))
+            rows.append(
+                EntryRow(InvocationId(b""), EntryIndex(len(rows)), RUN_DONE, b"", 0, completion_id=CompletionId(entry))
+            )
     return rows
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rewake.core.effects import Reply, ReplyStatus
+from rewake.core.ids import DeploymentId, InvocationId
 from rewake.core.model import HandlerOptions, ServiceSchema, Target
 from rewake.core.registry import schema_of
 from rewake.protocol.discovery import (
@@ -53,7 +54,7 @@ class FakeEngine:
             self.register(manifest)
 
     def register(self, manifest: ServiceManifest, revision: int = 1) -> None:
-        self.services[manifest.name] = schema_of(manifest, "dp_1", revision, HandlerOptions())
+        self.services[manifest.name] = schema_of(manifest, DeploymentId("dp_1"), revision, HandlerOptions())
 
     def now_ms(self) -> int:
         return NOW_MS
@@ -87,4 +88,4 @@ class FakeEngine:
 
 
 def completed(result: Success | Failure, expires_at_ms: int | None = None) -> Reply:
-    return Reply(0, ReplyStatus.COMPLETED, INVOCATION_ID, result, expires_at_ms)
+    return Reply(0, ReplyStatus.COMPLETED, InvocationId(INVOCATION_ID), result, expires_at_ms)

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.ingress.fake_engine import GREETER, INVOCATION_ID, NOW_MS, FakeEngine, completed
 
 from rewake.core.effects import Reply, ReplyStatus
-from rewake.core.ids import awakeable_id_format, invocation_id_to_str
+from rewake.core.ids import InvocationId, awakeable_id_format, invocation_id_to_str
 from rewake.core.model import Target
 from rewake.errors import EXPLAIN, ErrorCode, RewakeError
 from rewake.ingress.api import Ingress
@@ -70,7 +70,7 @@ def test_a_key_is_part_of_the_target(engine: FakeEngine) -> None:
 
 
 def test_a_send_shows_the_execution_time_unless_it_joined_an_earlier_one(engine: FakeEngine) -> None:
-    engine.answer = Reply(0, ReplyStatus.ACCEPTED, INVOCATION_ID)
+    engine.answer = Reply(0, ReplyStatus.ACCEPTED, InvocationId(INVOCATION_ID))
     sent = ask(engine, "POST", "/Greeter/empty/send?delay=0s")
     assert sent.status == 202
     assert json.loads(sent.body) == {
@@ -78,13 +78,13 @@ def test_a_send_shows_the_execution_time_unless_it_joined_an_earlier_one(engine:
         "executionTime": "2026-11-22T13:14:50.978000000Z",
         "status": "Accepted",
     }
-    engine.answer = Reply(0, ReplyStatus.PREVIOUSLY_ACCEPTED, INVOCATION_ID)
+    engine.answer = Reply(0, ReplyStatus.PREVIOUSLY_ACCEPTED, InvocationId(INVOCATION_ID))
     joined = ask(engine, "POST", "/Greeter/empty/send?delay=0s")
     assert json.loads(joined.body) == {"invocationId": ID, "status": "PreviouslyAccepted"}
 
 
 def test_a_far_delay_is_still_printable(engine: FakeEngine) -> None:
-    engine.answer = Reply(0, ReplyStatus.ACCEPTED, INVOCATION_ID)
+    engine.answer = Reply(0, ReplyStatus.ACCEPTED, InvocationId(INVOCATION_ID))
     sent = ask(engine, "POST", "/Greeter/empty/send?delay=9000000000000s")
     assert json.loads(sent.body)["executionTime"] == "9999-12-31T23:59:59.999000000Z"
 

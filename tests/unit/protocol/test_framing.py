@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from protocol_vectors import VECTORS
 
+from rewake.protocol.codec import encode_message
 from rewake.protocol.errors import ProtocolViolation
-from rewake.protocol.framing import MESSAGE_BYTES_MAX, Frame, FrameDecoder, encode_frame, encode_frames
-from rewake.protocol.messages import REQUESTED_ACK, Message
+from rewake.protocol.framing import MESSAGE_BYTES_MAX, Frame, FrameDecoder, Oversized, encode_frame, encode_frames
+from rewake.protocol.messages import REQUESTED_ACK, Message, MessageType, ProposeRunCompletion, Success
 
 frames = st.lists(st.builds(Frame, st.integers(0, 2**16 - 1), st.integers(0, 2**16 - 1), st.binary(max_size=40)))
 
@@ -40,13 +41,10 @@ def test_any_chunking_gives_the_same_frames(sent: list[Frame], sizes: list[int])
 
 
 @given(st.binary(max_size=64))
-def test_garbage_is_frames_or_a_violation(data: bytes) -> None:
+def test_garbage_is_frames_or_too_large(data: bytes) -> None:
     decoder = FrameDecoder(message_bytes_max=1000)
-    try:
-        received = decoder.feed(data)
-    except ProtocolViolation as violation:
-        assert violation.code == "RT0003"
-    else:
+    received = decoder.feed(data)
+    if decoder.oversized is None:
         assert sum(8 + len(frame.payload) for frame in received) + decoder.pending_size == len(data)
 
 
@@ -59,12 +57,31 @@ def test_a_cut_off_frame_stays_pending() -> None:
     assert decoder.pending_size == 1
 
 
-def test_a_frame_above_the_limit_is_refused_at_its_header() -> None:
+def test_a_frame_above_the_limit_is_reported_at_its_header_behind_those_before_it() -> None:
     decoder = FrameDecoder(message_bytes_max=10)
-    assert decoder.feed(encode_frame(1, b"x" * 10)) == [Frame(1, 0, b"x" * 10)]
-    with pytest.raises(ProtocolViolation, match="type 0x0001 has 11 bytes, more than the 10 allowed") as caught:
-        decoder.feed(encode_frame(1, b"x" * 11)[:8])
-    assert caught.value.code == "RT0003"
+    data = encode_frame(1, b"x" * 10) + encode_frame(1, b"x" * 11)[:8]
+    assert decoder.feed(data[:-1]) == [Frame(1, 0, b"x" * 10)]
+    assert decoder.oversized is None
+    assert decoder.feed(data[-1:]) == []
+    assert decoder.oversized == (1, 11, 10, b"")
+
+
+@pytest.mark.parametrize("completion_id", [1, 127, 128, 2**32 - 1])
+def test_a_result_above_the_limit_names_its_run(completion_id: int) -> None:
+    proposed = encode_message(ProposeRunCompletion(completion_id, Success(b"x" * 40)), 6)
+    data = encode_frame(MessageType.PROPOSE_RUN_COMPLETION, proposed)
+    decoder = FrameDecoder(message_bytes_max=30)
+    for byte in data[:13]:
+        assert decoder.feed(bytes([byte])) == [] and decoder.oversized is None
+    assert decoder.feed(data[13:]) == []
+    assert decoder.oversized is not None
+    assert (decoder.oversized.size, decoder.oversized.completion_id) == (len(proposed), completion_id)
+
+
+@pytest.mark.parametrize("start", [b"", b"\x10\x01", b"\x08\xff\xff\xff\xff\xff"])
+def test_a_result_above_the_limit_without_its_run_is_a_violation(start: bytes) -> None:
+    with pytest.raises(ProtocolViolation, match="does not begin with its completion id"):
+        _ = Oversized(MessageType.PROPOSE_RUN_COMPLETION, 11, 10, start).completion_id
 
 
 def test_the_default_limit_is_the_servers() -> None:

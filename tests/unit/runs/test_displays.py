@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rewake.core.ids import CompletionId, EntryIndex, InvocationId
 from rewake.core.state import COMPLETION_OF
 from rewake.core.writes import EntryRow
 from rewake.protocol import messages as m
@@ -18,7 +19,7 @@ COMMANDS = [item for item in MessageType if MessageType.INPUT <= item < MessageT
 @pytest.mark.parametrize("type_", COMMANDS, ids=lambda item: item.name)
 def test_every_command_has_a_display_and_becomes_a_step(type_: MessageType) -> None:
     assert type_ in DISPLAYS, f"{type_.name} needs a row in rewake.runs.displays.DISPLAYS"
-    (step,) = steps_of([EntryRow(b"i" * 24, 0, type_, b"", 5, completion_id=1)])
+    (step,) = steps_of([EntryRow(InvocationId(b"i" * 24), EntryIndex(0), type_, b"", 5, completion_id=CompletionId(1))])
     assert (step.kind, step.title) == (DISPLAYS[type_].kind, DISPLAYS[type_].title or "Call")
     assert step.is_done == (type_ not in COMPLETION_OF)
 
@@ -35,7 +36,7 @@ def test_every_command_has_a_display_and_becomes_a_step(type_: MessageType) -> N
     ],
 )
 def test_what_a_command_is_about(message: m.Message, subject: str) -> None:
-    (step,) = steps_of([EntryRow(b"i" * 24, 0, message_type(message), b"", 5)])
+    (step,) = steps_of([EntryRow(InvocationId(b"i" * 24), EntryIndex(0), message_type(message), b"", 5)])
     name_step(step, message)
     assert step.subject == subject
     assert step.title.endswith(subject)

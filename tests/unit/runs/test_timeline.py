@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rewake.core.ids import InvocationId
 from rewake.core.model import Invocation, Status, Target
 from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import MessageType
@@ -105,7 +106,12 @@ def test_what_happens_between_attempts() -> None:
 def test_why_nothing_runs(status: Status, next_retry_at_ms: int | None, standstill: str | None) -> None:
     target = Target("S", "h", None, ServiceType.SERVICE, HandlerKind.PLAIN)
     invocation = Invocation(
-        id=b"x", target=target, status=status, created_at_ms=0, modified_at_ms=600, next_retry_at_ms=next_retry_at_ms
+        id=InvocationId(b"x"),
+        target=target,
+        status=status,
+        created_at_ms=0,
+        modified_at_ms=600,
+        next_retry_at_ms=next_retry_at_ms,
     )
     scale = Scale(0, 1_000)
     attempt = AttemptSpan(number=1, start_ms=0, end_ms=600, error="no", step=None, bar=scale.bar(0, 600, ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rewake.core.ids import invocation_id_to_str
+from rewake.core.ids import EntryIndex, InvocationId, invocation_id_to_str
 from rewake.core.model import Invocation, Status, Target
 from rewake.core.writes import EntryRow
 from rewake.protocol import messages as m
@@ -20,7 +20,7 @@ def invocation(**changes: Any) -> Invocation:
     target = Target("Desk", "route", None, ServiceType.SERVICE, HandlerKind.SHARED)
     values: dict[str, Any] = {"status": Status.COMPLETED, "created_at_ms": 100, "modified_at_ms": 900}
     values |= {"completed_at_ms": 900, "running_at_ms": 130, "result": Success(b"1")}
-    return Invocation(id=ID, target=target, **(values | changes))
+    return Invocation(id=InvocationId(ID), target=target, **(values | changes))
 
 
 class Journal:
@@ -31,7 +31,16 @@ class Journal:
 
     def add(self, message: Any, **facts: Any) -> None:
         index = len(self.rows)
-        self.rows.append(EntryRow(ID, index, message_type(message), encode_message(message), 100 + index * 10, **facts))
+        self.rows.append(
+            EntryRow(
+                InvocationId(ID),
+                EntryIndex(index),
+                message_type(message),
+                encode_message(message),
+                100 + index * 10,
+                **facts,
+            )
+        )
 
     def run(self, name: str, value: Any) -> None:
         cid = len(self.rows)

@@ -22,7 +22,7 @@ from store_samples import (
     submit,
 )
 
-from rewake.core.ids import invocation_id_to_str
+from rewake.core.ids import CompletionId, EntryIndex, InvocationId, invocation_id_to_str
 from rewake.core.model import AttemptError, InvokedBy, Status
 from rewake.core.writes import Batch, EventRow
 from rewake.errors import ErrorCode, RewakeError
@@ -284,7 +284,7 @@ def test_the_journal_shows_entries_as_json_and_whom_a_call_reached(store: Store,
         entry(1, index, type_, encode_message(message, 6), name=getattr(message, "name", None))
         for index, (type_, message) in enumerate(zip(types, messages, strict=True))
     ]
-    rows[3].completion_id, rows[3].child = 1, invocation_id(2)
+    rows[3].completion_id, rows[3].child = CompletionId(1), invocation_id(2)
     submit(store, Batch(inserts=[invocation(1), invocation(2, ADD, completion_retention_ms=5000)], entries=rows))
     found = ask(f"select index, entry_type, name, raw, version, entry_json from sys_journal where id = '{public(1)}'")
     assert [(row["index"], row["entry_type"], row.get("name")) for row in found] == [
@@ -311,7 +311,10 @@ def test_an_entry_that_cannot_be_decoded_hides_only_itself(store: Store, ask: Qu
 
 
 def test_events(store: Store, ask: Queries) -> None:
-    submit(store, Batch(events=[EventRow(invocation_id(1), 3, NOW_MS, "Paused", '{"ty":"Paused"}')]))
+    submit(
+        store,
+        Batch(events=[EventRow(invocation_id(1), EntryIndex(3), NOW_MS, "Paused", '{"ty":"Paused"}')]),
+    )
     (row,) = ask(f"select * from sys_journal_events where id = '{public(1)}'")
     assert (row["after_journal_entry_index"], row["event_type"], row["event_json"]) == (3, "Paused", '{"ty":"Paused"}')
 
@@ -375,7 +378,7 @@ def test_services_and_deployments(store: Store, ask: Queries) -> None:
 
 def test_a_partition_key_is_unsigned(store: Store, ask: Queries) -> None:
     item = invocation()
-    item.id = b"\xff" * 24
+    item.id = InvocationId(b"\xff" * 24)
     submit(store, Batch(inserts=[item]))
     assert ask("select partition_key from sys_invocation_status") == [{"partition_key": 2**64 - 1}]
 
@@ -420,7 +423,7 @@ def test_a_count_named_like_a_boolean_stays_a_count(store: Store, ask: Queries) 
 )
 @pytest.mark.parametrize("table", ["sys_invocation", "sys_invocation_status", "sys_journal", "sys_journal_events"])
 def test_a_lookup_by_id_uses_the_primary_key(store: Store, ask: Queries, table: str, condition: str) -> None:
-    event = EventRow(invocation_id(1), 0, NOW_MS, "Paused", "{}")
+    event = EventRow(invocation_id(1), EntryIndex(0), NOW_MS, "Paused", "{}")
     submit(store, Batch(inserts=[invocation(1), invocation(2)], entries=[entry(1, 0), entry(2, 0)], events=[event]))
     sql = f"select id from {table} i where {condition.format(public(1))}"
     assert ask(sql) == [{"id": public(1)}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rewake.core.ids import DeploymentId, EntryIndex, InvocationId
 from rewake.core.model import (
     AttemptError,
     Deployment,
@@ -25,8 +26,8 @@ GET = Target("Counter", "get", "k7", ServiceType.VIRTUAL_OBJECT, HandlerKind.SHA
 RUN = Target("Signup", "run", "w1", ServiceType.WORKFLOW, HandlerKind.WORKFLOW)
 
 
-def invocation_id(number: int) -> bytes:
-    return b"\x11" * 8 + number.to_bytes(16, "big")
+def invocation_id(number: int) -> InvocationId:
+    return InvocationId(b"\x11" * 8 + number.to_bytes(16, "big"))
 
 
 def invocation(
@@ -34,7 +35,11 @@ def invocation(
 ) -> Invocation:
     """A plain invocation. `fields` replace any of its attributes."""
     item = Invocation(
-        id=invocation_id(number), target=target, status=status, created_at_ms=NOW_MS, modified_at_ms=NOW_MS
+        id=invocation_id(number),
+        target=target,
+        status=status,
+        created_at_ms=NOW_MS,
+        modified_at_ms=NOW_MS,
     )
     for name, value in fields.items():
         setattr(item, name, value)
@@ -82,7 +87,7 @@ def full_invocation(number: int = 1) -> Invocation:
 def entry(
     invocation_number: int, index: int, type_id: int = 0x0411, payload: bytes = b"p", **fields: object
 ) -> EntryRow:
-    row = EntryRow(invocation_id(invocation_number), index, type_id, payload, NOW_MS + index, "")
+    row = EntryRow(invocation_id(invocation_number), EntryIndex(index), type_id, payload, NOW_MS + index, "")
     for name, value in fields.items():
         setattr(row, name, value)
     return row
@@ -90,7 +95,7 @@ def entry(
 
 def deployment(id_: str = "dp_1abc", created_at_ms: int = NOW_MS) -> Deployment:
     return Deployment(
-        id=id_,
+        id=DeploymentId(id_),
         kind="worker",
         uri="worker:app",
         protocol_type="BIDI_STREAM",
@@ -107,7 +112,9 @@ def deployment(id_: str = "dp_1abc", created_at_ms: int = NOW_MS) -> Deployment:
 def service(name: str = "Counter", type_: ServiceType = ServiceType.VIRTUAL_OBJECT) -> ServiceSchema:
     options = HandlerOptions(public=False)
     handler = HandlerSchema("add", HandlerKind.EXCLUSIVE, options, {"input": {"required": True}})
-    return ServiceSchema(name, type_, 2, "dp_1abc", {"add": handler}, options, {"documentation": "adds"}, {"x": [1]})
+    return ServiceSchema(
+        name, type_, 2, DeploymentId("dp_1abc"), {"add": handler}, options, {"documentation": "adds"}, {"x": [1]}
+    )
 
 
 def submit(store: Store, batch: Batch) -> None:

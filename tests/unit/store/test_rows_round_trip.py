@@ -20,6 +20,7 @@ from store_samples import (
     submit,
 )
 
+from rewake.core.ids import CompletionId, EntryIndex
 from rewake.core.model import Invocation, Listener, Promise, StateMutation, Status
 from rewake.core.writes import Batch, EventRow
 from rewake.protocol.messages import Failure, MessageType, Success
@@ -90,14 +91,16 @@ def test_the_journal_tells_its_length_and_its_age(store: Store) -> None:
 
 
 def test_a_deleted_invocation_leaves_nothing_and_its_id_can_come_again_in_the_same_batch(store: Store) -> None:
-    listener = Listener(invocation_id(2), 1, MessageType.CALL_COMPLETION)
-    event = EventRow(invocation_id(1), 0, NOW_MS, "Paused", "{}")
+    listener = Listener(invocation_id(2), CompletionId(1), MessageType.CALL_COMPLETION)
+    event = EventRow(invocation_id(1), EntryIndex(0), NOW_MS, "Paused", "{}")
     submit(
         store,
         Batch(inserts=[invocation()], entries=[entry(1, 0)], events=[event], listeners=[(invocation_id(1), listener)]),
     )
     again = Batch(
-        deletes=[invocation_id(1)], inserts=[invocation(awaiting_from=7)], entries=[entry(1, 0, payload=b"2")]
+        deletes=[invocation_id(1)],
+        inserts=[invocation(awaiting_from=7)],
+        entries=[entry(1, 0, payload=b"2")],
     )
     submit(store, again)
     assert read(store).awaiting_from == 7
@@ -116,8 +119,8 @@ def test_a_dropped_journal_counts_as_empty(store: Store) -> None:
 
 
 def test_listeners_keep_their_order_and_are_answered_before_a_new_one_comes(store: Store) -> None:
-    first = Listener(invocation_id(9), 3, MessageType.CALL_COMPLETION)
-    second = Listener(invocation_id(3), 1, MessageType.ATTACH_INVOCATION_COMPLETION)
+    first = Listener(invocation_id(9), CompletionId(3), MessageType.CALL_COMPLETION)
+    second = Listener(invocation_id(3), CompletionId(1), MessageType.ATTACH_INVOCATION_COMPLETION)
     submit(store, Batch(listeners=[(invocation_id(1), first), (invocation_id(1), second)]))
     assert store.reader.listeners(invocation_id(1)) == [first, second]
     submit(store, Batch(listeners=[(invocation_id(1), first)], listener_deletes=[invocation_id(1)]))
@@ -134,7 +137,7 @@ def test_state_is_replaced_and_deleted_by_name(store: Store) -> None:
 
 
 def test_promises_wait_complete_and_go(store: Store) -> None:
-    listener = Listener(invocation_id(1), 1, MessageType.GET_PROMISE_COMPLETION)
+    listener = Listener(invocation_id(1), CompletionId(1), MessageType.GET_PROMISE_COMPLETION)
     go = ("Signup", "w1", "go")
     assert store.reader.promise(*go) is None
     submit(store, Batch(promises={go: None}, promise_listeners=[(go, listener)]))
@@ -188,7 +191,8 @@ def test_deployments_and_services(store: Store) -> None:
 
 
 def test_timers_are_due_in_order(store: Store) -> None:
-    early, late = (NOW_MS, invocation_id(2), 1), (NOW_MS + 5, invocation_id(1), 0)
+    early = (NOW_MS, invocation_id(2), CompletionId(1))
+    late = (NOW_MS + 5, invocation_id(1), CompletionId(0))
     submit(store, Batch(timers={late: True, early: True}))
     assert store.reader.next_timer_at() == NOW_MS
     assert store.reader.due_timers(NOW_MS + 4, 10) == [early]
@@ -221,18 +225,18 @@ def test_recovery_finds_what_ran_and_the_sweep_what_expired(store: Store) -> Non
 
 def test_an_abandoned_invocation_waits_for_nothing_any_more(store: Store) -> None:
     caller, callee, other = invocation_id(1), invocation_id(2), invocation_id(3)
-    gone, stays = (Listener(item, 1, MessageType.CALL_COMPLETION) for item in (caller, other))
-    go = ("Signup", "w1", "go")
+    gone, stays = (Listener(item, CompletionId(1), MessageType.CALL_COMPLETION) for item in (caller, other))
+    go, sleep = ("Signup", "w1", "go"), CompletionId(1)
     submit(
         store,
         Batch(
-            timers={(NOW_MS, caller, 1): True, (NOW_MS, other, 1): True},
+            timers={(NOW_MS, caller, sleep): True, (NOW_MS, other, sleep): True},
             listeners=[(callee, gone), (callee, stays)],
             promises={go: None},
             promise_listeners=[(go, gone), (go, stays)],
         ),
     )
-    submit(store, Batch(abandoned=[caller], timers={(NOW_MS + 1, caller, 0): True}))
+    submit(store, Batch(abandoned=[caller], timers={(NOW_MS + 1, caller, CompletionId(0)): True}))
     assert store.reader.due_timers(NOW_MS + 1, 10) == [(NOW_MS, other, 1), (NOW_MS + 1, caller, 0)]
     assert store.reader.listeners(callee) == [stays]
     assert store.reader.promise(*go) == Promise(*go, listeners=[stays])

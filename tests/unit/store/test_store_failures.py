@@ -14,6 +14,7 @@ import apsw
 import pytest
 from store_samples import NOW_MS, entry, invocation, invocation_id, submit
 
+from rewake.core.ids import CompletionId
 from rewake.core.writes import Batch
 from rewake.errors import ErrorCode, RewakeError
 from rewake.store import connection
@@ -22,6 +23,8 @@ from rewake.store.store import Store
 from rewake.store.writing import BatchRefused
 
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+SLEEP = CompletionId(1)
 
 
 def open_error(directory: Path) -> RewakeError:
@@ -207,7 +210,7 @@ def test_a_value_that_cannot_be_stored_names_its_invocation(store: Store) -> Non
         inserts=[invocation(2), invocation(3, traceparent="\ud800", invoked_by_id=invocation_id(1))],
         updates=[invocation(1, created_at_ms=2**63)],
         entries=[entry(2, 0), entry(4, 2**63)],
-        timers={(2**63, invocation_id(5), 1): True, (NOW_MS, invocation_id(2), 1): True},
+        timers=dict.fromkeys([(2**63, invocation_id(5), SLEEP), (NOW_MS, invocation_id(2), SLEEP)], True),
     )
     refused = outcome_of(store, batch)
     assert isinstance(refused, BatchRefused) and refused.code is ErrorCode.VALUE_NOT_STORABLE
@@ -365,5 +368,5 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
     store = Store.open(tmp_path, now_ms=NOW_MS)
     store.close()
     store.close()
-    error = outcome_of(store, Batch(timers={(1, b"", 1): True}))
+    error = outcome_of(store, Batch(timers={(1, invocation_id(1), SLEEP): True}))
     assert isinstance(error, RewakeError) and error.code is ErrorCode.STORE_CLOSED

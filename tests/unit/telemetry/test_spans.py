@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.unit.runs.written import CHILD, ID, Journal, invocation, reply
 
+from rewake.core.ids import InvocationId
 from rewake.core.model import Invocation, InvokedBy, Status
 from rewake.protocol import messages as m
 from rewake.protocol.messages import Failure
@@ -51,13 +52,13 @@ def test_a_callee_finds_its_parent_without_asking() -> None:
     _, first, second = made(journal)
     called = record_from(
         Invocation(
-            id=CHILD,
+            id=InvocationId(CHILD),
             target=invocation().target,
             status=Status.COMPLETED,
             created_at_ms=1,
             modified_at_ms=2,
             invoked_by=InvokedBy.SERVICE,
-            invoked_by_id=ID,
+            invoked_by_id=InvocationId(ID),
             traceparent=None,
         ),
         [],

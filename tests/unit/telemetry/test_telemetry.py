@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from rewake.core.effects import Completed, Note
+from rewake.core.ids import EntryIndex, InvocationId
 from rewake.core.model import Invocation, Status, Target
 from rewake.core.writes import Batch, EntryRow
 from rewake.protocol.codec import encode_message
@@ -23,7 +24,7 @@ TARGET = Target("Desk", "route", None, ServiceType.SERVICE, HandlerKind.SHARED)
 
 def invocation(created_at_ms: int = 100, completed_at_ms: int | None = 150) -> Invocation:
     return Invocation(
-        id=ID,
+        id=InvocationId(ID),
         target=TARGET,
         status=Status.COMPLETED,
         created_at_ms=created_at_ms,
@@ -34,7 +35,7 @@ def invocation(created_at_ms: int = 100, completed_at_ms: int | None = 150) -> I
 
 def completion_row(value: Any) -> EntryRow:
     completion = Completion(MessageType.RUN_COMPLETION, 1, Success(json.dumps(value).encode()))
-    return EntryRow(ID, 1, MessageType.RUN_COMPLETION, encode_message(completion), 100)
+    return EntryRow(InvocationId(ID), EntryIndex(1), MessageType.RUN_COMPLETION, encode_message(completion), 100)
 
 
 def reply(model: str | None) -> dict[str, Any]:
@@ -52,8 +53,10 @@ def test_outcomes() -> None:
         Failure(500, "no"),
     ]
     for result in results:
-        telemetry.on_completed(Completed(ID, result, invocation()))
-    telemetry.on_completed(Completed(ID, Failure(409, "killed"), invocation(completed_at_ms=None)))  # never started
+        telemetry.on_completed(Completed(InvocationId(ID), result, invocation()))
+    telemetry.on_completed(
+        Completed(InvocationId(ID), Failure(409, "killed"), invocation(completed_at_ms=None))
+    )  # never started
     counts = telemetry.handlers["Desk", "route"]
     assert counts.outcomes == {"succeeded": 1, "killed": 2, "canceled": 1, "failed": 2}
     assert sum(counts.runs.counts) == 5
@@ -62,15 +65,15 @@ def test_outcomes() -> None:
 
 def test_a_clock_that_was_set_back_takes_no_time() -> None:
     telemetry = Telemetry()
-    telemetry.on_completed(Completed(ID, Success(b""), invocation(created_at_ms=900)))
+    telemetry.on_completed(Completed(InvocationId(ID), Success(b""), invocation(created_at_ms=900)))
     assert telemetry.handlers["Desk", "route"].runs.total == 0
 
 
 def test_failed_attempts_by_code() -> None:
     telemetry = Telemetry()
     for code in ("RT0007", "RT0007", "RT0010"):
-        telemetry.on_note(Note("attempt_failed", ID, {"target": "Desk/k/route", "code": code}))
-    telemetry.on_note(Note("invocation_paused", ID, {"target": "Desk/k/route"}))
+        telemetry.on_note(Note("attempt_failed", InvocationId(ID), {"target": "Desk/k/route", "code": code}))
+    telemetry.on_note(Note("invocation_paused", InvocationId(ID), {"target": "Desk/k/route"}))
     assert telemetry.failures == {("Desk", "RT0007"): 2, ("Desk", "RT0010"): 1}
 
 

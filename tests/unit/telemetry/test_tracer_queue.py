@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from rewake.core.ids import InvocationId
 from rewake.core.model import Invocation, Status, Target
 from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import Success
@@ -26,7 +27,7 @@ class NoSender:
 
 def completed(result: Success) -> Invocation:
     return Invocation(
-        id=bytes(24),
+        id=InvocationId(bytes(24)),
         target=Target("Desk", "ask", None, ServiceType.SERVICE, HandlerKind.SHARED),
         status=Status.COMPLETED,
         created_at_ms=1,

@@ -187,7 +187,7 @@ def duration_of(text: str | None) -> int:
         return 0
 
 
-def _id_of(text: str | None) -> bytes | None:
+def _id_of(text: str | None) -> ids.InvocationId | None:
     return None if text is None else ids.invocation_id_from_str(text)
 
 
@@ -222,7 +222,7 @@ def _fill_notification(entry: EntryRow, told: dict[str, Any]) -> None:
     entry.is_failure = told.get("result") == "Failure"
 
 
-def _child_in(payload: bytes) -> bytes | None:
+def _child_in(payload: bytes) -> ids.InvocationId | None:
     """Whom a call went to; None when that cannot be read: one bad entry must not hide the others."""
     try:
         message = decode_message(MessageType.CALL_INVOCATION_ID_COMPLETION, payload, DEFAULT_VERSION)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from rewake.core.ids import DeploymentId
 from rewake.core.model import HandlerOptions, HandlerSchema, OnMaxAttempts, RetryPolicy, ServiceSchema
 from rewake.durations import DurationError, parse_duration_ms
 from rewake.protocol.discovery import HandlerKind, ServiceType
@@ -32,7 +33,7 @@ def service_from(told: Mapping[str, Any]) -> ServiceSchema:
         name=told["name"],
         type=_TYPES.get(told.get("ty", ""), ServiceType.SERVICE),
         revision=told.get("revision") or 0,
-        deployment_id=told.get("deployment_id") or "",
+        deployment_id=DeploymentId(told.get("deployment_id") or ""),
         handlers={item["name"]: _handler(item, options) for item in told.get("handlers", [])},
         options=options,
         manifest=_described(told),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rewake.admin.render import deployment_item_json, service_json
 from rewake.core import ids
+from rewake.core.ids import DeploymentId
 from rewake.core.model import Deployment, HandlerOptions, ServiceSchema, Status
 from rewake.core.registry import schema_of
 from rewake.protocol import messages as m
@@ -163,7 +164,7 @@ def test_subscriptions_and_other_causes_do_not_hide_a_run() -> None:
 
 def registered() -> ServiceSchema:
     (service,) = parse_manifest(MANIFEST).services
-    return schema_of(service, "dp_1", 4, HandlerOptions())
+    return schema_of(service, DeploymentId("dp_1"), 4, HandlerOptions())
 
 
 def test_a_service_survives_its_json() -> None:
@@ -184,7 +185,7 @@ def test_a_service_survives_its_json() -> None:
 
 def test_a_deployment_survives_its_json() -> None:
     ours = Deployment(
-        id="dp_1",
+        id=DeploymentId("dp_1"),
         kind="http",
         uri="http://127.0.0.1:9081/",
         protocol_type="bidi_stream",
