@@ -16,6 +16,7 @@ from rewake.core.writes import EntryRow, EventRow
 from rewake.protocol.awaiting import Outcome, is_resolved
 from rewake.protocol.codec import encode_message
 from rewake.protocol.messages import (
+    CANCEL_SIGNAL,
     FIRST_USER_SIGNAL,
     Completion,
     Failure,
@@ -37,8 +38,10 @@ def append_command(
     completion_id: CompletionId | None = None,
 ) -> None:
     """Store a command verbatim; its completion id, if it has one, is pending from now on."""
+    known = state.journal_of(invocation)
+    known.cancelled_at = None
     if completion_id is not None and (completion := COMPLETION_OF.get(type_id)) is not None:
-        state.journal_of(invocation).pending[completion_id] = completion
+        known.pending[completion_id] = completion
     _append(state, invocation, type_id, payload, now_ms, name=name, completion_id=completion_id)
     invocation.command_count += 1
     if invocation.retry_count or invocation.command_retry_count or invocation.kill_count:
@@ -86,11 +89,13 @@ def append_signal(
     """Store a signal and pass it on. False for an ended invocation or an awakeable that is already completed."""
     if not invocation.is_open:
         return False
+    known = state.journal_of(invocation)
     if isinstance(signal, int) and signal >= FIRST_USER_SIGNAL:
-        signals = state.journal_of(invocation).signals
-        if signal in signals:
+        if signal in known.signals:
             return False
-        signals.add(signal)
+        known.signals.add(signal)
+    elif signal == CANCEL_SIGNAL:
+        known.cancelled_at = EntryIndex(invocation.journal_length)
     payload = encode_message(Signal(signal, result), invocation.pinned_version or 6)
     is_failure = isinstance(result, Failure)
     entry = _append(state, invocation, MessageType.SIGNAL, payload, now_ms, signal=signal, is_failure=is_failure)
@@ -106,7 +111,9 @@ def copy_entry(state: State, invocation: Invocation, row: EntryRow, now_ms: int)
         known.pending[row.completion_id] = COMPLETION_OF[type_id]
     elif row.completion_id is not None and type_id >= MessageType.GET_LAZY_STATE_COMPLETION and row.child is None:
         known.pending.pop(row.completion_id, None)
-    if isinstance(row.signal, int) and row.signal >= FIRST_USER_SIGNAL:
+    if row.signal == CANCEL_SIGNAL:
+        known.cancelled_at = EntryIndex(invocation.journal_length)
+    elif isinstance(row.signal, int):
         known.signals.add(row.signal)
     _append(
         state,
@@ -120,6 +127,7 @@ def copy_entry(state: State, invocation: Invocation, row: EntryRow, now_ms: int)
         is_failure=row.is_failure,
     )
     if row.is_command:
+        known.cancelled_at = None
         invocation.command_count += 1
 
 

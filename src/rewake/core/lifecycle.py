@@ -46,6 +46,9 @@ MOVES: Final = MappingProxyType(
 )
 """Every legal move, from and to, with its cause. None is where an invocation comes from and what it is forgotten to."""
 
+CANCELED: Final = Failure(409, "canceled")
+KILLED: Final = Failure(409, "killed")
+
 WAITS_ELSEWHERE: Final = frozenset(
     {
         MessageType.SLEEP_COMPLETION,
@@ -227,7 +230,9 @@ def begin(
         state.unstartable.append((invocation.id, invocation.epoch, chosen))
         return
     deployment, version = chosen
-    invocation.attempt = Attempt(invocation.epoch, deployment.id, version, now_ms)
+    invocation.attempt = Attempt(
+        invocation.epoch, deployment.id, version, now_ms, EntryIndex(invocation.journal_length)
+    )
     invocation.last_deployment_id = deployment.id
     values, is_partial = placement.eager_state(state, invocation)
     state.emit(

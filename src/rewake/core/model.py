@@ -197,12 +197,16 @@ class Notified(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct):
-    """The one live attempt of an invocation; in memory only. `epoch` fences messages of older attempts."""
+    """The one live attempt of an invocation; in memory only. `epoch` fences messages of older attempts.
+
+    replayed: it began with all journal entries below this index.
+    """
 
     epoch: Epoch
     deployment_id: DeploymentId
     version: int
     started_at_ms: int
+    replayed: EntryIndex
     pause_requested: bool = False
 
 
@@ -211,12 +215,14 @@ class Journal(msgspec.Struct):
 
     pending: completion id -> type of the notification it still waits for.  children: ids of invocations it called.
     signals: awakeable indexes (>= 17) already completed; the first completion wins.
+    cancelled_at: where the last cancel is, when the handler has made no command since.
     """
 
     pending: dict[CompletionId, MessageType] = {}
     signals: set[int] = set()
     children: list[InvocationId] = []
     output: Success | Failure | None = None
+    cancelled_at: EntryIndex | None = None
 
 
 class Invocation(msgspec.Struct):

@@ -13,10 +13,7 @@ from rewake.core.effects import CloseAttempt, CloseMode, Reply, ReplyStatus
 from rewake.core.ids import InvocationId
 from rewake.core.model import Invocation, Status
 from rewake.core.state import State
-from rewake.protocol.messages import CANCEL_SIGNAL, VOID, Failure
-
-CANCELED = Failure(409, "canceled")
-KILLED = Failure(409, "killed")
+from rewake.protocol.messages import CANCEL_SIGNAL, VOID
 
 
 def on_cancel(state: State, command: Cancel) -> None:
@@ -37,7 +34,7 @@ def _cancel(state: State, invocation: Invocation | None, now_ms: int) -> ReplySt
         case Status.COMPLETED:
             return ReplyStatus.ALREADY_COMPLETED
         case Status.SCHEDULED | Status.INBOXED:
-            lifecycle.forget_unstarted(state, invocation, CANCELED, now_ms)
+            lifecycle.forget_unstarted(state, invocation, lifecycle.CANCELED, now_ms)
             return ReplyStatus.DONE
     must_wake = invocation.status is Status.PAUSED or invocation.is_backing_off
     journal.append_signal(state, invocation, CANCEL_SIGNAL, VOID, now_ms=now_ms)
@@ -69,10 +66,10 @@ def _kill_tree(state: State, root: Invocation, now_ms: int) -> None:
             continue
         remaining.extend(state.journal_of(invocation).children)
         if invocation.status in (Status.SCHEDULED, Status.INBOXED):
-            lifecycle.forget_unstarted(state, invocation, KILLED, now_ms)
+            lifecycle.forget_unstarted(state, invocation, lifecycle.KILLED, now_ms)
         else:
             lifecycle.fence(state, invocation)
-            lifecycle.complete(state, invocation, KILLED, now_ms)
+            lifecycle.complete(state, invocation, lifecycle.KILLED, now_ms)
 
 
 def on_pause(state: State, command: Pause) -> None:

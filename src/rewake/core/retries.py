@@ -5,6 +5,7 @@ command_retry_count counts only those in which user code ran and travels in Star
 Both are stored, so they survive a restart. A delay the handler asked for counts as an attempt like any other.
 A worker's death counts for nobody while several attempts ran in it. Those attempts carry a loss_count instead, by which
 the deployment runs them apart from others; the one under which a worker dies when it has one for itself is at fault.
+One that was cancelled ends as cancelled when an attempt that could see that fails before it did anything.
 Called by attempts.py and apply.py. Read next: failures.py, wakeups.py.
 """
 
@@ -14,7 +15,7 @@ import json
 
 from rewake.core import failures, journal, lifecycle, wakeups
 from rewake.core.effects import Note
-from rewake.core.model import AttemptError, Blame, Invocation, OnMaxAttempts, RetryPolicy, Status
+from rewake.core.model import Attempt, AttemptError, Blame, Invocation, OnMaxAttempts, RetryPolicy, Status
 from rewake.core.settings import RETRY_DELAY_MS_MAX, RETRY_JITTER, WORKER_KILLS_MAX
 from rewake.core.state import State
 from rewake.protocol.messages import Failure
@@ -67,6 +68,9 @@ def fail(
         return
     if invocation.kill_count >= WORKER_KILLS_MAX:
         exhausted = OnMaxAttempts.PAUSE
+    if _ignored_its_cancel(state, invocation, attempt) and exhausted is None:
+        lifecycle.complete(state, invocation, lifecycle.CANCELED, now_ms)
+        return
     policy = state.options_of(invocation.target).retry
     delay = None if exhausted else next_delay_ms(policy, invocation.retry_count, jitter)
     if delay is None:
@@ -85,6 +89,15 @@ def fail_unstartable(state: State, now_ms: int) -> None:
     invocation = state.invocations.get(invocation_id)
     if invocation is not None and invocation.epoch == epoch and invocation.status is Status.INVOKED:
         fail(state, invocation, error, now_ms=now_ms, jitter=0.0, reached_user_code=False)
+
+
+def _ignored_its_cancel(state: State, invocation: Invocation, attempt: Attempt | None) -> bool:
+    """Whether the attempt had a cancel in its journal from the start, and failed or could not begin all the same.
+
+    It had its chance: a clean-up that has stored a command is retried like anything else.
+    """
+    cancelled_at = state.journal_of(invocation).cancelled_at
+    return cancelled_at is not None and (attempt is None or cancelled_at < attempt.replayed)
 
 
 def _count(invocation: Invocation, blame: Blame, reached_user_code: bool) -> None:

@@ -362,10 +362,14 @@ def summarize(rows: list[EntryRow]) -> Journal:
         if row.type_id >= 0x8000:
             if row.completion_id is not None:
                 journal.pending.pop(row.completion_id, None)
-            if isinstance(row.signal, int) and row.signal > CANCEL_SIGNAL:
+            if row.signal == CANCEL_SIGNAL:
+                journal.cancelled_at = row.index
+            elif isinstance(row.signal, int):
                 journal.signals.add(row.signal)
             if row.child is not None:
                 journal.children.append(row.child)
-        elif row.completion_id is not None:
-            journal.pending[row.completion_id] = COMPLETION_OF[MessageType(row.type_id)]
+        else:
+            journal.cancelled_at = None
+            if row.completion_id is not None:
+                journal.pending[row.completion_id] = COMPLETION_OF[MessageType(row.type_id)]
     return journal

@@ -13,9 +13,8 @@ from rewake.core import commands, lifecycle
 from rewake.core.effects import ReplyStatus
 from rewake.core.errors import EngineBug
 from rewake.core.ids import InvocationId
-from rewake.core.lifecycle import MOVES
+from rewake.core.lifecycle import KILLED, MOVES
 from rewake.core.model import Invocation, Status
-from rewake.core.operations import KILLED
 
 CORE = Path(rewake.core.__file__).parent
 ILLEGAL = [(before, to) for before in Status for to in Status if (before, to) not in MOVES]

@@ -21,10 +21,10 @@ from tests.unit.core.play import (
     success,
 )
 
-from rewake.core import commands, ids, operations
+from rewake.core import commands, ids, lifecycle
 from rewake.core.effects import ReplyStatus
 from rewake.core.ids import InvocationId
-from rewake.core.model import AttemptError, Status
+from rewake.core.model import AttemptError, Blame, Status
 from rewake.protocol import messages as m
 
 CANCEL = m.Signal(1, m.VOID)
@@ -101,7 +101,7 @@ def test_cancel_ends_a_back_off(play: Play) -> None:
 def test_cancel_removes_what_has_not_begun(play: Play, status: Status) -> None:
     first = bring_to(play, status)
     play.ask(commands.Cancel, first)
-    play.expect(Done(first, operations.CANCELED), Answer(ReplyStatus.DONE))
+    play.expect(Done(first, lifecycle.CANCELED), Answer(ReplyStatus.DONE))
     assert not play.exists(first)
     assert play.store.timers == set()
 
@@ -130,7 +130,7 @@ def test_a_handler_cancels_its_callee_by_signal(play: Play) -> None:
     play.skip()
     for callee in (running, scheduled, NOBODY):
         play.sdk(caller, m.SendSignalCommand(ids.invocation_id_to_str(callee), 1, m.VOID))
-    play.expect(Tell(running, CANCEL), Done(scheduled, operations.CANCELED))
+    play.expect(Tell(running, CANCEL), Done(scheduled, lifecycle.CANCELED))
 
 
 def test_a_callee_canceled_before_it_began_fails_its_caller(play: Play) -> None:
@@ -141,8 +141,8 @@ def test_a_callee_canceled_before_it_began_fails_its_caller(play: Play) -> None:
     play.skip()
     play.ask(commands.Cancel, callee)
     play.expect(
-        Tell(caller, m.Completion(m.MessageType.CALL_COMPLETION, 2, operations.CANCELED)),
-        Done(callee, operations.CANCELED),
+        Tell(caller, m.Completion(m.MessageType.CALL_COMPLETION, 2, lifecycle.CANCELED)),
+        Done(callee, lifecycle.CANCELED),
         Answer(ReplyStatus.DONE),
     )
 
@@ -164,10 +164,10 @@ def test_kill_in_every_status(play: Play, status: Status, is_kept: bool) -> None
     first = bring_to(play, status)
     play.ask(commands.Kill, first)
     cut = [Close(first, ABORT)] if status is Status.INVOKED else []
-    play.expect(*cut, Done(first, operations.KILLED), Answer(ReplyStatus.DONE))
+    play.expect(*cut, Done(first, lifecycle.KILLED), Answer(ReplyStatus.DONE))
     assert play.exists(first) is is_kept
     if is_kept:
-        assert play.row(first).result == operations.KILLED
+        assert play.row(first).result == lifecycle.KILLED
 
 
 def test_kill_of_what_is_over_or_unknown(play: Play) -> None:
@@ -206,7 +206,7 @@ def test_kill_goes_down_the_tree_whatever_the_status_of_the_children(play: Play)
     play.skip()
     play.ask(commands.Kill, root)
     play.commit()
-    assert [play.row(item).result for item in (root, child, sent, grandchild)] == [operations.KILLED] * 4
+    assert [play.row(item).result for item in (root, child, sent, grandchild)] == [lifecycle.KILLED] * 4
     assert [play.exists(item) for item in (scheduled, queued)] == [False, False]
     assert play.row(finished).result == success()
     assert play.status(holder) is Status.INVOKED
@@ -219,7 +219,7 @@ def test_a_killed_leaf_fails_its_caller(play: Play) -> None:
     play.sdk(caller, call_command("greeter/greet", 1))
     (callee,) = play.children(caller)
     play.ask(commands.Kill, callee)
-    assert play.journal(caller)[-1] == m.Completion(m.MessageType.CALL_COMPLETION, 2, operations.KILLED)
+    assert play.journal(caller)[-1] == m.Completion(m.MessageType.CALL_COMPLETION, 2, lifecycle.KILLED)
 
 
 def test_what_a_killed_one_waited_for_does_not_reach_the_next_with_its_id(play: Play) -> None:
@@ -409,3 +409,57 @@ def test_what_does_not_run_cannot_be_faulty(play: Play, status: Status) -> None:
         play.submit(commands.PauseFaulty(now_ms=play.now_ms, invocation_id=InvocationId(invocation_id), error=error))
     play.expect()
     assert play.status(first) is status
+
+
+# Cancelled, and failing
+
+
+def test_a_cancelled_one_that_fails_before_it_does_anything_ends_as_cancelled(play: Play) -> None:
+    """Its first line raises, so that it never comes to the await at which the cancel would reach it."""
+    first = play.call("greeter/greet")
+    play.fails(first)
+    play.ask(commands.Cancel, first)
+    play.skip()
+    play.fails(first)
+    play.expect(Close(first, FINISHED), Logged("attempt_failed"), Done(first, lifecycle.CANCELED))
+
+
+def test_a_cancelled_one_whose_code_is_gone_ends_as_cancelled(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.remove_deployment()
+    play.fails(first)
+    play.skip()
+    play.ask(commands.Cancel, first)
+    answer = Answer(ReplyStatus.ACCEPTED)
+    play.expect(answer, Logged("attempt_failed"), Done(first, lifecycle.CANCELED))
+
+
+def test_one_cancelled_while_it_ran_gets_another_attempt_that_can_see_it(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.ask(commands.Cancel, first)
+    play.fails(first)
+    assert play.status(first) is Status.INVOKED
+    play.crash()  # what is known of the cancel comes from the journal
+    play.time(1_000)
+    play.fails(first)
+    assert play.row(first).result == lifecycle.CANCELED
+
+
+def test_a_clean_up_that_fails_is_retried(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.fails(first)
+    play.ask(commands.Cancel, first)
+    play.sdk(first, m.RunCommand(1, "refund"))
+    for _ in range(3):
+        play.fails(first)
+        assert play.status(first) is Status.INVOKED
+        play.time(60_000)
+
+
+@pytest.mark.parametrize("blame", [Blame.NOBODY, Blame.SHARED])
+def test_a_loss_that_others_caused_is_no_chance(play: Play, blame: Blame) -> None:
+    first = play.call("greeter/greet")
+    play.fails(first)
+    play.ask(commands.Cancel, first)
+    play.fails(first, "RT0010", blame=blame)
+    assert play.status(first) is Status.INVOKED
