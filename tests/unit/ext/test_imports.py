@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-HEAVY = ("apsw", "uvicorn", "starlette", "structlog", "jinja2", "uvloop", "httptools", "watchfiles")
+HEAVY = ("apsw", "structlog", "jinja2", "uvloop", "xxhash")  # frameworks bring web servers of their own
 
 
-@pytest.mark.parametrize("module", ["rewake.ext.kernel"])
+@pytest.mark.parametrize("module", ["rewake.ext.kernel", "rewake.ext.openai"])
 def test_it_loads_nothing_of_the_engine(module: str) -> None:
     ours = "[m for m in sys.modules if m.startswith('rewake.') and not m.startswith('rewake.ext')]"
     code = f"import sys, {module}; print(sorted(set(sys.modules) & set({HEAVY!r})), {ours})"

@@ -42,6 +42,7 @@ class Round:
         self.live: set[str] = set()
         self.watched: set[str] = set()  # the framework still awaits them
         self.tasks: dict[str, asyncio.Task[Any]] = {}
+        self.parts: dict[str, str] = {}  # pieces that come before or after a call, such as its guardrails
         self.is_knocked = False  # the parent wants to go on
         self.is_closed = False
         self.has_failed = False  # a call of the batch before: the framework may be about to cancel the rest
@@ -65,7 +66,8 @@ class Round:
 
     def is_accounted(self) -> bool:
         """Nobody else will come: all have, or were given up."""
-        return all(key in self.waiting or key in self.admitted for key in self.expected)
+        here = {*self.waiting, *self.admitted, *(self.parts.get(key, key) for key in self.waiting)}
+        return here.issuperset(self.expected)
 
 
 class Rounds:
@@ -86,14 +88,17 @@ class Rounds:
         if len(keys) > 1:
             self._start(group)
 
-    async def piece(self, key: str, body: Callable[[], Awaitable[T]]) -> T:
+    async def piece(self, key: str, body: Callable[[], Awaitable[T]], part_of: str | None = None) -> T:
         """Run one call that the framework has started; it returns what body does.
 
+        part_of: the call that this piece belongs to, if it is none itself: a guardrail of a tool.
         A cancellation by the framework stops the waiting alone. A cancelled invocation is raised whatever body made of
         it.
         """
         self._turns.check()
-        group = await self._round_for(key)
+        group = await self._round_for(key, part_of)
+        if part_of is not None:
+            group.parts[key] = part_of
         key = _free(group, key)
         group.watched.add(key)
         if group.is_single:
@@ -108,6 +113,12 @@ class Rounds:
         finally:
             group.watched.discard(key)
             group.changed.set()
+
+    async def closed(self) -> None:
+        """Until the pieces of the caller's round have ended; it has its turn again, and has not asked for it."""
+        if (group := self._open.get(branch_here.get())) is not None and not group.is_closed:
+            group.regain = self._turns.waker()
+            await group.regain
 
     async def settle(self, *, whatever: bool = False) -> None:
         """The calling branch has its turn back: its round is closed, its pieces have ended.
@@ -225,6 +236,8 @@ class Rounds:
     def _hand_on(self, group: Round) -> None:
         if group.live:
             self._turns.release()
+        elif group.is_single and not set(group.expected) <= group.admitted:
+            self._turns.give(group.parent)
         elif group.is_single:
             self._close(group)
         else:
@@ -241,7 +254,7 @@ class Rounds:
         if self._turns.broken is None:
             self._turns.give(group.parent, group.regain)
 
-    async def _round_for(self, key: str) -> Round:
+    async def _round_for(self, key: str, part_of: str | None) -> Round:
         """The round a call belongs to. A call that nobody expected opens one, which its late siblings join."""
         parent = branch_here.get()
         while True:
@@ -250,7 +263,7 @@ class Rounds:
                 self._turns.claim()
                 group = self._open[parent] = Round(parent, [key])
                 self._start(group)
-            if key in group.expected or not group.is_single:
+            if key in group.expected or not group.is_single or (part_of in group.expected and not group.live):
                 if key not in group.expected:
                     group.expected.append(key)
                 return group

@@ -124,9 +124,12 @@ class Run:
         """The framework is about to start these calls, each with `piece`: see rounds.py."""
         self.rounds.expect(keys)
 
-    async def piece(self, key: str, body: Callable[[], Awaitable[T]]) -> T:
-        """Run a call that the framework has started as a branch of the flow that expects it."""
-        return await self.rounds.piece(key, body)
+    async def piece(self, key: str, body: Callable[[], Awaitable[T]], *, part_of: str | None = None) -> T:
+        """Run a call that the framework has started as a branch of the flow that expects it.
+
+        part_of: the call that this piece belongs to, if it is none itself: a guardrail of a tool.
+        """
+        return await self.rounds.piece(key, body, part_of)
 
     async def drive(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a framework to its end: afterwards all pieces have ended, and the caller has the turn.

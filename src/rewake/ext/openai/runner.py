@@ -1,0 +1,147 @@
+"""The durable runner: the call forms of restate.ext.openai; beside them streams, approvals in place, nested runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents import Agent, Runner, RunResult, RunResultStreaming, TResponseInputItem
+from agents.run import AgentRunner, get_default_agent_runner, set_default_agent_runner
+from agents.run_state import RunState
+from restate import RunOptions, TerminalError
+
+from rewake.ext.kernel import current_run
+from rewake.ext.openai.agent_run import AgentRun, agent_run, agent_run_here
+from rewake.ext.openai.approvals import Notify, answered
+from rewake.ext.openai.failures import lasting
+from rewake.ext.openai.preparing import DurableHooks, beginning, nested, prepared, resumed
+from rewake.ext.openai.session import RestateSession
+from rewake.ext.openai.streaming import Streaming
+
+Input = str | list[TResponseInputItem] | RunState[Any]
+
+
+class DurableRunner:
+    """`Runner` for handlers: models, tools, guardrails and MCP servers of a run are steps of the invocation."""
+
+    @staticmethod
+    async def run(
+        starting_agent: Agent[Any],
+        input: Input,
+        *,
+        use_restate_session: bool = False,
+        run_options: RunOptions[Any] | None = None,
+        wait_for_approvals: bool | Notify = False,
+        **kwargs: Any,
+    ) -> RunResult:
+        """Run an agent durably. Outside of a handler, and in the body of a step, it is `Runner.run`.
+
+        use_restate_session: keep the conversation in the state of the virtual object. run_options: of the engine's
+        retries of model calls. wait_for_approvals: wait in place for calls that need an approval, instead of returning
+        with `interruptions`; an async function is called, in a step, with each `ApprovalRequest`.
+
+        Raises what `Runner.run` raises; limits, tripped guardrails, a misbehaving model and refusals of the provider
+        end the invocation at once (they are TerminalErrors, too).
+        """
+        session = _session(use_restate_session, kwargs)
+        run = current_run()
+        if run is None:
+            return await Runner.run(starting_agent, input, session=session, **kwargs)
+        found = beginning(run, starting_agent, run_options, agent_run())
+        token = agent_run_here.set(found)
+        try:
+            return await run.drive(lambda: _run(found, input, session, wait_for_approvals, kwargs))
+        except Exception as error:
+            last = lasting(error)
+            if last is error:
+                raise
+            raise last from error.__cause__
+        finally:
+            agent_run_here.reset(token)
+
+    @staticmethod
+    def run_streamed(
+        starting_agent: Agent[Any],
+        input: Input,
+        *,
+        use_restate_session: bool = False,
+        run_options: RunOptions[Any] | None = None,
+        **kwargs: Any,
+    ) -> RunResultStreaming:
+        """Run an agent durably and read its events, with the call form of `Runner.run_streamed`.
+
+        Deltas come live in the attempt that asks the model; at replay an answer comes whole. Read `stream_events()` to
+        its end before the handler goes on: until then the run has the turn. `cancel()` takes effect after the turn.
+        """
+        session = _session(use_restate_session, kwargs)
+        run = current_run()
+        if run is None:
+            return Runner.run_streamed(starting_agent, input, session=session, **kwargs)
+        found = beginning(run, starting_agent, run_options, agent_run())
+        return Streaming(found).start(lambda: prepared(found, input, kwargs), starting_agent, input, session)
+
+
+async def _run(
+    found: AgentRun, input: Input, session: Any, wait_for_approvals: bool | Notify, kwargs: dict[str, Any]
+) -> RunResult:
+    notify = None if isinstance(wait_for_approvals, bool) else wait_for_approvals
+    agent = found.agent
+    given = prepared(found, input, kwargs)
+    result: RunResult | None = None
+    try:
+        result = await Runner.run(agent, input, session=session, **given)
+        while wait_for_approvals and result.interruptions:
+            state = await answered(found, result, notify)
+            result = await Runner.run(agent, state, session=session, **resumed(found, state, given))
+        return result
+    finally:
+        await _finished(found, session, None if result is None else result.last_agent.name)
+
+
+async def _finished(found: AgentRun, session: Any, agent: str | None) -> None:
+    await found.close()
+    if isinstance(session, RestateSession) and found.run.turns.broken is None:
+        await session.flush(agent)
+
+
+def _session(use_restate_session: bool, kwargs: dict[str, Any]) -> Any:
+    session = kwargs.pop("session", None)
+    if not use_restate_session:
+        return session
+    if session is not None:
+        raise TerminalError("When use_restate_session is True, session config cannot be provided.")
+    return RestateSession()
+
+
+class _NestedRunner(AgentRunner):
+    """The framework's runner. Runs that begin inside a durable one are durable, too, under a path of their own."""
+
+    async def run(self, starting_agent: Agent[Any], input: Any, **kwargs: Any) -> RunResult:
+        """As `Runner.run`."""
+        outer = agent_run()
+        if outer is None or isinstance(kwargs.get("hooks"), DurableHooks):
+            return await super().run(starting_agent, input, **kwargs)
+        found = nested(outer, starting_agent)
+        token = agent_run_here.set(found)
+        try:
+            given = prepared(found, input, kwargs)
+            return await found.run.drive(lambda: AgentRunner.run(self, starting_agent, input, **given))
+        finally:
+            agent_run_here.reset(token)
+            await found.close()
+
+    def run_streamed(self, starting_agent: Agent[Any], input: Any, **kwargs: Any) -> RunResultStreaming:
+        """As `Runner.run_streamed`."""
+        outer = agent_run()
+        if outer is None or isinstance(kwargs.get("hooks"), DurableHooks):
+            return super().run_streamed(starting_agent, input, **kwargs)
+        found = nested(outer, starting_agent)
+        token = agent_run_here.set(found)
+        try:
+            return super().run_streamed(starting_agent, input, **prepared(found, input, kwargs))
+        finally:
+            agent_run_here.reset(token)
+
+
+if type(get_default_agent_runner()) is AgentRunner:
+    # Not public API of the framework, and the only seam for agents as tools with a run_config of their own.
+    set_default_agent_runner(_NestedRunner())

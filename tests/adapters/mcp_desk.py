@@ -1,0 +1,22 @@
+"""An MCP server over stdio with one tool, which leaves a mark for each booking."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mcp.server.mcpserver import MCPServer
+
+desk = MCPServer("desk")
+
+
+@desk.tool()
+def book(room: int) -> str:
+    """Book a room."""
+    with (Path(os.environ["LAB_FOLDER"]) / "marks").open("a") as file:
+        file.write(f"book {room}\n")
+    return f"room {room} is booked"
+
+
+if __name__ == "__main__":
+    desk.run()

@@ -1,0 +1,332 @@
+"""Handlers on OpenAI Agents, one for each habit of agents that must be durable. Tools leave marks in LAB_FOLDER."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import restate
+from agents import (
+    Agent,
+    GuardrailFunctionOutput,
+    InputGuardrail,
+    InputGuardrailTripwireTriggered,
+    OpenAIProvider,
+    OpenAIResponsesModel,
+    OutputGuardrail,
+    RunConfig,
+    RunContextWrapper,
+    RunHooks,
+    Runner,
+    function_tool,
+    handoff,
+    set_default_openai_client,
+    set_tracing_disabled,
+)
+from agents.mcp import MCPServerStdio
+from openai import AsyncOpenAI
+from pydantic import BaseModel
+
+from rewake.ext.kernel import restate_context
+from rewake.ext.openai import ApprovalRequest, DurableRunner, durable_function_tool
+
+set_tracing_disabled(True)
+PATIENT = restate.InvocationRetryPolicy(timedelta(milliseconds=10), 1.0, timedelta(milliseconds=10), 1_000, "pause")
+HANDLERS: dict[str, Callable[[restate.Context, str], Awaitable[Any]]] = {}
+
+
+def mark(what: str, answer: str = "") -> str:
+    """Leave a line, to count what really ran."""
+    with (Path(os.environ["LAB_FOLDER"]) / "marks").open("a") as file:
+        file.write(what + "\n")
+    return answer
+
+
+def row(function: Callable[[restate.Context, str], Awaitable[Any]]) -> Callable[[restate.Context, str], Awaitable[Any]]:
+    """A handler of each service."""
+    HANDLERS[function.__name__] = function
+    return function
+
+
+def agent(name: str, **fields: Any) -> Agent[Any]:
+    return Agent(name=name, instructions=f"you are {name}", **fields)
+
+
+@function_tool
+async def look_up(number: int) -> str:
+    """Look a number up."""
+    mark(f"look_up {number}")
+    await asyncio.sleep(0.02)
+    return f"{number} is fine"
+
+
+@function_tool
+def look_up_in_a_thread(number: int) -> str:
+    """Look a number up without async."""
+    mark(f"thread {number}")
+    return f"{number} is fine"
+
+
+@durable_function_tool
+async def ask_twice(topic: str) -> str:
+    """Two steps and a wait."""
+    context = restate_context()
+    first = await context.run_typed("first", lambda: mark("first", "1"))
+    await context.sleep(timedelta(milliseconds=5))
+    second = await context.run_typed("second", lambda: mark("second", "2"))
+    return f"{topic} {first} {second}"
+
+
+def _hidden() -> restate.Context:
+    return getattr(sys.modules["rewake.ext.kernel"], "restate_" + "context")()  # type: ignore[no-any-return]
+
+
+@function_tool
+async def in_secret(topic: str) -> str:
+    """Uses the context where no reader of its code would see it."""
+    found = await _hidden().run_typed("secret", lambda: mark("secret", "found"))
+    return f"{topic} {found}"
+
+
+@function_tool(failure_error_function=lambda _, error: f"failed: {error}")
+async def fail(topic: str) -> str:
+    """Fails."""
+    mark("fail")
+    raise ValueError(f"no {topic}")
+
+
+@row
+async def cycle(ctx: restate.Context, text: str) -> Any:
+    """A router and a specialist that hand over to each other, one by object and one by list."""
+    car, router = agent("car", tools=[look_up]), agent("router", tools=[look_up])
+    router.handoffs, car.handoffs = [handoff(car, on_handoff=lambda _: mark("handed over"))], [router]
+    result = await DurableRunner.run(router, text)
+    return [result.final_output, result.last_agent is car, [item.agent.name for item in result.new_items]]
+
+
+@row
+async def tools(ctx: restate.Context, text: str) -> Any:
+    """Tools of all kinds in one answer."""
+    result = await DurableRunner.run(
+        agent("desk", tools=[look_up, look_up_in_a_thread, ask_twice, in_secret, fail]), text
+    )
+    outputs = [item.output for item in result.new_items if item.type == "tool_call_output_item"]
+    return [result.final_output, sorted(outputs)]
+
+
+@row
+async def both(ctx: restate.Context, text: str) -> Any:
+    """A handoff and a tool in one answer."""
+    billing = agent("billing")
+    result = await DurableRunner.run(agent("triage", handoffs=[billing], tools=[look_up]), text)
+    return [result.final_output, result.last_agent is billing]
+
+
+@row
+async def consult(ctx: restate.Context, text: str) -> Any:
+    """Two agents as tools at once, one of them with a tool and a run_config of its own."""
+    car = agent("car", tools=[look_up, ask_twice])
+    med = agent("med")
+    nested = RunConfig(model_provider=OpenAIProvider())
+    asks = [car.as_tool("ask_car", "about cars", run_config=nested), med.as_tool("ask_med", "about health")]
+    return (await DurableRunner.run(agent("boss", tools=asks), text)).final_output
+
+
+class Verdict(BaseModel):
+    is_fine: bool
+
+
+async def _judge(context: RunContextWrapper[Any], _: Agent[Any], text: Any) -> GuardrailFunctionOutput:
+    judged = (await Runner.run(agent("judge", output_type=Verdict), str(text), context=context.context)).final_output
+    return GuardrailFunctionOutput(output_info=judged, tripwire_triggered=not judged.is_fine)
+
+
+def _plain(_: RunContextWrapper[Any], __: Agent[Any], text: Any) -> GuardrailFunctionOutput:
+    mark("plain guardrail")
+    return GuardrailFunctionOutput(output_info={"length": len(str(text))}, tripwire_triggered=False)
+
+
+@row
+async def guarded(ctx: restate.Context, text: str) -> Any:
+    """Guardrails beside the model, before it, and after it."""
+    desk = agent(
+        "desk",
+        tools=[look_up],
+        input_guardrails=[
+            InputGuardrail(_judge, name="judge"),
+            InputGuardrail(_plain, name="plain"),
+            InputGuardrail(_plain, name="before", run_in_parallel=False),
+        ],
+        output_guardrails=[OutputGuardrail(_judge, name="judge"), OutputGuardrail(_plain, name="plain")],
+    )
+    try:
+        result = await DurableRunner.run(desk, text)
+    except InputGuardrailTripwireTriggered as tripped:
+        found = await ctx.run_typed("after", lambda: mark("after", "caught"))
+        return [found, tripped.guardrail_result.output.output_info.is_fine]
+    verdicts = [each.output.output_info for each in result.input_guardrail_results + result.output_guardrail_results]
+    return [result.final_output, sum(isinstance(verdict, Verdict) for verdict in verdicts), len(verdicts)]
+
+
+@function_tool(needs_approval=True)
+async def pay(amount: int) -> str:
+    """Pay."""
+    mark(f"pay {amount}")
+    return f"paid {amount}"
+
+
+async def _ask(request: ApprovalRequest) -> None:
+    mark(f"ask {request.tool} {request.arguments}")
+    answer = json.loads(request.arguments)["amount"] < 100
+    (Path(os.environ["LAB_FOLDER"]) / f"asked-{request.id}").write_text(
+        json.dumps(answer or {"approved": False, "reason": "too much"})
+    )
+
+
+@row
+async def approved(ctx: restate.Context, text: str) -> Any:
+    """Two approvals in one answer and one after it; one of them in a consulted agent."""
+    cashier = agent("cashier", tools=[pay])
+    desk = agent("desk", tools=[look_up, pay, cashier.as_tool("ask_cashier", "pays")])
+    result = await DurableRunner.run(desk, text, wait_for_approvals=_ask)
+    return result.final_output
+
+
+@row
+async def approved_by_a_loop(ctx: restate.Context, text: str) -> Any:
+    """The framework's own way: interruptions, a state, awakeables of the user's."""
+    desk = agent("desk", tools=[look_up, pay])
+    result = await DurableRunner.run(desk, text)
+    while result.interruptions:
+        state = result.to_state()
+        for item in result.interruptions:
+            token, answer = ctx.awakeable(type_hint=bool)
+            (Path(os.environ["LAB_FOLDER"]) / f"asked-{token}").write_text("true")
+            if await answer:
+                state.approve(item)
+        result = await DurableRunner.run(desk, state)
+    return result.final_output
+
+
+class Events(RunHooks[Any]):
+    """Hooks that see the user's own objects."""
+
+    def __init__(self) -> None:
+        self.agents: list[Any] = []
+
+    async def on_agent_start(self, context: Any, agent: Any) -> None:
+        self.agents.append(agent)
+
+
+@row
+async def streamed(ctx: restate.Context, text: str) -> Any:
+    """A streamed run with a handoff and two tools."""
+    car = agent("car", tools=[look_up, look_up_in_a_thread])
+    router, hooks = agent("router", handoffs=[car]), Events()
+    result = DurableRunner.run_streamed(router, text, hooks=hooks)
+    names = [event.name async for event in result.stream_events() if event.type == "run_item_stream_event"]
+    after = await ctx.run_typed("after", lambda: mark("after", "after"))
+    return [
+        result.final_output,
+        [each is found for each, found in zip(hooks.agents, (router, car), strict=True)],
+        names,
+        after,
+    ]
+
+
+@dataclasses.dataclass
+class Customer:
+    name: str = "nobody"
+    visits: int = 0
+
+
+@function_tool
+async def remember(context: RunContextWrapper[Customer], name: str) -> str:
+    """Writes into the run's context, as the framework's own examples do."""
+    mark("remember")
+    context.context.name, context.context.visits = name, context.context.visits + 1
+    return "noted"
+
+
+@row
+async def models(ctx: restate.Context, text: str) -> Any:
+    """A Model object, a provider of the user's, a model of the run, structured output, a context that tools write."""
+    own = OpenAIResponsesModel("own-model", client())
+    customer = Customer()
+    told = []
+    with_own = agent("own", model=own, tools=[remember])
+    told.append((await DurableRunner.run(with_own, text, context=customer)).final_output)
+    config = RunConfig(model="of-the-run", model_provider=OpenAIProvider())
+    told.append(
+        (await DurableRunner.run(agent("named", output_type=Verdict), text, run_config=config)).final_output.is_fine
+    )
+    return [*told, dataclasses.astuple(customer), isinstance(with_own.model, OpenAIResponsesModel)]
+
+
+@row
+async def session(ctx: restate.Context, text: str) -> Any:
+    """Two turns in the state of an object."""
+    first = await DurableRunner.run(agent("desk", tools=[look_up]), text, use_restate_session=True)
+    second = await DurableRunner.run(agent("desk"), "and now?", use_restate_session=True)
+    return [first.final_output, second.final_output, len(second.to_input_list())]
+
+
+@row
+async def mcp(ctx: restate.Context, text: str) -> Any:
+    """A server over stdio that nobody has connected."""
+    server = MCPServerStdio(
+        {"command": sys.executable, "args": [str(Path(__file__).with_name("mcp_desk.py"))], "env": dict(os.environ)},
+        name="desk",
+        client_session_timeout_seconds=20,
+    )
+    return (await DurableRunner.run(agent("clerk", mcp_servers=[server]), text)).final_output
+
+
+_clients: list[AsyncOpenAI] = []
+
+
+def client() -> AsyncOpenAI:
+    """A client of the provider that the environment names."""
+    _clients.append(AsyncOpenAI(max_retries=0))
+    return _clients[-1]
+
+
+async def close() -> None:
+    """Close the clients of this event loop."""
+    while _clients:
+        await _clients.pop().close()
+
+
+def make(codec: Any = None) -> Any:
+    """The app. codec: of journal values."""
+    set_default_openai_client(client(), use_for_tracing=False)
+    services: list[Any] = []
+    for name, inactivity in (
+        ("Desk", None),
+        ("Suspending", timedelta(0)),
+        ("Object", None),
+        ("ObjectSuspending", timedelta(0)),
+    ):
+        kind = restate.VirtualObject if name.startswith("Object") else restate.Service
+        service = kind(name, inactivity_timeout=inactivity, invocation_retry_policy=PATIENT)
+        for each, function in HANDLERS.items():
+            _add(service, each, function)
+        services.append(service)
+
+    async def provide() -> Any:
+        return codec
+
+    return restate.app(services, journal_value_codec=provide if codec is not None else None)
+
+
+def _add(service: Any, name: str, function: Callable[[Any, str], Awaitable[Any]]) -> None:
+    @service.handler(name=name)  # type: ignore[untyped-decorator]
+    async def handler(ctx: restate.ObjectContext, given: str) -> object:
+        return await function(ctx, given)

@@ -1,0 +1,207 @@
+"""What the model says in each row, what the handler must answer, and how often models and tools must have run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rewake.testing.models import Rule, rule, text, tool_call, tool_calls
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row. calls: how often each rule of the model answers; marks: how often each tool leaves its mark."""
+
+    rules: list[Rule]
+    answer: Any
+    calls: dict[str, int]
+    marks: dict[str, int] = field(default_factory=dict)
+    on_object: bool = False
+
+
+FINE = text({"is_fine": True})
+
+CASES: dict[str, Case] = {
+    "cycle": Case(
+        [
+            rule(name="to car", system="you are router", answer=tool_call("transfer_to_car"), times=1),
+            rule(name="back", system="you are car", answer=tool_call("transfer_to_router"), times=1),
+            rule(name="again", system="you are router", answer=tool_call("transfer_to_car"), times=1),
+            rule(name="look", system="you are car", answer=tool_call("look_up", {"number": 7}), times=1),
+            rule(name="end", system="you are car", answer=text("done")),
+        ],
+        [
+            "done",
+            True,
+            ["router", "router", "car", "car", "router", "router", "car", "car", "car"],
+        ],
+        {"to car": 1, "back": 1, "again": 1, "look": 1, "end": 1},
+        {"handed over": 2, "look_up 7": 1},
+    ),
+    "tools": Case(
+        [
+            rule(name="end", after_tool=True, answer=text("all done")),
+            rule(
+                name="all",
+                answer=tool_calls(
+                    tool_call("look_up", {"number": 1}),
+                    tool_call("look_up_in_a_thread", {"number": 2}),
+                    tool_call("ask_twice", {"topic": "x"}),
+                    tool_call("in_secret", {"topic": "y"}),
+                    tool_call("fail", {"topic": "z"}),
+                ),
+            ),
+        ],
+        ["all done", ["1 is fine", "2 is fine", "failed: no z", "x 1 2", "y found"]],
+        {"all": 1, "end": 1},
+        {"look_up 1": 1, "thread 2": 1, "first": 1, "second": 1, "secret": 1, "fail": 1},
+    ),
+    "both": Case(
+        [
+            rule(
+                name="both",
+                system="you are triage",
+                answer=tool_calls(tool_call("transfer_to_billing"), tool_call("look_up", {"number": 3})),
+            ),
+            rule(name="end", system="you are billing", answer=text("billed")),
+        ],
+        ["billed", True],
+        {"both": 1, "end": 1},
+        {"look_up 3": 1},
+    ),
+    "consult": Case(
+        [
+            rule(name="end", system="you are boss", after_tool=True, answer=text("both agree")),
+            rule(
+                name="ask",
+                system="you are boss",
+                answer=tool_calls(tool_call("ask_car", {"input": "bumper"}), tool_call("ask_med", {"input": "leg"})),
+            ),
+            rule(name="car end", system="you are car", after_tool=True, answer=text("car: yes")),
+            rule(
+                name="car",
+                system="you are car",
+                answer=tool_calls(tool_call("look_up", {"number": 4}), tool_call("ask_twice", {"topic": "car"})),
+            ),
+            rule(name="med", system="you are med", answer=text("med: yes")),
+        ],
+        "both agree",
+        {"ask": 1, "car": 1, "car end": 1, "med": 1, "end": 1},
+        {"look_up 4": 1, "first": 1, "second": 1},
+    ),
+    "guarded": Case(
+        [
+            rule(name="judge", system="you are judge", answer=FINE),
+            rule(name="end", system="you are desk", after_tool=True, answer=text("fine")),
+            rule(name="desk", system="you are desk", answer=tool_call("look_up", {"number": 5})),
+        ],
+        ["fine", 2, 5],
+        {"judge": 2, "desk": 1, "end": 1},
+        {"plain guardrail": 3, "look_up 5": 1},
+    ),
+    "guarded and tripped": Case(
+        [
+            rule(name="judge", system="you are judge", answer=text({"is_fine": False})),
+            rule(name="desk", system="you are desk", answer=tool_call("look_up", {"number": 5})),
+        ],
+        ["caught", False],
+        {"judge": 1, "desk": 1},
+        {"plain guardrail": 2, "after": 1},
+    ),
+    "approved": Case(
+        [
+            rule(name="cashier end", system="you are cashier", after_tool=True, answer=text("cashier paid")),
+            rule(name="cashier", system="you are cashier", answer=tool_call("pay", {"amount": 10})),
+            rule(name="end", system="you are desk", tool_result="paid 30", answer=text("all paid")),
+            rule(name="more", system="you are desk", after_tool=True, answer=tool_call("pay", {"amount": 30})),
+            rule(
+                name="desk",
+                system="you are desk",
+                answer=tool_calls(
+                    tool_call("look_up", {"number": 6}),
+                    tool_call("pay", {"amount": 500}),
+                    tool_call("pay", {"amount": 20}),
+                    tool_call("ask_cashier", {"input": "10"}),
+                ),
+            ),
+        ],
+        "all paid",
+        {"desk": 1, "cashier": 1, "cashier end": 1, "more": 1, "end": 1},
+        {
+            "look_up 6": 1,
+            'ask pay {"amount": 500}': 1,
+            'ask pay {"amount": 20}': 1,
+            'ask pay {"amount": 10}': 1,
+            'ask pay {"amount": 30}': 1,
+            "pay 10": 1,
+            "pay 20": 1,
+            "pay 30": 1,
+        },
+    ),
+    "approved_by_a_loop": Case(
+        [
+            rule(name="end", after_tool="pay", answer=text("paid it")),
+            rule(name="desk", answer=tool_calls(tool_call("look_up", {"number": 6}), tool_call("pay", {"amount": 20}))),
+        ],
+        "paid it",
+        {"desk": 1, "end": 1},
+        {"look_up 6": 1, "pay 20": 1},
+    ),
+    "streamed": Case(
+        [
+            rule(name="router", system="you are router", answer=tool_call("transfer_to_car")),
+            rule(name="end", system="you are car", after_tool="look_up", answer=text("streamed it")),
+            rule(
+                name="car",
+                system="you are car",
+                answer=tool_calls(tool_call("look_up", {"number": 8}), tool_call("look_up_in_a_thread", {"number": 9})),
+            ),
+        ],
+        [
+            "streamed it",
+            [True, True],
+            [
+                "handoff_requested",
+                "handoff_occured",
+                "tool_called",
+                "tool_called",
+                "tool_output",
+                "tool_output",
+                "message_output_created",
+            ],
+            "after",
+        ],
+        {"router": 1, "car": 1, "end": 1},
+        {"look_up 8": 1, "thread 9": 1, "after": 1},
+    ),
+    "models": Case(
+        [
+            rule(name="named", model="of-the-run", answer=FINE),
+            rule(name="own end", model="own-model", after_tool=True, answer=text("remembered")),
+            rule(name="own", model="own-model", answer=tool_call("remember", {"name": "Ada"})),
+        ],
+        ["remembered", True, ["Ada", 1], True],
+        {"own": 1, "own end": 1, "named": 1},
+        {"remember": 1},
+    ),
+    "session": Case(
+        [
+            rule(name="second", says="and now", answer=text("as before")),
+            rule(name="first end", after_tool=True, answer=text("first")),
+            rule(name="first", answer=tool_call("look_up", {"number": 2})),
+        ],
+        ["first", "as before", 6],
+        {"first": 1, "first end": 1, "second": 1},
+        {"look_up 2": 1},
+        on_object=True,
+    ),
+    "mcp": Case(
+        [
+            rule(name="end", after_tool=True, answer=text("booked it")),
+            rule(name="book", answer=tool_calls(tool_call("book", {"room": 1}), tool_call("book", {"room": 2}))),
+        ],
+        "booked it",
+        {"book": 1, "end": 1},
+        {"book 1": 1, "book 2": 1},
+    ),
+}
