@@ -20,7 +20,13 @@ class Operations(Protocol):
     async def operate(self, operation: Operation, invocation_id: bytes, *, deployment: str | None = None) -> Reply: ...
 
     async def restart_as_new(
-        self, invocation_id: bytes, *, from_index: int = 0, deployment: str = "latest", result: bytes | None = None
+        self,
+        invocation_id: bytes,
+        *,
+        from_index: int = 0,
+        deployment: str = "latest",
+        result: bytes | None = None,
+        overwrite_state: bool = False,
     ) -> Reply: ...
 
     async def mutate_state(

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from rewake.admin.engine_port import EnginePort
 from rewake.admin.refusals import Refused, Undecodable
 from rewake.admin.requests import (
+    boolean_parameter,
     deployment_choice,
     index_parameter,
     invocation_id_of,
@@ -194,7 +195,11 @@ class Invocations:
             else:
                 from_index, result = index_parameter(request, "from"), await _replaced_result(request)
                 reply = await self._engine.restart_as_new(
-                    invocation_id, from_index=from_index, deployment=deployment, result=result
+                    invocation_id,
+                    from_index=from_index,
+                    deployment=deployment,
+                    result=result,
+                    overwrite_state=boolean_parameter(request, "overwrite-state"),
                 )
             return _answer(operation, invocation_id, reply)
 

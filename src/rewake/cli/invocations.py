@@ -244,19 +244,26 @@ def resume(ids: tuple[str, ...], deployment: str | None, admin: AdminClient, as_
 )
 @click.option("--result", metavar="JSON", help="Of the step at --from, instead of what it returned.")
 @click.option("--deployment", metavar="latest|keep|ID", help="Run on this deployment.")
+@click.option(
+    "--overwrite-state",
+    is_flag=True,
+    help="Fork on the key itself even if later runs of it changed what is kept, instead of on a copy of it.",
+)
 @admin_options
 def restart(
     ids: tuple[str, ...],
     from_index: int | None,
     result: str | None,
     deployment: str | None,
+    overwrite_state: bool,
     admin: AdminClient,
     as_json: bool,
 ) -> None:
     """Run completed invocations again with the same input, or fork any at a step with --from; prints the new ids."""
     start = None if from_index is None else str(from_index)
     body = None if result is None else {"result": _json_value(result, from_index)}
-    _operate(admin, ids, Operation.RESTART, "restarted", as_json, body, deployment=deployment, **{"from": start})
+    parameters = {"deployment": deployment, "from": start, "overwrite-state": "true" if overwrite_state else None}
+    _operate(admin, ids, Operation.RESTART, "restarted", as_json, body, **parameters)
 
 
 def _json_value(text: str, from_index: int | None) -> Any:

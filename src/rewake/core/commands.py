@@ -130,7 +130,8 @@ class RestartAsNew(_Command, frozen=True):
     """Run an invocation again as a new one, keeping journal entries up to `from_index`.
 
     0 keeps the input only, of a completed one; further on it may still be open.   result: put in place of what the step
-    at `from_index` returned, or has not returned yet; that entry must be a Run.
+    at `from_index` returned, or has not returned yet; that entry must be a Run.   overwrite_state: on the key
+    itself, also when other runs of it have changed since what the kept entries read.
     """
 
     token: int
@@ -139,6 +140,7 @@ class RestartAsNew(_Command, frozen=True):
     from_index: int = 0
     deployment: str = "latest"
     result: bytes | None = None
+    overwrite_state: bool = False
 
 
 class CompleteSignal(_Command, frozen=True):

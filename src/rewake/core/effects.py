@@ -25,6 +25,7 @@ class StartAttempt(msgspec.Struct, kw_only=True, frozen=True):
     invocation_id: InvocationId
     epoch: Epoch
     target: Target
+    key: str
     deployment_id: DeploymentId
     version: int
     state: tuple[tuple[bytes, bytes], ...]

@@ -91,9 +91,16 @@ def random_seed_of(invocation_id: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(invocation_id, digest_size=8).digest(), "big")
 
 
+BRANCH_MARK = "~fork-"
+"""In the name of a key's branch, between the key and what is its own (branches.py)."""
+
+
 def partition_key(key: str | None, service: str) -> bytes:
-    """Leading 8 bytes of an invocation id: from the key as the server computes it, or from the service's name."""
-    hashed = service.encode() if key is None else key.encode() + b"\xff"
+    """Leading 8 bytes of an invocation id: from the key as the server computes it, or from the service's name.
+
+    A branch has that of the key it was made from, so that the runs of both lie together.
+    """
+    hashed = service.encode() if key is None else key.partition(BRANCH_MARK)[0].encode() + b"\xff"
     return xxhash.xxh3_64_digest(hashed)
 
 

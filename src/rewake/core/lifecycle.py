@@ -240,6 +240,7 @@ def begin(
             invocation_id=invocation.id,
             epoch=invocation.epoch,
             target=invocation.target,
+            key=invocation.branch_of or invocation.target.key or "",
             deployment_id=deployment.id,
             version=version,
             state=values,

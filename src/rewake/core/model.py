@@ -232,6 +232,7 @@ class Invocation(msgspec.Struct):
     awaiting: what a suspended handler waits for, evaluated over journal entries from `awaiting_from` on.
     notified: notifications of this attempt or, when suspended, from `awaiting_from` on; None: not loaded.
     stored_at_ms: when the journal last grew.   command_retry_count: failures since the last stored command.
+    branch_of: the key that the handler takes its own for, when that is a branch (branches.py).
     loss_count: workers that died under it since an attempt last ended by itself.   kill_count: those that it had for
     itself, since the last stored command.
     """
@@ -245,6 +246,7 @@ class Invocation(msgspec.Struct):
     invoked_by_id: InvocationId | None = None
     invoked_by_target: str | None = None
     restarted_from: InvocationId | None = None
+    branch_of: str | None = None
     idempotency_key: str | None = None
     traceparent: str | None = None
     completion_retention_ms: int = 0

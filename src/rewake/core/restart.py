@@ -3,7 +3,8 @@
 The prefix may be just the input (a plain re-run, of a completed one) or reach further (a fork, also of one that is
 still open). Then it must hold the completion of every command in it, and the new invocation keeps the old random seed
 so that replay agrees with it. A fork may also replace the result of the last step it keeps: the new invocation decides
-otherwise there, and repeats nothing before. State is as it is now: kept steps do not write again.
+otherwise there, and repeats nothing before. State is as it is now: kept steps do not write again. When later runs of
+the key have changed what the kept steps read, the new invocation gets a branch of the key (branches.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from rewake.core import ids, journal, lifecycle, placement
+from rewake.core import branches, ids, journal, lifecycle, placement
 from rewake.core.commands import RestartAsNew
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.ids import CompletionId, DeploymentId, InvocationId
@@ -56,7 +57,8 @@ def _restart(state: State, old: Invocation | None, command: RestartAsNew) -> Inv
         pinned = placement.deployment_named(state, old.target, command.deployment)
         if pinned is None:
             return ReplyStatus.DEPLOYMENT_NOT_FOUND
-    return _create(state, old, prefix, pinned, command)
+    is_branch = not command.overwrite_state and branches.is_needed(state, old, prefix, rows)
+    return _create(state, old, prefix, pinned, command, is_branch=is_branch)
 
 
 def _lineage(state: State, invocation: Invocation) -> set[InvocationId]:
@@ -145,19 +147,27 @@ def answers_to_told(lineage: set[InvocationId], rows: list[EntryRow], prefix: li
 
 
 def _create(
-    state: State, old: Invocation, prefix: list[EntryRow], pinned: DeploymentId | None, command: RestartAsNew
+    state: State,
+    old: Invocation,
+    prefix: list[EntryRow],
+    pinned: DeploymentId | None,
+    command: RestartAsNew,
+    *,
+    is_branch: bool,
 ) -> Invocation:
     now_ms = command.now_ms
     invocation_id = InvocationId(old.id[:8] + ids.ulid_bytes(now_ms, command.random))
     completion_ms, journal_ms = state.options_of(old.target).retention_ms(old.target, None)
     is_rerun = len(prefix) == 1
+    target = branches.make(state, old, prefix, invocation_id) if is_branch else old.target
     invocation = Invocation(
         id=invocation_id,
-        target=old.target,
+        target=target,
         created_at_ms=now_ms,
         modified_at_ms=now_ms,
         invoked_by=InvokedBy.RESTART_AS_NEW,
         restarted_from=old.id,
+        branch_of=(old.branch_of or old.target.key) if is_branch else old.branch_of,
         traceparent=old.traceparent,
         completion_retention_ms=completion_ms,
         journal_retention_ms=journal_ms,

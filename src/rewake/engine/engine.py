@@ -337,11 +337,13 @@ class Engine(Runtime):
         from_index: int = 0,
         deployment: str = "latest",
         result: bytes | None = None,
+        overwrite_state: bool = False,
     ) -> Reply:
         """Run an invocation again, keeping journal entries up to `from_index`; the reply has the new id.
 
         It must be completed, or at least have done what is kept (`from_index` above 0); it stays as it is and runs on.
-        result: instead of what the step at `from_index` returned, or has not returned yet.
+        result: instead of what the step at `from_index` returned, or has not returned yet.   overwrite_state: on the
+        key itself also when other runs of it have written since what the kept entries read; else on a copy of the key.
         """
         await self._loop.flush()
         now_ms, raw_id = self.now_ms(), raw_id_of(invocation_id)
@@ -354,6 +356,7 @@ class Engine(Runtime):
                 from_index=from_index,
                 deployment=deployment,
                 result=result,
+                overwrite_state=overwrite_state,
             )
         )
 

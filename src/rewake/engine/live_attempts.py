@@ -293,7 +293,7 @@ class LiveAttempts:
             known_entries=len(entries),
             state=effect.state,
             partial_state=effect.partial_state,
-            key=effect.target.key or "",
+            key=effect.key,
             retry_count_since_last_stored_entry=effect.retry_count,
             duration_since_last_stored_entry=max(self.now_ms() - effect.stored_at_ms, 0),
             random_seed=effect.random_seed,

@@ -53,7 +53,7 @@ _decode_state = msgspec.msgpack.Decoder(dict[bytes, bytes]).decode
 
 INVOCATION_FIXED: Final = (
     "id", "service", "handler", "key", "service_type", "handler_kind", "created_at_ms", "invoked_by", "invoked_by_id",
-    "invoked_by_target", "restarted_from", "idempotency_key", "traceparent", "completion_retention_ms",
+    "invoked_by_target", "restarted_from", "branch_of", "idempotency_key", "traceparent", "completion_retention_ms",
     "journal_retention_ms", "random_seed",
 )  # fmt: skip
 """Columns that never change after the insert."""
@@ -95,6 +95,7 @@ def invocation_fixed(item: Invocation) -> Row:
         item.invoked_by_id,
         item.invoked_by_target,
         item.restarted_from,
+        item.branch_of,
         item.idempotency_key,
         item.traceparent,
         item.completion_retention_ms,
@@ -149,8 +150,9 @@ def invocation_from(row: Row) -> Invocation:
     """The struct of a row in the order of INVOCATION_COLUMNS; what the journal tells is left at zero."""
     (
         id_, service, handler, key, service_type, handler_kind, created_at_ms, invoked_by, invoked_by_id,
-        invoked_by_target, restarted_from, idempotency_key, traceparent, completion_retention_ms, journal_retention_ms,
-        random_seed, status, modified_at_ms, inbox_sequence, inboxed_at_ms, scheduled_at_ms, start_at_ms, running_at_ms,
+        invoked_by_target, restarted_from, branch_of, idempotency_key, traceparent, completion_retention_ms,
+        journal_retention_ms, random_seed, status, modified_at_ms,
+        inbox_sequence, inboxed_at_ms, scheduled_at_ms, start_at_ms, running_at_ms,
         completed_at_ms, purge_at_ms, journal_purge_at_ms, _, pinned_deployment_id, pinned_version, retry_count,
         command_retry_count, loss_count, kill_count, last_start_at_ms, next_retry_at_ms, last_deployment_id,
         awaiting_from, awaiting, last_error, result_code, result_message, result_metadata, result_value,
@@ -165,6 +167,7 @@ def invocation_from(row: Row) -> Invocation:
         invoked_by_id=invoked_by_id,
         invoked_by_target=invoked_by_target,
         restarted_from=restarted_from,
+        branch_of=branch_of,
         idempotency_key=idempotency_key,
         traceparent=traceparent,
         completion_retention_ms=completion_retention_ms,

@@ -25,6 +25,7 @@ create table invocation (
     invoked_by_id blob,
     invoked_by_target text,
     restarted_from blob,
+    branch_of text,
     idempotency_key text,
     traceparent text,
     completion_retention_ms integer not null,

@@ -140,7 +140,11 @@ class Actions:
         deployment = fields.get("deployment") or "keep"
         try:
             reply = await self._engine.restart_as_new(
-                invocation_id, from_index=int(index), deployment=deployment, result=replaced
+                invocation_id,
+                from_index=int(index),
+                deployment=deployment,
+                result=replaced,
+                overwrite_state=fields.get("overwrite") == "yes",
             )
         except RewakeError as error:
             raise Problem(409, refused_elsewhere(error), error.hint) from None

@@ -137,7 +137,13 @@ class RemoteEngine:
         return Reply(0, ReplyStatus.ACCEPTED, ids.InvocationId(invocation_id))
 
     async def restart_as_new(
-        self, invocation_id: bytes, *, from_index: int = 0, deployment: str = "latest", result: bytes | None = None
+        self,
+        invocation_id: bytes,
+        *,
+        from_index: int = 0,
+        deployment: str = "latest",
+        result: bytes | None = None,
+        overwrite_state: bool = False,
     ) -> Reply:
         if result is not None and not self.server.is_rewake:
             message = "This server cannot replace the result of a step."
@@ -145,6 +151,8 @@ class RemoteEngine:
         path = f"/invocations/{ids.invocation_id_to_str(invocation_id)}/{Operation.RESTART}"
         content = None if result is None else b'{"result": ' + (result or b"null") + b"}"
         parameters: dict[str, str | None] = {"from": str(from_index), "deployment": deployment}
+        if overwrite_state:
+            parameters["overwrite-state"] = "true"
         told = await self._ask("PATCH", path, content, **parameters)
         return Reply(0, ReplyStatus.ACCEPTED, ids.invocation_id_from_str(told["new_invocation_id"]))
 
