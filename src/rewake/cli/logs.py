@@ -18,8 +18,11 @@ import structlog
 from structlog.typing import EventDict
 
 from rewake.cli.times import now_ms
+from rewake.json_records import facts_of
 from rewake.outlets import flush_output, release_output
+from rewake.printable import printable
 
+FORMAT_VARIABLE: Final = "REWAKE_LOG_FORMAT"
 _COLORS: Final = {"warning": "\033[33m", "error": "\033[31m", "critical": "\033[31m"}
 _PLAIN: Final = "\033[0m"
 
@@ -32,6 +35,8 @@ def configure_logging(level: str, log_format: str, stream: TextIO | None = None)
     if stream is None:
         if log_format == "auto":
             log_format = "text" if sys.stderr.isatty() else "json"
+        os.environ[FORMAT_VARIABLE] = log_format  # for the worker processes
+        logging.lastResort = _Records()
         release_output(_dropped_json if log_format == "json" else _dropped_text)
         atexit.register(flush_output)
         stream = sys.stderr
@@ -67,7 +72,7 @@ class TextLines:
         line = f"{moment:%H:%M:%S}.{moment_ms % 1_000:03d} {level:<7} {name}"
         if self._is_colored and level in _COLORS:
             line = f"{_COLORS[level]}{line}{_PLAIN}"
-        return "\n".join(part for part in (f"{line} {facts}".rstrip(), exception) if part)
+        return "\n".join([f"{line} {facts}".rstrip(), *_indented(exception)])
 
 
 def json_line(_logger: Any, _method: str, event: EventDict) -> str:
@@ -75,7 +80,7 @@ def json_line(_logger: Any, _method: str, event: EventDict) -> str:
     import msgspec
 
     ordered = {"at_ms": now_ms(), "level": event.pop("level"), "event": event.pop("event"), **event}
-    return msgspec.json.encode(ordered, enc_hook=str).decode()
+    return printable(msgspec.json.encode(ordered, enc_hook=str).decode())
 
 
 def _dropped_json(count: int) -> str:
@@ -88,6 +93,23 @@ def _dropped_text(count: int) -> str:
 
 def _dropped(count: int) -> EventDict:
     return {"level": "warning", "event": "output_dropped", "writes": count, "reason": "nobody read it"}
+
+
+class _Records(logging.Handler):
+    """What Python code says through `logging` becomes an event; for records that nobody else takes."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record."""
+        facts = facts_of(record)
+        structlog.get_logger("rewake.python").log(record.levelno, facts.pop("event"), **facts)
+
+
+def _indented(text: str | None) -> list[str]:
+    """The lines of a foreign text, such that none of them passes for one of the log."""
+    return ["    " + line for line in printable(text).splitlines()] if text else []
 
 
 def _fact(value: Any) -> str:

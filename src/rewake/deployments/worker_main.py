@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import gc
 import json
+import logging
 import os
 import select
 import signal
@@ -37,6 +38,7 @@ from rewake.deployments.asgi import (
 from rewake.deployments.provider_keys import missing_keys
 from rewake.deployments.waking import Waker
 from rewake.errors import RewakeError
+from rewake.json_records import JsonRecords
 from rewake.protocol.peeking import read_sent
 
 EXIT_GRACE_S: Final = 2.0
@@ -314,6 +316,8 @@ def main(argv: list[str] | None = None) -> int:
         if hasattr(output, "reconfigure"):
             output.reconfigure(line_buffering=True)
 
+    if os.environ.get("REWAKE_LOG_FORMAT") == "json":
+        logging.lastResort = JsonRecords()
     gc.set_threshold(*GC_THRESHOLD)  # Before the import, so that the app may choose otherwise.
     from rewake.deployments.app_loader import AppImportError, load_app
     from rewake.deployments.repeated_tracebacks import print_tracebacks_once

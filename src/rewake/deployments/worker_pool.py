@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -232,11 +231,11 @@ class WorkerPool:
         self._available = [slot.process for slot in self._slots if slot.process is not None]
 
     def _on_start_failed(self, error: RewakeError) -> None:
-        """Print the user's traceback, unless it is the one printed last."""
+        """Log the user's traceback, unless it is the one logged last."""
         text = error.facts.get("traceback", "")
         if text and text != self._last_traceback:
             self._last_traceback = text
-            sys.stderr.write(text)
+            log.error("app_not_loaded", exception=text)
         if self._events.on_start_failed is not None and not self._is_closed:
             self._events.on_start_failed(error)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
+from rewake.cli import logs
 from rewake.cli.logs import configure_logging
 
 
@@ -51,6 +53,45 @@ def test_text_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     (line,) = lines_of(Terminal(), "auto")
     assert line.endswith(r"warning attempt_failed invocation_id=inv_1abc attempt=3 message='no\nluck'")
     assert "\033" not in line
+
+
+FORGED = "boom \x1b[2J\x9b31m\r\n12:00:00.000 warning engine_stopped reason='forged'"
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_foreign_text_forges_no_line_and_steers_no_terminal(log_format: str) -> None:
+    """Messages and tracebacks hold what models, callers and deployments said."""
+    stream = io.StringIO()
+    configure_logging("info", log_format, stream)
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        structlog.get_logger("test").exception("attempt_failed", message=FORGED)
+    written = stream.getvalue()
+    assert written.isascii() and not set(written) & {chr(code) for code in (*range(10), *range(11, 32), 127)}
+    lines = written.splitlines()
+    if log_format == "json":
+        (line,) = lines
+        assert json.loads(line)["message"] == FORGED
+    else:
+        assert all(line.startswith("    ") for line in lines[1:])
+        assert "Traceback" in lines[1] and "engine_stopped" in lines[-1]
+
+
+def test_what_python_code_logs_becomes_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio's tracebacks of lost tasks came raw between the JSON lines."""
+    stream = io.StringIO()
+    monkeypatch.setattr(logging, "lastResort", logging.lastResort)
+    configure_logging("info", "json", stream)
+    handler = logs._Records()
+    try:
+        raise ValueError("lost")
+    except ValueError as error:
+        handler.handle(logging.makeLogRecord({"name": "asyncio", "msg": "Task %s", "args": ("died",), "levelno": 40,
+                                              "exc_info": (ValueError, error, error.__traceback__)}))  # fmt: skip
+    event = json.loads(stream.getvalue())
+    assert (event["event"], event["logger"], event["message"]) == ("python_log", "asyncio", "Task died")
+    assert "ValueError: lost" in event["exception"]
 
 
 def test_a_format_that_was_asked_for_is_kept() -> None:
