@@ -20,7 +20,9 @@ from rewake.errors import RewakeError
 
 CLOCK_CHECK_S = 10.0
 TIMERS_PER_BATCH = 1_000
-SWEEP_PER_BATCH = 500
+SWEEP_PER_BATCH = 50
+"""Invocations forgotten in one commit: what else is to be done gets its turn in between."""
+
 FOREVER_MS = 2**62
 
 
@@ -148,16 +150,17 @@ class Housekeeping:
         self._sweep_again.set()
 
     async def _sweep_forever(self) -> None:
+        """Now, since the engine may be restarted more often than the interval, and then again and again."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sweep_again.wait(), self._cleanup_interval_ms / 1000)
-            self._sweep_again.clear()
             try:
                 await self.sweep()
             except RewakeError as error:
                 log.warning("sweep_failed", code=error.code, error=error.message)
             except Exception:
                 log.exception("sweep_failed")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._sweep_again.wait(), self._cleanup_interval_ms / 1000)
+            self._sweep_again.clear()
 
     async def sweep(self) -> int:
         """Forget everything past its retention; returns how many invocations were looked at."""
