@@ -17,6 +17,7 @@ from rewake.deployments.http.address import Address
 from rewake.deployments.http.connect_errors import ConnectionBroken, describe_error
 from rewake.deployments.http.exchange import Exchange, HttpOptions
 from rewake.deployments.http.http2_state import Http2State
+from rewake.deployments.http.turns import Turns
 
 DRAIN_CHECK_S: Final = 1.0
 PING_JITTER: Final = 0.2
@@ -40,8 +41,7 @@ class Http2Connection(asyncio.Protocol):
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.transport: asyncio.Transport | None = None
         self._is_paused = False
-        self._is_reading_paused = False
-        self._later = b""
+        self._turns = Turns(self._loop, self._state.guard, self._receive)
         self._is_gone = False
         self._is_flush_scheduled = False
         self._draining: dict[Exchange, float] = {}
@@ -59,10 +59,8 @@ class Http2Connection(asyncio.Protocol):
         self._ping_timer = self._loop.call_later(interval_s, self._on_ping_due)
 
     def data_received(self, data: bytes) -> None:
-        if self._state.rest:
-            self._later += data
-        else:
-            self._receive(data)
+        assert self.transport is not None
+        self._turns.feed(self.transport, data)
 
     def _receive(self, data: bytes) -> None:
         """Take so much of what has come as may be taken in this turn of the event loop."""
@@ -74,8 +72,6 @@ class Http2Connection(asyncio.Protocol):
         except ConnectionBroken as error:
             self._break(error)
             return
-        if self._state.rest and not self._is_gone:
-            self._pause_reading()
         if not self.ready.done() and self._state.is_ready:
             self.ready.set_result(None)
         self._flush()
@@ -86,24 +82,6 @@ class Http2Connection(asyncio.Protocol):
         elif was_blocked and not self.is_blocked:
             self._on_free()
 
-    def _pause_reading(self) -> None:
-        assert self.transport is not None
-        if not self._is_reading_paused:
-            self._is_reading_paused = True
-            self.transport.pause_reading()
-        self._loop.call_soon(self._read_on)
-
-    def _read_on(self) -> None:
-        """The next turn: others have had theirs."""
-        if self._is_gone:
-            return
-        data, self._later = self._state.rest + self._later, b""
-        self._receive(data)
-        if self._is_reading_paused and not (self._state.rest or self._is_gone):
-            assert self.transport is not None
-            self._is_reading_paused = False
-            self.transport.resume_reading()
-
     def pause_writing(self) -> None:
         self._is_paused = True
 
@@ -113,8 +91,7 @@ class Http2Connection(asyncio.Protocol):
         self._on_free()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        while self._state.rest and not self._is_gone:
-            self._read_on()
+        self._turns.finish()
         self._go(f"The connection was lost: {describe_error(exc) if exc else 'the server closed it'}.")
 
     def check_alpn(self) -> None:
@@ -265,6 +242,7 @@ class Http2Connection(asyncio.Protocol):
         if self._is_gone:
             return
         self._is_gone = True
+        self._turns.stop()
         for timer in (self._ping_timer, self._drain_timer):
             if timer is not None:
                 timer.cancel()

@@ -62,7 +62,7 @@ class Http2State:
         self._opened_count = 0
         self._ready: deque[Exchange] = deque()
         self._blocked: dict[Exchange, None] = {}
-        self._guard = FrameGuard()
+        self.guard = FrameGuard()
         self._h2 = _connection(options)
 
     # What is to be sent
@@ -92,7 +92,7 @@ class Http2State:
         is_whole = exchange.is_ended and not exchange.has_data
         head = [(b":method", exchange.method), *self._prefix, (b":path", exchange.target), *exchange.headers]
         self._h2.send_headers(stream_id, head, end_stream=is_whole)
-        self._guard.earn()
+        self.guard.earn()
         exchange.has_sent_end = is_whole
         self.exchanges[stream_id] = exchange
         self._opened_count += 1
@@ -151,7 +151,7 @@ class Http2State:
                 h2.send_data(stream_id, part)
             is_last = exchange.is_ended and not exchange.has_data
             h2.send_data(stream_id, last, end_stream=is_last)
-            self._guard.earn((len(parts) + 1) * FRAMES_PER_SENT)
+            self.guard.earn((len(parts) + 1) * FRAMES_PER_SENT)
             exchange.has_sent_end = is_last
         if exchange.has_data:
             self.mark(exchange)
@@ -163,13 +163,13 @@ class Http2State:
     # What came
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the peer and tell the responders. What `rest` has then is for the next turn.
+        """Take bytes from the peer and tell the responders. What the guard keeps back is for the next turn.
 
         Raises ConnectionBroken.
         """
         if not self.is_ready and data.startswith(_HTTP1):
             raise ConnectionBroken("The server answered in HTTP/1.1.", is_http1=True)
-        data, goaway = self._guard.feed(data)
+        data, goaway = self.guard.feed(data)
         try:
             events = self._h2.receive_data(data)
         except ProtocolError as error:
@@ -181,11 +181,6 @@ class Http2State:
             _deliver(exchange, parts)
         if goaway is not None:
             self._on_goaway(goaway)
-
-    @property
-    def rest(self) -> bytes:
-        """Bytes that have come and are to be received next."""
-        return self._guard.rest
 
     def _on_event(self, event: Event, chunks: dict[Exchange, list[bytes]]) -> None:
         """Bodies are gathered in `chunks`, so that an exchange hears all that came at once in one call."""

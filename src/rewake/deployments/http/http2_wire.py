@@ -8,7 +8,6 @@ http2_state.py and serving/connection.py, the two sides, make their connections 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -79,20 +78,18 @@ class FrameGuard:
 
     rest: what belongs to the next turn, as FRAMES_PER_TURN_MAX was reached. Feed it then, before anything else.
     Each frame costs one of IDLE_FRAMES_MAX, its DATA gives one back for every 8 bytes, `earn` FRAMES_PER_SENT.
-    counts_idle: false for a connection that never calls `earn`.
     """
 
-    def __init__(self, *, counts_idle: bool = True) -> None:
+    def __init__(self) -> None:
         self.rest = b""
-        self._credit = IDLE_FRAMES_MAX if counts_idle else sys.maxsize
-        self._credit_max = self._credit
+        self._credit = IDLE_FRAMES_MAX
         self._is_first = True
         self._skip = 0  # payload bytes of the current frame that are still to come
         self._pending = b""  # a frame header, or a GOAWAY frame, that is not complete yet
 
     def earn(self, count: int = FRAMES_PER_SENT) -> None:
         """We sent a frame, which the peer may answer with some of its own."""
-        self._credit = min(self._credit + count, self._credit_max)
+        self._credit = min(self._credit + count, IDLE_FRAMES_MAX)
 
     def feed(self, data: bytes) -> tuple[bytes, Goaway | None]:
         """What h2 shall see of `data` in this turn, and the GOAWAY that was in it. Raises ConnectionBroken."""
@@ -138,7 +135,7 @@ class FrameGuard:
         if self._is_first and kind != _SETTINGS:
             raise ConnectionBroken("The server does not speak HTTP/2.")
         if self._credit <= 0:
-            raise ConnectionBroken(f"The server sent more than {IDLE_FRAMES_MAX} frames that bring nothing on.")
+            raise ConnectionBroken(f"The peer sent more than {IDLE_FRAMES_MAX} frames that bring nothing on.")
         if size > FRAME_BYTES_MAX:
             raise ConnectionBroken(f"The server sent a frame of {size} bytes; {FRAME_BYTES_MAX} are allowed.")
         self._is_first = False

@@ -24,6 +24,7 @@ from h2.settings import SettingCodes
 from rewake.deployments.asgi import REQUEST_SCOPE
 from rewake.deployments.http.connect_errors import ConnectionBroken
 from rewake.deployments.http.http2_wire import FrameGuard, new_connection
+from rewake.deployments.http.turns import Turns
 from rewake.deployments.serving.app_connection import AppConnection
 from rewake.deployments.serving.http1 import Http1Connection
 from rewake.deployments.serving.stream import App, Stream, describe_failure
@@ -33,6 +34,9 @@ STREAMS_MAX: Final = 10_000
 
 STREAM_WINDOW_BYTES: Final = 1024 * 1024
 CONNECTION_WINDOW_BYTES: Final = 16 * 1024 * 1024
+UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
+"""What handlers have not read yet, of one connection: above it nothing more may come."""
+
 WINDOW_DEFAULT_BYTES: Final = 65_535
 TURN_BYTES: Final = 65_536
 """What a stream may send before it is another one's turn."""
@@ -64,7 +68,9 @@ class Connection(AppConnection):
     ) -> None:
         super().__init__(app, on_made, on_empty)
         self._h2 = new_connection(client_side=False, checks_headers=True, settings=_SETTINGS)
-        self._guard = FrameGuard(counts_idle=False)
+        self._guard = FrameGuard()
+        self._turns = Turns(self._loop, self._guard, self._receive)
+        self._unread_bytes = 0
         self._preface = b""
         self._ready: deque[Stream] = deque()
         self._blocked: dict[Stream, None] = {}
@@ -81,17 +87,29 @@ class Connection(AppConnection):
             if taken is None:
                 return
             data = taken
+        self._turns.feed(self._transport, data)
+
+    def _receive(self, data: bytes) -> None:
+        """Take so much of what has come as may be taken in this turn of the event loop."""
         try:
             data, _ = self._guard.feed(data)  # After a GOAWAY it opens no more streams; those it has may finish.
             events = self._h2.receive_data(data)
         except (ConnectionBroken, ProtocolError) as error:
             log.warning("connection_broken", reason=str(error))
+            self._turns.stop()
             self._write()
             self._transport.close()
             return
+        chunks: dict[Stream, list[bytes]] = {}
         for event in events:
-            self._on_event(event)
+            self._on_event(event, chunks)
+        for stream, parts in chunks.items():
+            stream.feed(b"".join(parts))
         self._pump()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._turns.stop()
+        super().connection_lost(exc)
 
     def resume_writing(self) -> None:
         self._is_paused = False
@@ -126,6 +144,7 @@ class Connection(AppConnection):
         stream.has_sent_head = True
         head = [(name.lower(), value) for name, value in headers if name.lower() not in _STREAM_HEADERS]
         with contextlib.suppress(StreamClosedError):
+            self._guard.earn()
             self._h2.send_headers(stream.id, [(b":status", b"%d" % status), *head])
         self._flush_soon()
 
@@ -139,6 +158,7 @@ class Connection(AppConnection):
 
     def on_consumed(self, stream: Stream, size: int) -> None:
         stream.consumed_bytes += size
+        self._let_go(stream, size)
         if stream.consumed_bytes >= STREAM_WINDOW_BYTES // 2 and stream.id in self.streams:
             with contextlib.suppress(StreamClosedError):
                 self._h2.increment_flow_control_window(stream.consumed_bytes, stream.id)
@@ -170,11 +190,12 @@ class Connection(AppConnection):
         self._on_empty(self)
         successor.data_received(self._preface)
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: Event, chunks: dict[Stream, list[bytes]]) -> None:
+        """Bodies are gathered in `chunks`: kept one by one, a flood of small ones would take 40 times their size."""
         kind = type(event)
         if kind is DataReceived:
             assert isinstance(event, DataReceived)
-            self._on_data(event)
+            self._on_data(event, chunks)
         elif kind is RequestReceived:
             assert isinstance(event, RequestReceived)
             self._on_request(event)
@@ -182,28 +203,45 @@ class Connection(AppConnection):
             assert isinstance(event, StreamEnded)
             stream = self.streams.get(event.stream_id or 0)
             if stream is not None:
+                if parts := chunks.pop(stream, None):
+                    stream.feed(b"".join(parts))
                 stream.finish_request()
         elif kind is StreamReset:
             assert isinstance(event, StreamReset)
             stream = self.streams.get(event.stream_id or 0)
             if stream is not None:
+                chunks.pop(stream, None)
                 self._forget(stream)
                 stream.lose()
         elif kind is WindowUpdated:
             assert isinstance(event, WindowUpdated)
             self._unblock(event.stream_id or 0)
 
-    def _on_data(self, event: DataReceived) -> None:
+    def _on_data(self, event: DataReceived, chunks: dict[Stream, list[bytes]]) -> None:
         size = event.flow_controlled_length or 0
         self._consumed_bytes += size
-        if self._consumed_bytes >= CONNECTION_WINDOW_BYTES // 2:
-            self._h2.increment_flow_control_window(self._consumed_bytes)
-            self._consumed_bytes = 0
+        self._open_window()
         stream = self.streams.get(event.stream_id or 0)
         if stream is not None:
             stream.consumed_bytes += size - len(event.data or b"")  # Padding, which no app takes.
             if event.data:
-                stream.feed(event.data)
+                stream.unread_bytes += len(event.data)
+                self._unread_bytes += len(event.data)
+                chunks.setdefault(stream, []).append(event.data)
+
+    def _open_window(self) -> None:
+        """Let more come, on any stream, unless too much of what has come is still unread."""
+        if self._consumed_bytes >= CONNECTION_WINDOW_BYTES // 2 and self._unread_bytes <= UNREAD_BYTES_MAX:
+            self._h2.increment_flow_control_window(self._consumed_bytes)
+            self._consumed_bytes = 0
+
+    def _let_go(self, stream: Stream, size: int) -> None:
+        """Bytes are not held any more: the app has them, or nobody wants them."""
+        stream.unread_bytes -= size
+        self._unread_bytes -= size
+        if self._consumed_bytes >= CONNECTION_WINDOW_BYTES // 2:
+            self._open_window()
+            self._flush_soon()
 
     def _on_request(self, event: RequestReceived) -> None:
         stream_id = event.stream_id or 0
@@ -265,6 +303,7 @@ class Connection(AppConnection):
                 return
             data = stream.take(window)
             sent += len(data)
+            self._guard.earn()
             h2.send_data(stream_id, data, end_stream=stream.is_ended and not stream.unsent_bytes)
             if stream.is_ended and not stream.unsent_bytes:
                 self._end(stream)
@@ -288,7 +327,8 @@ class Connection(AppConnection):
         self._forget(stream)
 
     def _forget(self, stream: Stream) -> None:
-        self.streams.pop(stream.id, None)
+        if self.streams.pop(stream.id, None) is not None:
+            self._let_go(stream, stream.unread_bytes)
         self._blocked.pop(stream, None)
         if not self.streams:
             if self._is_leaving:

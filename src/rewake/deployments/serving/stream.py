@@ -67,6 +67,7 @@ class Stream(Watched):
         "is_gone",
         "is_marked",
         "task",
+        "unread_bytes",
     )
 
     def __init__(self, connection: Connection, stream_id: int) -> None:
@@ -78,6 +79,7 @@ class Stream(Watched):
         self.is_gone = False
         self.is_marked = False
         self.consumed_bytes = 0
+        self.unread_bytes = 0
         self._connection = connection
         self._received: list[bytes] = []
         self._has_request = False

@@ -20,7 +20,10 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.settings import SettingCodes
+from hyperframe.frame import PingFrame
 
+from rewake.deployments.http.http2_wire import FRAMES_PER_TURN_MAX, IDLE_FRAMES_MAX
+from rewake.deployments.serving import connection
 from rewake.deployments.serving.connection import FLUSH_HOPS, STREAM_WINDOW_BYTES, Connection
 from rewake.deployments.serving.stream import UNSENT_BYTES_MAX
 from rewake.protocol.framing import encode_frame
@@ -45,6 +48,14 @@ class Wire(asyncio.Transport):
     def write(self, data: Any) -> None:
         assert not self.is_closed
         self.written += bytes(data)
+
+    is_reading_paused = False
+
+    def pause_reading(self) -> None:
+        self.is_reading_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_reading_paused = False
 
     def is_closing(self) -> bool:
         return self.is_closed
@@ -413,5 +424,75 @@ def test_garbage_closes_the_connection(garbage: bytes) -> None:
         assert peer.wire.is_closed
         with contextlib.suppress(Exception):
             await peer.hears()
+
+    asyncio.run(main())
+
+
+def test_a_flood_is_taken_in_turns_and_kept_as_one_piece() -> None:
+    """A million chunks of one byte took 40 times their size, and the app's process stood still while they came."""
+    sizes: list[int] = []
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        while True:
+            event = await receive()
+            sizes.append(len(event["body"]))
+            if not event["more_body"]:
+                break
+        await send(START)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def main() -> None:
+        peer = Peer(app)
+        count = 4 * FRAMES_PER_TURN_MAX
+        stream_id = peer.request(b"", end=False)
+        await peer.hears()
+        for _ in range(count):
+            peer.h2.send_data(stream_id, b"x")
+        peer.h2.end_stream(stream_id)
+        peer.send()
+        assert peer.wire.is_reading_paused
+        events = await peer.hears()
+        assert not peer.wire.is_reading_paused
+        assert of_kind(events, StreamEnded)
+        assert sum(sizes) == count and len(sizes) <= 7
+
+    asyncio.run(main())
+
+
+def test_a_peer_that_floods_without_end_is_cut_off() -> None:
+    async def main() -> None:
+        peer = Peer(echo)
+        peer.connection.data_received(PingFrame(0, b"12345678").serialize() * (2 * IDLE_FRAMES_MAX))
+        for _ in range(2 * IDLE_FRAMES_MAX // FRAMES_PER_TURN_MAX):
+            await asyncio.sleep(0)
+        assert peer.wire.is_closed
+        assert len(peer.wire.written) <= 17 * IDLE_FRAMES_MAX + 1_000  # no more acks than that are kept
+
+    asyncio.run(main())
+
+
+def test_what_handlers_do_not_read_is_bounded_for_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The window of the connection stays shut until they do; a stream that is reset takes its bytes along."""
+    monkeypatch.setattr(connection, "UNREAD_BYTES_MAX", 1_000)
+    go_on = asyncio.Event()
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await go_on.wait()
+        await echo(scope, receive, send)
+
+    async def main() -> None:
+        peer = Peer(app)
+        monkeypatch.setattr(connection, "CONNECTION_WINDOW_BYTES", 4_000)
+        first, second = (peer.request(b"x" * 1_500, end=False) for _ in range(2))
+        opened = of_kind(await peer.hears(), WindowUpdated)
+        assert not [each for each in opened if each.stream_id == 0]
+        peer.h2.reset_stream(first)
+        peer.send()
+        assert not [each for each in of_kind(await peer.hears(), WindowUpdated) if each.stream_id == 0]
+        peer.h2.end_stream(second)
+        peer.send()
+        go_on.set()
+        events = await peer.hears()
+        assert [each.delta for each in of_kind(events, WindowUpdated) if each.stream_id == 0] == [3_000]
 
     asyncio.run(main())
