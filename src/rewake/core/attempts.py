@@ -12,7 +12,7 @@ from rewake.core.commands import AttemptFailed, AttemptWithdrawn, MakeRoom, SdkM
 from rewake.core.effects import CloseAttempt, CloseMode
 from rewake.core.errors import CommandRejected
 from rewake.core.ids import CompletionId, EntryIndex, Epoch, InvocationId
-from rewake.core.model import AttemptError, Invocation, OnMaxAttempts
+from rewake.core.model import AttemptError, Invocation, Notified, OnMaxAttempts
 from rewake.core.state import State
 from rewake.errors import ErrorCode
 from rewake.protocol.errors import AWAIT_TREE_TOO_DEEP, ProtocolViolation
@@ -179,6 +179,7 @@ def _on_suspension(context: sdk_commands.Context, message: Suspension, delivered
         raise ProtocolViolation("suspended without naming what it waits for")
     missed = [item for item in invocation.notified or () if item.index >= delivered]
     is_resolved = journal.await_resolved(awaiting, missed)
+    given = [] if is_resolved else journal.given_before(state, invocation, awaiting, missed)
     context.pin()
     state.emit(CloseAttempt(invocation.id, invocation.epoch, CloseMode.FINISHED))
     invocation.attempt = None
@@ -187,8 +188,25 @@ def _on_suspension(context: sdk_commands.Context, message: Suspension, delivered
         return
     if is_resolved:
         lifecycle.begin(state, invocation, now_ms)
+    elif given and journal.await_resolved(awaiting, given + missed):
+        _on_needless_suspension(context, given)
+    else:
+        lifecycle.suspend(state, invocation, awaiting, awaiting_from=delivered, notified=given + missed, now_ms=now_ms)
+
+
+def _on_needless_suspension(context: sdk_commands.Context, given: list[Notified]) -> None:
+    """It waits for what it has been given, and nothing would ever wake it: run it again, when it repeats as a failure.
+
+    The real server resumes it at once each time (service-protocol.md 5.4), which makes a busy loop.
+    """
+    state, invocation, now_ms = context.state, context.invocation, context.now_ms
+    if not invocation.retry_count:
+        invocation.retry_count = 1
+        lifecycle.begin(state, invocation, now_ms)
         return
-    lifecycle.suspend(state, invocation, awaiting, awaiting_from=delivered, notified=missed, now_ms=now_ms)
+    named = ", ".join(f"{'signal' if item.is_signal else 'completion'} {item.id}" for item in given)
+    error = AttemptError(failures.PROTOCOL_VIOLATION, f"suspended on what it had been given: {named}", "RT0012")
+    retries.fail(state, invocation, error, now_ms=now_ms, jitter=context.jitter(), reached_user_code=False)
 
 
 def _on_error(context: sdk_commands.Context, message: Error) -> None:

@@ -13,7 +13,7 @@ from rewake.core.ids import CompletionId, EntryIndex, InvocationId
 from rewake.core.model import Invocation, Notified, Status
 from rewake.core.state import COMPLETION_OF, State
 from rewake.core.writes import EntryRow, EventRow
-from rewake.protocol.awaiting import Outcome, is_resolved
+from rewake.protocol.awaiting import Outcome, is_resolved, waiting_completions, waiting_signals
 from rewake.protocol.codec import encode_message
 from rewake.protocol.messages import (
     CANCEL_SIGNAL,
@@ -177,14 +177,45 @@ def _pass_on(state: State, invocation: Invocation, notified: Notified, forwarded
 
 
 def notified_of(state: State, invocation: Invocation) -> list[Notified]:
-    """Notifications a suspended invocation has got since its handler stopped listening."""
+    """Notifications a suspended invocation has got since its handler stopped listening, and earlier ones it names."""
     if invocation.notified is None:
+        assert invocation.awaiting is not None
+        rows = state.reader.journal_rows(invocation.id)
+        named = _named_once(invocation.awaiting)
         invocation.notified = [
-            Notified(row.index, _identity_of(row), row.signal is not None, row.is_failure)
-            for row in state.reader.journal_rows(invocation.id)
-            if row.index >= invocation.awaiting_from and row.type_id >= MessageType.GET_LAZY_STATE_COMPLETION
+            item for item in _notified_in(rows) if item.index >= invocation.awaiting_from or _once_id(item) in named
         ]
     return invocation.notified
+
+
+def given_before(state: State, invocation: Invocation, awaiting: Future, missed: list[Notified]) -> list[Notified]:
+    """What the handler had been given when it suspended, and still names in its await.
+
+    Only what comes once: a cancel or a named signal may be awaited anew.   missed: what it had not been given.
+    """
+    known = state.journal_of(invocation)
+    named = _named_once(awaiting).difference(map(_once_id, missed))
+    if all(item not in known.signals if is_signal else item in known.pending for is_signal, item in named):
+        return []
+    return [item for item in _notified_in(state.entries_of(invocation)) if _once_id(item) in named]
+
+
+def _named_once(awaiting: Future) -> set[tuple[bool, int | str]]:
+    """Completions and awakeables in an await, as (is_signal, id)."""
+    signals = [item for item in waiting_signals(awaiting) if isinstance(item, int) and item >= FIRST_USER_SIGNAL]
+    return {*((True, item) for item in signals), *((False, item) for item in waiting_completions(awaiting))}
+
+
+def _once_id(item: Notified) -> tuple[bool, int | str]:
+    return item.is_signal, item.id
+
+
+def _notified_in(rows: list[EntryRow]) -> list[Notified]:
+    return [
+        Notified(row.index, _identity_of(row), row.signal is not None, row.is_failure)
+        for row in rows
+        if row.type_id >= MessageType.GET_LAZY_STATE_COMPLETION
+    ]
 
 
 def _identity_of(row: EntryRow) -> int | str:

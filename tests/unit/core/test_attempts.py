@@ -20,6 +20,7 @@ from tests.unit.core.play import (
     Timer,
     call_command,
     deployment,
+    retry,
     run_done,
     success,
 )
@@ -363,19 +364,21 @@ def about(
 
 
 @pytest.mark.parametrize(
-    "waits_for",
+    ("waits_for", "completion_id"),
     [
-        [m.SleepCommand(NOW_MS + 1000, 1)],
-        [call_command("greeter/route", 1)],
-        [m.SleepCommand(NOW_MS + 1000, 1), m.RunCommand(2), m.ProposeRunCompletion(2, m.Success(b"v"))],
+        ([m.SleepCommand(NOW_MS + 1000, 1)], 1),
+        ([call_command("greeter/route", 1)], 2),
+        ([m.SleepCommand(NOW_MS + 1000, 1), m.RunCommand(2), m.ProposeRunCompletion(2, m.Success(b"v"))], 1),
     ],
 )
-def test_one_that_waits_for_others_makes_room(play: Play, first: InvocationId, waits_for: list[m.Message]) -> None:
+def test_one_that_waits_for_others_makes_room(
+    play: Play, first: InvocationId, waits_for: list[m.Message], completion_id: int
+) -> None:
     play.sdk(first, *waits_for)
     play.skip()
     about(play, commands.MakeRoom, first)
     play.expect(Close(first, HALF_CLOSE))
-    play.suspend(first, 1, 2)
+    play.suspend(first, completion_id)
     assert play.status(first) is Status.SUSPENDED
 
 
@@ -483,6 +486,50 @@ def test_a_reply_while_the_caller_is_gone_is_no_problem(play: Play, first: Invoc
     play.sdk_ends(callee)
     assert play.status(callee) is Status.COMPLETED
     assert not any(play.store.listener_rows.values())
+
+
+# Suspended on what was given before
+
+
+def test_one_that_suspends_on_what_it_was_given_runs_again_and_backs_off_when_it_repeats() -> None:
+    play = Play(retry=retry(max_attempts=3))
+    first = play.call("greeter/greet")
+    play.run_step(first, 1)
+    play.skip()
+    play.suspend(first, 1)
+    play.expect(Close(first, FINISHED), Start(first))
+    play.suspend(first, 1)
+    row = play.row(first)
+    assert row.last_error is not None
+    assert row.last_error.message == "suspended on what it had been given: completion 1"
+    assert row.next_retry_at_ms is not None
+    assert 200 <= row.next_retry_at_ms - NOW_MS <= 260
+    play.time(260)
+    play.suspend(first, 1)
+    assert play.status(first) is Status.PAUSED
+
+
+@pytest.mark.parametrize("is_evicted", [False, True])
+def test_what_was_given_before_counts_for_a_later_wake_up(is_evicted: bool) -> None:
+    play = Play(Settings(protocol_version_max=7))
+    first = play.call("greeter/greet")
+    play.run_step(first, 1)
+    complete(play, first, 17)
+    play.suspend(first, 1, signals=(17, 18), combinator=m.Combinator.ALL_COMPLETED)
+    assert play.status(first) is Status.SUSPENDED
+    if is_evicted:
+        play.crash()
+    play.skip()
+    complete(play, first, 18)
+    play.expect(Answer(ReplyStatus.ACCEPTED), Start(first))
+
+
+def test_a_cancel_and_a_named_signal_may_be_awaited_anew(play: Play, first: InvocationId) -> None:
+    play.ask(commands.Cancel, first)
+    sender = play.call("greeter/route")
+    play.sdk(sender, m.SendSignalCommand(ids.invocation_id_to_str(first), "news", success()))
+    play.suspend(first, signals=(1,), named_signals=("news",))
+    assert play.status(first) is Status.SUSPENDED
 
 
 # Results above the limit

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.core.play import FINISHED, NOW_MS, Answer, Close, Play, Start, call_command, deployment, retry, success
+from tests.unit.core.play import (
+    FINISHED,
+    NOW_MS,
+    Answer,
+    Close,
+    Done,
+    Play,
+    Start,
+    call_command,
+    deployment,
+    retry,
+    success,
+)
 
 from rewake.core import commands, journal
 from rewake.core.effects import ReplyStatus
@@ -160,5 +172,5 @@ def test_a_paused_invocation_is_only_written_to(play: Play) -> None:
     play.expect()
     play.ask(commands.Resume, first)
     play.expect(Start(first), Answer(ReplyStatus.DONE))
-    play.suspend(first, 1, delivered=play.delivered[first])
-    play.expect(Close(first, FINISHED))
+    play.sdk_ends(first)
+    play.expect(Close(first, FINISHED), Done(first, success()))
