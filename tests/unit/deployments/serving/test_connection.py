@@ -482,6 +482,7 @@ def test_what_handlers_do_not_read_is_bounded_for_the_connection(monkeypatch: py
 
     async def main() -> None:
         peer = Peer(app)
+        await peer.hears()
         monkeypatch.setattr(connection, "CONNECTION_WINDOW_BYTES", 4_000)
         first, second = (peer.request(b"x" * 1_500, end=False) for _ in range(2))
         opened = of_kind(await peer.hears(), WindowUpdated)
