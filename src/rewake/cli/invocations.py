@@ -106,8 +106,23 @@ def show(invocation_id: str, admin: AdminClient, as_json: bool) -> None:
         return
     _show_facts(rows[0])
     reading, invocation = reading_of(admin, invocation_id)
+    for line in _waits(reading, invocation):
+        click.echo(line)
     lines = [*picture_lines(reading, invocation), "", *journal_lines(*fetch_journal(reading, invocation))]
     click.echo("\n" + "\n".join(lines))
+
+
+def _waits(reading: Reading, invocation: Invocation) -> list[str]:
+    """What an open run waits for, and the commands that answer it."""
+    if not invocation.is_open:
+        return []
+    from rewake.cli.waits_view import wait_lines
+    from rewake.runs.agents import agent_trace
+    from rewake.runs.steps import steps_of
+    from rewake.runs.waits import waiting_for
+
+    waiting = waiting_for(reading, invocation, steps_of(reading.entries(invocation.id)))
+    return wait_lines(waiting, agent_trace(reading, invocation).open_calls, reading.now_ms)
 
 
 def reading_of(admin: AdminClient, invocation_id: str) -> tuple[Reading, Invocation]:
@@ -155,7 +170,6 @@ def _show_facts(row: dict[str, Any]) -> None:
             ("deployment", row.get("pinned_deployment_id")),
             ("attempts", row.get("retry_count")),
             ("next attempt", time_and_age(row.get("next_retry_at"))),
-            ("waits for", row.get("suspended_waiting_future_json")),
             ("last failure", last_failure),
         ),
         indent="  ",

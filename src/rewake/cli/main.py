@@ -6,6 +6,7 @@ import click
 
 import rewake
 from rewake.cli import exits
+from rewake.cli.awakeables import awakeables
 from rewake.cli.backup import backup, restore
 from rewake.cli.demo import demo
 from rewake.cli.example import example
@@ -41,6 +42,7 @@ for subcommand in (
     identity,
     state,
     promises,
+    awakeables,
     sql,
     backup,
     restore,

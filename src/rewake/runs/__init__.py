@@ -11,5 +11,6 @@ agents.py    a record as agents: walk.py goes through it    speakers.py   who sp
 turns.py     what comes out                                 directory.py  who is who, and how names are spelled
 choices.py   what earlier runs chose                        spending.py   tokens and what they cost
 tree.py      a run and all below it, for pictures
-waits.py     what a run waits for, and whom                 stacktrace.py  where an error came from
+waits.py     what a run waits for, and whom                 questions.py  what is asked
+stacktrace.py  where an error came from
 """

@@ -131,6 +131,8 @@ def _spell(trace: AgentTrace, record: Record, directory: Directory) -> None:
         handoff.source, handoff.target = spelled(handoff.source), spelled(handoff.target)
     for stint in trace.stints:
         stint.agent = spelled(stint.agent)
+    for call in trace.open_calls:
+        call.agent = spelled(call.agent)
 
 
 def _occurring(trace: AgentTrace, record: Record) -> dict[str, str]:

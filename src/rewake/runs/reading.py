@@ -94,10 +94,6 @@ class Reading(ABC):
         """Entries low <= index < high; payloads are left empty unless asked for."""
 
     @abstractmethod
-    def entry(self, invocation_id: bytes, index: int, bytes_max: int) -> EntryRow | None:
-        """One entry with its payload; None too when that is longer than `bytes_max`."""
-
-    @abstractmethod
     def payloads(self, invocation_id: bytes, indexes: list[int]) -> dict[int, bytes]:
         """The payloads of some entries."""
 

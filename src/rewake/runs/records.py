@@ -76,15 +76,19 @@ def record_from(invocation: Invocation, entries: Iterable[EntryRow], events: Seq
     return Record(invocation, steps_of(known), {entry.index: entry.payload for entry in known}, events)
 
 
-def fetch(reading: Reading, invocation: Invocation, *, with_events: bool = False) -> Record:
-    """A run with the runs it called. with_events: their failed attempts too."""
-    return _Fetching(reading, with_events=with_events).record(invocation, depth=0)
+def fetch(
+    reading: Reading, invocation: Invocation, *, with_events: bool = False, depth_max: int | None = None
+) -> Record:
+    """A run with the runs it called. with_events: their failed attempts too.   depth_max: 0 for the run alone."""
+    depth_max = DEPTH_MAX if depth_max is None else depth_max
+    return _Fetching(reading, with_events=with_events, depth_max=depth_max).record(invocation, depth=0)
 
 
 class _Fetching:
-    def __init__(self, reading: Reading, *, with_events: bool) -> None:
+    def __init__(self, reading: Reading, *, with_events: bool, depth_max: int) -> None:
         self._reading = reading
         self._with_events = with_events
+        self._depth_max = depth_max
         self._seen: set[bytes] = set()
 
     def record(self, invocation: Invocation, depth: int) -> Record:
@@ -113,7 +117,7 @@ class _Fetching:
     def _follow(self, caller: Record, child_id: bytes, depth: int) -> None:
         if child_id in self._seen:
             return
-        if len(self._seen) >= RUNS_MAX or depth > DEPTH_MAX:
+        if len(self._seen) >= RUNS_MAX or depth > self._depth_max:
             caller.is_whole = False
             return
         child = self._reading.invocation(child_id)

@@ -18,8 +18,9 @@ from rewake.agents.envelope import Envelope
 from rewake.agents.roster import Roster, plain
 from rewake.agents.routing import handoff_target
 from rewake.runs.steps import Step
-from rewake.runs.turns import AgentTrace, Handoff, Stint
+from rewake.runs.turns import AgentTrace, Handoff, OpenCall, Stint
 
+_ARGUMENTS_CHARS_MAX: Final = 2_000
 _NESTING: Final = ("Pydantic AI", "Vercel AI", "LangChain")
 """Frameworks whose agents inside tools are known by the tools' names, where the app does not tell them."""
 
@@ -30,13 +31,14 @@ _CONSULTED: Final = re.compile(r"^(consult|ask|delegate_to|call)_?(?=.)")
 class Speaker(msgspec.Struct, kw_only=True):
     """An agent at work. stint: place of its present stint.   call_id: of the tool call that it answers.
 
-    open_calls: what its model asked for and nobody has answered yet.
+    open_calls: what its model asked for and nobody has answered yet.   asked_in: the step of that answer.
     """
 
     agent: str
     stint: int
     call_id: str = ""
     open_calls: list[ToolCall] = []
+    asked_in: Step | None = None
 
 
 class Speakers:
@@ -135,9 +137,9 @@ class Speakers:
 
     # What agents ask for, and who takes over
 
-    def asks(self, speaker: Speaker, reply: ModelReply) -> str | None:
+    def asks(self, step: Step, speaker: Speaker, reply: ModelReply) -> str | None:
         """Remember what a reply asks for; the agent it hands over to, if it does. Frameworks follow the first."""
-        speaker.open_calls = list(reply.calls)
+        speaker.open_calls, speaker.asked_in = list(reply.calls), step
         for call in reply.calls:
             target = self._roster.handed_to_by(call.name) or handoff_target(call)
             if target is not None:
@@ -153,6 +155,28 @@ class Speakers:
                     speaker.open_calls.remove(call)
                     return speaker, call
         return self.top, None
+
+    def closes(self, call_id: str) -> None:
+        """A step that names its call has answered it."""
+        for speaker in (*self._stack, *self._by_calls.values()):
+            speaker.open_calls = [call for call in speaker.open_calls if call.call_id != call_id]
+
+    def open_calls(self) -> list[OpenCall]:
+        """What nobody has answered, by who asked for it."""
+        asking = {speaker.stint: speaker for speaker in (*self._stack, *self._by_calls.values()) if speaker.asked_in}
+        return [
+            OpenCall(
+                run_id=self._run_id,
+                index=speaker.asked_in.index,
+                agent=speaker.agent,
+                tool=formats.safe(call.name),
+                arguments=formats.compact(call.arguments)[:_ARGUMENTS_CHARS_MAX],
+                since_ms=speaker.asked_in.end_ms or speaker.asked_in.start_ms,
+            )
+            for speaker in asking.values()
+            if speaker.asked_in is not None
+            for call in speaker.open_calls
+        ]
 
     def of_call(self, names: tuple[str, ...]) -> Speaker:
         """Who calls another service. The tool that does is open no more: no entry of this journal answers it.

@@ -87,6 +87,20 @@ class Stint(msgspec.Struct, kw_only=True):
     number: int | None = None
 
 
+class OpenCall(msgspec.Struct, kw_only=True):
+    """A call of a model's last answer that no step of the journal answers yet, in a run that is not over.
+
+    index: of the answer's entry.
+    """
+
+    run_id: str
+    index: int
+    agent: str
+    tool: str
+    arguments: str
+    since_ms: int
+
+
 class AgentTrace(msgspec.Struct):
     """Everything the agents page shows of a run and those it called."""
 
@@ -94,6 +108,7 @@ class AgentTrace(msgspec.Struct):
     agents: list[str] = []
     handoffs: list[Handoff] = []
     stints: list[Stint] = []
+    open_calls: list[OpenCall] = []
     usage: list[Usage] = []
     total: Total = Total()
     is_cut: bool = False

@@ -1,7 +1,8 @@
 """What a run waits for: steps that are not done, its queue, and what a person can answer - awakeables and promises.
 
-An awakeable that nobody has answered is told by what a suspended run awaits, and by ids that the run gave out in its
-journal; what was said with the id is the question. Used by run.py and sessions.py, and to list runs that wait.
+An awakeable that nobody has answered is known from what a suspended run awaits, and from ids that the run gave out in
+its journal. Before a run suspends there may be neither: then its journal is quiet, and what it was about when it became
+quiet (questions.py) says whether a person is asked. Used by the pages and the CLI, and to list runs that wait.
 """
 
 from __future__ import annotations
@@ -17,15 +18,26 @@ from rewake.core import ids
 from rewake.core.model import Invocation, Status
 from rewake.protocol import messages as m
 from rewake.protocol.messages import FIRST_USER_SIGNAL, Future, MessageType
+from rewake.runs.agents import trace_of
+from rewake.runs.questions import Question, question_of
 from rewake.runs.reading import Reading
+from rewake.runs.records import fetch
 from rewake.runs.steps import Step, decoded, name_step, steps_of, version_of
 
+_WAITS_MAX: Final = 50
+QUIET_MS: Final = 1_000
+_ANSWERED: Final = ("awakeable", "promise", "answer", "quiet")
 _SEARCHED_ENTRIES: Final = 400
 _SEARCHED_BYTES_MAX: Final = 200_000
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """Something a run waits for. awakeable: id to answer it by, when a person can.   promise: service, key and name."""
+    """Something a run waits for. awakeable: id to answer it by, when a person can.   promise: service, key and name.
+
+    kind: of the step, `queue`, `promise`, `awakeable`, `answer` (from a person, it seems: no id is known before the run
+    suspends) or `quiet` (its journal shows nothing).   asked: what was sent out with the id.
+    question: what it is about.
+    """
 
     kind: str
     title: str
@@ -35,6 +47,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str | None = None
     due_at_ms: int | None = None
     asked: str = ""
+    question: Question | None = None
 
 
 def waiting_for(reading: Reading, invocation: Invocation, steps: list[Step]) -> list[Waiting]:
@@ -62,7 +75,13 @@ def waiting_for(reading: Reading, invocation: Invocation, steps: list[Step]) -> 
             )
         )
     found += _awakeables(reading, invocation)
-    return found[:50]
+    is_quiet = not found and _is_quiet(invocation, steps, reading.now_ms)
+    if is_quiet or any(item.kind in _ANSWERED for item in found):
+        question = _question(reading, invocation)
+        if is_quiet:
+            found.append(_quiet(question, steps))
+        found = [msgspec.structs.replace(item, question=question) if item.kind in _ANSWERED else item for item in found]
+    return found[:_WAITS_MAX]
 
 
 def approvals(reading: Reading, run_ids: list[str]) -> list[Waiting]:
@@ -88,12 +107,40 @@ def answerable(reading: Reading, invocation_id: bytes) -> bool:
     steps = steps_of(reading.entries(invocation_id))
     if any(step.type is MessageType.GET_PROMISE and not step.is_done for step in steps):
         return True
-    return invocation.status is Status.INVOKED and bool(_awakeables(reading, invocation))
+    if invocation.status is not Status.INVOKED:
+        return False
+    is_quiet = _is_quiet(invocation, steps, reading.now_ms)
+    return bool(_awakeables(reading, invocation)) or (is_quiet and _question(reading, invocation).is_for_a_person)
 
 
 def awaits_person(awaiting: Future) -> bool:
     """Whether an awakeable is among what a suspended run waits for."""
     return any(signal >= FIRST_USER_SIGNAL for signal in _signals(awaiting))
+
+
+def _is_quiet(invocation: Invocation, steps: list[Step], now_ms: int) -> bool:
+    """Whether an attempt is there and its journal has had nothing open for a while: it waits for a signal, or computes.
+
+    Until a run suspends, only its handler knows which.
+    """
+    if invocation.status is not Status.INVOKED or (invocation.next_retry_at_ms or 0) > now_ms:
+        return False
+    if not steps or any(not step.is_done or step.type is MessageType.OUTPUT for step in steps):
+        return False
+    last_ms = max(invocation.last_start_at_ms or 0, *(step.end_ms or 0 for step in steps))
+    return now_ms - last_ms >= QUIET_MS
+
+
+def _quiet(question: Question, steps: list[Step]) -> Waiting:
+    kind, title = "quiet", "Something its journal does not show: an answer from outside, or code outside of steps"
+    if question.is_for_a_person:
+        kind, title = "answer", "An answer from outside, it seems"
+    return Waiting(kind=kind, title=title, since_ms=max(step.end_ms or 0 for step in steps))
+
+
+def _question(reading: Reading, invocation: Invocation) -> Question:
+    record = fetch(reading, invocation, depth_max=0)
+    return question_of(record, trace_of(record, reading.directory))
 
 
 def _queue_or_schedule(invocation: Invocation) -> Waiting:

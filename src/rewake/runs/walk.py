@@ -66,6 +66,8 @@ class Walk:
                 self.trace.is_cut = True
                 break
             self._on_step(step)
+        if self.record.invocation.is_open:
+            self.trace.open_calls += self.speakers.open_calls()
         results = self.speakers.results | _stored_results(self.record)
         for turn in self.own:
             if turn.reply is not None:
@@ -96,7 +98,7 @@ class Walk:
             return
         if content is not None and (reply := decode_reply(content)) is not None:
             speaker = self.speakers.of_reply(step, reply, is_last=step.index == self._last_reply)
-            self._on_reply(step, speaker, reply, self.speakers.asks(speaker, reply))
+            self._on_reply(step, speaker, reply, self.speakers.asks(step, speaker, reply))
             self.speakers.answered(speaker, reply, step)
             return
         decision = None if content is None else decision_in(step.title, loaded(content))
@@ -114,7 +116,7 @@ class Walk:
         match envelope.kind:
             case "model":
                 assert envelope.reply is not None, "a model's envelope has a reply"
-                self.speakers.asks(speaker, envelope.reply)
+                self.speakers.asks(step, speaker, envelope.reply)
                 self._on_reply(step, speaker, envelope.reply, envelope.handoff or None)
                 self.speakers.answered(speaker, envelope.reply, step)
             case "order" | "session" | "handoff":
@@ -124,6 +126,8 @@ class Walk:
                 choice, reason = envelope.handoff or value.get("choice"), value.get("reason")
                 self._on_decision(step, speaker, choice if isinstance(choice, str) else None, str(reason or ""))
             case _:
+                if envelope.call:
+                    self.speakers.closes(envelope.call)
                 if envelope.call and not envelope.is_branch:
                     self.speakers.results.setdefault(envelope.call, envelope.value)
                 tool = envelope.tool or envelope.server

@@ -10,6 +10,7 @@ from rewake import formats
 from rewake.agents.decoding import ModelReply, ToolCall
 from rewake.core import ids
 from rewake.runs.facts import STATUSES, EventFact, RunSummary
+from rewake.runs.questions import Question
 from rewake.runs.spending import Total, Usage, total_of
 from rewake.runs.stacktrace import SourceLine
 from rewake.runs.timeline import AttemptSpan, Bar, Standstill
@@ -80,23 +81,7 @@ def page(now_ms: int) -> PatternsPage:
             ),
             (EventFact(1, now_ms - 5_000, "TransientError", {"error_message": "overloaded"}), _SOURCE),
         ],
-        waiting=[
-            Waiting(
-                kind="awakeable",
-                title="An answer from outside",
-                since_ms=now_ms - 61_000,
-                awakeable=ids.awakeable_id_format(bytes(range(24)), 17),
-                asked='{"customer": "alice", "amount": 12000}',
-            ),
-            Waiting(
-                kind="promise",
-                title="Wait for promise approval",
-                since_ms=now_ms - 61_000,
-                promise=("Trip", HOSTILE, "approval"),
-            ),
-            Waiting(kind="call", title="CarSpecialist/answer", since_ms=now_ms - 3_000, run_id=_RUN),
-            Waiting(kind="sleep", title="Sleep", since_ms=now_ms - 3_000, due_at_ms=now_ms + 7_200_000),
-        ],
+        waiting=_waiting(now_ms),
         turns=_turns(now_ms),
         usage=_USAGE,
         total=total_of(_USAGE),
@@ -195,6 +180,33 @@ def _rows(now_ms: int) -> list[Row]:
             )
         )
     return made
+
+
+def _waiting(now_ms: int) -> list[Waiting]:
+    return [
+        Waiting(
+            kind="awakeable",
+            title="An answer from outside",
+            since_ms=now_ms - 61_000,
+            awakeable=ids.awakeable_id_format(bytes(range(24)), 17),
+            asked='{"customer": "alice", "amount": 12000}',
+            question=Question(agent="Intake", tool="approve_claim", arguments='{"amount": 12000}'),
+        ),
+        Waiting(
+            kind="answer",
+            title="An answer from outside, it seems",
+            since_ms=now_ms - 4_000,
+            question=Question(after="Request review", text='{"amount": 12000}'),
+        ),
+        Waiting(
+            kind="promise",
+            title="Wait for promise approval",
+            since_ms=now_ms - 61_000,
+            promise=("Trip", HOSTILE, "approval"),
+        ),
+        Waiting(kind="call", title="CarSpecialist/answer", since_ms=now_ms - 3_000, run_id=_RUN),
+        Waiting(kind="sleep", title="Sleep", since_ms=now_ms - 3_000, due_at_ms=now_ms + 7_200_000),
+    ]
 
 
 def _turns(now_ms: int) -> list[Turn]:

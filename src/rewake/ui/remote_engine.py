@@ -7,16 +7,14 @@ what kind of server it is. Requests block on threads, each with an end. Reading 
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
-import re
 import time
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from rewake.admin.client import AdminClient, not_an_admin_api, segment, sql_text, url_parts
+from rewake.admin.client import AdminClient, not_an_admin_api, segment, sql_text
+from rewake.admin.ingress_client import IngressClient, checked_url, failure_in, url_beside
 from rewake.core import ids
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import Target
@@ -33,10 +31,8 @@ REQUEST_S: Final = 10.0
 ANSWER_S: Final = 6.0
 """How long a thread waits for the answer to a call; the page has given up before."""
 
-INGRESS_PORT: Final = 8080
 _PROBE_S: Final = 1.0
 _PROBE_GOOD_S: Final = 10.0
-_LOOPBACK: Final = re.compile(r"localhost|127\.[\d.]+|0\.0\.0\.0|::1?")
 _NOT_KEPT: Final = Failure(404, "It has ended, and the server keeps no result of it.")
 
 
@@ -66,7 +62,7 @@ def connect(url: str, ingress_url: str | None) -> Server:
         except (KeyError, TypeError):
             raise not_an_admin_api(admin.url) from None
         _check_tables(admin, version)
-        ingress = _checked(ingress_url) if ingress_url else _ingress_beside(admin.url, told.get("ingress_endpoint"))
+        ingress = checked_url(ingress_url) if ingress_url else url_beside(admin.url, told.get("ingress_endpoint"))
         return Server(admin.url, ingress, version, told.get("rewake_version"))
 
 
@@ -85,31 +81,12 @@ def _check_tables(admin: AdminClient, version: str) -> None:
             ) from error
 
 
-def _checked(url: str) -> str:
-    if url_parts(url) is None:
-        message = f"{url!r} is not the URL of an ingress."
-        raise RewakeError(ErrorCode.SETTING_INVALID, message, "Write it as http://127.0.0.1:8080.")
-    return url.rstrip("/")
-
-
-def _ingress_beside(admin_url: str, told: Any) -> str:
-    """Where the ingress probably is: as the server says, but on the admin API's host if it only says "here"."""
-    admin = urlsplit(admin_url)
-    ingress = url_parts(told) if isinstance(told, str) else None
-    host = admin.hostname or ""
-    shown = f"[{host}]" if ":" in host else host
-    if ingress is None or not ingress.hostname:
-        return urlunsplit((admin.scheme, f"{shown}:{INGRESS_PORT}", "", "", ""))
-    if _LOOPBACK.fullmatch(ingress.hostname) and not _LOOPBACK.fullmatch(host):
-        return urlunsplit((ingress.scheme, f"{shown}:{ingress.port or INGRESS_PORT}", "", "", ""))
-    return urlunsplit((ingress.scheme, ingress.netloc.replace("0.0.0.0", "127.0.0.1"), "", "", ""))
-
-
 class RemoteEngine:
     """A UiEngine on a server elsewhere."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.ingress = IngressClient(server.ingress_url)
         self._probed_at_s = 0.0
         self._cannot_send = ""
 
@@ -229,9 +206,9 @@ class RemoteEngine:
         given |= {"traceparent": traceparent} if traceparent is not None else {}
         parts = [target.service, *([] if target.key is None else [target.key]), target.handler]
         path = "/" + "/".join(map(segment, parts)) + "/send"
-        status, content = await asyncio.to_thread(self._send, "POST", path, body, given)
+        status, content = await asyncio.to_thread(self.ingress.send, "POST", path, body, given)
         if status >= 300:
-            return Reply(0, ReplyStatus.COMPLETED, None, _failure_in(status, content))
+            return Reply(0, ReplyStatus.COMPLETED, None, failure_in(status, content))
         run_id = str(msgspec.json.decode(content)["invocationId"])
         invocation_id = ids.invocation_id_from_str(run_id)
         if on_accepted is not None:
@@ -239,62 +216,26 @@ class RemoteEngine:
         if not wait:
             return Reply(0, ReplyStatus.ACCEPTED, ids.InvocationId(invocation_id))
         attach = f"/restate/invocation/{run_id}/attach"
-        status, content = await asyncio.to_thread(self._send, "GET", attach, b"", {}, ANSWER_S)
-        result = Success(content) if status < 300 else _failure_in(status, content)
+        status, content = await asyncio.to_thread(self.ingress.send, "GET", attach, b"", {}, ANSWER_S)
+        result = Success(content) if status < 300 else failure_in(status, content)
         if result == Failure(404, "not found"):
             result = _NOT_KEPT
         return Reply(0, ReplyStatus.COMPLETED, invocation_id, result)
 
     async def complete_awakeable(self, invocation_id: bytes, signal: int, result: SignalResult) -> Reply:
-        verb, body, content_type = "resolve", b"", "application/json"
-        if isinstance(result, Failure):
-            verb, body, content_type = "reject", result.message.encode(), "text/plain"
-        elif isinstance(result, Success):
-            body = result.content
-        path = f"/restate/awakeables/{ids.awakeable_id_format(invocation_id, signal)}/{verb}"
-        given = {"content-type": content_type} if body else {}
-        status, content = await asyncio.to_thread(self._send, "POST", path, body, given)
-        if status >= 300:
-            failure = _failure_in(status, content)
-            raise RewakeError(ErrorCode.ADMIN_REFUSED, failure.message, http_status=status)
+        awakeable_id = ids.awakeable_id_format(invocation_id, signal)
+        await asyncio.to_thread(self.ingress.answer, awakeable_id, result)
         return Reply(0, ReplyStatus.ACCEPTED)
-
-    def _send(
-        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float = REQUEST_S
-    ) -> tuple[int, bytes]:
-        parts = urlsplit(self.server.ingress_url)
-        assert parts.hostname is not None, "connect() checked it"
-        make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = make(parts.hostname, parts.port, timeout=timeout_s)
-        try:
-            connection.request(method, parts.path + path, body, headers)
-            response = connection.getresponse()
-            return response.status, response.read()
-        except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            message = f"Could not reach the ingress at {self.server.ingress_url!r}.\n{reason}."
-            raise RewakeError(ErrorCode.INGRESS_UNREACHABLE, message, "Say where it is: --ingress URL") from error
-        finally:
-            connection.close()
 
     def _ingress_problem(self) -> str:
         """Why nothing can be sent, as of a few seconds ago."""
         now_s = time.monotonic()
         if now_s - self._probed_at_s > _PROBE_GOOD_S or not self._probed_at_s:
             try:
-                status, _ = self._send("GET", "/restate/health", b"", {}, _PROBE_S)
+                status, _ = self.ingress.send("GET", "/restate/health", b"", {}, _PROBE_S)
                 answered = f"The ingress at {self.server.ingress_url} answers with status {status}."
                 self._cannot_send = "" if status == 200 else answered
             except RewakeError as error:
                 self._cannot_send = error.message.replace("\n", " ")
             self._probed_at_s = time.monotonic()
         return self._cannot_send
-
-
-def _failure_in(status: int, content: bytes) -> Failure:
-    """What the ingress says of a call that failed."""
-    try:
-        told = msgspec.json.decode(content)
-        return Failure(int(told.get("code") or status), str(told["message"]))
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError):
-        return Failure(status, content.decode(errors="replace")[:1_000] or f"status {status}")

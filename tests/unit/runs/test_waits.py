@@ -14,8 +14,11 @@ import restate
 from tests.browser.stage import WAIT_S, Stage, staged
 from tests.unit.ui.test_pages import ask
 
+from rewake.core import ids
 from rewake.protocol.messages import Success
+from rewake.runs import waits
 
+SENT: list[str] = []
 trip = restate.Workflow("Trip")
 desk = restate.VirtualObject("Desk")
 patient = restate.VirtualObject("Patient", inactivity_timeout=timedelta(milliseconds=1))
@@ -35,6 +38,15 @@ async def watch(ctx: restate.WorkflowSharedContext, place: str) -> str:
 async def approve(ctx: restate.ObjectContext, amount: int) -> bool:
     name, approved = ctx.awakeable(type_hint=bool)
     ctx.set("asked", {"awakeable": name, "amount": amount})
+    return await approved
+
+
+@desk.handler()
+async def refund(ctx: restate.ObjectContext, amount: int) -> bool:
+    """Sends the awakeable's id to a reviewer, so that no entry of the journal has it."""
+    name, approved = ctx.awakeable(type_hint=bool)
+    SENT.append(name)
+    await ctx.run_typed("Request review", lambda: {"amount": amount})
     return await approved
 
 
@@ -135,6 +147,23 @@ def test_a_session_shows_what_a_person_can_answer(stage: Stage) -> None:
     stage.run(stage.engine.complete_promise("Trip", "s", "approval", result(stage, runs[2])))
     for run_id in runs:
         assert result(stage, run_id).content == b"true"
+
+
+def test_a_run_that_asked_a_person_waits_at_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it runs still, and neither its journal nor the engine knows the awakeable's id."""
+    monkeypatch.setattr(waits, "QUIET_MS", 0)
+    run_id = stage.send("Desk", "refund", 7, key="q")
+    page = until(stage, run_id, lambda page: any(item["kind"] == "answer" for item in page["waiting"]))
+    (item,) = page["waiting"]
+    assert (page["run"]["status"], item["question"]["after"]) == ("running", "Request review")
+    assert '"amount": 7' in item["question"]["text"]
+    assert "it seems" in ask(stage, "GET", f"/runs/{run_id}").text
+    assert [run["id"] for run in found(stage, "/?waiting=person")["runs"]] == [run_id]
+    monkeypatch.setattr(waits, "QUIET_MS", 1 << 40)
+    assert found(stage, f"/runs/{run_id}")["waiting"] == []
+    owner, signal = ids.awakeable_id_parse(SENT.pop())
+    stage.run(stage.engine.complete_awakeable(owner, signal, Success(b"true")))
+    assert result(stage, run_id).content == b"true"
 
 
 def step_of(stage: Stage, run_id: str, kind: str) -> Any:

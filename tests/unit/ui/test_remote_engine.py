@@ -10,29 +10,10 @@ from rewake.core import ids
 from rewake.core.effects import ReplyStatus
 from rewake.errors import ErrorCode, RewakeError
 from rewake.operations import Operation
-from rewake.protocol.messages import Failure
 from rewake.runs.elsewhere.reading import Memory
-from rewake.ui.remote_engine import RemoteEngine, Server, _failure_in, _ingress_beside
+from rewake.ui.remote_engine import RemoteEngine, Server
 
 RESTATE = Server("http://127.0.0.1:1", "http://127.0.0.1:2", "1.7.12", None)
-
-
-@pytest.mark.parametrize(
-    ("admin", "told", "ingress"),
-    [
-        ("http://127.0.0.1:9070", "http://127.0.0.1:8081/", "http://127.0.0.1:8081"),
-        ("http://127.0.0.1:9070", "http://0.0.0.0:8081/", "http://127.0.0.1:8081"),
-        ("http://127.0.0.1:9070", None, "http://127.0.0.1:8080"),
-        ("http://127.0.0.1:9070", "https://claims.example/", "https://claims.example"),
-        ("http://node1:9070", "http://127.0.0.1:8081/", "http://node1:8081"),
-        ("http://node1:9070", "http://localhost/", "http://node1:8080"),
-        ("https://node1/admin", "unix:/run/restate.sock", "https://node1:8080"),
-        ("http://node1:9070", "http://node2:99999/", "http://node1:8080"),
-        ("http://[fd00::1]:9070", "http://[::1]:8081/", "http://[fd00::1]:8081"),
-    ],
-)
-def test_where_the_ingress_probably_is(admin: str, told: str | None, ingress: str) -> None:
-    assert _ingress_beside(admin, told) == ingress
 
 
 def test_a_restate_server_is_not_asked_for_what_it_would_ignore() -> None:
@@ -52,23 +33,9 @@ def test_the_ingress_is_asked_again_only_after_a_while() -> None:
         asked.append(1)
         raise RewakeError(ErrorCode.INGRESS_UNREACHABLE, "Could not reach it.\nConnection refused.")
 
-    engine._send = refuse  # type: ignore[method-assign, assignment]
+    engine.ingress.send = refuse  # type: ignore[method-assign, assignment]
     problems = {engine.abilities().cannot_send() for _ in range(5)}
     assert (problems, len(asked)) == ({"Could not reach it. Connection refused."}, 1)
-
-
-@pytest.mark.parametrize(
-    ("status", "content", "failure"),
-    [
-        (404, b'{"code": 404, "message": "no such account", "source": "invocation"}', Failure(404, "no such account")),
-        (503, b"busy", Failure(503, "busy")),
-        (502, b"", Failure(502, "status 502")),
-        (500, b'"text"', Failure(500, '"text"')),
-        (500, b"{}", Failure(500, "{}")),
-    ],
-)
-def test_what_an_ingress_says_of_a_failure(status: int, content: bytes, failure: Failure) -> None:
-    assert _failure_in(status, content) == failure
 
 
 def test_counts_that_take_long_are_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

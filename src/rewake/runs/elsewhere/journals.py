@@ -90,15 +90,6 @@ class JournalReading(Reading):
         payloads = self.payloads(invocation_id, [item.index for item in found])
         return [msgspec.structs.replace(item, payload=payloads[item.index]) for item in found if item.index in payloads]
 
-    def entry(self, invocation_id: bytes, index: int, bytes_max: int) -> EntryRow | None:
-        journal = self._journal(invocation_id)
-        if index not in journal.entries or journal.lengths[index] > bytes_max:
-            return None
-        if index not in journal.payloads:
-            self._fetch(invocation_id, f"index >= {index} and index < {index + STRETCH} and {_IS_SHORT}")
-        payload = self.payloads(invocation_id, [index]).get(index)
-        return None if payload is None else msgspec.structs.replace(journal.entries[index], payload=payload)
-
     def payloads(self, invocation_id: bytes, indexes: list[int]) -> dict[int, bytes]:
         journal = self._journal(invocation_id)
         missing = [index for index in indexes if index in journal.entries and index not in journal.payloads]
@@ -234,9 +225,6 @@ def is_run(invocation_id: bytes) -> str:
 
 def listed(texts: Iterable[str]) -> str:
     return ", ".join(map(sql_text, texts))
-
-
-_IS_SHORT: Final = f"raw_length <= {SHORT_BYTES_MAX}"
 
 
 def _is_open_promise(step: Step) -> bool:

@@ -187,13 +187,6 @@ class DatabaseReading(Statements):
                 found[index] = row[0]
         return found
 
-    def entry(self, invocation_id: bytes, index: int, bytes_max: int) -> EntryRow | None:
-        row = self.execute(
-            f"select {rows.ENTRY_COLUMNS} from journal where invocation_id = ? and idx = ? and payload_bytes <= ?",
-            (invocation_id, index, bytes_max),
-        ).fetchone()
-        return None if row is None else rows.entry_from(row)
-
     def payloads_within(
         self, invocation_id: bytes, indexes: list[int], *, each_max: int, all_max: int
     ) -> tuple[dict[int, bytes], bool]:

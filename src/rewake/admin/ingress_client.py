@@ -1,0 +1,89 @@
+"""A client of the ingress of a server elsewhere: where it is, one request at a time, answers to awakeables.
+
+Blocks; standard library only. The subcommands use it, and the pages for a server elsewhere (ui/remote_engine.py).
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from rewake.admin.client import segment, url_parts
+from rewake.errors import ErrorCode, RewakeError
+from rewake.protocol.messages import Failure, SignalResult, Success
+
+INGRESS_PORT: Final = 8080
+REQUEST_S: Final = 10.0
+_LOOPBACK: Final = re.compile(r"localhost|127\.[\d.]+|0\.0\.0\.0|::1?")
+
+
+class IngressClient:
+    """One ingress. url: as checked_url() or url_beside() gave it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def send(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float = REQUEST_S
+    ) -> tuple[int, bytes]:
+        """Status and body of the answer. Raises RewakeError RW1017 when there is none."""
+        parts = urlsplit(self.url)
+        assert parts.hostname is not None, "the URL was checked"
+        make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = make(parts.hostname, parts.port, timeout=timeout_s)
+        try:
+            connection.request(method, parts.path + path, body, headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            message = f"Could not reach the ingress at {self.url!r}.\n{reason}."
+            raise RewakeError(ErrorCode.INGRESS_UNREACHABLE, message, "Say where it is: --ingress URL") from error
+        finally:
+            connection.close()
+
+    def answer(self, awakeable_id: str, result: SignalResult) -> None:
+        """Resolve or reject an awakeable. Raises RewakeError with the server's words when it refuses."""
+        verb, body, content_type = "resolve", b"", "application/json"
+        if isinstance(result, Failure):
+            verb, body, content_type = "reject", result.message.encode(), "text/plain"
+        elif isinstance(result, Success):
+            body = result.content
+        headers = {"content-type": content_type} if body else {}
+        status, content = self.send("POST", f"/restate/awakeables/{segment(awakeable_id)}/{verb}", body, headers)
+        if status >= 300:
+            raise RewakeError(ErrorCode.ADMIN_REFUSED, failure_in(status, content).message, http_status=status)
+
+
+def checked_url(url: str) -> str:
+    """An ingress' address as a person gave it. Raises RewakeError RW1004."""
+    if url_parts(url) is None:
+        message = f"{url!r} is not the URL of an ingress."
+        raise RewakeError(ErrorCode.SETTING_INVALID, message, "Write it as http://127.0.0.1:8080.")
+    return url.rstrip("/")
+
+
+def url_beside(admin_url: str, told: Any) -> str:
+    """Where the ingress probably is: as the server says, but on the admin API's host if it only says "here"."""
+    admin = urlsplit(admin_url)
+    ingress = url_parts(told) if isinstance(told, str) else None
+    host = admin.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    if ingress is None or not ingress.hostname:
+        return urlunsplit((admin.scheme, f"{shown}:{INGRESS_PORT}", "", "", ""))
+    if _LOOPBACK.fullmatch(ingress.hostname) and not _LOOPBACK.fullmatch(host):
+        return urlunsplit((ingress.scheme, f"{shown}:{ingress.port or INGRESS_PORT}", "", "", ""))
+    return urlunsplit((ingress.scheme, ingress.netloc.replace("0.0.0.0", "127.0.0.1"), "", "", ""))
+
+
+def failure_in(status: int, content: bytes) -> Failure:
+    """What the ingress says of a call that failed."""
+    try:
+        told = msgspec.json.decode(content)
+        return Failure(int(told.get("code") or status), str(told["message"]))
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError):
+        return Failure(status, content.decode(errors="replace")[:1_000] or f"status {status}")

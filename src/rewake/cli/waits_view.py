@@ -1,0 +1,57 @@
+"""What a run waits for, as lines of `rewake invocations show`: what is asked, by whom, and how to answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from rewake.cli.durations import spoken_duration
+from rewake.cli.tables import one_line, shortened
+from rewake.runs.turns import OpenCall
+from rewake.runs.waits import Waiting
+
+_ASKED_CHARS: Final = 300
+
+
+def wait_lines(waiting: Sequence[Waiting], calls: Sequence[OpenCall], now_ms: int) -> list[str]:
+    """The lines; none when nothing is waited for. calls: of models, that no step answers yet."""
+    lines = [line for item in waiting for line in _lines_of(item, now_ms)]
+    told = {item.question.tool for item in waiting if item.question is not None}
+    lines += [
+        f"  {one_line(call.agent)} asked for {one_line(call.tool)}, which has no step yet: "
+        f"{shortened(call.arguments, _ASKED_CHARS)}"
+        for call in calls
+        if call.tool not in told
+    ]
+    return ["", "waits for", *lines] if lines else []
+
+
+def _lines_of(item: Waiting, now_ms: int) -> Iterator[str]:
+    since = "" if item.since_ms is None else f", since {spoken_duration(max(now_ms - item.since_ms, 0))}"
+    due = "" if item.due_at_ms is None else f", {spoken_duration(max(item.due_at_ms - now_ms, 0))} more"
+    yield f"  {one_line(item.title)}{since}{due}"
+    if asked := asked_in(item):
+        yield f"    {shortened(asked, _ASKED_CHARS)}"
+    if item.run_id is not None:
+        yield f"    rewake invocations show {item.run_id}"
+    if item.awakeable is not None:
+        yield f"    rewake awakeables resolve {item.awakeable} JSON"
+        yield f"    rewake awakeables reject {item.awakeable} REASON"
+    if item.promise is not None:
+        yield f"    rewake promises resolve {' '.join(map(_quoted, item.promise))} JSON"
+
+
+def asked_in(item: Waiting) -> str:
+    """What is asked, by whom: the model's call, what was sent out with the id, or the step before."""
+    question = item.question
+    if question is not None and question.tool:
+        return f"{question.agent or 'A model'} asked for {question.tool}({question.arguments})"
+    if item.asked or question is None or not question.after:
+        return item.asked
+    return f"after {question.after}: {question.text}" if question.text else f"after {question.after}"
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(one_line(text))
