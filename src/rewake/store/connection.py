@@ -25,6 +25,9 @@ PAGE_CACHE_KIB: Final = 64 * 1024
 BUSY_TIMEOUT_MS: Final = 5_000
 STATEMENT_CACHE_COUNT: Final = 128
 
+LOG_KEPT_BYTES: Final = 16 * 1024 * 1024
+"""A log that became longer than this is cut when it starts again."""
+
 
 def require_safe_sqlite() -> None:
     """Raise RW5007 when the SQLite we would use can corrupt a database."""
@@ -54,6 +57,7 @@ def open_writer(path: Path, *, page_count_max: int | None = None) -> apsw.Connec
     connection.execute("pragma fullfsync = on")
     connection.execute(f"pragma cache_size = -{PAGE_CACHE_KIB}")
     connection.execute("pragma temp_store = memory")
+    connection.execute(f"pragma journal_size_limit = {LOG_KEPT_BYTES}")
     if page_count_max is not None:
         connection.execute(f"pragma max_page_count = {page_count_max}")
     connection.wal_autocheckpoint(0)

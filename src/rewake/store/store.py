@@ -3,7 +3,7 @@
 `submit` applies a batch on the calling thread and commits it there as long as commits are quick: handing the rows to
 another thread costs one fight for the interpreter lock per statement (measured beside a busy event loop: 460 ms instead
 of 1.2 ms for 64 runs). Once commits get slow (a slow disk), only the commit goes to the writer thread, and what arrives
-meanwhile is merged into the next transaction. Checkpoints always run on that thread, their short tail excepted.
+meanwhile is merged into the next transaction. Checkpoints have a thread of their own (checkpoints.py).
 After a failure nothing is written until `resume`: what was queued behind it was computed from lost changes.
 Read next: writing.py, reading.py, connection.py.
 """
@@ -24,6 +24,7 @@ import apsw
 from rewake.core.ids import InvocationId
 from rewake.core.writes import Batch
 from rewake.errors import ErrorCode, RewakeError
+from rewake.store.checkpoints import Checkpoints
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader, open_writer, require_safe_sqlite
 from rewake.store.lock import DirectoryLock
 from rewake.store.private import make_folder, make_private
@@ -39,17 +40,6 @@ COMMIT_INLINE_MAX_S: Final = 0.002
 
 COMMITS_PER_MEASUREMENT: Final = 16
 """Of slow commits, one in so many is made in `submit`: on the thread, waiting for the interpreter lock counts too."""
-
-CHECKPOINT_PAGES: Final = 4_000
-"""Length of the write-ahead log, in pages of 4 KiB, that starts a checkpoint."""
-
-CHECKPOINT_RETRIES: Final = 8
-"""Tries in the time the log takes to grow by CHECKPOINT_PAGES, while readers keep it from starting again."""
-
-CHECKPOINT_FORCED_PAGES: Final = 64_000
-"""Length at which commits are held up, CHECKPOINT_WAIT_MS at most at a time, to let the log start again."""
-
-CHECKPOINT_WAIT_MS: Final = 200
 
 PROBE_BYTES: Final = 256 * 1024
 
@@ -75,7 +65,7 @@ class Store:
         self._is_closed = False
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._checkpoint = _Checkpoint(path)
+        self._checkpoints = Checkpoints(path)
         writer.set_wal_hook(self._on_wal)
 
     @classmethod
@@ -146,7 +136,7 @@ class Store:
         self._stop_thread()
         self._finish_commit()
         self._is_closed = True
-        self._checkpoint.close()
+        self._checkpoints.close()
         self._read_connection.close()
         self._connection.set_wal_hook(None)
         # If it fails, the log stays and is read at the next start: a full disk must not stop us from closing.
@@ -200,8 +190,7 @@ class Store:
         if error is not None:
             self._fail(items, error)
             return
-        if self.wal_pages >= self._checkpoint.due_at_pages:
-            self._advance_checkpoint()
+        self._checkpoints.after_commit(self._connection, self.wal_pages)
         for _, on_done in items:
             on_done(None)
 
@@ -230,24 +219,9 @@ class Store:
                 self._connection.execute("rollback")
         return BatchRefused(error, faulty)
 
-    # Checkpoints
-
     def _on_wal(self, connection: apsw.Connection, name: str, pages: int) -> int:
-        if pages < self.wal_pages:
-            self._checkpoint.due_at_pages = CHECKPOINT_PAGES
         self.wal_pages = pages
         return apsw.SQLITE_OK
-
-    def _advance_checkpoint(self) -> None:
-        """The log is long: fold it in on the thread, then its tail here, where no commit can lengthen it."""
-        checkpoint = self._checkpoint
-        if checkpoint.is_running:
-            return
-        if checkpoint.is_tail_left:
-            checkpoint.finish(self._connection)
-        else:
-            checkpoint.is_running = True
-            self._run_on_thread(checkpoint.run)
 
     # The thread
 
@@ -270,47 +244,3 @@ class Store:
     def _readable(self) -> apsw.Connection:
         """The writing connection unless it holds a transaction that is not committed yet."""
         return self._read_connection if self._in_flight else self._connection
-
-
-class _Checkpoint:
-    """Folding the write-ahead log into the database without holding up commits.
-
-    A passive checkpoint runs beside commits, so it never reaches the end of the log of a busy store, and the log
-    starts again at its beginning only from there. The few pages left are folded in between two commits.
-    Whoever reads an old state keeps the log from starting again; then both steps are repeated every few pages, and
-    if somebody always reads, commits wait once until those who read now have ended.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.due_at_pages = CHECKPOINT_PAGES
-        self.is_running = False
-        self.is_tail_left = False
-        self._path = path
-        self._connection: apsw.Connection | None = None
-
-    def run(self) -> None:
-        """The long part, on the thread."""
-        try:
-            if self._connection is None:
-                self._connection = apsw.Connection(str(self._path))
-                self._connection.execute("pragma synchronous = full")
-                self._connection.set_busy_timeout(CHECKPOINT_WAIT_MS)
-            is_forced = self.due_at_pages >= CHECKPOINT_FORCED_PAGES
-            mode = apsw.SQLITE_CHECKPOINT_RESTART if is_forced else apsw.SQLITE_CHECKPOINT_PASSIVE
-            self._connection.wal_checkpoint(mode=mode)
-            self.is_tail_left = True
-        except apsw.Error:
-            self.due_at_pages += CHECKPOINT_PAGES  # Tried again later; the log is as durable as the database.
-        self.is_running = False
-
-    def finish(self, connection: apsw.Connection) -> None:
-        """The tail, between two commits."""
-        self.is_tail_left = False
-        self.due_at_pages += CHECKPOINT_PAGES // CHECKPOINT_RETRIES
-        with suppress(apsw.Error):  # Tried again at the next step.
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import itertools
 import queue
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from store_samples import NOW_MS, entry, invocation_id, submit
+from structlog.testing import capture_logs
 
 from rewake.core.writes import Batch
 from rewake.errors import ErrorCode, RewakeError
+from rewake.store import checkpoints
+from rewake.store import connection as connection_module
 from rewake.store import store as store_module
 from rewake.store.connection import open_reader
 from rewake.store.store import Store
+from rewake.store.wal import log_of
 
 
 class Loop:
@@ -29,11 +36,13 @@ class Loop:
 
 
 def wait_for_thread(store: Store) -> None:
-    """Return when the thread has done all its jobs."""
+    """Return when the threads have done all their jobs."""
     if store._thread is not None:
         done = threading.Event()
         store._run_on_thread(done.set)
         assert done.wait(10)
+    while store._checkpoints._is_running:
+        time.sleep(0)
 
 
 @pytest.fixture
@@ -122,8 +131,13 @@ def test_close_finishes_the_commit_under_way_and_what_waits(slow: Store, loop: L
     reopened.close()
 
 
+def checkpoint_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"CHECKPOINT_PAGES": 50, "RETRY_PAGES": 6, "TAIL_PAGES": 6, "FORCED_PAUSE_S": 0.0}.items():
+        monkeypatch.setattr(checkpoints, name, value)
+
+
 def test_the_log_starts_again_after_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "CHECKPOINT_PAGES", 50)
+    checkpoint_often(monkeypatch)
     store = Store.open(tmp_path, now_ms=NOW_MS)
     highest = 0
     for number in range(400):
@@ -138,7 +152,7 @@ def test_the_log_starts_again_after_a_checkpoint(tmp_path: Path, monkeypatch: py
 def test_the_log_grows_while_somebody_reads_an_old_state_and_shrinks_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "CHECKPOINT_PAGES", 50)
+    checkpoint_often(monkeypatch)
     store = Store.open(tmp_path, now_ms=NOW_MS)
     reader = open_reader(store.path)
     submit(store, Batch(entries=[entry(1000, 0)]))
@@ -160,12 +174,66 @@ def test_the_log_grows_while_somebody_reads_an_old_state_and_shrinks_after(
     store.close()
 
 
+_FOREIGN_READER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("begin")
+connection.execute("select count(*) from invocation").fetchall()
+print("reads", flush=True)
+input()
+connection.execute("commit")
+print("ended", flush=True)
+input()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not tell who holds locks")
+def test_another_program_that_keeps_the_log_is_named_and_the_log_is_cut_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint_often(monkeypatch)
+    monkeypatch.setattr(checkpoints, "REPORTED_PAGES", 200)
+    monkeypatch.setattr(connection_module, "LOG_KEPT_BYTES", 100_000)
+    store = Store.open(tmp_path, now_ms=NOW_MS)
+    numbers = itertools.count()
+
+    def write(count: int) -> None:
+        for _ in range(count):
+            submit(store, Batch(entries=[entry(next(numbers), 0, payload=b"x" * 2000)]))
+            wait_for_thread(store)
+
+    other = subprocess.Popen(
+        [sys.executable, "-c", _FOREIGN_READER, str(store.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdin is not None and other.stdout is not None
+    with other, capture_logs() as logs:
+        assert other.stdout.readline() == "reads\n"
+        write(250)
+        size = log_of(store.path).stat().st_size
+        other.stdin.write("\n")
+        other.stdin.flush()
+        assert other.stdout.readline() == "ended\n"
+        write(100)
+        other.stdin.write("\n")
+        other.stdin.flush()
+    reports = [line for line in logs if line["event"] == "log_cannot_start_again"]
+    assert 1 <= len(reports) <= 3, "once, and then at each doubling"
+    assert all(str(other.pid) in line["readers"][0].split() for line in reports)
+    assert [line["event"] for line in logs][-1] == "log_started_again"
+    assert size > 200 * 4096
+    assert log_of(store.path).stat().st_size < 200 * 4096
+    store.close()
+
+
 def test_a_log_that_somebody_always_reads_is_forced_to_start_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two readers take turns, so that at every moment one of them holds an older state."""
-    monkeypatch.setattr(store_module, "CHECKPOINT_PAGES", 50)
-    monkeypatch.setattr(store_module, "CHECKPOINT_FORCED_PAGES", 300)
+    checkpoint_often(monkeypatch)
+    monkeypatch.setattr(checkpoints, "FORCED_PAGES", 300)
     store = Store.open(tmp_path, now_ms=NOW_MS)
     readers = [open_reader(store.path), open_reader(store.path)]
     stopped = threading.Event()
