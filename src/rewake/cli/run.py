@@ -26,6 +26,12 @@ _ENGINE_SETTINGS = (
     setting("admin-port", default=9070, type=PORT, help="Port of the admin API; 0 picks a free one."),
     setting("data", default=DATA_DEFAULT, type=click.Path(file_okay=False), help="Folder of the database."),
     setting("cleanup-interval", default="1h", type=Duration(), help="Time between retention sweeps."),
+    setting(
+        "pause-after-alike",
+        default=0,
+        type=click.IntRange(0),
+        help="Pause a run when so many attempts in a row ended alike, without progress; 0 leaves it to the policy.",
+    ),
     setting("concurrency", default=1_000, type=click.IntRange(1), help="Attempts that run at once."),
     setting(
         "inactivity-timeout", default="1m", type=Duration(), help="Default time until a waiting handler is suspended."

@@ -55,6 +55,7 @@ class ServeOptions:
     admin_port: int
     data: Path
     cleanup_interval: int
+    pause_after_alike: int
     concurrency: int
     inactivity_timeout: int
     abort_timeout: int
@@ -254,6 +255,7 @@ def _engine_options(options: ServeOptions) -> EngineOptions:
 
     return EngineOptions(
         concurrency_max=options.concurrency,
+        pause_after_alike=options.pause_after_alike,
         cleanup_interval_ms=options.cleanup_interval,
         query_deadline_ms=options.query_deadline,
         identity_key_file=options.identity_key,

@@ -5,13 +5,33 @@ Knows neither the policy (retries.py) nor the invocation: texts are cut to their
 
 from __future__ import annotations
 
-from rewake.core.model import AttemptError
+import re
+from typing import Final
+
+import msgspec
+
+from rewake.core.model import ALIKE_MIN, AttemptError
 from rewake.core.settings import MESSAGE_CHARS_MAX, STACKTRACE_CHARS_MAX
 from rewake.protocol.messages import Error, MessageType
 
 JOURNAL_MISMATCH = 570
 PROTOCOL_VIOLATION = 571
 CODE_UNKNOWN = 500
+
+_RUN_OF_ITS_OWN: Final = re.compile(r"\b(?=[\w-]*\d)[\w-]{8,}\b")
+"""What differs from one attempt to the next in an error that is the same: ids of requests, times."""
+
+
+def compared(error: AttemptError, before: AttemptError | None) -> AttemptError:
+    """The error with the count of attempts that ended alike. before: of the last attempt, unless there was progress."""
+    if before is None or _kind_of(error) != _kind_of(before):
+        return error
+    return msgspec.structs.replace(error, alike=before.alike + 1)
+
+
+def _kind_of(error: AttemptError) -> tuple[object, ...]:
+    message = _RUN_OF_ITS_OWN.sub("", error.message)
+    return error.code, error.restate_code, message, error.related_command_index
 
 
 def error_of(message: Error) -> AttemptError:
@@ -46,5 +66,6 @@ def facts_of(error: AttemptError) -> dict[str, object]:
         "related_command_index": error.related_command_index,
         "related_command_name": error.related_command_name,
         "related_command_type": error.related_command_type,
+        "attempts_alike": error.alike if error.alike >= ALIKE_MIN else None,
     }
     return facts | {name: value for name, value in optional.items() if value is not None}

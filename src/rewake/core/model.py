@@ -8,7 +8,7 @@ Times are milliseconds since the epoch and end in `_at_ms`; durations end in `_m
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -175,8 +175,15 @@ class Listener(msgspec.Struct, frozen=True):
     type: MessageType
 
 
+ALIKE_MIN: Final = 3
+"""Attempts in a row that end alike, without progress, until they are taken for a failure that no retry can heal."""
+
+
 class AttemptError(msgspec.Struct, frozen=True):
-    """Why an attempt failed, for operators (service-protocol.md 5.6) and for the policy."""
+    """Why an attempt failed, for operators (service-protocol.md 5.6) and for the policy.
+
+    alike: attempts in a row, this one included, that ended like this and stored nothing new (core/failures.py).
+    """
 
     code: int
     message: str
@@ -185,6 +192,14 @@ class AttemptError(msgspec.Struct, frozen=True):
     related_command_index: int | None = None
     related_command_name: str | None = None
     related_command_type: str | None = None
+    alike: int = 1
+
+    @property
+    def text(self) -> str:
+        """The message, behind a warning when trying again has been in vain."""
+        if self.alike < ALIKE_MIN:
+            return self.message
+        return f"{self.alike} attempts in a row ended like this, it will not heal by retrying: {self.message}"
 
 
 class Notified(msgspec.Struct, frozen=True):

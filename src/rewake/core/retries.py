@@ -15,7 +15,7 @@ import json
 
 from rewake.core import failures, journal, lifecycle, wakeups
 from rewake.core.effects import Note
-from rewake.core.model import Attempt, AttemptError, Blame, Invocation, OnMaxAttempts, RetryPolicy, Status
+from rewake.core.model import ALIKE_MIN, Attempt, AttemptError, Blame, Invocation, OnMaxAttempts, RetryPolicy, Status
 from rewake.core.settings import RETRY_DELAY_MS_MAX, RETRY_JITTER, WORKER_KILLS_MAX
 from rewake.core.state import State
 from rewake.protocol.messages import Failure
@@ -56,6 +56,8 @@ def fail(
     """
     attempt = invocation.attempt
     invocation.attempt = None
+    if blame is Blame.OWN:
+        error = failures.compared(error, invocation.last_error if invocation.retry_count else None)
     invocation.last_error = error
     _count(invocation, blame, reached_user_code)
     state.touch(invocation)
@@ -71,6 +73,8 @@ def fail(
     if _ignored_its_cancel(state, invocation, attempt) and exhausted is None:
         lifecycle.complete(state, invocation, lifecycle.CANCELED, now_ms)
         return
+    if error.alike == state.settings.pause_after_alike:
+        exhausted = exhausted or OnMaxAttempts.PAUSE
     policy = state.options_of(invocation.target).retry
     delay = None if exhausted else next_delay_ms(policy, invocation.retry_count, jitter)
     if delay is None:
@@ -135,3 +139,6 @@ def _record(state: State, invocation: Invocation, error: AttemptError, blame: Bl
         "message": error.message,
     }
     state.emit(Note("attempt_failed", invocation.id, facts, is_warning=True))
+    if error.alike == ALIKE_MIN:
+        alike: dict[str, object] = {"attempts_alike": error.alike, "hint": "it will not heal by retrying"}
+        state.emit(Note("invocation_stuck", invocation.id, {**facts, **alike}, is_warning=True))

@@ -28,10 +28,14 @@ RETRY_JITTER = 0.3
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What an operator may choose and the core must know."""
+    """What an operator may choose and the core must know.
+
+    pause_after_alike: pause an invocation when so many attempts in a row ended alike without progress; 0 for never.
+    """
 
     defaults: HandlerOptions = HandlerOptions()
     protocol_version_max: int = 6
+    pause_after_alike: int = 0
     journal_entries_max: int = JOURNAL_ENTRIES_MAX
     eager_state_bytes_max: int = EAGER_STATE_BYTES_MAX
     idle_instances_max: int = IDLE_INSTANCES_MAX

@@ -14,12 +14,14 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     concurrency_max: attempts that run at once; more wait their turn (1,000, as the real server). While some do, those
     that only wait for calls, sleeps or promises are suspended.
     cleanup_interval_ms: time between retention sweeps.   protocol_version_max: 5, 6 or 7.
+    pause_after_alike: attempts in a row that end alike, without progress, after which a run is paused; 0 for never.
     identity_key_file: Ed25519 key in PKCS#8 PEM; requests to deployments reached by URL are then signed.
     """
 
     concurrency_max: int = 1_000
     cleanup_interval_ms: int = 3_600_000
     protocol_version_max: int = 6
+    pause_after_alike: int = 0
     defaults: HandlerOptions = HandlerOptions()
     query_deadline_ms: int = 10_000
     query_rows_max: int = 100_000

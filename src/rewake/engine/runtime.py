@@ -65,7 +65,11 @@ class Runtime:
         self.path = path
         self._observer = observer
         self.options = options
-        self.settings = Settings(defaults=self.options.defaults, protocol_version_max=self.options.protocol_version_max)
+        self.settings = Settings(
+            defaults=options.defaults,
+            protocol_version_max=options.protocol_version_max,
+            pause_after_alike=options.pause_after_alike,
+        )
         self.clients: dict[str, DeploymentClient] = {}
         self.is_running = False
         self._waiters = Waiters()

@@ -415,7 +415,7 @@ def _failure_fields(error: AttemptError | None) -> tuple[str | int | None, ...]:
     """The values of _FAILURE_FIELDS."""
     if error is None:
         return (None,) * len(_FAILURE_FIELDS)
-    text = f"{code_title(error.code)} {error.message}" + (f"\n{error.stacktrace}" if error.stacktrace else "")
+    text = f"{code_title(error.code)} {error.text}" + (f"\n{error.stacktrace}" if error.stacktrace else "")
     command = (error.related_command_index, error.related_command_name, error.related_command_type)
     return (text, error.restate_code, *command)
 

@@ -228,3 +228,66 @@ def test_an_attempt_that_ends_by_itself_is_above_suspicion(play: Play) -> None:
     play.suspend(suspends, 1)
     play.fails(fails)
     assert [play.row(first).loss_count for first in (suspends, fails)] == [0, 0]
+
+
+# Failures that no retry can heal
+
+
+def test_three_attempts_that_end_alike_are_reported_once_and_shown() -> None:
+    play = Play(retry=retry())
+    first = play.call("greeter/greet")
+    for number in range(1, 5):
+        play.skip()
+        play.sdk(first, m.Error(500, f"400: no such model, request req_01J{number}XYZ, attempt"))
+        stuck = (Logged("invocation_stuck"),) if number == 3 else ()
+        retry_at_ms = play.row(first).next_retry_at_ms or 0
+        play.expect(Close(first, FINISHED), Logged("attempt_failed"), *stuck, Timer(retry_at_ms))
+        play.time(2000)
+    error = play.row(first).last_error
+    assert error is not None and error.alike == 4
+    assert error.text.startswith(
+        "4 attempts in a row ended like this, it will not heal by retrying: 400: no such model"
+    )
+    assert json.loads(play.store.events[-1].data)["attempts_alike"] == 4
+
+
+@pytest.mark.parametrize("between", ["another error", "progress"])
+def test_attempts_that_end_alike_do_so_in_a_row_and_without_progress(between: str) -> None:
+    play = Play(retry=retry())
+    first = play.call("greeter/greet")
+    for _ in range(2):
+        play.sdk(first, m.Error(500, "no"))
+        play.time(1000)
+    if between == "progress":
+        play.sdk(first, m.RunCommand(1))
+    else:
+        play.sdk(first, m.Error(500, "still not"))
+        play.time(1000)
+    play.sdk(first, m.Error(500, "no"))
+    error = play.row(first).last_error
+    assert error is not None and (error.alike, error.text) == (1, "no")
+
+
+def test_a_loss_in_between_says_nothing_of_the_error() -> None:
+    play = Play(retry=retry())
+    first = play.call("greeter/greet")
+    play.sdk(first, m.Error(500, "no"))
+    play.time(1000)
+    play.fails(first, "RT0010", blame=Blame.SHARED)
+    play.time(0)
+    play.sdk(first, m.Error(500, "no"))
+    error = play.row(first).last_error
+    assert error is not None and error.alike == 1
+
+
+def test_an_operator_may_have_them_paused_early() -> None:
+    play = Play(Settings(pause_after_alike=2), retry=retry(on_max_attempts=OnMaxAttempts.KILL))
+    first = play.call("greeter/greet")
+    for number in range(2):
+        assert play.status(first) is Status.INVOKED, number
+        play.sdk(first, m.Error(500, "no"))
+        play.time(1000)
+    assert play.status(first) is Status.PAUSED
+    play.ask(commands.Resume, first)
+    play.sdk(first, m.Error(500, "no"))
+    assert play.status(first) is Status.INVOKED, "it begins anew"

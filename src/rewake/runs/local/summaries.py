@@ -36,7 +36,7 @@ def summary_from(row: tuple[Any, ...]) -> RunSummary:
     if result_code is not None:
         problem = f"[{result_code}] {result_message}"
     elif last_error is not None and status in ("backing-off", "paused"):
-        problem = _decode_error(last_error).message
+        problem = _decode_error(last_error).text
     return RunSummary(
         id=ids.invocation_id_to_str(id_),
         service=service,
