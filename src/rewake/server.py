@@ -1,25 +1,26 @@
 """Server: the ingress and the admin API of an engine, each on a port of its own, in the running event loop.
 
-Both ports are bound before anything is served, so that a port in use leaves nothing half-started. The ingress speaks
-HTTP/1.1 through rewake.ingress.protocol, the admin API through uvicorn. Stopping lets answers out (http-api.md 6.7);
-OS signals are the caller's business. `new_event_loop` gives the fastest loop there is.
+Both ports are bound before anything is served, so that a port in use leaves nothing half-started. Both speak HTTP/1.1
+through http_server/. Stopping lets answers out (http-api.md 6.7); OS signals are the caller's business.
+`new_event_loop` gives the fastest loop there is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import math
 import socket
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from rewake.admin.engine_port import EnginePort
 from rewake.errors import ErrorCode, RewakeError
+from rewake.http_server.limits import Limits, connections_max
 from rewake.http_server.listening import listening_socket
+from rewake.http_server.server import BACKLOG, HttpServer
 from rewake.ingress import api
-from rewake.ingress.server import BACKLOG, HttpServer
+from rewake.ingress.asgi import IngressApp
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -29,6 +30,10 @@ INGRESS_PORT: Final = 8080
 ADMIN_PORT: Final = 9070
 DRAIN_S: Final = 5.0
 """How long answers under way may take when the server stops, as the public server."""
+
+INGRESS_FILES_SHARE: Final = 0.5
+ADMIN_FILES_SHARE: Final = 0.125
+"""Shares of the open files that the callers of a port may take. The rest is for database, workers and deployments."""
 
 _PORT_MAX: Final = 65_535
 _ANY_HOST: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}
@@ -42,7 +47,7 @@ class Server:
     """Both HTTP surfaces of one engine.
 
     port 0: any free one; `ingress_port` and `admin_port` tell which once bound.   admin_routes: the UI and the like.
-    ingress_concurrency_max: calls in flight before the ingress answers 429, None for no limit.
+    ingress_concurrency_max: calls in flight before the ingress answers 429, None for no limit.   limits: of each port.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Server:
         body_bytes_max: int = api.BODY_BYTES_MAX,
         drain_s: float = DRAIN_S,
         admin_routes: Sequence[BaseRoute] = (),
+        limits: Limits | None = None,
     ) -> None:
         self.host = host
         self.ingress_port = ingress_port
@@ -65,9 +71,9 @@ class Server:
         self._body_bytes_max = body_bytes_max
         self._drain_s = drain_s
         self._admin_routes = admin_routes
+        self._limits = limits or Limits()
         self._listeners: list[socket.socket] = []
-        self._http: HttpServer | None = None
-        self._admin: Any = None
+        self._servers: list[HttpServer] = []
 
     @property
     def ingress_url(self) -> str:
@@ -100,26 +106,33 @@ class Server:
         """Serve. The engine must be running."""
         self.bind()
         try:
-            ingress, admin = self._listeners
-            self._http = HttpServer(self._ingress.handle, body_bytes_max=self._body_bytes_max)
-            await self._http.start(ingress)
-            from rewake.admin.app import build_admin  # Late: it takes a while.
-
-            app = build_admin(self._engine, ingress_url=self.ingress_url, extra_routes=self._admin_routes)
-            self._admin = asgi_server(app, self._drain_s)
-            await self._admin.start(admin)
+            await self._serve()
         except BaseException:
             await self.stop()
             raise
 
+    async def _serve(self) -> None:
+        from rewake.admin.app import build_admin  # Late: it takes a while.
+
+        ingress = IngressApp(self._ingress, body_bytes_max=self._body_bytes_max)
+        admin = build_admin(self._engine, ingress_url=self.ingress_url, extra_routes=self._admin_routes)
+        self._servers = [
+            HttpServer(ingress, self._limits_of(INGRESS_FILES_SHARE), cancels=True),
+            HttpServer(admin, self._limits_of(ADMIN_FILES_SHARE)),
+        ]
+        for server, listener in zip(self._servers, self._listeners, strict=True):
+            await server.start(listener)
+
+    def _limits_of(self, files_share: float) -> Limits:
+        if self._limits.connections_max is not None:
+            return self._limits
+        return replace(self._limits, connections_max=connections_max(files_share))
+
     async def stop(self) -> None:
         """Accept nothing more, let answers out for `drain_s` at most, then cut. Safe to call twice."""
-        http, admin, listeners = self._http, self._admin, self._listeners
-        self._http, self._admin, self._listeners = None, None, []
-        stopping = [http.stop(self._drain_s)] if http is not None else []
-        if admin is not None:
-            stopping.append(admin.stop())
-        await asyncio.gather(*stopping)
+        servers, listeners = self._servers, self._listeners
+        self._servers, self._listeners = [], []
+        await asyncio.gather(*(server.stop(self._drain_s) for server in servers))
         for listener in listeners:
             listener.close()
 
@@ -138,50 +151,6 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
-
-
-def asgi_server(app: Any, drain_s: float) -> Any:
-    """uvicorn with an ASGI app, taught not to touch OS signals: `start(listener)`, `stop()`. Imports it late."""
-    import uvicorn
-
-    from rewake.http_server.connection import HttpConnection
-
-    class AsgiServer(uvicorn.Server):
-        """uvicorn.Server with a start that returns when it serves, and a stop."""
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield
-
-        async def start(self, listener: socket.socket) -> None:
-            self._is_up = asyncio.Event()
-            self._serving = asyncio.get_running_loop().create_task(self.serve([listener]))
-            up = asyncio.get_running_loop().create_task(self._is_up.wait())
-            await asyncio.wait((self._serving, up), return_when=asyncio.FIRST_COMPLETED)
-            up.cancel()
-            if self._serving.done():
-                self._serving.result()
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            self._is_up.set()
-
-        async def stop(self) -> None:
-            self.should_exit = True
-            await self._serving
-
-    config = uvicorn.Config(
-        app,
-        loop="none",
-        http=HttpConnection,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=math.ceil(drain_s),
-    )
-    return AsgiServer(config)
 
 
 def listen(host: str, port: int, option: str) -> socket.socket:

@@ -1,118 +1,46 @@
 """Hostile and odd HTTP/1.1 on every port Rewake opens: ingress, admin API, `rewake serve`, scripted model server.
 
-One suite for all of them, so that a hole closed on one port is not left open on another.
+One suite for all of them, so that a hole closed on one port is not left open on another. How a request is framed must
+never be in doubt: each is answered as one request, or refused with the connection closed behind it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import socket
+import json
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, Literal
 
-import http_app
 import pytest
-from raw_http import Answer, Wire, request
-from serving import served
+from hostile_ports import SMUGGLED, WHOLE, Port, PortName, all_ports, flood, framed, send_in_pieces
+from raw_http import Wire, request
 
-from rewake.deployments.serving.server import AppServer
-from rewake.testing.models import ModelServer, rule, text
-
-PortName = Literal["ingress", "admin", "serve", "model"]
-PORTS: tuple[PortName, ...] = ("ingress", "admin", "serve", "model")
 FRAMINGS = ("length", "chunked")
-WHOLE = 1 << 20
-
-LAST = b"GET /last HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
-"""After it a server hangs up, so that a test can count the answers."""
-
-SMUGGLED = b"POST /smuggled HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n"
-
-
-@dataclass(frozen=True)
-class Port:
-    """One listening port and a request with a body that it answers with 200."""
-
-    port: int
-    target: str
-    content_type: str
-    body: bytes
-    answer: bytes
-
-    def head(self, *lines: str) -> bytes:
-        """The head of that request, with more header lines."""
-        own = (
-            f"POST {self.target} HTTP/1.1",
-            "host: test",
-            "accept: application/json",
-            f"content-type: {self.content_type}",
-        )
-        return "\r\n".join([*own, *lines, "", ""]).encode()
-
-    def answers(self, data: bytes, piece_bytes: int = WHOLE) -> list[Answer]:
-        """The answers to `data`, and to a last request that is sent after the first answer."""
-        with Wire(self.port) as wire:
-            wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for start in range(0, len(data), piece_bytes):
-                wire.send(data[start : start + piece_bytes])
-            found = [wire.answer()]
-            with contextlib.suppress(OSError):
-                wire.send(LAST)
-            while not wire.is_closed():
-                found.append(wire.answer())
-        return found
+PIECES = (WHOLE, 7)
+TAKEN_BYTES_MAX = 16 << 20
+"""What a server may take of a flood, socket buffers included, before it hangs up or reads no more."""
 
 
 @pytest.fixture(scope="module")
 def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[PortName, Port]]:
-    with ExitStack() as stack:
-        here = stack.enter_context(served(tmp_path_factory.mktemp("hostile") / "data", http_app.app))
-        model = stack.enter_context(ModelServer([rule(says="hello", answer=text("Hello yourself"))]))
-        listener = socket.create_server(("127.0.0.1", 0))
-        app_server = AppServer(echo)
-        here.run(app_server.start(listener))
-        stack.callback(lambda: here.run(app_server.stop(0)))
-        json, query = "application/json", b'{"query":"select 42 as answer"}'
-        chat = b'{"model":"m","messages":[{"role":"user","content":"hello"}]}'
-        yield {
-            "ingress": Port(here.ingress_port, "/Greeter/raw", "text/plain", SMUGGLED, SMUGGLED),
-            "admin": Port(here.admin_port, "/query", json, query, b"42"),
-            "serve": Port(listener.getsockname()[1], "/echo", "text/plain", SMUGGLED, SMUGGLED),
-            "model": Port(int(model.url.rpartition(":")[2]), "/v1/chat/completions", json, chat, b"Hello yourself"),
-        }
+    with all_ports(tmp_path_factory.mktemp("hostile") / "data") as found:
+        yield found
 
 
-async def echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """An app that answers with the body it got."""
-    body, is_more = b"", True
-    while is_more:
-        event = await receive()
-        body += event.get("body", b"")
-        is_more = event.get("more_body", False)
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": body})
-
-
-@pytest.fixture(params=PORTS)
+@pytest.fixture(params=["ingress", "admin", "serve", "model"])
 def port(ports: dict[PortName, Port], request: pytest.FixtureRequest) -> Port:
     return ports[request.param]
 
 
-def framed(body: bytes, framing: str) -> tuple[str, bytes]:
-    """The header line for a body, and the body as it is sent."""
-    if framing == "length":
-        return f"content-length: {len(body)}", body
-    half = len(body) // 2
-    parts = (b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:half], body[half:]))
-    return "transfer-encoding: chunked", b"".join(parts) + b"0\r\n\r\n"
+def check_refused(port: Port, data: bytes, piece_bytes: int = WHOLE) -> None:
+    """One answer that blames the caller, then the end of the connection; nothing behind it runs."""
+    (answer,) = port.answers(data + SMUGGLED, piece_bytes)
+    assert answer.status in {400, 405, 505}
+    assert answer.headers["connection"] == "close"
 
 
 # Offers of another protocol
 
 
-@pytest.mark.parametrize("piece_bytes", [WHOLE, 7, 1])
+@pytest.mark.parametrize("piece_bytes", PIECES)
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("offer", ["h2c", "websocket"])
 def test_the_body_of_a_request_that_offers_an_upgrade_is_its_body(
@@ -128,11 +56,10 @@ def test_the_body_of_a_request_that_offers_an_upgrade_is_its_body(
 
 
 def test_an_offer_without_a_body_is_answered_and_the_connection_goes_on(port: Port) -> None:
-    length, body = framed(port.body, "length")
     with Wire(port.port) as wire:
         offer = request("GET", "/none", {"connection": "Upgrade", "upgrade": "h2c"})
         assert wire.exchange(offer).status < 500
-        assert port.answer in wire.exchange(port.head(length) + body).body
+        assert port.answer in wire.exchange(port.whole()).body
 
 
 def test_thousands_of_offers_at_once_are_read_one_after_the_other(port: Port) -> None:
@@ -144,5 +71,270 @@ def test_thousands_of_offers_at_once_are_read_one_after_the_other(port: Port) ->
 
 def test_connect_opens_no_tunnel(port: Port) -> None:
     """What follows its head would be another protocol's."""
-    (answer,) = port.answers(b"CONNECT test:80 HTTP/1.1\r\nhost: test\r\n\r\n" + SMUGGLED)
-    assert answer.status in {400, 404, 405}
+    check_refused(port, b"CONNECT test:80 HTTP/1.1\r\nhost: test\r\n\r\n")
+
+
+# Expectations
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("expectation", ["100-continue", "100-Continue"])
+def test_a_caller_that_asks_may_send_its_body(port: Port, expectation: str, framing: str) -> None:
+    length, body = framed(port.body, framing)
+    with Wire(port.port) as wire:
+        wire.send(port.head(f"expect: {expectation}", length))
+        wire._until(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert port.answer in wire.exchange(body).body
+
+
+@pytest.mark.parametrize("piece_bytes", PIECES)
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["expect: 100-continue"],
+        ["expect: the-unexpected"],
+        ["expect: 100-continue", "connection: Upgrade", "upgrade: h2c"],
+    ],
+)
+def test_a_body_that_does_not_wait_for_leave_is_the_body(
+    port: Port, lines: list[str], framing: str, piece_bytes: int
+) -> None:
+    length, body = framed(port.body, framing)
+    first, *more = port.answers(port.head(*lines, length) + body, piece_bytes)
+    assert port.answer in first.body
+    assert len(more) == 1
+
+
+# Trailers
+
+
+@pytest.mark.parametrize("piece_bytes", PIECES)
+def test_trailers_are_dropped(port: Port, piece_bytes: int) -> None:
+    """A trailer must not pass for a header that somebody in front has checked (RFC 9110, 6.5.1)."""
+    target = port.headers_target or port.target
+    body = b"" if port.headers_target else port.body
+    chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+    data = port.head("transfer-encoding: chunked", target=target) + chunk + b"0\r\nx-evil: 1\r\nhost: evil\r\n\r\n"
+    if port.name == "ingress":  # a handler without input takes no content type
+        data = data.replace(b"content-type: text/plain\r\n", b"")
+    first, *more = port.answers(data, piece_bytes)
+    assert first.status == 200
+    assert len(more) == 1
+    if port.headers_target:
+        headers = json.loads(first.body)
+        assert "x-evil" not in headers
+        assert headers.get("host", "test") == "test"
+    else:
+        assert port.answer in first.body
+
+
+@pytest.mark.parametrize(
+    "piece", [b"x: " + b"y" * 60_000 + b"\r\n", b"x: y\r\n" * 10_000, b"y" * 60_000], ids=["long", "many", "one"]
+)
+def test_trailers_are_bounded(port: Port, piece: bytes) -> None:
+    head = port.head("transfer-encoding: chunked")
+    with Wire(port.port) as wire:
+        wire.send(head + b"%x\r\n%b\r\n0\r\nx: " % (len(port.body), port.body))
+        _, sent_bytes = flood(wire, piece)
+    assert sent_bytes < TAKEN_BYTES_MAX
+    assert port.is_healthy()
+
+
+def test_the_head_of_a_chunk_is_bounded(port: Port) -> None:
+    with Wire(port.port) as wire:
+        wire.send(port.head("transfer-encoding: chunked") + b"1;x=")
+        _, sent_bytes = flood(wire, b"y" * 60_000)
+    assert sent_bytes < TAKEN_BYTES_MAX
+    assert port.is_healthy()
+
+
+# Heads
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (b"GET /", b"a" * 60_000),
+        (b"A", b"A" * 60_000),
+        (b"GET / HTTP/1.1\r\nx: ", b"y" * 60_000),
+        (b"GET / HTTP/1.1\r\n", b"x" * 60_000),
+        (b"GET / HTTP/1.1\r\n", b"x: y\r\n" * 10_000),
+        (b"", b"\r\n" * 30_000),
+    ],
+    ids=["target", "method", "value", "name", "many", "empty lines"],
+)
+def test_a_head_is_bounded(port: Port, start: bytes, piece: bytes) -> None:
+    with Wire(port.port) as wire:
+        wire.send(start)
+        said, sent_bytes = flood(wire, piece)
+    assert sent_bytes < TAKEN_BYTES_MAX
+    assert not said or said.startswith(b"HTTP/1.1 4")
+    assert port.is_healthy()
+
+
+@pytest.mark.parametrize("piece_bytes", PIECES)
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"x: a\rb",
+        b"x: a\r\rb",
+        b"x: a\0b",
+        b"x\0: a",
+        b"x : a",
+        b"x y: a",
+        b": a",
+        b"no colon",
+        b" x: a",
+        b"x: a\r\n\tfolded: b",
+        b"x\xff: a",
+        b"x\x7f: a",
+        b"(x): a",
+        b'"x": a',
+    ],
+    ids=repr,
+)
+def test_a_header_that_is_none_is_refused(port: Port, line: bytes, piece_bytes: int) -> None:
+    """Some servers would skip it, some take it for another: somebody in front may have seen another request."""
+    whole = port.whole()
+    assert b"host: test\r\n" in whole
+    check_refused(port, whole.replace(b"host: test\r\n", b"host: test\r\n" + line + b"\r\n"), piece_bytes)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GARBAGE",
+        b"GET",
+        b"GET /",
+        b"GET /a b HTTP/1.1",
+        b"GET /\0 HTTP/1.1",
+        b"GET /\r HTTP/1.1",
+        b"GET /\x7f HTTP/1.1",
+        b"get / HTTP/1.1",
+        b"G\0T / HTTP/1.1",
+        b"GET / HTTP/2.0",
+        b"GET / HTTP/1.1 ",
+        b"GET / HTTP/1",
+        b"GET / http/1.1",
+        b"GET / HTTP/11.1",
+        b"GET a HTTP/1.1",
+        b"PRI * HTTP/2.1",
+    ],
+    ids=repr,
+)
+def test_a_first_line_that_is_none_is_refused(port: Port, line: bytes) -> None:
+    check_refused(port, line + b"\r\nhost: test\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "target", ["/%00", "/%ff%fe", "/../../etc/passwd", "//evil/", "/a?b\xffc", "/\xff", "/%", "/é"]
+)
+def test_an_odd_target_is_answered_and_the_connection_goes_on_or_ends(port: Port, target: str) -> None:
+    first = request("GET", "/x", {}).replace(b"/x", target.encode("latin-1"))
+    answer, *_ = port.answers(first)
+    assert 200 <= answer.status < 500
+    assert port.is_healthy()
+
+
+def test_odd_bytes_in_a_value_are_a_value(port: Port) -> None:
+    answer, *more = port.answers(port.whole("x-odd: \t!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"))
+    assert port.answer in answer.body
+    assert len(more) == 1
+
+
+# Lengths
+
+
+@pytest.mark.parametrize("piece_bytes", PIECES)
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["content-length: -1"],
+        ["content-length: +5"],
+        ["content-length: 5x"],
+        ["content-length: 0x5"],
+        ["content-length: 5, 5"],
+        ["content-length: 5 5"],
+        ["content-length: "],
+        ["content-length: 99999999999999999999999"],
+        ["content-length: 1", "content-length: 2"],
+        ["content-length: 1", "content-length: 1"],
+        ["content-length: 0", "transfer-encoding: chunked"],
+        ["transfer-encoding: chunked", "content-length: 0"],
+        ["content-length: 0", "transfer-encoding: identity"],
+        ["transfer-encoding: chunked, gzip"],
+        ["transfer-encoding: xchunked"],
+        ["transfer-encoding: chunkedx"],
+        ["transfer-encoding: gzip"],
+        ["transfer-encoding: chunked", "transfer-encoding: gzip"],
+    ],
+    ids=repr,
+)
+def test_a_length_in_doubt_is_refused(port: Port, lines: list[str], piece_bytes: int) -> None:
+    """Also with an offer of another protocol, which is parsed a second time without it."""
+    for offer in ([], ["connection: Upgrade", "upgrade: h2c"]):
+        check_refused(port, port.head(*offer, *lines) + b"0\r\n\r\n", piece_bytes)
+
+
+@pytest.mark.parametrize("piece_bytes", PIECES)
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"zz\r\n",
+        b"-1\r\n",
+        b"0x1\r\na\r\n0\r\n\r\n",
+        b" 1\r\na\r\n0\r\n\r\n",
+        b"1 \r\na\r\n0\r\n\r\n",
+        b"ffffffffffffffffff\r\n",
+        b"1\r\nab\r\n0\r\n\r\n",
+        b"1\na\n0\n\n",
+        b"1\r\na\n0\r\n\r\n",
+        b"1\ra\r\n0\r\n\r\n",
+        b"\r\n1\r\na\r\n0\r\n\r\n",
+        b"1\r\na\r\n0\r\nx y: z\r\n\r\n",
+    ],
+    ids=repr,
+)
+def test_a_chunk_in_doubt_is_refused(port: Port, chunks: bytes, piece_bytes: int) -> None:
+    for offer in ([], ["connection: Upgrade", "upgrade: h2c"]):
+        check_refused(port, port.head(*offer, "transfer-encoding: chunked") + chunks, piece_bytes)
+
+
+# One after the other
+
+
+@pytest.mark.parametrize("piece_bytes", PIECES)
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_pipelined_requests_are_answered_in_order(port: Port, framing: str, piece_bytes: int) -> None:
+    length, body = framed(port.body, framing)
+    with Wire(port.port) as wire:
+        send_in_pieces(wire, (port.head(length) + body + request("GET", "/none")) * 4, piece_bytes)
+        for _ in range(4):
+            assert port.answer in wire.answer().body
+            assert port.answer not in wire.answer().body
+
+
+def test_a_pipeline_is_bounded(port: Port) -> None:
+    """A caller that asks on and reads nothing must not fill the memory."""
+    with Wire(port.port) as wire:
+        said, sent_bytes = flood(wire, port.whole() * 300)
+    assert sent_bytes < TAKEN_BYTES_MAX
+    assert said.count(b"HTTP/1.1 200") > 1
+    assert port.is_healthy()
+
+
+@pytest.mark.parametrize("piece_bytes", PIECES)
+def test_a_refusal_waits_for_the_answers_before_it(port: Port, piece_bytes: int) -> None:
+    with Wire(port.port) as wire:
+        send_in_pieces(wire, port.whole() + b"GARBAGE\r\n\r\n" + SMUGGLED, piece_bytes)
+        assert port.answer in wire.answer().body
+        while not wire.is_closed():
+            assert wire.answer().status == 400
+
+
+def test_an_answer_ends_with_the_connection_when_the_caller_wants_it_so(port: Port) -> None:
+    for data in (port.whole("connection: close"), port.whole().replace(b"HTTP/1.1", b"HTTP/1.0", 1)):
+        (answer,) = port.answers(data + SMUGGLED)
+        assert port.answer in answer.body
+        assert answer.headers["connection"] == "close"

@@ -18,6 +18,7 @@ from rewake.core.ids import (
     awakeable_id_parse,
 )
 from rewake.errors import ErrorCode
+from rewake.ingress.api import BODY_BYTES_MAX
 from rewake.protocol.messages import Success
 
 
@@ -48,7 +49,7 @@ def test_a_caller_that_asks_is_told_to_continue(port: int) -> None:
 
 def test_a_length_over_the_limit_is_refused_before_the_body(port: int) -> None:
     with Wire(port) as wire:
-        answer = wire.exchange(request("POST", "/Nope/x", {**JSON, "content-length": str(33 << 20)}))
+        answer = wire.exchange(request("POST", "/Nope/x", {**JSON, "content-length": str(BODY_BYTES_MAX + 1)}))
         assert (answer.status, answer.reason, answer.body) == (413, "Payload Too Large", b"length limit exceeded")
         assert answer.headers["content-type"] == "text/plain; charset=utf-8"
         assert "access-control-allow-credentials" not in answer.headers
@@ -68,7 +69,7 @@ def test_a_chunked_body_over_the_limit_is_refused_readably(port: int) -> None:
 
 
 def test_a_body_just_under_the_limit_goes_through(port: int) -> None:
-    body = b"x" * (32 << 20)
+    body = b"x" * BODY_BYTES_MAX
     answer = fetch(port, "POST", "/Greeter/greet", {"content-type": "wrong/type"}, body)
     assert answer.status == 400
     assert answer.json["message"].startswith("input validation error: Content-type 'wrong/type'")

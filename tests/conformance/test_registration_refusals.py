@@ -26,8 +26,8 @@ from serving import Served, served
 
 from rewake.deployments.http import client
 from rewake.deployments.http.identity import load_key, new_key
-from rewake.deployments.serving.server import AppServer
 from rewake.errors import ErrorCode
+from rewake.serving.server import AppServer
 
 MANIFEST_TYPE: Final = b"application/vnd.restate.endpointmanifest.v3+json"
 JSON: Final = {"content-type": "application/json", "accept": "application/json"}

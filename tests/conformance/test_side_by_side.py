@@ -23,8 +23,8 @@ from stage import Stage, Transport, row, run, until
 from rewake.deployments.base import DeploymentClient
 from rewake.deployments.http.address import parse_address
 from rewake.deployments.http.client import HttpDeployment, HttpVersion
-from rewake.deployments.serving.server import AppServer
 from rewake.engine import Engine
+from rewake.serving.server import AppServer
 
 APP = "side_by_side_app:app"
 RUNS = int(os.environ.get("REWAKE_SIDE_BY_SIDE_RUNS", "12"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
 import socket
 import ssl
@@ -193,7 +192,7 @@ def test_garbage_is_hung_up_on(tmp_path: Path) -> None:
 def test_a_restate_server_calls_what_is_served(tmp_path: Path, http1: bool) -> None:
     """One that is not ours, over several processes."""
     engine = make_engine(tmp_path, "restate")
-    with serving(tmp_path, "--workers", "2") as app:
+    with serving(tmp_path) as app:
         try:
             engine.start()
             words = ("deployments", "register", url(app), "--admin", f"http://127.0.0.1:{engine.port}")
@@ -243,48 +242,6 @@ def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:
     assert rewake("serve", "app.py", "--tls-key", other_key, cwd=tmp_path).returncode == 2
 
 
-def test_several_processes_share_the_port(tmp_path: Path) -> None:
-    with serving(tmp_path, "--workers", "2") as app, Running("server", cwd=tmp_path) as engine:
-        assert engine.cli("deployments", "register", url(app)).returncode == 0
-        parent = psutil.Process(app.process.pid)
-        first, second = (child.pid for child in parent.children())
-        status, serving_pid = engine.call("/Steps/pid")
-        assert (status, serving_pid in (first, second)) == (200, True)
-        os.kill(serving_pid, signal.SIGKILL)
-        exited = app.wait_for("worker_exited")
-        assert (exited["pid"], exited["code"]) == (serving_pid, -signal.SIGKILL)
-        assert engine.call("/Steps/pid")[1] in {first, second, exited["next_pid"]} - {serving_pid}
-        assert {child.pid for child in parent.children()} == {first, second, exited["next_pid"]} - {serving_pid}
-        with ThreadPoolExecutor(1) as callers:
-            answer = callers.submit(engine.call, "/Steps/pause", 1.0)
-            engine.until("select id from sys_invocation where target_handler_name = 'pause' and status = 'running'")
-            assert app.stop() == 0
-            assert answer.result() == (200, "done")
-
-
-@pytest.mark.parametrize("word", ["by a second signal", "by a kill"])
-def test_processes_end_with_their_parent(tmp_path: Path, word: str) -> None:
-    grace = "600s" if word == "by a second signal" else "0s"
-    with (
-        serving(tmp_path, "--workers", "2", "--stop-grace", grace) as app,
-        Running("server", cwd=tmp_path) as engine,
-    ):
-        assert engine.cli("deployments", "register", url(app)).returncode == 0
-        engine.send("/Steps/pause", 600)
-        engine.until("select id from sys_invocation where status = 'running'")
-        children = psutil.Process(app.process.pid).children()
-        assert len(children) == 2
-        if word == "by a second signal":
-            app.process.send_signal(signal.SIGINT)
-            app.wait_for("stopping")
-            assert app.stop(signal.SIGINT) == 130
-        else:
-            app.process.kill()
-            app.process.wait()
-        gone, alive = psutil.wait_procs(children, timeout=20)
-        assert not alive
-
-
 BLOCKS: Final = """
 import json, sys, time
 print(json.dumps({"event": "importing"}), file=sys.stderr, flush=True)
@@ -294,21 +251,12 @@ time.sleep(600)
 
 @pytest.mark.parametrize("os_signal", [signal.SIGTERM, signal.SIGINT])
 def test_an_import_that_takes_for_ever_can_be_stopped(tmp_path: Path, os_signal: signal.Signals) -> None:
-    """At the start and at a reload, when the parent waits for the new processes."""
-    (tmp_path / "app.py").write_text(BLOCKS)
-    starting = Running("serve", "app.py", "--workers", "2", cwd=tmp_path)
-    try:
-        starting.wait_for("importing")
-        children = psutil.Process(starting.process.pid).children()
-        assert starting.stop(os_signal) == 0
-    finally:
-        starting.close()
-    with serving(tmp_path, "--workers", "2") as app:
+    """At a reload, while the old process still serves."""
+    with serving(tmp_path, "--reload") as app:
         (tmp_path / "app.py").write_text(BLOCKS)
-        app.process.send_signal(signal.SIGHUP)
         app.wait_for("importing")
-        children += psutil.Process(app.process.pid).children()
-        assert len(children) == 4
+        children = psutil.Process(app.process.pid).children()
+        assert len(children) == 2
         assert app.stop(os_signal) == 0
     assert not psutil.wait_procs(children, timeout=20)[1]
 
@@ -322,7 +270,7 @@ def test_changed_files_are_served(tmp_path: Path) -> None:
             engine.until("select id from sys_invocation where status = 'running'")
             first = engine.call("/Steps/pid")[1]
             (tmp_path / "app.py").write_text(APP + MORE.replace("str(len(text))", "'!'"))
-            (second,) = app.wait_for("reloaded")["worker_pids"]
+            second = app.wait_for("reloaded")["pid"]
             assert second != first
             assert answer.result() == (200, "done")
         assert engine.call("/Steps/size", "a") == (200, "a!")
@@ -336,9 +284,25 @@ def test_changed_files_are_served(tmp_path: Path) -> None:
         assert not psutil.wait_procs(children, timeout=20)[1]
 
 
+def test_the_process_that_serves_ends_with_its_parent(tmp_path: Path) -> None:
+    with serving(tmp_path, "--reload", "--stop-grace", "0s") as app:
+        children = psutil.Process(app.process.pid).children()
+        assert len(children) == 1
+        app.process.kill()
+        app.process.wait()
+        assert not psutil.wait_procs(children, timeout=20)[1]
+
+
+def test_a_process_that_ends_by_itself_ends_its_parent(tmp_path: Path) -> None:
+    with serving(tmp_path, "--reload") as app:
+        (child,) = psutil.Process(app.process.pid).children()
+        child.kill()
+        assert app.process.wait(20) != 0
+
+
 def test_what_cannot_be_served_is_one_clear_error(tmp_path: Path) -> None:
-    for workers in ("1", "2"):
-        result = rewake("serve", "nothing.py", "--port", "0", "--workers", workers, cwd=tmp_path)
+    for options in ([], ["--reload"]):
+        result = rewake("serve", "nothing.py", "--port", "0", *options, cwd=tmp_path)
         assert (result.returncode, result.stderr.count("RW1001  ")) == (1, 1), result.stderr
     with serving(tmp_path) as app:
         result = rewake("serve", "app.py", "--port", str(app.port), cwd=tmp_path)

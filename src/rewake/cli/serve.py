@@ -1,8 +1,8 @@
 """`rewake serve`: the handlers of a file as an HTTP deployment, for any Restate server to call.
 
-No engine and no data here, so a stop loses nothing: what is cut is retried by the server that asked. One process, or
-with --workers several that share the port. Identity is checked by the app itself: `restate.app(identity_keys=)`.
-The server is deployments/serving's, chosen by measurement: see docs/how-to/graduate.md.
+No engine and no data here, so a stop loses nothing: what is cut is retried by the server that asked. One process; more
+of them are systemd's or a container's business. Identity is checked by the app itself: `restate.app(identity_keys=)`.
+The server is that of serving/, chosen by measurement: see docs/how-to/graduate.md.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import socket
 import sys
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,25 +35,25 @@ _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 @click.argument("app", metavar="FILE.py|MODULE:APP")
 @setting("host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for servers on other machines.")
 @setting("port", default=9080, type=click.IntRange(0, 65_535), help="Port to listen on; 0 picks a free one.")
-@click.option(
-    "--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Processes, sharing the port."
-)
 @click.option("--reload", is_flag=True, help="Start again when a Python file beside the app changes.")
 @setting("tls-cert", type=_FILE, help="Certificate to serve over TLS with, and those that vouch for it (PEM).")
 @setting("tls-key", type=_FILE, help="Key of the certificate (PEM), if it is in a file of its own.")
 @setting("stop-grace", default="5s", type=Duration(), help="Time attempts get to finish when stopping.")
 @with_settings(LOG_SETTINGS)
 @exit_with_stdin_option
+@click.option("--listener-fd", type=int, hidden=True, help="A listening socket to serve on, of our parent.")
+@click.option("--ready-fd", type=int, hidden=True, help="Where to tell our parent that we serve.")
 def serve(app: str, **options: Any) -> None:
     """Serve an app as an HTTP deployment, without an engine.
 
     Any Restate server can register it and call its handlers, over HTTP/2 in full duplex: `rewake deployments register
     URL --admin URL`. HTTP/1.1 is answered too. SIGTERM and Ctrl-C let attempts finish for a moment, a second one ends
-    at once. With several workers, SIGHUP replaces them with new ones.
+    at once.
     """
     from rewake.cli.logs import configure_logging
-    from rewake.deployments.serving.server import tls_context
+    from rewake.http_server.limits import raise_file_limit
     from rewake.server import listen
+    from rewake.serving.server import tls_context
 
     options["log_format"] = configure_logging(options["log_level"], options["log_format"])
     given = _Options(app=app, **options)
@@ -64,11 +61,12 @@ def serve(app: str, **options: Any) -> None:
         raise click.UsageError("--tls-key needs --tls-cert.")
     if given.tls_cert is not None:
         tls_context(given.tls_cert, given.tls_key)  # Now, where an error is told once.
-    listener = listen(given.host, given.port, "--port")
-    if given.workers == 1 and not given.reload:
-        _run_one(given, listener, lambda facts: _announce(given, facts))
+    raise_file_limit()
+    if given.listener_fd is not None:
+        listener = socket.socket(fileno=given.listener_fd)
     else:
-        sys.exit(_run_many(given, listener))
+        listener = listen(given.host, given.port, "--port")
+    sys.exit(_reload(given, listener) if given.reload else _run(given, listener))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +74,6 @@ class _Options:
     app: str
     host: str
     port: int
-    workers: int
     reload: bool
     tls_cert: Path | None
     tls_key: Path | None
@@ -84,38 +81,39 @@ class _Options:
     log_level: str
     log_format: str
     exit_with_stdin: bool
+    listener_fd: int | None
+    ready_fd: int | None
 
 
-def _run_one(options: _Options, listener: socket.socket, on_ready: Callable[[dict[str, Any]], None]) -> None:
-    """Serve in this process until told to stop. on_ready: called with what the log is to say."""
+def _run(options: _Options, listener: socket.socket) -> int:
+    """Serve in this process until told to stop."""
     from rewake.server import new_event_loop
 
     gc.set_threshold(*GC_THRESHOLD)  # Before the import, so that the app may choose otherwise.
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_serve(options, listener, on_ready))
+        runner.run(_serve(options, listener))
+    return 0
 
 
-def _run_many(options: _Options, listener: socket.socket) -> int:
-    """Serve in child processes; the exit code."""
-    from rewake.deployments.serving.prefork import Prefork
+def _reload(options: _Options, listener: socket.socket) -> int:
+    """Serve in child processes, one after the other; the exit code."""
+    from rewake.cli.serve_reload import serve_and_reload
+    from rewake.deployments.watch import watched_folder
 
-    prefork = Prefork(
-        options.workers,
-        child=lambda on_ready: _run_one(replace(options, exit_with_stdin=False), listener, on_ready),
-        on_ready=lambda facts: _announce(options, facts | {"pid": os.getpid(), "worker_pids": prefork.pids}),
-        companion=(lambda: asyncio.run(_watch(options.app, os.getppid()))) if options.reload else None,
-    )
-    if options.exit_with_stdin:
-        threading.Thread(target=_stop_with_stdin, daemon=True).start()
-    return prefork.run()
+    args = ["serve", options.app, "--host", options.host, "--stop-grace", f"{options.stop_grace}ms"]
+    args += ["--log-level", options.log_level, "--log-format", options.log_format]
+    for name, path in (("--tls-cert", options.tls_cert), ("--tls-key", options.tls_key)):
+        args += [] if path is None else [name, str(path)]
+    folder = watched_folder(options.app)
+    return asyncio.run(serve_and_reload(args, listener, folder, exit_with_stdin=options.exit_with_stdin))
 
 
-async def _serve(options: _Options, listener: socket.socket, on_ready: Callable[[dict[str, Any]], None]) -> None:
+async def _serve(options: _Options, listener: socket.socket) -> None:
     import structlog
 
     from rewake.cli.serving import asked_to_stop
     from rewake.deployments.app_loader import load_app
-    from rewake.deployments.serving.server import AppServer, tls_context
+    from rewake.serving.server import AppServer, tls_context
 
     log = structlog.get_logger("rewake.cli")
     app = load_app(options.app)
@@ -126,21 +124,11 @@ async def _serve(options: _Options, listener: socket.socket, on_ready: Callable[
     tls = None if options.tls_cert is None else tls_context(options.tls_cert, options.tls_key)
     with asked_to_stop(exit_with_stdin=options.exit_with_stdin) as stop:
         await server.start(listener, tls)
-        on_ready({"pid": os.getpid(), "port": listener.getsockname()[1], "services": services})
+        _tell_ready(options, listener.getsockname()[1], services)
         await stop.wait()
-        log.info("stopping", grace_ms=options.stop_grace, attempts=server.attempt_count)
+        log.info("stopping", grace_ms=options.stop_grace, attempts=server.exchange_count)
         await server.stop(options.stop_grace / 1_000)
     log.info("stopped")
-
-
-async def _watch(app: str, parent: int) -> None:
-    """Tell the parent process whenever the app has changed."""
-    from rewake.deployments.watch import watch_for_changes, watched_folder
-
-    async def reload(_: set[Path]) -> None:
-        os.kill(parent, signal.SIGHUP)
-
-    await watch_for_changes([watched_folder(app)], reload)
 
 
 async def _services_of(app: Any, ref: str) -> list[str] | None:
@@ -161,29 +149,25 @@ async def _services_of(app: Any, ref: str) -> list[str] | None:
     return sorted(service["name"] for service in msgspec.json.decode(body)["services"])
 
 
-def _announce(options: _Options, facts: dict[str, Any]) -> None:
-    """Tell that all is ready, in the log and, for people, how to go on."""
+def _tell_ready(options: _Options, port: int, services: list[str] | None) -> None:
+    """Report that all is ready, to the parent, in the log and, for people, with how to go on."""
     import structlog
 
-    structlog.get_logger("rewake.cli").info("ready", **facts)
+    if options.ready_fd is not None:
+        os.write(options.ready_fd, b"+")
+        os.close(options.ready_fd)
+    structlog.get_logger("rewake.cli").info("ready", pid=os.getpid(), port=port, services=services)
     if options.log_format != "text":
         return
     host = _ANY_HOST.get(options.host, f"[{options.host}]" if ":" in options.host else options.host)
-    url = f"{'http' if options.tls_cert is None else 'https'}://{host}:{facts['port']}"
-    services = facts["services"]
-    told = "not told: they answer signed requests only" if services is None else ", ".join(services)
+    url = f"{'http' if options.tls_cert is None else 'https'}://{host}:{port}"
+    shown = "not shown: they answer signed requests only" if services is None else ", ".join(services)
     lines = (
         f"rewake {rewake.__version__} serves {options.app}; Ctrl-C stops it",
         f"  address   {url}, HTTP/2 and HTTP/1.1",
-        f"  services  {told}",
+        f"  services  {shown}",
         "",
         "Register it with a Restate server:",
         f"  rewake deployments register {url} --admin http://127.0.0.1:9070",
     )
     click.echo("\n".join(["", *lines, ""]), file=sys.stderr)
-
-
-def _stop_with_stdin() -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -82,8 +82,10 @@ def serve(options: ServeOptions) -> None:
     log_format = configure_logging(options.log_level, options.log_format)
     is_for_people = options.log_format == "auto"
     options = replace(options, log_format=log_format, is_for_people=is_for_people)
+    from rewake.http_server.limits import raise_file_limit
     from rewake.server import new_event_loop
 
+    raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(options))
@@ -271,8 +273,6 @@ def _engine_options(options: ServeOptions) -> EngineOptions:
 
 def _import_the_rest() -> None:
     """What Server.start would import, a fifth of a second of it."""
-    import uvicorn  # noqa: F401
-
     import rewake.admin.app  # noqa: F401
 
 

@@ -67,7 +67,8 @@ async def _serve(server: Server, options: _Options) -> None:
     import structlog
 
     from rewake.cli.serving import asked_to_stop
-    from rewake.server import asgi_server, listen, url_of
+    from rewake.http_server.server import HttpServer
+    from rewake.server import listen, url_of
     from rewake.ui.remote import build_remote_ui
 
     log = structlog.get_logger("rewake.cli")
@@ -75,14 +76,14 @@ async def _serve(server: Server, options: _Options) -> None:
     with listen(options.host, options.port, "--port") as listener:
         port = listener.getsockname()[1]
         url = f"{url_of(options.host, port)}ui/"
-        serving = asgi_server(build_remote_ui(server), DRAIN_S)
+        serving = HttpServer(build_remote_ui(server))
         with asked_to_stop(exit_with_stdin=False) as stop:
             await serving.start(listener)
             log.info("ready", pid=os.getpid(), port=port, url=url, admin=server.url, ingress=server.ingress_url)
             if options.log_format == "text":
                 _announce(server, url)
             await stop.wait()
-            await serving.stop()
+            await serving.stop(DRAIN_S)
     log.info("stopped")
 
 

@@ -1,4 +1,7 @@
-"""What every port that speaks HTTP/1.1 shares: ingress, admin API, `rewake serve`, the scripted model server.
+"""HTTP/1.1 for every port Rewake opens: ingress, admin API and UI, `rewake serve`, scripted model server.
 
-upgrade.py reads a request that offers another protocol, connection.py is uvicorn's connection with that mended.
+server.py       a listening socket and its connections     listening.py   how such a socket is made
+http1.py        one connection, on httptools' parser       connection.py  what one is in any version of HTTP
+exchange.py     one request as an ASGI app sees it         answer.py      an answer as bytes
+upgrade.py      offers of another protocol                 limits.py      what callers may use
 """

@@ -1,49 +1,100 @@
-"""HttpConnection: uvicorn's HTTP/1.1 connection, mended where it reads a request that offers another protocol.
+"""What a connection is in any version of HTTP: its server, its transport, its end.
 
-uvicorn loses the body of such a request (Kludex/uvicorn#2722). Imported late: uvicorn takes a while.
+http1.py and serving/connection.py add the protocol; server.py knows them by this class alone.
 """
 
 from __future__ import annotations
 
-import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import asyncio
+from abc import abstractmethod
+from typing import Final, Protocol, cast
 
-from rewake.http_server.upgrade import head_without_offer, is_offer
+from rewake.http_server.exchange import App
+from rewake.http_server.limits import Limits
+
+_BUSY: Final = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
-class HttpConnection(HttpToolsProtocol):
-    """For `uvicorn.Config(http=HttpConnection, ws="none")`."""
+class Site(Protocol):
+    """What a connection needs of its server. cancels: whether the app's task ends when its caller leaves."""
 
-    def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
-        rest = memoryview(data)
-        try:
-            while rest and not self.transport.is_closing():
-                rest = rest[self._feed_until_offer(rest) :]
-        except httptools.HttpParserError:
-            self._refuse()
+    app: App
+    limits: Limits
+    cancels: bool
 
-    def on_headers_complete(self) -> None:
-        if not is_offer(self.parser):
-            super().on_headers_complete()
+    def on_open(self, connection: Connection) -> bool:
+        """A connection is there; whether there is room for it."""
 
-    def on_message_complete(self) -> None:
-        if not is_offer(self.parser):
-            super().on_message_complete()
+    def on_lost(self, connection: Connection) -> None:
+        """It is gone."""
 
-    def _feed_until_offer(self, data: memoryview) -> int:
-        """How many bytes were read: all of them, or the head of a request that offers an upgrade."""
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            if not is_offer(self.parser):
-                raise httptools.HttpParserError("CONNECT: what follows is no HTTP") from None
-            head = head_without_offer(self.parser, self.url, self.headers)
-            self.parser = httptools.HttpRequestParser(self)
-            self.parser.feed_data(head)
-            return int(upgrade.args[0])
-        return len(data)
 
-    def _refuse(self) -> None:
-        if not self.transport.is_closing():
-            self.send_400_response("Invalid HTTP request received.")
+class Connection(asyncio.Protocol):
+    """One connection. moved_at: when its caller last sent or read something, by the loop's clock."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.moved_at = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._is_write_paused = False
+        self._is_deaf = False
+        self._unsent_mark_bytes = 0
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self.moved_at = self._loop.time()
+        if not self.site.on_open(self):
+            self._is_deaf = True
+            self._transport.write(_BUSY)
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_deaf = True
+        self.site.on_lost(self)
+
+    def pause_writing(self) -> None:
+        self._is_write_paused = True
+        self.moved_at = self._loop.time()
+        self._unsent_mark_bytes = self._transport.get_write_buffer_size()
+
+    # server.py
+
+    @property
+    @abstractmethod
+    def exchange_count(self) -> int:
+        """Requests under way."""
+
+    @property
+    @abstractmethod
+    def is_idle(self) -> bool:
+        """Whether nothing would be lost if it were closed now."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Take nothing new, and close once nothing is under way."""
+
+    @abstractmethod
+    def cut(self) -> None:
+        """Give up what is still under way."""
+
+    @abstractmethod
+    def check(self, now: float) -> None:
+        """Close it if its caller is too slow. now: the loop's time."""
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def _check_writing(self, now: float) -> None:
+        """Cut a caller that takes less of an answer than the least rate."""
+        limits = self.site.limits
+        left_bytes = self._transport.get_write_buffer_size()
+        if now - self.moved_at > limits.write_s:
+            self._transport.abort()
+        elif self._unsent_mark_bytes - left_bytes > limits.bytes_per_second_min * limits.write_s:
+            self.moved_at, self._unsent_mark_bytes = now, left_bytes

@@ -16,7 +16,7 @@ from rewake.core.ids import invocation_id_to_str
 from rewake.core.model import HandlerSchema, ServiceSchema, Target
 from rewake.durations import DurationError, parse_duration_ms
 from rewake.errors import ErrorCode
-from rewake.ingress.message import JSON, Request, Response
+from rewake.ingress.message import JSON, Head, Request, Response
 from rewake.ingress.paths import CallRoute, Services, check_idempotency_key
 from rewake.ingress.refusals import Refused, failure_response, method_not_allowed
 from rewake.names import nearest, some_of
@@ -169,23 +169,28 @@ def accepted_response(reply: Reply, execute_at_ms: int | None) -> Response:
     if execute_at_ms is not None and not is_known:
         body["executionTime"] = rfc3339_nanos(execute_at_ms)
     body["status"] = "PreviouslyAccepted" if is_known else "Accepted"
-    return Response(202, b"x-restate-id: %b\r\n" % text.encode() + JSON, _encode(body))
+    return Response(202, (id_header(reply.invocation_id), *JSON), _encode(body))
 
 
 def result_response(reply: Reply, output: OutputRules) -> Response:
     """The answer that carries an invocation's result."""
     assert reply.invocation_id is not None
-    head = b"x-restate-id: %b\r\n" % invocation_id_to_str(reply.invocation_id).encode()
+    head: Head = (id_header(reply.invocation_id),)
     if reply.expires_at_ms is not None:
-        head += b"idempotency-expires: %b\r\n" % rfc3339_offset(reply.expires_at_ms).encode()
+        head += ((b"idempotency-expires", rfc3339_offset(reply.expires_at_ms).encode()),)
     result = reply.result
     if isinstance(result, Success):
         content_type = output.content_type_for(is_empty=not result.content)
         if content_type is not None:
-            head += b"content-type: %b\r\n" % content_type.encode("latin-1", "replace")
+            head += ((b"content-type", content_type.encode("latin-1", "replace")),)
         return Response(200, head, result.content)
     assert isinstance(result, Failure)
     return failure_response(result, head)
+
+
+def id_header(invocation_id: bytes) -> tuple[bytes, bytes]:
+    """The header that names the invocation."""
+    return b"x-restate-id", invocation_id_to_str(invocation_id).encode()
 
 
 def _prepare(service: ServiceSchema, handler: HandlerSchema, target: Target | None) -> Callee:

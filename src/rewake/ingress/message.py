@@ -1,6 +1,6 @@
 """Request and Response: what the transports give the ingress and get back. Plain data.
 
-A response's head is ready-made header lines; the transport adds status line, content-length, date and connection.
+The transport adds status line, content-length, date and connection to a response.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from typing import Final
 
 import msgspec
 
-JSON: Final = b"content-type: application/json\r\n"
-CORS: Final = (
-    b"vary: origin, access-control-request-method, access-control-request-headers\r\n"
-    b"access-control-allow-credentials: true\r\n"
+Head = tuple[tuple[bytes, bytes], ...]
+"""Headers: lower-case names and values."""
+
+JSON: Final[Head] = ((b"content-type", b"application/json"),)
+CORS: Final[Head] = (
+    (b"vary", b"origin, access-control-request-method, access-control-request-headers"),
+    (b"access-control-allow-credentials", b"true"),
 )
 
 _MIRRORED_ON_PREFLIGHT: Final = (
@@ -35,25 +38,21 @@ class Request(msgspec.Struct):
 
 
 class Response(msgspec.Struct):
-    """One answer. head: header lines, each with its line end."""
+    """One answer."""
 
     status: int
-    head: bytes = b""
+    head: Head = ()
     body: bytes = b""
 
 
 def with_cors(request: Request, response: Response) -> Response:
     """The response with the permissive CORS headers that every answer carries."""
     origin = request.headers.get("origin")
-    response.head += CORS if origin is None else CORS + _line(b"access-control-allow-origin", origin)
+    response.head += CORS if origin is None else (*CORS, (b"access-control-allow-origin", origin.encode("latin-1")))
     return response
 
 
 def preflight(request: Request) -> Response:
     """The answer to any OPTIONS: whatever the browser asks for is allowed."""
     asked = ((name, request.headers.get(header)) for header, name in _MIRRORED_ON_PREFLIGHT)
-    return Response(200, b"".join(_line(name, value) for name, value in asked if value is not None))
-
-
-def _line(name: bytes, value: str) -> bytes:
-    return b"%b: %b\r\n" % (name, value.encode("latin-1"))
+    return Response(200, tuple((name, value.encode("latin-1")) for name, value in asked if value is not None))

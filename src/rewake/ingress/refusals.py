@@ -12,12 +12,12 @@ from typing import Final
 import msgspec
 
 from rewake.errors import EXPLAIN, ErrorCode, RewakeError
-from rewake.ingress.message import JSON, Response
+from rewake.ingress.message import JSON, Head, Response
 from rewake.protocol.messages import Failure
 
-FROM_INGRESS: Final = JSON + b"x-restate-error-source: ingress\r\n"
-FROM_INVOCATION: Final = JSON + b"x-restate-error-source: invocation\r\n"
-RETRY_AFTER: Final = b"retry-after: 1\r\n"
+FROM_INGRESS: Final = (*JSON, (b"x-restate-error-source", b"ingress"))
+FROM_INVOCATION: Final = (*JSON, (b"x-restate-error-source", b"invocation"))
+RETRY_AFTER: Final = (b"retry-after", b"1")
 
 UNAVAILABLE: Final = frozenset({ErrorCode.ENGINE_STOPPED})
 """Beside RW5xxx, the errors that pass by themselves: 503, ask again."""
@@ -59,12 +59,12 @@ def engine_failed(error: RewakeError) -> Response:
     """The answer when the engine could not take the request: 503 and try again, or 500 for a bug of ours."""
     is_passing = error.code.value.startswith("RW5") or error.code in UNAVAILABLE
     status = 503 if is_passing else 500
-    head = FROM_INGRESS + RETRY_AFTER if is_passing else FROM_INGRESS
+    head = (*FROM_INGRESS, RETRY_AFTER) if is_passing else FROM_INGRESS
     return Response(status, head, error_body(status, error.code, error.message, error.hint))
 
 
-def failure_response(failure: Failure, head: bytes = b"") -> Response:
-    """A handler's terminal error: its code is the status. head: more header lines.
+def failure_response(failure: Failure, head: Head = ()) -> Response:
+    """A handler's terminal error: its code is the status. head: more headers.
 
     Codes that are no status of a final answer become 500, the body keeps them. (The public server sends 1xx codes
     as they are, which no client can read.)
@@ -99,4 +99,4 @@ def body_too_large() -> Refused:
 
 def length_limit_exceeded() -> Response:
     """A content-length over the limit, refused before anything is read: plain text, without CORS headers."""
-    return Response(413, b"content-type: text/plain; charset=utf-8\r\n", b"length limit exceeded")
+    return Response(413, ((b"content-type", b"text/plain; charset=utf-8"),), b"length limit exceeded")

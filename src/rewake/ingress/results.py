@@ -21,7 +21,7 @@ from rewake.core.ids import (
 )
 from rewake.core.model import Target
 from rewake.errors import ErrorCode
-from rewake.ingress.calls import Calls, result_response
+from rewake.ingress.calls import Calls, id_header, result_response
 from rewake.ingress.message import JSON, Request, Response
 from rewake.ingress.paths import AwakeableRoute, BodyRoute, ResultRoute, check_idempotency_key, parse_invocation_id
 from rewake.ingress.refusals import Refused, failure_response, method_not_allowed
@@ -116,9 +116,7 @@ class Results:
                 hint = f"Wait for it with GET /restate/attach/{invocation_id_to_str(invocation_id)}."
                 raise Refused(470, ErrorCode.INVOCATION_NOT_COMPLETED, message, hint)
             case _ if is_attach:
-                return failure_response(
-                    NOT_FOUND, b"x-restate-id: %b\r\n" % invocation_id_to_str(invocation_id).encode()
-                )
+                return failure_response(NOT_FOUND, (id_header(invocation_id),))
             case _:
                 hint = "Results are kept for the handler's retention, one day unless set otherwise."
                 raise Refused(404, ErrorCode.INVOCATION_NOT_FOUND, "invocation not found", hint)

@@ -36,8 +36,7 @@ def ask(
 
 
 def head_of(response: Response) -> dict[str, str]:
-    lines = response.head.decode("latin-1").split("\r\n")
-    return dict(line.split(": ", 1) for line in lines if line)
+    return {name.decode(): value.decode("latin-1") for name, value in response.head}
 
 
 def test_a_call_hands_over_body_headers_key_and_trace(engine: FakeEngine) -> None:

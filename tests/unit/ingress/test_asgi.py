@@ -32,7 +32,7 @@ def exchange(
 
         stream = incoming()
 
-        async def send(event: dict[str, Any]) -> None:
+        async def send(event: Any) -> None:
             sent.append(event)
 
         full = {"type": "http", "method": "POST", "query_string": b"", "headers": JSON, "root_path": "", **scope}

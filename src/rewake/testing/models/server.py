@@ -13,10 +13,9 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-import uvicorn
-
-from rewake.http_server.connection import HttpConnection
+from rewake.http_server.limits import Limits
 from rewake.http_server.listening import listening_socket
+from rewake.http_server.server import HttpServer
 
 from .app import make_app
 from .request import ModelRequest
@@ -65,11 +64,14 @@ class ModelServer:
         True ()
     """
 
-    def __init__(self, rules: Iterable[Rule], *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, rules: Iterable[Rule], *, host: str = "127.0.0.1", port: int = 0, limits: Limits | None = None
+    ) -> None:
         self._script = Script(rules)
         self._address = (host, port)
+        self._limits = limits
         self._socket: socket.socket | None = None
-        self._server: uvicorn.Server | None = None
+        self._stop: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -131,16 +133,6 @@ class ModelServer:
         if self._thread is not None:
             raise RuntimeError(f"The model server is already running at {self.url}")
         self._socket = listening_socket(*self._address, backlog=BACKLOG)
-        config = uvicorn.Config(
-            make_app(self._script),
-            http=HttpConnection,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=STOP_GRACE_S,
-        )
-        self._server = uvicorn.Server(config)
         ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, args=(ready,), name="model-server", daemon=True)
         self._thread.start()
@@ -148,13 +140,13 @@ class ModelServer:
 
     def stop(self) -> None:
         """Drop the calls that still hang and stop serving."""
-        if self._thread is None or self._server is None or self._socket is None:
+        if self._thread is None or self._loop is None or self._stop is None or self._socket is None:
             return
         self._script.close()
-        self._server.should_exit = True
+        self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._socket.close()
-        self._thread = self._server = self._socket = None
+        self._thread = self._stop = self._socket = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -176,12 +168,16 @@ class ModelServer:
 
     def _serve(self, ready: threading.Event) -> None:
         async def main() -> None:
-            assert self._server is not None and self._socket is not None
+            assert self._socket is not None
             self._loop = asyncio.get_running_loop()
+            self._stop = asyncio.Event()
             self._script.attach(self._loop)
-            ready.set()
+            server = HttpServer(make_app(self._script), self._limits)
             try:
-                await self._server.serve(sockets=[self._socket])
+                await server.start(self._socket)
+                ready.set()
+                await self._stop.wait()
+                await server.stop(STOP_GRACE_S)
             finally:
                 self._script.attach(None)
                 self._loop = None

@@ -2,7 +2,7 @@
 
 What arrived since the last `receive` comes as one event, what was sent since the last write leaves as one piece: an SDK
 sends many small messages, and every frame has its price on both sides. waking.py gives the wake-ups that one event may
-leave out. Called by connection.py and http1.py.
+leave out. Called by connection.py.
 """
 
 from __future__ import annotations

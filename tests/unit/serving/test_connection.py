@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from h2.config import H2Configuration
@@ -23,10 +23,11 @@ from h2.settings import SettingCodes
 from hyperframe.frame import PingFrame
 
 from rewake.deployments.http.http2_wire import FRAMES_PER_TURN_MAX, IDLE_FRAMES_MAX
-from rewake.deployments.serving import connection
-from rewake.deployments.serving.connection import FLUSH_HOPS, STREAM_WINDOW_BYTES, Connection
-from rewake.deployments.serving.stream import UNSENT_BYTES_MAX
+from rewake.http_server.server import HttpServer
 from rewake.protocol.framing import encode_frame
+from rewake.serving import connection
+from rewake.serving.connection import FLUSH_HOPS, STREAM_WINDOW_BYTES, Http2Connection
+from rewake.serving.stream import UNSENT_BYTES_MAX
 
 App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 START = {"type": "http.response.start", "status": 200, "headers": [(b"Content-Type", b"text/plain")]}
@@ -73,16 +74,13 @@ class Peer:
 
     def __init__(self, app: App, *, window_bytes: int = 65_535) -> None:
         self.wire = Wire()
-        self.emptied = 0
-        self.connection = Connection(cast("Any", app), lambda _: None, self._on_empty)
+        self.server = HttpServer(app, cancels=True, protocol=Http2Connection)
+        self.connection = Http2Connection(self.server)
         self.connection.connection_made(self.wire)
         self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self.h2.initiate_connection()
         self.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: window_bytes})
         self.send()
-
-    def _on_empty(self, _: object) -> None:
-        self.emptied += 1
 
     def send(self, piece_bytes: int = 1 << 30) -> None:
         data = self.h2.data_to_send()
@@ -144,7 +142,7 @@ def test_a_request_and_its_answer() -> None:
         assert body_of(events) == b"hello"
         assert of_kind(events, StreamEnded)
         assert not of_kind(events, StreamReset)
-        assert peer.emptied == 1
+        assert peer.connection.is_idle
 
     asyncio.run(main())
     (scope,) = seen
@@ -329,7 +327,7 @@ def test_an_app_that_breaks_is_a_reset() -> None:
             peer.request()
             events = await peer.hears()
             assert [int(event.error_code) for event in of_kind(events, StreamReset)] == [2]
-            assert peer.emptied == 1
+            assert peer.connection.is_idle
 
     asyncio.run(main())
 
@@ -399,14 +397,14 @@ def test_windows_open_again() -> None:
 @pytest.mark.parametrize("piece_bytes", [1, 1 << 30])
 def test_http1_is_handed_over(piece_bytes: int) -> None:
     async def main() -> None:
-        left: list[Any] = []
         wire = Wire()
-        connection = Connection(echo, lambda _: None, left.append)
+        server = HttpServer(echo, protocol=Http2Connection)
+        connection = Http2Connection(server)
         connection.connection_made(wire)
         request = b"POST /discover HTTP/1.1\r\ncontent-length: 2\r\n\r\nhi"
         for start in range(0, len(request), piece_bytes):
             (wire.protocol or connection).data_received(request[start : start + piece_bytes])
-        assert left == [connection] and connection.is_lost
+        assert server.connection_count == 1
         for _ in range(5):
             await asyncio.sleep(0)
         assert wire.take().endswith(b"\r\n\r\nhi")

@@ -1,9 +1,9 @@
 """One HTTP/2 connection of a Restate server: its requests go to the ASGI app, each in a task of its own.
 
-Full duplex; what does not begin as HTTP/2 does is given to http1.py. All that handlers say within a few turns of the
-event loop leaves in one write, of each stream as one DATA frame; no empty frame is sent but the last. The window of the
-connection opens as bytes arrive, that of a stream as its app takes them, so a handler that does not read stops nobody
-but itself. Called by server.py.
+Full duplex; what does not begin as HTTP/2 does is given to http_server/http1.py. All that handlers say within a few
+turns of the event loop leaves in one write, of each stream as one DATA frame; no empty frame is sent but the last. The
+window of the connection opens as bytes arrive, that of a stream as its app takes them, so a handler that does not read
+stops nobody but itself. Called by server.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -25,9 +24,10 @@ from rewake.deployments.asgi import REQUEST_SCOPE
 from rewake.deployments.http.connect_errors import ConnectionBroken
 from rewake.deployments.http.http2_wire import FrameGuard, new_connection
 from rewake.deployments.http.turns import Turns
-from rewake.deployments.serving.app_connection import AppConnection
-from rewake.deployments.serving.http1 import Http1Connection
-from rewake.deployments.serving.stream import App, Stream, describe_failure
+from rewake.deployments.waking import Waker
+from rewake.http_server.connection import Connection, Site
+from rewake.http_server.http1 import HttpConnection
+from rewake.serving.stream import Stream, describe_failure
 
 STREAMS_MAX: Final = 10_000
 """Attempts at once on one connection. Waiting ones cost little, and a Restate server queues what is over the limit."""
@@ -60,13 +60,13 @@ _STREAM_HEADERS: Final = frozenset(
 log = structlog.get_logger("rewake.deployments")
 
 
-class Connection(AppConnection):
-    """The connection. on_empty is called when its last stream is over, and when it is lost."""
+class Http2Connection(Connection):
+    """The connection."""
 
-    def __init__(
-        self, app: App, on_made: Callable[[AppConnection], None], on_empty: Callable[[AppConnection], None]
-    ) -> None:
-        super().__init__(app, on_made, on_empty)
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self.streams: dict[int, Stream] = {}
+        self.waker = Waker(self._loop)
         self._h2 = new_connection(client_side=False, checks_headers=True, settings=_SETTINGS)
         self._guard = FrameGuard()
         self._turns = Turns(self._loop, self._guard, self._receive)
@@ -77,11 +77,14 @@ class Connection(AppConnection):
         self._consumed_bytes = 0
         self._last_stream_id = 0
         self._is_leaving = False
+        self._is_flush_due = False
         self._is_flush_urgent = False
 
     # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
         if self._preface != _PREFACE:
             taken = self._read_preface(data)
             if taken is None:
@@ -107,19 +110,37 @@ class Connection(AppConnection):
             stream.feed(b"".join(parts))
         self._pump()
 
+    def resume_writing(self) -> None:
+        self._is_write_paused = False
+        self._pump()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._turns.stop()
         super().connection_lost(exc)
-
-    def resume_writing(self) -> None:
-        self._is_paused = False
-        self._pump()
+        streams, self.streams = self.streams, {}
+        for stream in streams.values():
+            stream.lose()
 
     # server.py
 
+    @property
+    def exchange_count(self) -> int:
+        return len(self.streams)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.streams
+
+    def check(self, now: float) -> None:
+        """A peer may keep its connection for as long as it likes, once it has asked for something."""
+        if self._is_write_paused:
+            self._check_writing(now)
+        elif not self._last_stream_id and now - self.moved_at > self.site.limits.read_s:
+            self._transport.close()
+
     def leave(self) -> None:
         """Take no new stream, and close with the last one."""
-        if self._is_leaving or self.is_lost:
+        if self._is_leaving or self._is_deaf:
             return
         self._is_leaving = True
         if self._preface == _PREFACE:
@@ -183,11 +204,11 @@ class Connection(AppConnection):
         return data[len(_PREFACE) :]
 
     def _hand_over(self) -> None:
-        successor = Http1Connection(self._app, self._on_made, self._on_empty)
+        self.site.on_lost(self)
+        self._is_deaf = True
+        successor = HttpConnection(self.site)
         self._transport.set_protocol(successor)
         successor.connection_made(self._transport)
-        self.is_lost = True
-        self._on_empty(self)
         successor.data_received(self._preface)
 
     def _on_event(self, event: Event, chunks: dict[Stream, list[bytes]]) -> None:
@@ -250,8 +271,11 @@ class Connection(AppConnection):
             return
         self._last_stream_id = stream_id
         stream = self.streams[stream_id] = Stream(self, stream_id)
-        stream.task = self._loop.create_task(self._app(_scope(event), stream.receive, stream.send))
+        stream.task = self._loop.create_task(self._run(stream, _scope(event)))
         stream.task.add_done_callback(lambda task: self._on_task_done(stream, task))
+
+    async def _run(self, stream: Stream, scope: dict[str, Any]) -> None:
+        await self.site.app(scope, stream.receive, stream.send)
 
     def _on_task_done(self, stream: Stream, task: asyncio.Task[None]) -> None:
         """The app returned or raised; an answer it has not ended cannot be used."""
@@ -286,7 +310,7 @@ class Connection(AppConnection):
 
     def _pump(self) -> None:
         """Write what there is, as far as the windows and the socket let it."""
-        while self._ready and not self._is_paused:
+        while self._ready and not self._is_write_paused:
             stream = self._ready.popleft()
             stream.is_marked = False
             if stream.id in self.streams:
@@ -330,10 +354,8 @@ class Connection(AppConnection):
         if self.streams.pop(stream.id, None) is not None:
             self._let_go(stream, stream.unread_bytes)
         self._blocked.pop(stream, None)
-        if not self.streams:
-            if self._is_leaving:
-                self._loop.call_soon(self._close)
-            self._on_empty(self)
+        if not self.streams and self._is_leaving:
+            self._loop.call_soon(self._close)
 
     def _close(self) -> None:
         self._write()

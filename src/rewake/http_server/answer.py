@@ -1,0 +1,132 @@
+"""Answer: from what an ASGI app sends to bytes of HTTP/1.1. How the body is framed is decided here alone.
+
+The length is the app's if it gives one, else known when all of the body is there at once, else the body is chunked; for
+HTTP/1.0 it ends with the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final
+
+STATUS_MIN, STATUS_MAX = 200, 999
+
+_FRAMING: Final = frozenset(
+    {b"connection", b"keep-alive", b"transfer-encoding", b"content-length", b"upgrade", b"date"}
+)
+_BODILESS: Final = frozenset({204, 304})
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus} | {413: "Payload Too Large"}
+_STATUS_LINES: Final = {status: b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES[status].encode()) for status in _PHRASES}
+
+
+class AnswerError(Exception):
+    """The app sent what is no answer."""
+
+
+class Answer:
+    """One answer. is_begun: its head has been encoded.   keeps_alive: whether another request may follow."""
+
+    __slots__ = (
+        "_is_chunked",
+        "_is_head_only",
+        "_knows_chunks",
+        "_left_bytes",
+        "_lines",
+        "_status",
+        "is_begun",
+        "keeps_alive",
+    )
+
+    def __init__(self, *, is_head_only: bool, knows_chunks: bool, keeps_alive: bool) -> None:
+        self.is_begun = False
+        self.keeps_alive = keeps_alive
+        self._is_head_only = is_head_only
+        self._knows_chunks = knows_chunks
+        self._is_chunked = False
+        self._left_bytes: int | None = None
+        self._status = 0
+        self._lines = b""
+
+    @property
+    def has_head(self) -> bool:
+        return self._status != 0
+
+    def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take the head. Raises AnswerError for one that would be read as something else."""
+        if not STATUS_MIN <= status <= STATUS_MAX:
+            raise AnswerError(f"{status} is no status of an answer")
+        if self.has_head:
+            raise AnswerError("the head came twice")
+        lines = []
+        for name, value in headers:
+            name = name.lower()
+            if name not in _FRAMING:
+                lines.append(b"%b: %b\r\n" % (name, value))
+            elif name == b"content-length" and value.isdigit():
+                self._left_bytes = int(value)
+            elif name == b"connection" and value.lower() == b"close":
+                self.keeps_alive = False
+        self._lines = b"".join(lines)
+        if not self._lines.count(b"\r") == self._lines.count(b"\n") == len(lines) or b"\0" in self._lines:
+            raise AnswerError(f"a header has a line break: {headers!r}")
+        self._status = status
+
+    def encode(self, body: bytes, *, is_last: bool, now: float) -> bytes:
+        """The next part, with the head before the first. Raises AnswerError when the body has not the length given.
+
+        now: the event loop's time.
+        """
+        head = b""
+        if not self.is_begun:
+            head = self._head(len(body), is_last=is_last, now=now)
+            self.is_begun = True
+        if self._is_head_only or self._status in _BODILESS:
+            return head
+        if self._is_chunked:
+            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            return b"%b%b%b" % (head, chunk, b"0\r\n\r\n" if is_last else b"")
+        if self._left_bytes is not None:
+            self._left_bytes -= len(body)
+            if self._left_bytes < 0 or (is_last and self._left_bytes):
+                raise AnswerError(f"the body differs from its content-length by {-self._left_bytes} bytes")
+        return head + body
+
+    def _head(self, size: int, *, is_last: bool, now: float) -> bytes:
+        if is_last and not (self._is_head_only and self._left_bytes is not None):
+            self._left_bytes = size
+        framing = b""
+        if self._status == 204:
+            self._left_bytes = None
+        elif self._left_bytes is not None and (self._status != 304 or self._left_bytes):
+            framing = b"content-length: %d\r\n" % self._left_bytes
+        elif self._status != 304:
+            self._is_chunked = self._knows_chunks
+            self.keeps_alive = self.keeps_alive and self._is_chunked
+            framing = b"transfer-encoding: chunked\r\n" if self._is_chunked else b""
+        line = _STATUS_LINES.get(self._status) or b"HTTP/1.1 %d \r\n" % self._status
+        close = b"" if self.keeps_alive else b"connection: close\r\n"
+        return b"%b%b%b%bdate: %b\r\n\r\n" % (line, self._lines, close, framing, date(now))
+
+
+def refusal(status: int, now: float) -> bytes:
+    """A whole answer of the server's own, after which it closes."""
+    answer = Answer(is_head_only=False, knows_chunks=True, keeps_alive=False)
+    answer.begin(status, [])
+    return answer.encode(b"", is_last=True, now=now)
+
+
+class _Date:
+    """The date header's value, made anew when a second has passed."""
+
+    value: bytes = b""
+    made_at: float = float("-inf")
+
+
+def date(now: float) -> bytes:
+    """now: an event loop's time, only used to see that a second has passed."""
+    if not 0.0 <= now - _Date.made_at < 1.0:
+        _Date.value = formatdate(usegmt=True).encode()
+        _Date.made_at = now
+    return _Date.value

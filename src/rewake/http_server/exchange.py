@@ -1,0 +1,168 @@
+"""Exchange: one request as an ASGI app sees it, and its answer as it waits to be sent. No socket.
+
+What arrived since the last `receive` comes as one event, and what was sent since the last write leaves as one piece.
+Called by http1.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, Protocol
+
+from rewake.http_server.answer import Answer, AnswerError
+from rewake.http_server.limits import UNSENT_BYTES_MAX
+
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+CANCELS: Final = "rewake.cancels"
+"""ASGI extension: the task of the app is cancelled when its caller leaves, so the app need not listen for that."""
+
+_DISCONNECT: Final = {"type": "http.disconnect"}
+
+
+class Connection(Protocol):
+    """What an exchange needs of its connection."""
+
+    def on_wanted(self, exchange: Exchange) -> None:
+        """The app waits for the body, of which nothing has come."""
+
+    def on_consumed(self) -> None:
+        """The app took what has come of the body."""
+
+    def on_unsent(self, exchange: Exchange) -> None:
+        """There is something to send, or the answer has ended."""
+
+
+class Exchange:
+    """One request and its answer.
+
+    is_request_over: all of it has arrived.   unread_bytes: of it that the app has not taken.   is_ended: the app has
+    ended the answer.   is_gone: nobody listens any more.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_is_told_of_end",
+        "_received",
+        "_room",
+        "_unsent",
+        "_unsent_bytes",
+        "_waiter",
+        "answer",
+        "is_ended",
+        "is_gone",
+        "is_request_over",
+        "scope",
+        "task",
+        "unread_bytes",
+    )
+
+    def __init__(self, connection: Connection, scope: dict[str, Any], answer: Answer) -> None:
+        self.scope = scope
+        self.answer = answer
+        self.task: asyncio.Task[None] | None = None
+        self.unread_bytes = 0
+        self.is_request_over = False
+        self.is_ended = False
+        self.is_gone = False
+        self._connection = connection
+        self._received: list[bytes] = []
+        self._is_told_of_end = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+        self._room: asyncio.Future[None] | None = None
+
+    # From the caller
+
+    def feed(self, data: bytes) -> None:
+        """More of the request."""
+        self._received.append(data)
+        self.unread_bytes += len(data)
+        _wake(self._waiter)
+
+    def finish_request(self) -> None:
+        """The request is over."""
+        self.is_request_over = True
+        _wake(self._waiter)
+
+    def lose(self) -> None:
+        """Nobody listens any more: the app is told so."""
+        self.is_gone = True
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        _wake(self._waiter)
+        _wake(self._room)
+
+    # ASGI
+
+    async def receive(self) -> Event:
+        """The next event: all that has come, as one. What came whole is handed over even if its caller has left."""
+        while not (self._received or self.is_request_over or self.is_gone or self.is_ended):
+            self._connection.on_wanted(self)
+            await self._wait()
+        if self._is_told_of_end:
+            while not (self.is_gone or self.is_ended):
+                await self._wait()
+        if self._is_told_of_end or ((self.is_gone or self.is_ended) and not self.is_request_over):
+            return _DISCONNECT
+        body = self._received[0] if len(self._received) == 1 else b"".join(self._received)
+        self._received.clear()
+        self.unread_bytes = 0
+        self._is_told_of_end = self.is_request_over
+        self._connection.on_consumed()
+        return {"type": "http.request", "body": body, "more_body": not self.is_request_over}
+
+    async def send(self, event: Event) -> None:
+        """Take a part of the answer; waits while the caller reads more slowly than the app writes."""
+        if self.is_gone or self.is_ended:
+            return
+        if event["type"] == "http.response.start":
+            self.answer.begin(event["status"], event.get("headers", ()))
+            self._connection.on_unsent(self)
+            return
+        if event["type"] != "http.response.body":
+            return
+        if not self.answer.has_head:
+            raise AnswerError("the body came before the head")
+        body = event.get("body", b"")
+        if body:
+            self._unsent.append(body)
+            self._unsent_bytes += len(body)
+        self.is_ended = not event.get("more_body", False)
+        if self.is_ended:
+            _wake(self._waiter)
+        if body or self.is_ended:
+            self._connection.on_unsent(self)
+        while self._unsent_bytes > UNSENT_BYTES_MAX and not self.is_ended:
+            self._room = asyncio.get_running_loop().create_future()
+            try:
+                await self._room
+            finally:
+                self._room = None
+
+    # To the caller
+
+    def take(self) -> bytes:
+        """All that waits to be sent."""
+        body = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        _wake(self._room)
+        return body
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
