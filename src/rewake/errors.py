@@ -94,6 +94,8 @@ class ErrorCode(StrEnum):
     OPERATION_CONFLICT = "RW4020", "The invocation is in a status that does not allow the operation"
     OPERATION_UNSUPPORTED = "RW4021", "This release does not offer the operation"
     RESOURCE_NOT_FOUND = "RW4023", "No such subscription or Kafka cluster exists"
+    ORIGIN_REFUSED = "RW4024", "A web page of another site sent the request"
+    HOST_REFUSED = "RW4025", "The request is for a name that is not this server's"
 
     # RW5xxx store
     STORE_LOCKED = "RW5001", "Another engine is using the data directory"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
@@ -18,6 +18,7 @@ from rewake.admin.engine_port import EnginePort
 from rewake.errors import ErrorCode, RewakeError
 from rewake.http_server.limits import Limits, connections_max
 from rewake.http_server.listening import listening_socket
+from rewake.http_server.origins import Door, is_loopback_address
 from rewake.http_server.server import BACKLOG, HttpServer
 from rewake.ingress import api
 from rewake.ingress.asgi import IngressApp
@@ -48,6 +49,7 @@ class Server:
 
     port 0: any free one; `ingress_port` and `admin_port` tell which once bound.   admin_routes: the UI and the like.
     ingress_concurrency_max: calls in flight before the ingress answers 429, None for no limit.   limits: of each port.
+    allowed_hosts, allowed_origins: as those of http_server.origins.Door; the origins are let in to the ingress alone.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class Server:
         drain_s: float = DRAIN_S,
         admin_routes: Sequence[BaseRoute] = (),
         limits: Limits | None = None,
+        allowed_hosts: Iterable[str] = (),
+        allowed_origins: Iterable[str] = (),
     ) -> None:
         self.host = host
         self.ingress_port = ingress_port
@@ -72,6 +76,8 @@ class Server:
         self._drain_s = drain_s
         self._admin_routes = admin_routes
         self._limits = limits or Limits()
+        self._allowed_hosts = frozenset(allowed_hosts)
+        self._allowed_origins = frozenset(allowed_origins)
         self._listeners: list[socket.socket] = []
         self._servers: list[HttpServer] = []
 
@@ -114,8 +120,14 @@ class Server:
     async def _serve(self) -> None:
         from rewake.admin.app import build_admin  # Late: it takes a while.
 
-        ingress = IngressApp(self._ingress, body_bytes_max=self._body_bytes_max)
-        admin = build_admin(self._engine, ingress_url=self.ingress_url, extra_routes=self._admin_routes)
+        ingress_door, admin_door = (
+            Door(self._allowed_hosts, origins, is_local=is_loopback_address(self.host))
+            for origins in (self._allowed_origins, frozenset[str]())
+        )
+        ingress = IngressApp(self._ingress, body_bytes_max=self._body_bytes_max, door=ingress_door)
+        admin = build_admin(
+            self._engine, ingress_url=self.ingress_url, extra_routes=self._admin_routes, door=admin_door
+        )
         self._servers = [
             HttpServer(ingress, self._limits_of(INGRESS_FILES_SHARE), cancels=True),
             HttpServer(admin, self._limits_of(ADMIN_FILES_SHARE)),

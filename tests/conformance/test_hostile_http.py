@@ -189,6 +189,7 @@ def test_a_head_is_bounded(port: Port, start: bytes, piece: bytes) -> None:
         b"x: a\r\n\tfolded: b",
         b"x\xff: a",
         b"x\x7f: a",
+        b"host: other",
         b"(x): a",
         b'"x": a',
     ],

@@ -322,7 +322,6 @@ def test_a_refusal_has_status_message_and_what_to_do(
         assert (told["error_code"], told["docs"]) == (code.value, EXPLAIN + code.value)
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-restate-error-source"] == "ingress"
-    assert answer.headers["access-control-allow-credentials"] == "true"
     assert "x-restate-id" not in answer.headers
 
 

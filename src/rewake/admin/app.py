@@ -35,6 +35,7 @@ from rewake.admin.refusals import (
 from rewake.admin.requests import json_response
 from rewake.admin.services import Services
 from rewake.errors import ErrorCode, RewakeError
+from rewake.http_server.origins import Door
 from rewake.protocol.discovery import ManifestError
 
 COMPRESSED_BYTES_MIN: Final = 1024
@@ -46,8 +47,10 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 log = structlog.get_logger("rewake.admin")
 
 
-def build_admin(engine: EnginePort, *, ingress_url: str, extra_routes: Sequence[BaseRoute] = ()) -> ASGIApp:
-    """The admin API of `engine`. ingress_url: what is told to clients that want to call handlers."""
+def build_admin(
+    engine: EnginePort, *, ingress_url: str, extra_routes: Sequence[BaseRoute] = (), door: Door | None = None
+) -> ASGIApp:
+    """The admin API of `engine`. ingress_url: for clients that want to call handlers.   door: who may come in."""
     table = _table(engine, ingress_url)
     routes: list[BaseRoute] = [_route(path, methods) for path, methods in table.items()]
     operations = [
@@ -68,7 +71,25 @@ def build_admin(engine: EnginePort, *, ingress_url: str, extra_routes: Sequence[
         exception_handlers=_EXCEPTION_HANDLERS,
     )
     app.router.redirect_slashes = False
-    return Versioned(app)
+    return Guarded(Versioned(app), door or Door())
+
+
+class Guarded:
+    """Lets in what the door does. Links to pages may be followed from anywhere: GET changes nothing."""
+
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        self._app = app
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            refusal = self._door.refusal(headers, is_navigation_safe=scope["method"] in {"GET", "HEAD"})
+            if refusal is not None:
+                refused = Refused(403, refusal.code, refusal.message, refusal.hint)
+                await refused_response(refused)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class Versioned:

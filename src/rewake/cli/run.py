@@ -9,8 +9,10 @@ import click
 
 from rewake.cli.durations import Duration
 from rewake.cli.settings import (
+    ALLOWED_HOSTS,
     DATA_DEFAULT,
     LOG_SETTINGS,
+    Names,
     config_option,
     exit_with_stdin_option,
     setting,
@@ -24,6 +26,13 @@ _ENGINE_SETTINGS = (
     setting("host", default="127.0.0.1", help="Address to listen on."),
     setting("ingress-port", default=8080, type=PORT, help="Port that callers use; 0 picks a free one."),
     setting("admin-port", default=9070, type=PORT, help="Port of the admin API; 0 picks a free one."),
+    ALLOWED_HOSTS,
+    setting(
+        "allowed-origins",
+        default="",
+        type=Names(),
+        help="Origins of web pages that may call the ingress, such as https://app.example; * for all.",
+    ),
     setting("data", default=DATA_DEFAULT, type=click.Path(file_okay=False), help="Folder of the database."),
     setting("cleanup-interval", default="1h", type=Duration(), help="Time between retention sweeps."),
     setting(

@@ -53,6 +53,8 @@ class ServeOptions:
     host: str
     ingress_port: int
     admin_port: int
+    allowed_hosts: tuple[str, ...]
+    allowed_origins: tuple[str, ...]
     data: Path
     cleanup_interval: int
     pause_after_alike: int
@@ -152,6 +154,8 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
         options.ingress_port,
         options.admin_port,
         drain_s=options.stop_grace / 1_000,
+        allowed_hosts=options.allowed_hosts,
+        allowed_origins=options.allowed_origins,
         admin_routes=[metrics_route(engine, telemetry), *ui_routes(engine, lambda: server.ingress_url)],
     )
     server.bind()

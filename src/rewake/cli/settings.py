@@ -61,6 +61,22 @@ def _data_in_file() -> Path:
     return Path(str(read_settings_file(path).get("data", DATA_DEFAULT)) if path.is_file() else DATA_DEFAULT)
 
 
+class Names(click.ParamType[tuple[str, ...]]):
+    """A click type for several names with commas between them."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        return tuple(name.strip() for name in str(value).split(",") if name.strip())
+
+
+ALLOWED_HOSTS: Final = setting(
+    "allowed-hosts",
+    default="",
+    type=Names(),
+    help="Names the server is reached by, beside addresses, localhost and names without a dot; * for all.",
+)
+
 LOG_SETTINGS: Final = (
     setting("log-level", default="info", type=click.Choice(("debug", "info", "warning", "error")), help="Least level."),
     setting(

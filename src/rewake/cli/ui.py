@@ -16,7 +16,7 @@ import click
 
 import rewake
 from rewake.cli.admin_client import AdminClient, admin_option
-from rewake.cli.settings import LOG_SETTINGS, setting, with_settings
+from rewake.cli.settings import ALLOWED_HOSTS, LOG_SETTINGS, setting, with_settings
 
 if TYPE_CHECKING:
     from rewake.ui.remote_engine import Server
@@ -39,6 +39,7 @@ THREADS: Final = 32
 )
 @setting("host", default="127.0.0.1", help="Address to listen on; everybody who reaches it may act.")
 @setting("port", default=DEFAULT_PORT, type=click.IntRange(0, 65_535), help="Port to listen on; 0 picks a free one.")
+@ALLOWED_HOSTS
 @with_settings(LOG_SETTINGS)
 def ui(admin: AdminClient, ingress: str | None, **options: Any) -> None:
     """Show the web UI of a server elsewhere.
@@ -60,13 +61,16 @@ def ui(admin: AdminClient, ingress: str | None, **options: Any) -> None:
 class _Options:
     host: str
     port: int
+    allowed_hosts: tuple[str, ...]
     log_format: str
 
 
 async def _serve(server: Server, options: _Options) -> None:
     import structlog
 
+    from rewake.admin.app import Guarded
     from rewake.cli.serving import asked_to_stop
+    from rewake.http_server.origins import Door, is_loopback_address
     from rewake.http_server.server import HttpServer
     from rewake.server import listen, url_of
     from rewake.ui.remote import build_remote_ui
@@ -76,7 +80,8 @@ async def _serve(server: Server, options: _Options) -> None:
     with listen(options.host, options.port, "--port") as listener:
         port = listener.getsockname()[1]
         url = f"{url_of(options.host, port)}ui/"
-        serving = HttpServer(build_remote_ui(server))
+        door = Door(frozenset(options.allowed_hosts), is_local=is_loopback_address(options.host))
+        serving = HttpServer(Guarded(build_remote_ui(server), door))
         with asked_to_stop(exit_with_stdin=False) as stop:
             await serving.start(listener)
             log.info("ready", pid=os.getpid(), port=port, url=url, admin=server.url, ingress=server.ingress_url)

@@ -45,6 +45,7 @@ class HttpConnection(Connection):
         self._headers: list[tuple[bytes, bytes]] = []
         self._is_in_head = self._is_in_request = False
         self._expects_leave = False
+        self._host_count = 0
         self._began_at = 0.0
         self._body_bytes = 0
         self._quiet_bytes = 0
@@ -94,6 +95,7 @@ class HttpConnection(Connection):
     def on_message_begin(self) -> None:
         self._is_in_request = self._is_in_head = True
         self._expects_leave = False
+        self._host_count = 0
         self._target, self._headers = b"", []
         self._body_bytes = 0
         self._began_at = self.moved_at
@@ -106,7 +108,9 @@ class HttpConnection(Connection):
             return  # A trailer must not pass for a header that somebody in front has checked.
         name = name.lower()
         self._headers.append((name, value.rstrip(b" \t")))  # the parser only strips the front
-        if name == b"expect" and value.lower() == b"100-continue":
+        if name == b"host":
+            self._host_count += 1
+        elif name == b"expect" and value.lower() == b"100-continue":
             self._expects_leave = True
 
     def on_headers_complete(self) -> None:
@@ -119,7 +123,7 @@ class HttpConnection(Connection):
             self._refuse(405)  # CONNECT: what follows is no HTTP
         elif version not in _VERSIONS:
             self._refuse(505)
-        elif scope is None:
+        elif scope is None or self._host_count > 1:
             self._refuse(400)
         elif self._quiet_bytes > self.site.limits.head_bytes_max:
             self._refuse(431)

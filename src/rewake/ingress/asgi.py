@@ -7,44 +7,55 @@ import contextlib
 from typing import Any, Final
 
 from rewake.http_server.exchange import CANCELS, Receive, Send
+from rewake.http_server.origins import Door
 from rewake.ingress.api import BODY_BYTES_MAX, Ingress
-from rewake.ingress.message import Request, Response, with_cors
+from rewake.ingress.cors import cors_head
+from rewake.ingress.message import Request, Response
 from rewake.ingress.refusals import Refused, body_too_large, length_limit_exceeded
 
 _BODILESS: Final = frozenset({204, 304})
 
 
 class CallerGone(Exception):
-    """The caller disconnected before its request was complete."""
+    """The caller disconnected before it had its answer."""
 
 
 class IngressApp:
-    """ASGI app around an Ingress. Mounted under a prefix, paths below it are those of the ingress."""
+    """ASGI app around an Ingress. Mounted under a prefix, paths below it are those of the ingress.
 
-    def __init__(self, ingress: Ingress, *, body_bytes_max: int = BODY_BYTES_MAX) -> None:
+    door: which pages may call it and read the answers; None leaves that to the program it is mounted in.
+    """
+
+    def __init__(self, ingress: Ingress, *, body_bytes_max: int = BODY_BYTES_MAX, door: Door | None = None) -> None:
         self._ingress = ingress
         self._body_bytes_max = body_bytes_max
+        self._door = door
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"the ingress speaks HTTP, not {scope['type']!r}")
         request = _request_of(scope)
-        declared = request.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > self._body_bytes_max:
-            await _send(send, request, length_limit_exceeded())
-            return
         try:
-            request.body = await self._read_body(receive)
+            response = await self._answer(request, scope, receive)
         except CallerGone:
             return
         except Refused as refused:
-            await _send(send, request, with_cors(request, refused.response()))
-            return
+            response = refused.response()
+        origin = request.headers.get("origin")
+        if origin is not None and self._door is not None and self._door.allows_reading(origin):
+            response.head += cors_head(request, origin)
+        await _send(send, request, response)
+
+    async def _answer(self, request: Request, scope: Any, receive: Receive) -> Response:
+        if self._door is not None and (refusal := self._door.refusal(request.headers)) is not None:
+            raise Refused(403, refusal.code, refusal.message, refusal.hint)
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > self._body_bytes_max:
+            return length_limit_exceeded()
+        request.body = await self._read_body(receive)
         answering = self._ingress.handle(request)
         is_cancelled = CANCELS in (scope.get("extensions") or ())
-        response = await (answering if is_cancelled else _unless_gone(answering, receive))
-        if response is not None:
-            await _send(send, request, response)
+        return await (answering if is_cancelled else _unless_gone(answering, receive))
 
     async def _read_body(self, receive: Receive) -> bytes:
         chunks: list[bytes] = []
@@ -61,14 +72,16 @@ class IngressApp:
                 return b"".join(chunks) if len(chunks) > 1 else chunks[0]
 
 
-async def _unless_gone(answering: Any, receive: Receive) -> Response | None:
-    """The answer, or None when the caller disconnected first."""
+async def _unless_gone(answering: Any, receive: Receive) -> Response:
+    """The answer. Raises CallerGone when the caller disconnects first."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Task[Response] = loop.create_task(answering)
     gone = loop.create_task(_disconnected(receive))
     try:
         await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
-        return answer.result() if answer.done() else None
+        if not answer.done():
+            raise CallerGone
+        return answer.result()
     finally:
         for task in (answer, gone):
             task.cancel()

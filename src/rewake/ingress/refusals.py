@@ -98,5 +98,5 @@ def body_too_large() -> Refused:
 
 
 def length_limit_exceeded() -> Response:
-    """A content-length over the limit, refused before anything is read: plain text, without CORS headers."""
+    """A content-length over the limit, refused before anything is read: plain text."""
     return Response(413, ((b"content-type", b"text/plain; charset=utf-8"),), b"length limit exceeded")

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from rewake.cli.durations import Duration
 from rewake.cli.exits import Group
-from rewake.cli.settings import config_option, setting
+from rewake.cli.settings import Names, config_option, setting
 
 
 @click.group(cls=Group)
@@ -91,3 +91,8 @@ def test_a_bad_flag_is_a_usage_error(tmp_path: Path) -> None:
     result = call(tmp_path, "--cleanup-interval", "5")
     assert result.exit_code == 2
     assert "--cleanup-interval" in result.output
+
+
+def test_several_names_have_commas_between_them() -> None:
+    assert Names().convert(" a.example, b.example,,", None, None) == ("a.example", "b.example")
+    assert Names().convert("", None, None) == ()
