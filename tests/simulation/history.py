@@ -134,6 +134,7 @@ class History:
             if item != stored:
                 raise Violation(f"memory has {item}, the store has {stored}")
         for (service, key), instance in self.state.instances.items():
+            self.state.queue_of(instance)
             stored_instance = self.store.keyed_instance(service, key)
             stored_instance.state = instance.state if instance.state is None else self.store.state(service, key)
             if instance != stored_instance:

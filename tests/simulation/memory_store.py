@@ -21,6 +21,7 @@ from rewake.core.model import (
     StateMutation,
     Status,
     Timer,
+    Waiting,
 )
 from rewake.core.writes import Batch, EntryRow, EventRow
 
@@ -167,6 +168,12 @@ class MemoryStore:
         ]
         instance.queue = [item for _, item in sorted(waiting, key=lambda pair: pair[0])]
         return instance
+
+    def key_holder(self, service: str, key: str) -> InvocationId | None:
+        return self.keyed_instance(service, key).holder
+
+    def key_queue(self, service: str, key: str) -> list[Waiting]:
+        return self.keyed_instance(service, key).queue or []
 
     def state(self, service: str, key: str) -> dict[bytes, bytes]:
         return dict(self.values.get((service, key), ()))

@@ -9,7 +9,7 @@ from tests.simulation.history import run
 from tests.simulation.memory_store import MemoryStore
 
 from rewake.core.ids import InvocationId
-from rewake.core.model import Deployment, Invocation, KeyedInstance, Listener, Promise, ServiceSchema, Status
+from rewake.core.model import Deployment, Invocation, Listener, Promise, ServiceSchema, Status, Waiting
 from rewake.core.writes import Batch, EntryRow
 from rewake.store.store import Store
 
@@ -57,9 +57,14 @@ class MirroredStore(MemoryStore):
         assert found == super().listeners(invocation_id)
         return found
 
-    def keyed_instance(self, service: str, key: str) -> KeyedInstance:
-        found = self.real.reader.keyed_instance(service, key)
-        assert found == super().keyed_instance(service, key)
+    def key_holder(self, service: str, key: str) -> InvocationId | None:
+        found = self.real.reader.key_holder(service, key)
+        assert found == super().key_holder(service, key)
+        return found
+
+    def key_queue(self, service: str, key: str) -> list[Waiting]:
+        found = self.real.reader.key_queue(service, key)
+        assert found == super().key_queue(service, key)
         return found
 
     def state(self, service: str, key: str) -> dict[bytes, bytes]:

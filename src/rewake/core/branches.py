@@ -54,7 +54,7 @@ def is_needed(state: State, old: Invocation, kept: list[EntryRow], rows: list[En
     if not values_known(kept, version):
         return False
     instance = state.instance(target.service, target.key)
-    if instance.holder not in (None, old.id) or instance.queue:
+    if instance.holder not in (None, old.id) or state.queue_of(instance):
         return True
     return _is_outdated(kept, rows, state.values_of(target.service, target.key), version)
 

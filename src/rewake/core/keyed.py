@@ -12,7 +12,7 @@ import hashlib
 
 from rewake.core.commands import MutateState
 from rewake.core.effects import Note, Reply, ReplyStatus
-from rewake.core.model import Invocation, KeyedInstance, StateMutation, Status
+from rewake.core.model import Invocation, KeyedInstance, StateMutation, Status, Waiting
 from rewake.core.state import State
 
 
@@ -20,12 +20,16 @@ def acquire(state: State, invocation: Invocation) -> bool:
     """Take the key for this invocation, or put it at the end of the queue and return False."""
     instance = _instance_of(state, invocation)
     assert instance.holder != invocation.id
-    if instance.holder is None and not instance.queue:
+    if instance.holder is None:
         instance.holder = invocation.id
         return True
     invocation.inbox_sequence = state.next_inbox_sequence()
-    instance.queue.append(invocation.id)
+    _append(instance, invocation.id)
     return False
+
+
+def _append(instance: KeyedInstance, waiting: Waiting) -> None:
+    (instance.late if instance.queue is None else instance.queue).append(waiting)
 
 
 def holds_key(state: State, invocation: Invocation) -> bool:
@@ -36,9 +40,10 @@ def release(state: State, invocation: Invocation) -> None:
     """Free the key and give it to the next in line, who is ready from then on; state changes in between are applied."""
     instance = _instance_of(state, invocation)
     assert instance.holder == invocation.id, (instance.holder, invocation.id)
+    queue = state.queue_of(instance)
     instance.holder = None
-    while instance.queue and instance.holder is None:
-        following = instance.queue.pop(0)
+    while queue and instance.holder is None:
+        following = queue.pop(0)
         if isinstance(following, StateMutation):
             state.batch.mutations[following.sequence] = None
             _replace(state, following)
@@ -51,10 +56,15 @@ def release(state: State, invocation: Invocation) -> None:
 
 def leave(state: State, invocation: Invocation) -> None:
     """Give up a place in the queue, or the key that was given within this command to one who has not begun yet."""
-    if holds_key(state, invocation):
+    instance = _instance_of(state, invocation)
+    if instance.holder == invocation.id:
         release(state, invocation)
+    elif instance.queue is not None:
+        instance.queue.remove(invocation.id)
+    elif invocation.id in instance.late:
+        instance.late.remove(invocation.id)
     else:
-        _instance_of(state, invocation).queue.remove(invocation.id)
+        instance.left.add(invocation.id)
 
 
 def _instance_of(state: State, invocation: Invocation) -> KeyedInstance:
@@ -72,11 +82,11 @@ def on_mutate(state: State, command: MutateState) -> None:
     instance = state.instance(command.service, command.key)
     sequence = state.next_inbox_sequence()
     mutation = StateMutation(command.service, command.key, sequence, command.new_state, command.expected_version)
-    if instance.holder is None and not instance.queue:
+    if instance.holder is None:
         _replace(state, mutation)
     else:
         state.batch.mutations[sequence] = mutation
-        instance.queue.append(mutation)
+        _append(instance, mutation)
     state.emit(Reply(command.token, ReplyStatus.ACCEPTED))
 
 

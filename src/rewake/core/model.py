@@ -321,13 +321,23 @@ class StateMutation(msgspec.Struct, frozen=True):
     expected_version: str | None
 
 
+Waiting = InvocationId | StateMutation
+"""Who waits for a key: an invocation, or a state change asked for by an operator."""
+
+
 class KeyedInstance(msgspec.Struct):
-    """One virtual object or workflow key: who holds it, who waits (in arrival order), and its state when loaded."""
+    """One virtual object or workflow key: who holds it, who waits (in arrival order), and its state when loaded.
+
+    queue: None when it is not loaded (State.queue_of does that): then `late` have come and `left` have gone since what
+    is stored. A key that nobody holds has no queue.
+    """
 
     service: str
     key: str
     holder: InvocationId | None = None
-    queue: list[InvocationId | StateMutation] = []
+    queue: list[Waiting] | None = []
+    late: list[Waiting] = []
+    left: set[InvocationId] = set()
     state: dict[bytes, bytes] | None = None
 
 

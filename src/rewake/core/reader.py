@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from rewake.core.ids import InvocationId
-from rewake.core.model import Deployment, Invocation, KeyedInstance, Listener, Promise, ServiceSchema
+from rewake.core.model import Deployment, Invocation, Listener, Promise, ServiceSchema, Waiting
 from rewake.core.writes import EntryRow
 
 
@@ -28,8 +28,11 @@ class Reader(Protocol):
     def listeners(self, invocation_id: InvocationId) -> list[Listener]:
         """Invocations waiting for this one's result, in order of arrival."""
 
-    def keyed_instance(self, service: str, key: str) -> KeyedInstance:
-        """Holder and queue (invocations and state mutations by sequence) of a virtual object key; state None."""
+    def key_holder(self, service: str, key: str) -> InvocationId | None:
+        """The open exclusive invocation that has begun on a virtual object key; at most one has."""
+
+    def key_queue(self, service: str, key: str) -> list[Waiting]:
+        """Invocations and state mutations that wait for a key, by sequence."""
 
     def state(self, service: str, key: str) -> dict[bytes, bytes]:
         """All state of a key."""

@@ -24,8 +24,10 @@ from rewake.core.model import (
     Listener,
     Promise,
     ServiceSchema,
+    StateMutation,
     Status,
     Target,
+    Waiting,
 )
 from rewake.core.reader import Reader
 from rewake.core.settings import Settings
@@ -136,17 +138,33 @@ class State:
         return invocation.listeners
 
     def instance(self, service: str, key: str) -> KeyedInstance:
-        """The key's holder and queue."""
+        """The key's holder, and its queue as far as it is loaded."""
         name = (service, key)
         found = self.instances.get(name)
         if found is None:
-            found = self.reader.keyed_instance(service, key)
+            holder = self.reader.key_holder(service, key)
+            found = KeyedInstance(service, key, holder, None if holder else [])
             self.instances[name] = found
         else:
             self._idle_instances.pop(name, None)
         self._held_instances[name] = self.batch.sequence
         self._batch_holds[self.batch.sequence][1].add(name)
         return found
+
+    def queue_of(self, instance: KeyedInstance) -> list[Waiting]:
+        """Who waits for a key, in order; changed in place. Loaded when it must be known, not for each who comes."""
+        if instance.queue is None:
+            skipped = instance.left.union(item for item in instance.late if not isinstance(item, StateMutation))
+            changes = {item.sequence for item in instance.late if isinstance(item, StateMutation)}
+            stored = self.reader.key_queue(instance.service, instance.key)
+            instance.queue = [
+                item
+                for item in stored
+                if not (item.sequence in changes if isinstance(item, StateMutation) else item in skipped)
+            ]
+            instance.queue += instance.late
+            instance.late, instance.left = [], set()
+        return instance.queue
 
     def values_of(self, service: str, key: str) -> dict[bytes, bytes]:
         """All state of a key; changing the dict needs `put_value` as well."""
@@ -338,7 +356,7 @@ class State:
             if holder is not None:
                 assert holder.status in (Status.INVOKED, Status.SUSPENDED, Status.PAUSED), (service, key, holder.status)
             assert instance.holder is not None or not instance.queue, (service, key)
-            assert instance.holder not in instance.queue, (service, key)
+            assert instance.holder not in (instance.queue or ()), (service, key)
 
 
 def check(invocation: Invocation) -> None:

@@ -16,13 +16,12 @@ from rewake.core.ids import InvocationId
 from rewake.core.model import (
     Deployment,
     Invocation,
-    KeyedInstance,
     Listener,
     Promise,
     ServiceSchema,
-    StateMutation,
     Status,
     Timer,
+    Waiting,
 )
 from rewake.core.writes import EntryRow
 from rewake.store import rows
@@ -39,9 +38,13 @@ _JOURNAL: Final = (
 )
 _ROW_COLUMNS: Final = rows.ENTRY_COLUMNS.replace("payload", "x''")
 _JOURNAL_ROWS: Final = f"select {_ROW_COLUMNS} from journal_entry where invocation_id = ? order by idx"
-_KEY_OPEN: Final = (
-    "select id, inbox_sequence, status from invocation "
-    "where service = ? and key = ? and status < 5 and handler_kind = 1 and status > 0 order by inbox_sequence"
+_KEY_HOLDER: Final = (
+    "select id from invocation where service = ? and key = ? and status < 5 and handler_kind = 1 and status > 1 "
+    "order by inbox_sequence limit 1"
+)
+_KEY_WAITING: Final = (
+    "select inbox_sequence, id from invocation "
+    "where service = ? and key = ? and status < 5 and handler_kind = 1 and status = 1 order by inbox_sequence"
 )
 
 
@@ -88,17 +91,17 @@ class StoreReader:
         )
         return [rows.listener_from(row) for row in found]
 
-    def keyed_instance(self, service: str, key: str) -> KeyedInstance:
-        """Holder and queue of a key: its open exclusive invocations, and the state mutations between them."""
+    def key_holder(self, service: str, key: str) -> InvocationId | None:
+        """The open exclusive invocation of a key that has begun. Stands before all that wait: one step of the index."""
+        for (id_,) in self._connection().execute(_KEY_HOLDER, (service, key)):
+            holder: InvocationId = id_
+            return holder
+        return None
+
+    def key_queue(self, service: str, key: str) -> list[Waiting]:
+        """Invocations that wait for a key, and the state mutations between them."""
         execute = self._connection().execute
-        instance = KeyedInstance(service, key)
-        waiting: list[tuple[int, InvocationId | StateMutation]] = []
-        for id_, sequence, status in execute(_KEY_OPEN, (service, key)):
-            if status == Status.INBOXED:
-                waiting.append((sequence, id_))
-            else:
-                assert instance.holder is None, (service, key, instance.holder, id_)
-                instance.holder = id_
+        waiting: list[tuple[int, Waiting]] = [*execute(_KEY_WAITING, (service, key))]
         mutations = execute(
             "select sequence, service, key, expected_version, new_state from state_mutation "
             "where service = ? and key = ?",
@@ -106,8 +109,7 @@ class StoreReader:
         )
         waiting += [(row[0], rows.mutation_from(row)) for row in mutations]
         waiting.sort(key=lambda item: item[0])
-        instance.queue = [item for _, item in waiting]
-        return instance
+        return [item for _, item in waiting]
 
     def state(self, service: str, key: str) -> dict[bytes, bytes]:
         """All state of a key, in the order of its names."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tests.unit.core.play import FINISHED, NOW_MS, Answer, Close, Done, Logged, Play, Start, Timer, success
 
 from rewake.core import commands
 from rewake.core.effects import ReplyStatus
+from rewake.core.ids import InvocationId
 from rewake.core.keyed import state_version
 from rewake.core.model import OnMaxAttempts, RetryPolicy, Status
 from rewake.protocol import messages as m
@@ -205,3 +207,44 @@ def test_the_version_depends_on_names_and_values() -> None:
     versions = {state_version(values) for values in ({}, {b"a": b"1"}, {b"a": b"2"}, {b"b": b"1"})}
     assert len(versions) == 4
     assert state_version({b"a": b"1", b"b": b"2"}) == state_version({b"b": b"2", b"a": b"1"})
+
+
+# Behind a holder that is asleep
+
+
+@pytest.fixture
+def asleep(play: Play, monkeypatch: pytest.MonkeyPatch) -> InvocationId:
+    """A suspended holder of cart/a, whose queue must not be loaded."""
+    holder = play.call("cart/a/add")
+    play.suspend(holder, signals=(17,))
+    play.skip()
+    monkeypatch.setattr(play.store, "key_queue", None)
+    return holder
+
+
+def test_one_more_behind_a_sleeping_holder_does_not_load_the_queue(play: Play, asleep: InvocationId) -> None:
+    waiting = []
+    for _ in range(3):
+        waiting.append(play.call("cart/a/add"))
+        play.commit()
+    play.ask(commands.Cancel, waiting[1])
+    play.commit()
+    assert play.state.instances == {}
+    assert [play.status(each) for each in (waiting[0], waiting[2])] == [Status.INBOXED] * 2
+
+
+def test_those_who_came_and_went_meanwhile_are_in_their_place_when_it_wakes(
+    play: Play, asleep: InvocationId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, gone = play.call("cart/a/add", key="k1"), play.call("cart/a/add", key="k2")
+    play.commit()
+    play.ask(commands.Cancel, gone)
+    again = play.call("cart/a/add", key="k2")  # the same id, at the end of the line
+    assert again == gone
+    last = play.call("cart/a/add")
+    monkeypatch.undo()
+    play.ask(commands.CompleteSignal, asleep, signal=17, result=success())
+    for each in (asleep, stored, again, last):
+        play.sdk_ends(each)
+    assert {play.status(each) for each in (asleep, stored, again, last)} == {Status.COMPLETED}
+    assert [play.row(each).running_at_ms is not None for each in (stored, again, last)] == [True] * 3

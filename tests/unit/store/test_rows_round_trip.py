@@ -170,13 +170,12 @@ def test_a_key_has_its_holder_and_its_queue_in_order_of_arrival(store: Store) ->
             mutations={2: mutation, 9: other},
         ),
     )
-    found = store.reader.keyed_instance("Counter", "k7")
-    assert found.holder == invocation_id(3)
-    assert found.queue == [invocation_id(2), mutation, invocation_id(1)]
+    assert store.reader.key_holder("Counter", "k7") == invocation_id(3)
+    assert store.reader.key_queue("Counter", "k7") == [invocation_id(2), mutation, invocation_id(1)]
     assert store.reader.last_sequence() == 9
     submit(store, Batch(mutations={2: None, 9: None}))
-    assert store.reader.keyed_instance("Counter", "k7").queue == [invocation_id(2), invocation_id(1)]
-    assert store.reader.keyed_instance("Counter", "nobody").holder is None
+    assert store.reader.key_queue("Counter", "k7") == [invocation_id(2), invocation_id(1)]
+    assert store.reader.key_holder("Counter", "nobody") is None
     assert store.reader.last_sequence() == 3
 
 
