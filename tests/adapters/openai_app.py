@@ -38,7 +38,7 @@ from rewake.ext.kernel import restate_context
 from rewake.ext.openai import ApprovalRequest, DurableRunner, durable_function_tool
 
 set_tracing_disabled(True)
-PATIENT = restate.InvocationRetryPolicy(timedelta(milliseconds=10), 1.0, timedelta(milliseconds=10), 1_000, "pause")
+PATIENT = restate.InvocationRetryPolicy(timedelta(milliseconds=10), 1.0, timedelta(milliseconds=10), 1_000_000, "pause")
 HANDLERS: dict[str, Callable[[restate.Context, str], Awaitable[Any]]] = {}
 
 

@@ -40,7 +40,7 @@ CASES: dict[str, Case] = {
     ),
     "tools": Case(
         [
-            rule(name="end", after_tool=True, answer=text("all done")),
+            rule(name="all end", after_tool=True, answer=text("all done")),
             rule(
                 name="all",
                 answer=tool_calls(
@@ -53,7 +53,7 @@ CASES: dict[str, Case] = {
             ),
         ],
         ["all done", ["1 is fine", "2 is fine", "failed: no z", "x 1 2", "y found"]],
-        {"all": 1, "end": 1},
+        {"all": 1, "all end": 1},
         {"look_up 1": 1, "thread 2": 1, "first": 1, "second": 1, "secret": 1, "fail": 1},
     ),
     "both": Case(

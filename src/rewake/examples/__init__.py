@@ -33,6 +33,7 @@ class Example:
 
 EXAMPLES: Final = (
     Example("claim_handoffs", "claim router with handoffs (OpenAI Agents SDK)", "openai"),
+    Example("claim_approvals", "claim with two approvals and a handback (OpenAI Agents SDK)", "openai"),
     Example("claim_subagents", "claim router with sub-agents (Google ADK)", "adk"),
     Example("claim_tools", "claim router with agents as tools (Pydantic AI)", "pydantic"),
     Example("support_router", "support router with the plain SDK", "openai"),
