@@ -54,13 +54,15 @@ class Blame(IntEnum):
 
     OWN: the handler failed, which uses up its policy.   NOBODY: there was no place to run in, or it was taken away.
     SHARED: its worker died, and others ran there too.   ALONE: its worker died while it ran there by itself.
-    Nothing but OWN and ALONE uses up attempts. SHARED and ALONE are remembered, see retries.py.
+    LOST: its connection broke. OWN and ALONE use up attempts, LOST only after many in a row. All but NOBODY and OWN are
+    remembered, see retries.py.
     """
 
     OWN = 0
     NOBODY = 1
     SHARED = 2
     ALONE = 3
+    LOST = 4
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
@@ -248,8 +250,8 @@ class Invocation(msgspec.Struct):
     notified: notifications of this attempt or, when suspended, from `awaiting_from` on; None: not loaded.
     stored_at_ms: when the journal last grew.   command_retry_count: failures since the last stored command.
     branch_of: the key that the handler takes its own for, when that is a branch (branches.py).
-    loss_count: workers that died under it since an attempt last ended by itself.   kill_count: those that it had for
-    itself, since the last stored command.
+    loss_count: workers that died under it, or connections that broke, since an attempt last ended by itself.
+    kill_count: workers that died while it had them for itself, since the last stored command.
     """
 
     id: InvocationId

@@ -5,6 +5,7 @@ command_retry_count counts only those in which user code ran and travels in Star
 Both are stored, so they survive a restart. A delay the handler asked for counts as an attempt like any other.
 A worker's death counts for nobody while several attempts ran in it. Those attempts carry a loss_count instead, by which
 the deployment runs them apart from others; the one under which a worker dies when it has one for itself is at fault.
+Nor does a connection that breaks count, whoever broke it, but it is tried again with the delays of the policy.
 One that was cancelled ends as cancelled when an attempt that could see that fails before it did anything.
 Called by attempts.py and apply.py. Read next: failures.py, wakeups.py.
 """
@@ -13,10 +14,12 @@ from __future__ import annotations
 
 import json
 
+import msgspec
+
 from rewake.core import failures, journal, lifecycle, wakeups
 from rewake.core.effects import Note
 from rewake.core.model import ALIKE_MIN, Attempt, AttemptError, Blame, Invocation, OnMaxAttempts, RetryPolicy, Status
-from rewake.core.settings import RETRY_DELAY_MS_MAX, RETRY_JITTER, WORKER_KILLS_MAX
+from rewake.core.settings import LOST_CONNECTIONS_MAX, RETRY_DELAY_MS_MAX, RETRY_JITTER, WORKER_KILLS_MAX
 from rewake.core.state import State
 from rewake.protocol.messages import Failure
 
@@ -65,8 +68,9 @@ def fail(
     if attempt is not None and attempt.pause_requested:
         lifecycle.pause(state, invocation, now_ms)
         return
-    if blame in (Blame.NOBODY, Blame.SHARED):
-        wakeups.arm_retry(state, invocation, now_ms + (delay_ms or 0))
+    if not _is_charged(invocation, blame):
+        wait_ms = _delay_after_loss(state, invocation, jitter) if blame is Blame.LOST else delay_ms or 0
+        wakeups.arm_retry(state, invocation, now_ms + wait_ms)
         return
     if invocation.kill_count >= WORKER_KILLS_MAX:
         exhausted = OnMaxAttempts.PAUSE
@@ -104,21 +108,30 @@ def _ignored_its_cancel(state: State, invocation: Invocation, attempt: Attempt |
     return cancelled_at is not None and (attempt is None or cancelled_at < attempt.replayed)
 
 
+def _delay_after_loss(state: State, invocation: Invocation, jitter: float) -> int:
+    """None after the first loss, then as if each had been a failure."""
+    policy = msgspec.structs.replace(state.options_of(invocation.target).retry, max_attempts=None)
+    delay = next_delay_ms(policy, invocation.loss_count - 1, jitter) if invocation.loss_count > 1 else 0
+    assert delay is not None
+    return delay
+
+
+def _is_charged(invocation: Invocation, blame: Blame) -> bool:
+    """Whether the end of the attempt uses up one. Called when it has been counted."""
+    is_lost_for_good = blame is Blame.LOST and invocation.loss_count > LOST_CONNECTIONS_MAX
+    return blame in (Blame.OWN, Blame.ALONE) or is_lost_for_good
+
+
 def _count(invocation: Invocation, blame: Blame, reached_user_code: bool) -> None:
-    match blame:
-        case Blame.NOBODY:
-            return
-        case Blame.SHARED:
-            invocation.loss_count += 1
-            return
-        case Blame.ALONE:
-            invocation.loss_count += 1
-            invocation.kill_count += 1
-        case Blame.OWN:
-            invocation.loss_count = 0
-    invocation.retry_count += 1
-    if reached_user_code:
-        invocation.command_retry_count += 1
+    if blame is Blame.OWN or (blame is Blame.LOST and invocation.stored_at_ms > (invocation.last_start_at_ms or 0)):
+        invocation.loss_count = 0  # the attempt ended by itself, or got on before its connection broke
+    if blame in (Blame.SHARED, Blame.ALONE, Blame.LOST):
+        invocation.loss_count += 1
+    if blame is Blame.ALONE:
+        invocation.kill_count += 1
+    if _is_charged(invocation, blame):
+        invocation.retry_count += 1
+        invocation.command_retry_count += reached_user_code
 
 
 def _give_up(state: State, invocation: Invocation, how: OnMaxAttempts, error: AttemptError, now_ms: int) -> None:
@@ -131,10 +144,9 @@ def _give_up(state: State, invocation: Invocation, how: OnMaxAttempts, error: At
 def _record(state: State, invocation: Invocation, error: AttemptError, blame: Blame, now_ms: int) -> None:
     event = {"ty": "TransientError", **failures.facts_of(error)}
     journal.append_event(state, invocation, "TransientError", json.dumps(event), now_ms)
-    is_charged = blame in (Blame.OWN, Blame.ALONE)
     facts: dict[str, object] = {
         "target": str(invocation.target),
-        "attempt": invocation.retry_count if is_charged else None,
+        "attempt": invocation.retry_count if _is_charged(invocation, blame) else None,
         "code": error.restate_code,
         "message": error.message,
     }

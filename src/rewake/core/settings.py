@@ -20,6 +20,9 @@ MESSAGE_CHARS_MAX = 8_192
 RETRY_DELAY_MS_MAX = 365 * 86_400_000
 """Longest delay before a retry that a handler or a deployment can ask for. A longer one is read as this one."""
 
+LOST_CONNECTIONS_MAX = 10
+"""Connections that may break in a row under an invocation which stores nothing new, until they use up its attempts."""
+
 WORKER_KILLS_MAX = 5
 """Workers an invocation may end while it has them for itself and stores nothing new; then it is paused."""
 

@@ -9,7 +9,7 @@ from tests.unit.core.play import FINISHED, NOW_MS, Close, Done, Logged, Play, St
 
 from rewake.core import commands, retries
 from rewake.core.model import Blame, OnMaxAttempts, RetryPolicy, Status
-from rewake.core.settings import RETRY_DELAY_MS_MAX, WORKER_KILLS_MAX, Settings
+from rewake.core.settings import LOST_CONNECTIONS_MAX, RETRY_DELAY_MS_MAX, WORKER_KILLS_MAX, Settings
 from rewake.core.wakeups import WAKE
 from rewake.protocol import messages as m
 
@@ -228,6 +228,35 @@ def test_an_attempt_that_ends_by_itself_is_above_suspicion(play: Play) -> None:
     play.suspend(suspends, 1)
     play.fails(fails)
     assert [play.row(first).loss_count for first in (suspends, fails)] == [0, 0]
+
+
+def test_connections_that_break_use_up_no_attempt_but_are_waited_for(play: Play) -> None:
+    first = play.call("greeter/greet")
+    delays = []
+    for _ in range(LOST_CONNECTIONS_MAX):
+        play.fails(first, "RT0010", blame=Blame.LOST)
+        row = play.row(first)
+        assert (row.retry_count, row.command_retry_count) == (0, 0)
+        delays.append((row.next_retry_at_ms or 0) - play.now_ms)
+        play.time(delays[-1])
+    assert delays == [0, 100, 200, 400, 800, 1000, 1000, 1000, 1000, 1000]
+    for count in range(1, 4):
+        play.fails(first, "RT0010", blame=Blame.LOST)
+        assert play.row(first).retry_count == count % 3, (
+            "more than so many in a row do, until the policy's three are over"
+        )
+        play.time(1000)
+    assert play.status(first) is Status.PAUSED
+
+
+def test_a_connection_that_breaks_after_progress_is_the_first_one_again(play: Play) -> None:
+    first = play.call("greeter/greet")
+    for number in range(1, 4):
+        play.fails(first, "RT0010", blame=Blame.LOST)
+        assert play.row(first).loss_count == 1
+        play.time(0)
+        play.now_ms += 1
+        play.sdk(first, m.RunCommand(number))
 
 
 # Failures that no retry can heal

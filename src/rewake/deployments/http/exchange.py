@@ -12,6 +12,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from rewake.core.model import Blame
+
 MANIFEST_BYTES_MAX: Final = 8 * 1024 * 1024
 """Largest answer to discovery: what is longer is cut off there, and not asked for again."""
 
@@ -46,7 +48,7 @@ class Responder(Protocol):
 
     def on_end(self) -> None: ...
 
-    def on_error(self, message: str) -> None: ...
+    def on_error(self, message: str, *, blame: Blame = Blame.OWN) -> None: ...
 
 
 class Carrier(Protocol):
@@ -200,6 +202,6 @@ class Collector:
         if not self.answer.done():
             self.answer.set_result((self._status, self._headers, bytes(self._body)))
 
-    def on_error(self, message: str) -> None:
+    def on_error(self, message: str, *, blame: Blame = Blame.OWN) -> None:
         if not self.answer.done():
             self.answer.set_exception(ConnectionError(message))

@@ -15,6 +15,7 @@ from typing import Final, cast
 
 import httptools
 
+from rewake.core.model import Blame
 from rewake.deployments.http.address import Address
 from rewake.deployments.http.connect_errors import ConnectionBroken, describe_error
 from rewake.deployments.http.exchange import Exchange, HttpOptions
@@ -131,7 +132,7 @@ class Http1Connection(asyncio.Protocol):
                 unsent = exchange
                 unsent.put_back(self._sent)
             else:
-                exchange.responder.on_error(message)
+                exchange.responder.on_error(message, blame=Blame.LOST)
         self._on_done(self, unsent)
 
     def _set_timer(self, delay_s: float, action: Callable[[], None]) -> None:

@@ -28,6 +28,7 @@ from h2.events import (
 from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes
 
+from rewake.core.model import Blame
 from rewake.deployments.http.connect_errors import ConnectionBroken
 from rewake.deployments.http.exchange import Exchange, HttpOptions
 from rewake.deployments.http.http2_wire import FRAMES_PER_SENT, FrameGuard, Goaway, new_connection
@@ -277,7 +278,7 @@ class Http2State:
         for stream_id in [each for each in self.exchanges if each > goaway.last_stream_id]:
             exchange = self.exchanges.pop(stream_id)
             self._blocked.pop(exchange, None)
-            exchange.responder.on_error(reason)
+            exchange.responder.on_error(reason, blame=Blame.LOST)
 
     def fail_all(self, message: str) -> None:
         """The connection is gone, and every attempt on it."""
@@ -286,7 +287,7 @@ class Http2State:
         self._blocked.clear()
         self._ready.clear()
         for exchange in exchanges.values():
-            exchange.responder.on_error(message)
+            exchange.responder.on_error(message, blame=Blame.LOST)
 
 
 def _connection(options: HttpOptions) -> H2Connection:

@@ -11,6 +11,7 @@ from h2.connection import H2Connection
 from h2.events import Event, RequestReceived, StreamEnded, StreamReset
 from hyperframe.frame import DataFrame, Frame
 
+from rewake.core.model import Blame
 from rewake.deployments.http.exchange import Exchange, HttpOptions
 from rewake.deployments.http.http2_state import Http2State
 
@@ -24,6 +25,7 @@ class Heard:
         self.heads: list[tuple[int, dict[bytes, bytes]]] = []
         self.chunks: list[bytes] = []
         self.ends: list[str | None] = []
+        self.blame: Blame | None = None
 
     def on_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.heads.append((status, dict(headers)))
@@ -34,8 +36,9 @@ class Heard:
     def on_end(self) -> None:
         self.ends.append(None)
 
-    def on_error(self, message: str) -> None:
+    def on_error(self, message: str, *, blame: Blame = Blame.OWN) -> None:
         self.ends.append(message)
+        self.blame = blame
 
 
 class Waiting(Heard):
@@ -49,8 +52,8 @@ class Waiting(Heard):
         super().on_end()
         self.done.set()
 
-    def on_error(self, message: str) -> None:
-        super().on_error(message)
+    def on_error(self, message: str, *, blame: Blame = Blame.OWN) -> None:
+        super().on_error(message, blame=blame)
         self.done.set()
 
 

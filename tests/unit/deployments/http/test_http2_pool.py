@@ -14,6 +14,7 @@ from h2.settings import SettingCodes
 from http2_peer import Waiting
 from hyperframe.frame import PingFrame
 
+from rewake.core.model import Blame
 from rewake.deployments.http.address import parse_address
 from rewake.deployments.http.exchange import Exchange, HttpOptions
 from rewake.deployments.http.http2_pool import Http2Pool
@@ -161,6 +162,7 @@ def test_a_lost_connection_fails_all_on_it_and_the_next_goes_to_a_new_one() -> N
             "The connection was lost: Connection reset by peer.",
             "The connection was lost: the server closed it.",
         }
+        assert {each.blame for each in heard} == {Blame.LOST}
         server.holds = False
         _, after = submit(pool)
         await after.done.wait()
