@@ -112,6 +112,7 @@ class ErrorCode(StrEnum):
     QUERY_TOO_LARGE = "RW5012", "The result of the SQL query is too large"
     STORE_LOG_FOREIGN = "RW5013", "The write-ahead log does not belong to the database"
     BACKUP_REFUSED = "RW5014", "The backup cannot be made or put in place"
+    DESCRIPTORS_EXHAUSTED = "RW5015", "The process has no file descriptors left"
 
 
 class RewakeError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -40,10 +41,15 @@ from rewake.deployments.worker_pool import WorkerPool
 from rewake.engine import Engine
 from rewake.engine import runtime as runtime_module
 from rewake.errors import ErrorCode, RewakeError
+from rewake.ingress.api import Ingress
+from rewake.ingress.message import Request
 from rewake.protocol.messages import FIRST_USER_SIGNAL, End, MessageType, OutputCommand, Success
 from rewake.store import store as store_module
 
-BLOB = "x" * 20_000
+
+def blob(number: int) -> str:
+    """A text of 40 kB that shares nothing with another one, so that each needs its own room on the disk."""
+    return random.Random(number).randbytes(20_000).hex()
 
 
 @pytest.fixture
@@ -77,7 +83,7 @@ def test_a_full_disk(stage: Stage, is_slow: bool, monkeypatch: pytest.MonkeyPatc
             accepted, refused = [], []
             for number in range(40):
                 try:
-                    accepted.append(await engine.send("Steps", "double", f"{number} {BLOB}"))
+                    accepted.append((number, await engine.send("Steps", "double", blob(number))))
                 except RewakeError as error:
                     assert error.code is ErrorCode.STORE_FULL
                     refused.append(number)
@@ -85,13 +91,16 @@ def test_a_full_disk(stage: Stage, is_slow: bool, monkeypatch: pytest.MonkeyPatc
                         break
             assert len(refused) == 3
             assert not waiting.done()
+            health = await Ingress(engine).handle(Request("GET", "/restate/health", "", {}, b""))
+            assert health.status == 503 and b"RW5005" in health.body
             stored = engine._store.reader.open_counts()
             assert sum(stored.values()) <= 1 + 2 * len(accepted), "an accepted one may have called"
 
             limit_pages(engine, None)
             await until(lambda: not engine._loop.is_halted)
-            for invocation_id in accepted:
-                assert str(await engine.result(invocation_id)).count(BLOB) == 2
+            assert engine.problem is None
+            for number, invocation_id in accepted:
+                assert await engine.result(invocation_id) == blob(number) * 2
             stage.open_gate("later")
             await engine.complete_awakeable(*awakeable_id_parse(name), Success(b'"x"'))
             assert await waiting == "got x"
@@ -108,7 +117,7 @@ def test_steps_under_way_when_the_disk_fills(stage: Stage) -> None:
 
     async def main() -> None:
         async with stage.engine() as engine:
-            calls = [asyncio.ensure_future(engine.call("Steps", "double", f"{each} {BLOB}")) for each in range(count)]
+            calls = [asyncio.ensure_future(engine.call("Steps", "double", blob(each))) for each in range(count)]
             await until(lambda: engine.stats()["attempts_running"] > 0)
             limit_pages(engine, 0)
             await until(lambda: engine._loop.is_halted or all(call.done() for call in calls))
@@ -120,7 +129,7 @@ def test_steps_under_way_when_the_disk_fills(stage: Stage) -> None:
                 if isinstance(result, RewakeError):
                     assert result.code is ErrorCode.STORE_FULL  # it was not accepted
                 else:
-                    assert result == f"{number} {BLOB}" * 2
+                    assert result == blob(number) * 2
 
     run(main())
 
@@ -134,7 +143,7 @@ def test_stopping_on_a_full_disk(stage: Stage) -> None:
             waiting = asyncio.ensure_future(engine.result(kept))
             await until(lambda: engine.stats()["callers_waiting"] == 1)
             limit_pages(engine, 0)
-            sends = [engine.send("Steps", "same", f"{number} {BLOB}") for number in range(10)]
+            sends = [engine.send("Steps", "same", blob(number)) for number in range(10)]
             assert any(isinstance(each, RewakeError) for each in await asyncio.gather(*sends, return_exceptions=True))
         with pytest.raises(RewakeError, match="stopped"):
             await waiting

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rewake import __version__
+from rewake.admin.engine_port import EnginePort
 from rewake.admin.refusals import Refused, unsupported
 from rewake.admin.requests import json_response
 from rewake.errors import ErrorCode
@@ -25,13 +26,16 @@ _NO_FLOW_CONTROL: Final = "Flow control (limit rules, virtual queues) is not sup
 
 
 class About:
-    """Endpoints that need no engine."""
+    """Endpoints that need little of the engine."""
 
-    def __init__(self, ingress_url: str) -> None:
+    def __init__(self, engine: EnginePort, ingress_url: str) -> None:
+        self._engine = engine
         self._ingress_url = ingress_url
 
     async def health(self, request: Request) -> Response:
-        """200 while the port is open."""
+        """200, or 503 while nothing can be accepted, for instance because the disk is full."""
+        if (problem := self._engine.problem) is not None:
+            raise problem
         return Response()
 
     async def version(self, request: Request) -> Response:

@@ -111,7 +111,7 @@ class Versioned:
 
 def _table(engine: EnginePort, ingress_url: str) -> dict[str, dict[str, Endpoint]]:
     """Path -> method -> endpoint."""
-    about, queries = About(ingress_url), Queries(engine)
+    about, queries = About(engine, ingress_url), Queries(engine)
     services, deployments, invocations = Services(engine, ingress_url), Deployments(engine), Invocations(engine)
     return {
         "/health": {"GET": about.health},

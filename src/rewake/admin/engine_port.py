@@ -9,6 +9,7 @@ from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import Deployment, ServiceSchema
 from rewake.core.settings import Settings
 from rewake.engine.registration import RegistrationResult
+from rewake.errors import RewakeError
 from rewake.operations import Operation
 from rewake.protocol.messages import Failure, Success
 from rewake.sql.query import QueryResult
@@ -42,6 +43,9 @@ class EnginePort(Operations, Protocol):
     """The operations, and the registry with its changes."""
 
     settings: Settings
+
+    @property
+    def problem(self) -> RewakeError | None: ...
 
     @property
     def services(self) -> Mapping[str, ServiceSchema]: ...

@@ -161,6 +161,11 @@ class CommitLoop:
         self._fail_flushing(error)
 
     @property
+    def problem(self) -> RewakeError | None:
+        """Why commands are refused at the moment."""
+        return self._halted
+
+    @property
     def is_halted(self) -> bool:
         return self._halted is not None
 

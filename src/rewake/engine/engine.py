@@ -476,6 +476,11 @@ class Engine(Runtime):
                 rows.append(attempt_row(item, deployment.sdk_version if deployment else None))
         return rows
 
+    @property
+    def problem(self) -> RewakeError | None:
+        """Why nothing can be accepted at the moment, for instance a full disk; None when all is well."""
+        return self._loop.problem
+
     def stats(self) -> dict[str, int]:
         """Figures of this moment."""
         return {

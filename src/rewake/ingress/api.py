@@ -33,6 +33,9 @@ log = structlog.get_logger("rewake.ingress")
 class Engine(calls.Engine, results.Engine, Protocol):
     """What the ingress needs of the engine."""
 
+    @property
+    def problem(self) -> RewakeError | None: ...
+
 
 class Ingress:
     """Answers requests on an engine.
@@ -84,6 +87,8 @@ class Ingress:
     def _health(self, request: Request) -> Response:
         if request.method != "GET":
             raise method_not_allowed()
+        if (problem := self._services.problem) is not None:
+            return engine_failed(problem)
         return Response(200, JSON, msgspec.json.encode({"services": list(self._services.services)}))
 
 

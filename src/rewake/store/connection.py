@@ -6,6 +6,8 @@ a file that is not a sound database. Called by store.py, rewake.sql and rewake.r
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Final
 
@@ -119,12 +121,27 @@ def _migrate(connection: apsw.Connection) -> None:
             raise
 
 
+def _has_no_descriptors() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    return False
+
+
 def as_rewake_error(error: BaseException, path: Path) -> RewakeError:
     """What an error of SQLite or of the operating system means for the person who runs the engine."""
     if isinstance(error, RewakeError):
         return error
     where = repr(str(path))
     match error:
+        case apsw.CantOpenError() | OSError() if _has_no_descriptors():
+            code = ErrorCode.DESCRIPTORS_EXHAUSTED
+            what = f"The database {where} could not be opened: this process has no file descriptors left."
+            hint = (
+                "Raise the limit: ulimit -n 65536, or LimitNOFILE= of the service.\n"
+                "Look for clients that keep connections open."
+            )
         case apsw.FullError():
             code, hint = ErrorCode.STORE_FULL, "Free some space; the engine goes on by itself once a write succeeds."
             what = f"The disk that holds {where} is full.\nNothing that was not stored has been acknowledged."

@@ -8,6 +8,7 @@ from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.ids import DeploymentId, InvocationId
 from rewake.core.model import HandlerOptions, ServiceSchema, Target
 from rewake.core.registry import schema_of
+from rewake.errors import RewakeError
 from rewake.protocol.discovery import (
     HandlerKind,
     HandlerManifest,
@@ -48,6 +49,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.services: dict[str, ServiceSchema] = {}
+        self.problem: RewakeError | None = None
         self.asked: list[dict[str, Any]] = []
         self.answer: Reply | BaseException = completed(Success(b'"hi"'))
         for manifest in (GREETER, COUNTER, FLOW):

@@ -370,3 +370,39 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
     store.close()
     error = outcome_of(store, Batch(timers={(1, invocation_id(1), SLEEP): True}))
     assert isinstance(error, RewakeError) and error.code is ErrorCode.STORE_CLOSED
+
+
+_NO_DESCRIPTORS = """
+import os, resource, sys
+from pathlib import Path
+from rewake.errors import RewakeError
+from rewake.sql.query import run_query
+from rewake.store.store import Store
+Store.open(sys.argv[1], now_ms=1).close()
+resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+held = []
+try:
+    while True:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+query = lambda: run_query(Path(sys.argv[1]), "select * from sys_service")
+for attempt in (query, lambda: Store.open(sys.argv[1], now_ms=1)):
+    try:
+        attempt()
+    except RewakeError as error:
+        held and os.close(held.pop())
+        print(error.code.value, flush=True)
+        held.append(os.open(os.devnull, os.O_RDONLY))
+"""
+
+
+def test_no_descriptors_left_is_no_matter_of_permissions(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _NO_DESCRIPTORS, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=_ENVIRONMENT,
+        check=True,
+    )
+    assert done.stdout.split() == ["RW5015", "RW5015"], done.stderr
