@@ -100,6 +100,26 @@ def test_what_a_handler_sees_of_itself(stage: Stage) -> None:
     run(main())
 
 
+def test_secrets_of_callers_are_not_kept(stage: Stage) -> None:
+    """Not in the journal, not anywhere in the files; the handler sees that there was something."""
+    secret = "s3cret-of-a-caller"
+
+    async def main() -> None:
+        async with stage.engine() as engine:
+            target = engine.resolve("Steps", "who_am_i", None)
+            assert target is not None
+            headers = (("authorization", f"Bearer {secret}"), ("Cookie", secret), ("x-team", "claims"))
+            reply = await engine.invoke(target, b"", headers=headers, wait=True)
+            assert reply.result is not None and reply.invocation_id is not None
+            seen = decode_result(reply.invocation_id, reply.result)["headers"]
+            assert seen == {"authorization": "[redacted]", "Cookie": "[redacted]", "x-team": "claims"}
+            assert not [
+                path for path in stage.data.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()
+            ]
+
+    run(main())
+
+
 @pytest.mark.parametrize("size", [1024 * 1024, 10 * 1024 * 1024])
 def test_big_payloads(stage: Stage, transport: Transport, size: int) -> None:
     """Through a request, a step, a call and an answer."""

@@ -264,6 +264,13 @@ def test_settings_come_from_the_environment_and_the_file(folder: Path) -> None:
         assert not (folder / "from-file").exists()
 
 
+def test_the_log_begins_with_the_settings_file(folder: Path) -> None:
+    """It comes with the working directory, so nobody may have asked for it."""
+    (folder / "rewake.toml").write_text("concurrency = 7\n")
+    with Running("run", "app.py", cwd=folder) as engine:
+        assert engine.wait_for("settings_read")["path"] == str((folder / "rewake.toml").resolve())
+
+
 def test_an_unknown_key_of_the_file(folder: Path) -> None:
     (folder / "rewake.toml").write_text("ingres_port = 1\n")
     result = run_until_exit("app.py", cwd=folder)

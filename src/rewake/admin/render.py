@@ -12,6 +12,7 @@ from rewake.core.model import Deployment, HandlerOptions, HandlerSchema, RetryPo
 from rewake.core.registry import schema_of
 from rewake.durations import format_duration
 from rewake.protocol.discovery import HandlerKind, ServiceType, parse_manifest
+from rewake.redaction import masked
 from rewake.timestamps import rfc3339_nanos
 
 SERVICE_TYPES: Final = {
@@ -89,7 +90,7 @@ def deployment_json(deployment: Deployment) -> dict[str, Any]:
         "http_version": deployment.http_version,
     }
     if deployment.additional_headers:
-        shown["additional_headers"] = deployment.additional_headers
+        shown["additional_headers"] = masked(deployment.additional_headers)
     if deployment.metadata:
         shown["metadata"] = deployment.metadata
     return shown | {

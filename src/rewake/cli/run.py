@@ -11,6 +11,7 @@ from rewake.cli.durations import Duration
 from rewake.cli.settings import (
     ALLOWED_HOSTS,
     DATA_DEFAULT,
+    FILE_READ,
     LOG_SETTINGS,
     Names,
     config_option,
@@ -18,6 +19,7 @@ from rewake.cli.settings import (
     setting,
     with_settings,
 )
+from rewake.redaction import HEADERS_DEFAULT
 
 PORT = click.IntRange(0, 65_535)
 
@@ -55,6 +57,12 @@ _ENGINE_SETTINGS = (
         "identity-key",
         type=click.Path(dir_okay=False),
         help="Key in PKCS#8 PEM that requests to deployments reached by URL are signed with.",
+    ),
+    setting(
+        "redact-headers",
+        default=",".join(HEADERS_DEFAULT),
+        metavar="NAMES",
+        help="Headers of callers whose values are neither kept nor shown to handlers, by comma; empty keeps all.",
     ),
     setting("query-deadline", default="10s", type=Duration(), help="Time a SQL query may take."),
     setting("stop-grace", default="5s", type=Duration(), help="Time open calls get when stopping."),
@@ -111,4 +119,5 @@ def _serve(app: str | None, **options: Any) -> None:
     options["data"] = Path(options["data"])
     if options["in_process"] and options["reload"]:
         raise click.UsageError("--reload needs worker processes; leave out --in-process.")
-    serve(ServeOptions(app=app, **options))
+    settings_file = click.get_current_context().meta.get(FILE_READ)
+    serve(ServeOptions(app=app, settings_file=settings_file, **options))

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -65,6 +66,7 @@ class ServeOptions:
     journal_retention: int
     workflow_retention: int
     identity_key: str | None
+    redact_headers: str
     query_deadline: int
     stop_grace: int
     log_level: str
@@ -75,6 +77,7 @@ class ServeOptions:
     reload: bool
     in_process: bool
     exit_with_stdin: bool
+    settings_file: Path | None = None
     is_for_people: bool = False
     """Nobody chose the format of the log: a JSON log then begins with two plain lines."""
 
@@ -84,6 +87,7 @@ def serve(options: ServeOptions) -> None:
     log_format = configure_logging(options.log_level, options.log_format)
     is_for_people = options.log_format == "auto"
     options = replace(options, log_format=log_format, is_for_people=is_for_people)
+    _log_settings(options)
     from rewake.http_server.limits import raise_file_limit
     from rewake.server import new_event_loop
 
@@ -91,6 +95,18 @@ def serve(options: ServeOptions) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(options))
+
+
+def _log_settings(options: ServeOptions) -> None:
+    """What a working directory may have set without anybody noticing, before anything else is logged."""
+    from rewake.http_server.origins import is_loopback_address
+
+    if options.settings_file is not None:
+        log.info("settings_read", path=str(options.settings_file.resolve()))
+    if not is_loopback_address(options.host):
+        log.warning("listening_beyond_this_machine", host=options.host, hint="Neither port asks who is calling.")
+    if options.otlp_endpoint is not None and not is_loopback_address(urlsplit(options.otlp_endpoint).hostname or ""):
+        log.warning("traces_leave_this_machine", otlp_endpoint=options.otlp_endpoint)
 
 
 async def _serve(options: ServeOptions) -> None:
@@ -265,6 +281,7 @@ def _engine_options(options: ServeOptions) -> EngineOptions:
         cleanup_interval_ms=options.cleanup_interval,
         query_deadline_ms=options.query_deadline,
         identity_key_file=options.identity_key,
+        redacted_headers=frozenset(name.strip().lower() for name in options.redact_headers.split(",")),
         defaults=HandlerOptions(
             inactivity_timeout_ms=options.inactivity_timeout,
             abort_timeout_ms=options.abort_timeout,

@@ -19,6 +19,8 @@ from rewake.errors import ErrorCode, RewakeError
 
 FILE_NAME: Final = "rewake.toml"
 CONFIG_OPTION: Final = "config"
+FILE_READ: Final = "rewake.settings_file"
+"""Where click's context has the path of the file that was read."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -113,6 +115,7 @@ def _load(context: click.Context, _: click.Parameter, path: Path | None) -> None
     options = {option.opts[0].removeprefix("--"): option for option in _settings_of(context.command)}
     values = read_settings_file(path)
     known = options.keys() | SETTINGS_ELSEWHERE
+    context.meta[FILE_READ] = path
     context.default_map = {}
     for key, value in values.items():
         if key not in known:

@@ -39,6 +39,7 @@ from rewake.errors import ErrorCode, RewakeError
 from rewake.names import some_of
 from rewake.operations import Operation
 from rewake.protocol.messages import CANCEL_SIGNAL, Failure, SignalResult, Success
+from rewake.redaction import redacted
 from rewake.sql.query import QueryResult, needs_attempts
 from rewake.sql.views import AttemptRow, attempt_row
 
@@ -249,7 +250,7 @@ class Engine(Runtime):
                 token=token,
                 target=target,
                 input=body,
-                headers=headers,
+                headers=redacted(headers, self.options.redacted_headers, self.options.redact),
                 random=os.urandom(10),
                 wait=wait,
                 idempotency_key=idempotency_key,

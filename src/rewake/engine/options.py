@@ -6,6 +6,7 @@ import msgspec
 
 from rewake.core.model import HandlerOptions
 from rewake.deployments.http.exchange import HttpOptions
+from rewake.redaction import HEADERS_DEFAULT, Redact
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,6 +17,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     cleanup_interval_ms: time between retention sweeps.   protocol_version_max: 5, 6 or 7.
     pause_after_alike: attempts in a row that end alike, without progress, after which a run is paused; 0 for never.
     identity_key_file: Ed25519 key in PKCS#8 PEM; requests to deployments reached by URL are then signed.
+    redacted_headers: names, in lower case, of callers' headers whose values are not kept.   redact: what is kept of
+    the others, by name and value. Both run before anything is written; handlers see the same.
     """
 
     concurrency_max: int = 1_000
@@ -26,4 +29,6 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     query_deadline_ms: int = 10_000
     query_rows_max: int = 100_000
     identity_key_file: str | None = None
+    redacted_headers: frozenset[str] = frozenset(HEADERS_DEFAULT)
+    redact: Redact | None = None
     http: HttpOptions = HttpOptions()

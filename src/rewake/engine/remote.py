@@ -29,6 +29,7 @@ from rewake.engine.registration import (
     plan_remote,
 )
 from rewake.errors import ErrorCode, RewakeError
+from rewake.redaction import unmasked
 
 if TYPE_CHECKING:
     from rewake.deployments.http.client import HttpDeployment
@@ -138,7 +139,8 @@ class RemoteDeployments:
         if known.kind != KIND:
             raise _local(known)
         uri = known.uri if uri is None else parse_address(uri).uri
-        headers = known.additional_headers if additional_headers is None else checked_headers(additional_headers)
+        changed_headers = checked_headers(unmasked(additional_headers or {}, known.additional_headers))
+        headers = known.additional_headers if additional_headers is None else changed_headers
         if use_http_11 is None:
             use_http_11 = known.http_version == "HTTP/1.1" and uri == known.uri
 

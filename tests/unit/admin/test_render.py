@@ -139,6 +139,8 @@ def test_maps_of_a_deployment_are_shown_when_they_hold_something() -> None:
     assert not {"metadata", "additional_headers"} & set(deployment_item_json(deployment()))
     shown = deployment_item_json(deployment(metadata={"team": "x"}, additional_headers={"x-a": "b"}))
     assert (shown["metadata"], shown["additional_headers"]) == ({"team": "x"}, {"x-a": "b"})
+    secret = deployment_item_json(deployment(additional_headers={"authorization": "Bearer x", "x-a": "b"}))
+    assert secret["additional_headers"] == {"authorization": "[redacted]", "x-a": "b"}
 
 
 def test_a_replaced_revision_is_shown_as_its_manifest_has_it() -> None:
