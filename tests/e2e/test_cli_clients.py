@@ -174,12 +174,24 @@ def test_sql(engine: Running) -> None:
     assert engine.rows("select 1 as one") == [{"one": 1}]
 
 
-@pytest.mark.parametrize("query", ["select nope from sys_service", "delete from state", "selekt"])
-def test_sql_that_cannot_be_run(engine: Running, query: str) -> None:
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("select statu from sys_invocation", "Did you mean status"),
+        ("select nope from sys_service", "information_schema.columns where table_name = 'sys_service'"),
+        ("delete from state", "not a SELECT"),
+        ("selekt", "selekt"),
+    ],
+)
+def test_sql_that_cannot_be_run(engine: Running, query: str, says: str) -> None:
+    """In our words: the public server's are for its own clients."""
     result = engine.cli("sql", query)
     assert result.returncode == 1
     assert result.stdout == ""
-    assert result.stderr.startswith("RW")
+    assert result.stderr.startswith("RW50")
+    assert says in result.stderr
+    assert "Datafusion" not in result.stderr
+    assert len(result.stderr) < 500
 
 
 # Without an engine

@@ -23,6 +23,10 @@ _REPEATED: Final = re.compile(r"^(\[\w+\]) \1 ")  # the documented code, said tw
 _HINT: Final = "Start an engine (rewake run FILE.py), or say where it is: --admin URL or REWAKE_ADMIN"
 
 
+OWN_WORDS: Final = "rewake_message"
+"""Field of an error body: our message, where `message` is worded as the public server's clients know it."""
+
+
 class AdminClient:
     """One admin API. Raises RewakeError RW1009 when it is not there, else what it answered.
 
@@ -151,7 +155,7 @@ def _refused(status: int, text: bytes, what: str, url: str) -> RewakeError:
     hint = ""
     try:
         told = json.loads(text)
-        message = _REPEATED.sub(r"\1 ", str(told["message"]))
+        message = _REPEATED.sub(r"\1 ", str(told.get(OWN_WORDS) or told["message"]))
     except (ValueError, KeyError, TypeError):
         told, message = {}, text.decode(errors="replace").strip() or f"{what} was answered with status {status}."
         hint = "Is that the address of an admin API?" if status in (404, 405, 501) else ""

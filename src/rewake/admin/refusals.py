@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from starlette.responses import Response
 
+from rewake.admin.client import OWN_WORDS
 from rewake.engine.registration import META_CODES
 from rewake.errors import EXPLAIN, ErrorCode, RewakeError
 from rewake.protocol.discovery import ManifestError
@@ -80,7 +81,9 @@ def engine_failed(error: RewakeError) -> Response:
     """The answer when the engine refused: a query's own mistake, a passing fault (503), or a bug of ours (500)."""
     if error.code in _QUERY_CODES:
         status = _QUERY_STATUSES.get(error.facts.get("reason", ""), 400)
-        return error_response(status, error.code, _query_message(error), error.hint)
+        message = _query_message(error)
+        own_words = {} if message == error.message else {OWN_WORDS: error.message}
+        return error_response(status, error.code, message, error.hint, more=own_words)
     if error.code in META_CODES:
         return _registration_refused(error)
     if error.code.value.startswith("RW2"):
@@ -122,6 +125,7 @@ def error_response(
     hint: str,
     headers: dict[str, str] | None = None,
     restate_code: str | None = None,
+    more: dict[str, str] | None = None,
 ) -> Response:
     body = {
         "message": message,
@@ -129,6 +133,7 @@ def error_response(
         "code": code.value,
         "hint": hint,
         "docs": EXPLAIN + code.value,
+        **(more or {}),
     }
     return Response(msgspec.json.encode(body), status, headers, media_type="application/json")
 

@@ -303,11 +303,17 @@ def _query_error(error: Exception, guard: _Guard, words: frozenset[str], stateme
         name = text.removeprefix("no such column: ")
         columns = sorted({column for table in words & TABLES.keys() for column in TABLES[table]})
         near = difflib.get_close_matches(name.split(".")[-1].strip('"'), columns, 3)
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(columns)}"
+        hint = f"Did you mean {' or '.join(near)}?" if near else _columns_hint(words)
         fields = tuple(f"{table}.{column}" for table in TABLES if table in words for column in TABLES[table])
         facts = {"reason": "unknown_column", "name": name, "fields": fields}
         return RewakeError(ErrorCode.QUERY_INVALID, f"There is no column {name!r}.", hint, **facts)
     return RewakeError(ErrorCode.QUERY_INVALID, f"The query could not be run.\n{text}.", reason="syntax", detail=text)
+
+
+def _columns_hint(words: frozenset[str]) -> str:
+    tables = " or ".join(f"table_name = '{table}'" for table in TABLES if table in words)
+    where = f" where {tables}" if tables else ""
+    return f"To list the columns: select table_name, column_name from information_schema.columns{where}"
 
 
 def _unknown_table(name: str) -> RewakeError:
