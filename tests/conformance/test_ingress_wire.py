@@ -98,6 +98,20 @@ def test_a_request_is_taken_even_when_its_caller_does_not_stay_for_the_answer(wi
         until(lambda path=path: wire.ingress("GET", path).status == 200, lambda path=path: path)  # type: ignore[misc]
 
 
+def test_a_caller_that_leaves_is_forgotten(tmp_path: Path) -> None:
+    """Else everybody who ever attached to a run would be remembered until it ends."""
+    with served(tmp_path, http_app.app) as here, Wire(here.ingress_port) as first:
+        first.send(request("POST", "/Greeter/wait", {"idempotency-key": "k"}))
+        awakeable = wait_for_awakeable()
+        for _ in range(50):
+            with Wire(here.ingress_port) as caller:
+                caller.send(request("GET", "/restate/invocation/Greeter/wait/k/attach"))
+                until(lambda: here.engine.stats()["callers_waiting"] == 2, lambda: str(here.engine.stats()))
+            until(lambda: here.engine.stats()["callers_waiting"] == 1, lambda: str(here.engine.stats()))
+        here.run(_resolve(here, awakeable, b'"x"'))
+        assert first.answer().json == "x"
+
+
 def test_stopping_lets_an_answer_out_and_says_that_the_connection_closes(tmp_path: Path) -> None:
     with (
         served(tmp_path, http_app.app) as here,

@@ -259,7 +259,7 @@ class Engine(Runtime):
             ),
             token,
         )
-        return await future
+        return await self._waiters.answer(future)
 
     async def attach(self, invocation_id: InvocationRef) -> Reply:
         """The invocation's result, waiting for it: COMPLETED, or NOT_FOUND."""

@@ -217,7 +217,7 @@ class Runtime:
     async def _ask(self, make: Any) -> Reply:
         token, future = self._waiters.ask()
         self._submit_asking(make(token), token)
-        return await future
+        return await self._waiters.answer(future)
 
     # Losing and rebuilding memory
 
@@ -281,9 +281,8 @@ class Runtime:
             await self._apply_held(is_one_suspect=loss.is_of_batch)
         except Exception:  # noqa: BLE001  # lost once more: the rebuilding that follows goes on from here
             return
-        for invocation_id, futures in self._waiters.take_waiting().items():
-            for future in futures:
-                self._wait_again(invocation_id, future)
+        for future, invocation_id in self._waiters.take_waiting().items():
+            self._wait_again(invocation_id, future)
         self._recover()
         self._housekeeping.rearm()
 

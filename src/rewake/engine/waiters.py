@@ -22,7 +22,8 @@ class Waiters:
         self._tokens = count(1)
         self._asking: dict[int, tuple[asyncio.Future[Reply], OnAccepted | None]] = {}
         self._adopted: dict[int, InvocationId] = {}
-        self._waiting: dict[InvocationId, list[asyncio.Future[Reply]]] = {}
+        self._waiting: dict[InvocationId, dict[asyncio.Future[Reply], None]] = {}
+        self._awaited: dict[asyncio.Future[Reply], InvocationId] = {}
 
     def ask(self, on_accepted: OnAccepted | None = None) -> tuple[int, asyncio.Future[Reply]]:
         """A new token and the future of its answer."""
@@ -30,6 +31,14 @@ class Waiters:
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._asking[token] = (future, on_accepted)
         return token, future
+
+    async def answer(self, future: asyncio.Future[Reply]) -> Reply:
+        """The answer, once it is there. An asker that is cancelled leaves nothing behind."""
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._forget(future)
+            raise
 
     def adopt(self, invocation_id: InvocationId, future: asyncio.Future[Reply]) -> int:
         """A new token for a future that is already being awaited."""
@@ -47,12 +56,13 @@ class Waiters:
         if on_accepted is not None and reply.invocation_id is not None:
             on_accepted(reply.invocation_id)
         if reply.wait and reply.invocation_id is not None:
-            self._waiting.setdefault(reply.invocation_id, []).append(future)
+            self._wait(reply.invocation_id, future)
         else:
             future.set_result(reply)
 
     def on_completed(self, completed: Completed) -> None:
         for future in self._waiting.pop(completed.invocation_id, ()):
+            del self._awaited[future]
             if not future.done():
                 future.set_result(Reply(0, ReplyStatus.COMPLETED, completed.invocation_id, completed.result))
 
@@ -65,7 +75,7 @@ class Waiters:
         if future is None or future.done():
             return
         if token in self._adopted:
-            self._waiting.setdefault(self._adopted.pop(token), []).append(future)
+            self._wait(self._adopted.pop(token), future)
         else:
             future.set_exception(error)
 
@@ -79,17 +89,28 @@ class Waiters:
 
     def fail_all(self, error: BaseException) -> None:
         self.fail_asking(error)
-        for futures in self._waiting.values():
-            for future in futures:
-                if not future.done():
-                    future.set_exception(error)
-        self._waiting.clear()
+        for future in self.take_waiting():
+            if not future.done():
+                future.set_exception(error)
 
-    def take_waiting(self) -> dict[InvocationId, list[asyncio.Future[Reply]]]:
+    def take_waiting(self) -> dict[asyncio.Future[Reply], InvocationId]:
         """Hand over those who wait for invocations, to be asked again after memory was rebuilt."""
-        waiting, self._waiting = self._waiting, {}
-        return waiting
+        awaited, self._awaited = self._awaited, {}
+        self._waiting.clear()
+        return awaited
 
     @property
     def waiting_count(self) -> int:
-        return sum(len(futures) for futures in self._waiting.values())
+        return len(self._awaited)
+
+    def _wait(self, invocation_id: InvocationId, future: asyncio.Future[Reply]) -> None:
+        self._waiting.setdefault(invocation_id, {})[future] = None
+        self._awaited[future] = invocation_id
+
+    def _forget(self, future: asyncio.Future[Reply]) -> None:
+        invocation_id = self._awaited.pop(future, None)
+        if invocation_id is not None:
+            futures = self._waiting[invocation_id]
+            del futures[future]
+            if not futures:
+                del self._waiting[invocation_id]
