@@ -27,6 +27,7 @@ from rewake.deployments.base import (
     ProtocolType,
     ReceivedMessage,
 )
+from rewake.deployments.incomplete import COUNTED_FROM_BYTES, INCOMPLETE_BYTES_MAX, IncompleteMessages
 from rewake.errors import ErrorCode, RewakeError
 from rewake.printable import printable
 from rewake.protocol.codec import decode_message
@@ -75,6 +76,9 @@ _MEANINGS: Final[Mapping[int, tuple[str, int, str]]] = {
 """HTTP status of an answer -> (code, status to store, meaning). Any other status but 200 is RT0012."""
 
 
+_incomplete: Final = IncompleteMessages()
+
+
 class RequestStream(Protocol):
     """The request side of one attempt, as a transport offers it. No method blocks or raises."""
 
@@ -101,6 +105,7 @@ class WireAttempt:
         "_decoder",
         "_has_head",
         "_is_closed",
+        "_is_counted",
         "_is_draining",
         "_sink",
         "_skipped_frames",
@@ -115,6 +120,7 @@ class WireAttempt:
         self.start = start
         self._sink = sink
         self._decoder = FrameDecoder()
+        self._is_counted = False
         self._has_head = False
         self._is_closed = False
         self._is_draining = False
@@ -138,7 +144,7 @@ class WireAttempt:
     def abort(self) -> None:
         """AttemptHandle.abort."""
         if not self.is_over:
-            self.is_over = True
+            self._end()
             self.stream.reset()
 
     # The transport's side
@@ -183,6 +189,8 @@ class WireAttempt:
             self._finish()
         elif violation is not None:
             self._fail(AttemptFailure(code=violation.code, status=_STATUS_UNKNOWN, message=violation.message))
+        else:
+            self._count_incomplete()
 
     def on_end(self) -> None:
         """The response ended. Without a terminal message before, that is a failure."""
@@ -224,15 +232,40 @@ class WireAttempt:
             self._sink.on_messages(messages[:-1])
         self.on_error("The request was closed while notifications were on their way.", 0, Blame.NOBODY)
 
+    def _count_incomplete(self) -> None:
+        """Unless it is over, and holds nothing."""
+        size = self._decoder.pending_size
+        if size >= COUNTED_FROM_BYTES:
+            self._is_counted = True
+            _incomplete.note(self._give_up, size)
+        elif self._is_counted:
+            self._is_counted = False
+            _incomplete.forget(self._give_up)
+
+    def _give_up(self) -> None:
+        text = (
+            f"Messages that have not come whole take more than {INCOMPLETE_BYTES_MAX} bytes in all attempts together. "
+            f"This one held most of them: {self._decoder.pending_size} bytes."
+        )
+        self._fail(AttemptFailure(code=MESSAGE_TOO_LARGE, status=_STATUS_UNKNOWN, message=text))
+
+    def _end(self) -> None:
+        """Nothing is heard any more, so nothing is held."""
+        self.is_over = True
+        if self._is_counted:
+            self._is_counted = False
+            _incomplete.forget(self._give_up)
+        self._decoder = FrameDecoder()
+
     def _finish(self) -> None:
         if not self.is_over:  # The sink may have aborted.
-            self.is_over = True
+            self._end()
             self.stream.finish()
             self._sink.on_closed()
 
     def _fail(self, failure: AttemptFailure) -> None:
         if not self.is_over:
-            self.is_over = True
+            self._end()
             self.stream.reset()
             self._sink.on_failure(failure)
 
