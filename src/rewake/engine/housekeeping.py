@@ -20,6 +20,8 @@ from rewake.errors import RewakeError
 
 CLOCK_CHECK_S = 10.0
 TIMERS_PER_BATCH = 1_000
+SET_BACK_TIMERS_MAX = 10_000
+"""When the wall clock is set back, so many timers keep to the time that has passed: those that are due first."""
 SWEEP_PER_BATCH = 50
 """Invocations forgotten in one commit: what else is to be done gets its turn in between."""
 
@@ -63,6 +65,8 @@ class Housekeeping:
         self._sweep_per_batch = SWEEP_PER_BATCH
         self._unsweepable: set[InvocationId] = set()
         self._sweep_again = asyncio.Event()
+        self._owed: list[tuple[float, Timer]] = []
+        self._owed_handle: asyncio.TimerHandle | None = None
         self._is_stopped = False
 
     def start(self) -> None:
@@ -73,6 +77,8 @@ class Housekeeping:
         """Fire nothing from now on, whatever the last commits arm."""
         self._is_stopped = True
         self._disarm()
+        if self._owed_handle is not None:
+            self._owed_handle.cancel()
         tasks = [*self._tasks, *([self._firing] if self._firing else [])]
         self._tasks = []
         for task in tasks:
@@ -102,6 +108,33 @@ class Housekeeping:
             self._faulty.update(due)
         else:
             self._timers_per_batch = 1
+
+    def on_set_back(self, by_ms: int) -> None:
+        """The wall clock was set back: what is armed by now is due as if it had not been.
+
+        Whatever is armed from now on is right by the new time. After a restart what is left waits for the wall clock.
+        """
+        before_ms = self._now_ms() + by_ms
+        armed = self._reader.due_timers(FOREVER_MS, SET_BACK_TIMERS_MAX)
+        self._owed.extend((self._loop.time() + (timer[0] - before_ms) / 1000, timer) for timer in armed)
+        self._owed.sort(key=lambda owed: owed[0])
+        self._pay()
+
+    def _pay(self) -> None:
+        """Fire what was armed before and is due; the core drops what has fired meanwhile."""
+        if self._owed_handle is not None:
+            self._owed_handle.cancel()
+            self._owed_handle = None
+        if self._is_stopped:
+            return
+        now_s = self._loop.time()
+        due = [timer for at_s, timer in self._owed if at_s <= now_s and timer not in self._faulty]
+        self._owed = [owed for owed in self._owed if owed[0] > now_s]
+        for start in range(0, len(due), TIMERS_PER_BATCH):
+            with contextlib.suppress(RewakeError):  # memory is being rebuilt; then they wait for the wall clock
+                self._submit(TimersDue(now_ms=self._now_ms(), due=due[start : start + TIMERS_PER_BATCH]))
+        if self._owed:
+            self._owed_handle = self._loop.call_at(self._owed[0][0], self._pay)
 
     def _set_handle(self) -> None:
         self._disarm()

@@ -32,6 +32,7 @@ from rewake.core.registry import under_defaults
 from rewake.core.settings import Settings
 from rewake.core.state import State
 from rewake.deployments.base import DeploymentClient
+from rewake.engine.clock import SET_BACK_MS_MIN, Clock
 from rewake.engine.commit_loop import CommitLoop
 from rewake.engine.housekeeping import Housekeeping
 from rewake.engine.live_attempts import LiveAttempts
@@ -72,6 +73,7 @@ class Runtime:
         )
         self.clients: dict[str, DeploymentClient] = {}
         self.is_running = False
+        self._clock = Clock(self._on_set_back)
         self._waiters = Waiters()
         self._queries = QueryThreads(path)
         self._rebuilding: asyncio.Task[None] | None = None
@@ -126,6 +128,9 @@ class Runtime:
         """
         self._recover()
         self._housekeeping.start()
+        behind_ms = self._store.reader.newest_ms() - self.now_ms()
+        if behind_ms >= SET_BACK_MS_MIN:  # set back while the engine was stopped
+            self._on_set_back(behind_ms)
 
     async def stop(self) -> None:
         """Stop at once: attempts are cut off and go on at the next start; who waits gets RewakeError RW3001."""
@@ -154,10 +159,14 @@ class Runtime:
         await self._remote.close()
         self._store.close()
 
-    @staticmethod
-    def now_ms() -> int:
+    def now_ms(self) -> int:
         """Wall-clock time, the only clock the journal knows."""
-        return time.time_ns() // 1_000_000
+        return self._clock.now_ms()
+
+    def _on_set_back(self, by_ms: int) -> None:
+        log.warning("clock_set_back", by_ms=by_ms)
+        if self.is_running and not self._loop.is_halted:
+            self._housekeeping.on_set_back(by_ms)
 
     # Carrying out effects
 

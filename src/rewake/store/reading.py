@@ -167,6 +167,10 @@ class StoreReader:
         found: int | None = self._connection().execute("select min(fire_at_ms) from timer").get
         return found
 
+    def newest_ms(self) -> int:
+        """When the invocation that came last was created, by the clock of then; 0 when there is none."""
+        return self._number("select max(created_at_ms) from invocation")
+
     def open_invocation_ids(self, status: Status = Status.INVOKED) -> list[InvocationId]:
         """Open invocations of a status, for recovery. Reads the index of open ones only."""
         found = self._connection().execute(

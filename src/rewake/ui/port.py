@@ -16,8 +16,7 @@ from rewake.protocol.messages import SignalResult
 class UiEngine(Operations, Protocol):
     """An engine of this process, or one elsewhere (remote_engine.py). The pages read past it (reading.py)."""
 
-    @staticmethod
-    def now_ms() -> int: ...
+    def now_ms(self) -> int: ...
 
     def resolve(self, service: str, handler: str, key: str | None) -> Target | None: ...
 

@@ -4,12 +4,38 @@ from __future__ import annotations
 
 import asyncio
 
-from rewake.core.commands import Command, Sweep
-from rewake.core.ids import InvocationId
+from rewake.core.commands import Command, Sweep, TimersDue
+from rewake.core.ids import CompletionId, InvocationId
 from rewake.core.model import Timer
-from rewake.engine.housekeeping import SWEEP_PER_BATCH, Housekeeping
+from rewake.engine.housekeeping import SET_BACK_TIMERS_MAX, SWEEP_PER_BATCH, Housekeeping
 
 INTERVAL_MS = 3_600_000
+
+
+class Armed:
+    """Timers, of which each TimersDue fires some."""
+
+    def __init__(self, *armed: Timer) -> None:
+        self.armed = list(armed)
+        self.fired: list[Timer] = []
+        self.has_fired = asyncio.Event()
+
+    def due_timers(self, now_ms: int, limit: int) -> list[Timer]:
+        return [timer for timer in self.armed if timer[0] <= now_ms][:limit]
+
+    def next_timer_at(self) -> int | None:
+        return min((timer[0] for timer in self.armed), default=None)
+
+    def expired_invocation_ids(self, now_ms: int, limit: int) -> list[InvocationId]:
+        return []
+
+    def submit(self, command: Command) -> None:
+        assert isinstance(command, TimersDue)
+        self.fired += command.due
+        self.has_fired.set()
+
+    async def flush(self) -> None:
+        self.armed = [timer for timer in self.armed if timer not in self.fired]
 
 
 class Stored:
@@ -51,3 +77,34 @@ async def swept_at_start(expired_count: int) -> list[int]:
 def test_what_is_due_at_a_start_is_swept_then_in_slices() -> None:
     """An engine that is restarted more often than the interval would else never forget anything."""
     assert asyncio.run(swept_at_start(2 * SWEEP_PER_BATCH + 1)) == [SWEEP_PER_BATCH, SWEEP_PER_BATCH, 1]
+
+
+def timer(fire_at_ms: int, number: int = 0) -> Timer:
+    return fire_at_ms, InvocationId(number.to_bytes(24, "big")), CompletionId(0)
+
+
+def test_what_was_armed_before_the_clock_was_set_back_fires_after_its_delay() -> None:
+    """By an hour, 20 ms before the first is due; the second is armed for an hour later."""
+
+    async def main() -> list[Timer]:
+        hour_ms = 3_600_000
+        stored = Armed(timer(2 * hour_ms + 20), timer(3 * hour_ms))
+        housekeeping = Housekeeping(stored, stored.submit, stored.flush, lambda: hour_ms, INTERVAL_MS)
+        housekeeping.start()
+        housekeeping.on_set_back(hour_ms)
+        await asyncio.wait_for(stored.has_fired.wait(), 5)
+        await housekeeping.stop()
+        return stored.fired
+
+    assert asyncio.run(main()) == [timer(7_200_020)]
+
+
+def test_of_very_many_those_that_are_due_first_keep_to_the_time_that_has_passed() -> None:
+    async def main() -> list[Timer]:
+        stored = Armed(*(timer(1, number) for number in range(SET_BACK_TIMERS_MAX + 1)))
+        housekeeping = Housekeeping(stored, stored.submit, stored.flush, lambda: 0, INTERVAL_MS)
+        housekeeping.on_set_back(1_000)
+        await housekeeping.stop()
+        return stored.fired
+
+    assert len(asyncio.run(main())) == SET_BACK_TIMERS_MAX
