@@ -114,13 +114,11 @@ def _usage_of(turn: Turn) -> Usage:
 
 
 def _spell(trace: AgentTrace, record: Record, directory: Directory) -> None:
-    """Give each agent one spelling: the app's, else the best of those that occur."""
-    target = record.invocation.target
-    roster = directory.roster(target.service, target.handler)
-    occurring = _occurring(trace, record)
+    """Give each agent one spelling: its app's, else the best of those that occur in the run."""
+    known = _occurring(trace, record) | _declared(record, directory)
 
     def spelled(name: str) -> str:
-        return directory.spelled(name, roster) or occurring.get(plain(name), name) if name else ""
+        return known.get(plain(name), name)
 
     for turn in trace.turns:
         turn.agent = spelled(turn.agent)
@@ -135,17 +133,36 @@ def _spell(trace: AgentTrace, record: Record, directory: Directory) -> None:
         call.agent = spelled(call.agent)
 
 
+def _declared(record: Record, directory: Directory) -> dict[str, str]:
+    """The agents of the handlers that take part, by names without what spellings differ in; the run's own first."""
+    found: dict[str, str] = {}
+    for each in record.walk():
+        target = each.invocation.target
+        for place in ((target.service, target.handler), *_called(each)):
+            for agent in directory.roster(*place).agents:
+                found.setdefault(plain(agent.name), agent.name)
+    return found
+
+
 def _occurring(trace: AgentTrace, record: Record) -> dict[str, str]:
-    """Names without what spellings differ in -> the first with capitals, else the first."""
-    names = [turn.agent for turn in trace.turns]
+    """Names as they occur: the first with capitals, else the first."""
+    names = [turn.agent for turn in trace.turns if turn.agent]
     names += [name for item in trace.handoffs for name in (item.source, item.target)]
-    names += [name for each in record.walk() if (name := _named_in_answer(each))]
+    for each in record.walk():
+        names += [service for service, _ in _called(each)]
+        names += [name for name in (_named_in_answer(each),) if name]
     found: dict[str, str] = {}
     for name in names:
         known = found.get(plain(name))
         if known is None or (known.islower() and not name.islower()):
             found[plain(name)] = name
     return found
+
+
+def _called(record: Record) -> list[tuple[str, str]]:
+    """Service and handler of the calls and sends of a run."""
+    commands = (record.command(step) for step in record.steps if step.kind in ("call", "send"))
+    return [(each.service_name, each.handler_name) for each in commands if each is not None]
 
 
 def _named_in_answer(record: Record) -> str | None:

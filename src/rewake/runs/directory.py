@@ -1,4 +1,4 @@
-"""Who is who on a server: the agents of each handler as their apps tell, and how names are spelled.
+"""Who is who on a server: the agents of each handler, as their apps tell.
 
 The name of an agent is its own; where a journal does not tell it, the app does (its name, else its variable's, see
 agents/introspection.py); where the app does not either, it is the service's. Every reader of a run uses these rules, so
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from rewake.agents.roster import Roster, plain
+from rewake.agents.roster import Roster
 from rewake.core.model import ServiceSchema
 
 _NOBODY: Final = Roster({})
@@ -20,19 +20,11 @@ class Directory:
     """The agents of all handlers, as the latest revision of each service tells."""
 
     def __init__(self, services: Iterable[ServiceSchema]) -> None:
-        known = list(services)
         self.rosters = {
             (schema.name, name): Roster(_metadata(schema.manifest) | _metadata(handler.manifest))
-            for schema in known
+            for schema in services
             for name, handler in schema.handlers.items()
         }
-        rosters = self.rosters.values()
-        names = [agent.name for roster in rosters for agent in roster.agents]
-        names += [name for roster in rosters for name in roster.candidates]
-        names += [schema.name for schema in known]
-        self._names: dict[str, str] = {}
-        for name in names:
-            self._names.setdefault(plain(name), name)
 
     def roster(self, service: str, handler: str) -> Roster:
         """The agents of a handler; nobody when the app tells none."""
@@ -42,14 +34,6 @@ class Directory:
         """Who answers a call: the agent the handler begins with, else the service."""
         first = self.roster(service, handler).first
         return service if first is None else first.name
-
-    def spelled(self, name: str, roster: Roster = _NOBODY) -> str | None:
-        """A name as its app spells it: `transfer_to_car_specialist` and "Car specialist" are one. None for others.
-
-        roster: of the handler that uses the name; its agents come first, then all others, candidates, services.
-        """
-        own = roster.agent(name)
-        return self._names.get(plain(name)) if own is None else own.name
 
 
 def _metadata(manifest: dict[str, Any]) -> dict[str, str]:

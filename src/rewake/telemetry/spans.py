@@ -130,16 +130,17 @@ class _Steps:
 
     def __init__(self, record: Record, own: Span, trace: AgentTrace) -> None:
         self.spans: list[Span] = []
+        self.agent_spans: list[Span] = []
         self._record = record
         self._own = own
         self._id = record.invocation.id
         self._called: set[bytes] = set()
         self._handoffs = {item.index: item for item in trace.handoffs if item.kind != "consult"}
         self._turns = {turn.index: turn for turn in reversed(trace.turns) if turn.kind != "handoff"}
-        if trace.has_agents:
+        self._working = {turn.stint for turn in trace.turns if turn.reply is not None}
+        if self._working:
             own.attributes |= agents.agent_attributes(trace.stints[0].agent)
         self._stint_spans = self._spans_of_stints(trace)
-        self.agent_spans = self._stint_spans[1:]
         timed = [step for step in record.steps if step.display.is_timed]
         stint = 0
         for step in timed[:STEPS_MAX]:
@@ -151,10 +152,16 @@ class _Steps:
             own.attributes["rewake.steps_left_out"] = len(timed) - STEPS_MAX
 
     def _spans_of_stints(self, trace: AgentTrace) -> list[Span]:
-        """One for each stretch of an agent's work; the first is the invocation's own."""
+        """The span of each stretch of an agent's work; the first is the invocation's own.
+
+        Whom a step has chosen works elsewhere unless it answers here: without a model's reply there is no span.
+        """
         found = [self._own]
         consults = {item.number: item for item in trace.handoffs if item.kind == "consult"}
         for place, stint in enumerate(trace.stints[1:], 1):
+            if place not in self._working and stint.number not in consults:
+                found.append(found[stint.parent or 0])
+                continue
             span = Span(
                 trace_id=self._own.trace_id,
                 span_id=trace_ids.agent_span_id(self._id, place),
@@ -167,6 +174,7 @@ class _Steps:
             )
             if stint.number in consults:
                 span.attributes |= agents.handoff_attributes(consults[stint.number])
+            self.agent_spans.append(span)
             found.append(span)
         return found
 

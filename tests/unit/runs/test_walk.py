@@ -162,3 +162,11 @@ def test_endless_journals_are_cut() -> None:
     record = record_from(invocation(), journal.rows)
     trace = trace_of(record, Directory([]), turns_max=5)
     assert (len(trace.turns), trace.is_cut) == (5, True)
+
+
+def test_a_service_that_takes_no_part_lends_no_name() -> None:
+    journal = Journal()
+    journal.run("call LLM", reply(("transfer_to_billing", {})))
+    journal.run("call LLM", reply())
+    trace = trace_of(record_from(invocation(), journal.rows), Directory([service("Billing", [{"name": "BILLING"}])]))
+    assert went(trace) == [("Desk", "billing", "handoff")]

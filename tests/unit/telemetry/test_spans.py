@@ -143,3 +143,15 @@ def test_a_consulted_agent_works_below_the_asker() -> None:
     assert [span.parent_id for span in (first, inside, nap, last)] == [
         own.span_id, car.span_id, car.span_id, own.span_id,
     ]  # fmt: skip
+
+
+def test_whom_a_plain_step_chose_gets_no_span_of_work_here() -> None:
+    """The choice is on the step; the call, and what comes after, are still the invocation's own."""
+    journal = Journal()
+    journal.run("pick", "billing")
+    journal.call(CHILD)
+    journal.run("note", 1)
+    own, pick, call, note = made(journal)
+    assert pick.attributes["rewake.handoff.to"] == "Billing"  # as the service is called
+    assert {span.parent_id for span in (pick, call, note)} == {own.span_id}
+    assert "gen_ai.agent.name" not in own.attributes
