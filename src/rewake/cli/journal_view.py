@@ -16,7 +16,7 @@ from rewake.core.model import Invocation
 from rewake.core.writes import EntryRow
 from rewake.protocol.journal_json import entry_type_name
 from rewake.protocol.messages import MessageType
-from rewake.runs.displays import RESULT_TYPES, carried, line_of
+from rewake.runs.displays import RESULT_TYPES, line_for
 from rewake.runs.facts import EventFact
 from rewake.runs.reading import Reading
 from rewake.runs.records import Record
@@ -69,8 +69,7 @@ def _value(record: Record, step: Step) -> str:
         return "" if step.child is None else invocation_id_to_str(step.child)
     if _has_result(step) and not step.is_done:
         return "not finished"
-    message = record.result(step)
-    return line_of(carried(message), VALUE_CHARS_MAX) or ("" if message is None else step.display.note(message))
+    return line_for(step.display, record.result(step), VALUE_CHARS_MAX)
 
 
 def _unknown_rows(entries: Iterable[EntryRow], start_ms: int) -> Iterator[tuple[Any, ...]]:

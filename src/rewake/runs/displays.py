@@ -20,7 +20,7 @@ from rewake.protocol.messages import MessageType
 class Display(msgspec.Struct, frozen=True, kw_only=True):
     """kind: groups entries by colour and filter.   title: before what the command is about; alone when it is unnamed.
 
-    about: what a decoded command is about.   note: what is worth a line though it is no result.
+    about: what a decoded command is about.   note: what of a command is worth a line though it is no result.
     is_timed: it takes time, so it has a bar in the terminal and a span.   word: before its subject in both.
     is_result: what it carries is what came out, not what went in.
     """
@@ -119,3 +119,10 @@ def line_of(result: m.Result | None, chars_max: int = 120) -> str:
         case m.StateKeys(keys):
             return formats.line([key.decode(errors="replace") for key in keys], chars_max)
     return ""
+
+
+def line_for(display: Display, message: Any, chars_max: int = 120) -> str:
+    """What an entry carries on one line, or what its command notes. message: decoded; None gives nothing."""
+    found = line_of(carried(message), chars_max)
+    is_command = not isinstance(message, m.Completion | m.Signal | None)
+    return found or (display.note(message) if is_command else "")

@@ -15,7 +15,7 @@ from rewake.agents.decoding import decode_reply
 from rewake.core import ids
 from rewake.core.model import Invocation
 from rewake.protocol import messages as m
-from rewake.runs.displays import carried, line_of
+from rewake.runs.displays import carried, line_for
 from rewake.runs.facts import EventFact, RunSummary
 from rewake.runs.reading import Reading
 from rewake.runs.stacktrace import SourceLine, source_line
@@ -268,4 +268,4 @@ def _preview(step: Step, payloads: dict[int, bytes], version: int) -> tuple[str,
             calls = ", ".join(f"{call.name}({formats.line(call.arguments, 60)})" for call in reply.calls)
             said = " → ".join(filter(None, (formats.line(reply.text, 120), calls)))
             return said, reply.model or reply.framework
-    return line_of(result) or step.display.note(message), None
+    return line_for(step.display, message), None

@@ -55,6 +55,13 @@ def test_calls_name_their_target_and_signals_what_they_are() -> None:
     assert send[3:] == ["OneWayCall", "Audit/note", invocation_id_to_str(CHILD)]
 
 
+def test_a_sleep_that_is_over_has_no_value() -> None:
+    journal = Journal()
+    journal.add(m.SleepCommand(1, 77), completion_id=77)
+    journal.add(m.Completion(MessageType.SLEEP_COMPLETION, 77, m.VOID), completion_id=77)
+    assert lines_of(journal)[1].split() == ["0", "+0.000", "s", "10", "ms", "Sleep"]
+
+
 def test_failures_of_attempts_are_listed_below() -> None:
     journal = Journal()
     journal.add(m.InputCommand((), b""))

@@ -10,7 +10,7 @@ from rewake.core.writes import EntryRow
 from rewake.protocol import messages as m
 from rewake.protocol.codec import message_type
 from rewake.protocol.messages import Failure, MessageType, StateKeys, Success
-from rewake.runs.displays import DISPLAYS, carried, line_of
+from rewake.runs.displays import DISPLAYS, carried, line_for, line_of
 from rewake.runs.steps import name_step, steps_of
 
 COMMANDS = [item for item in MessageType if MessageType.INPUT <= item < MessageType.GET_LAZY_STATE_COMPLETION]
@@ -57,3 +57,15 @@ def test_what_a_command_is_about(message: m.Message, subject: str) -> None:
 )
 def test_what_an_entry_carries(message: m.Message, line: str) -> None:
     assert line_of(carried(message)) == line
+
+
+@pytest.mark.parametrize("type_", COMMANDS, ids=lambda item: item.name)
+def test_a_completion_without_a_value_has_an_empty_line(type_: MessageType) -> None:
+    """Whatever the command notes: the entry that is shown is the completion."""
+    if type_ in COMPLETION_OF:
+        assert line_for(DISPLAYS[type_], m.Completion(COMPLETION_OF[type_], 1, m.VOID)) == ""
+    assert line_for(DISPLAYS[type_], None) == ""
+
+
+def test_a_sleep_that_lasts_says_until_when() -> None:
+    assert line_for(DISPLAYS[MessageType.SLEEP], m.SleepCommand(0, 1)).startswith("until 1970-01-01")
