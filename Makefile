@@ -62,6 +62,10 @@ format: $(VENV)/.installed-dev ## Format the code and fix what lint can fix
 	$(BIN)/ruff check --quiet --fix $(SOURCES) || true
 	$(BIN)/ruff format --quiet $(SOURCES)
 
+.PHONY: frameworks
+frameworks: $(VENV)/.installed-dev ## Adapter tests with the oldest and the newest version of each framework
+	@tools/test-frameworks.sh $(BIN)/python
+
 .PHONY: bench
 bench: $(VENV)/.installed-dev ## Compare with restate-server side by side; ARGS="--help" for options
 	@$(BIN)/python -m bench $(ARGS)

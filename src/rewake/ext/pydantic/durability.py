@@ -20,8 +20,6 @@ from pydantic_ai.durable_exec import (
     BaseDurabilityCapability,
     DurabilityEngineSpec,
     conversation_id_from_run_id,
-    external_event_scope,
-    replay_scope,
 )
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.messages import AgentStreamEvent
@@ -35,6 +33,7 @@ from rewake.ext.kernel import Envelope, InPlace, NeedsBranch, Run, current_run
 from rewake.ext.pydantic.envelopes import FRAMEWORK
 from rewake.ext.pydantic.failures import FINAL, terminal
 from rewake.ext.pydantic.flow import flow_here, flow_of
+from rewake.ext.pydantic.newer import external_event_scope, replay_scope
 from rewake.ext.pydantic.operations import StepBackend, StepOptions, tool_body_here
 from rewake.ext.pydantic.waiting import AwakeableWaiter
 

@@ -21,7 +21,6 @@ from pydantic_ai.durable_exec import (
     ModelRequestId,
     ToolsetCallToolId,
     durable_unit_scope,
-    record_durable_unit,
 )
 from pydantic_ai.messages import ModelResponse
 from restate import RunOptions
@@ -29,6 +28,7 @@ from restate import RunOptions
 from rewake.ext.kernel import Envelope, InPlace, NeedsBranch, Run, current_run, show_context
 from rewake.ext.pydantic.envelopes import answered, envelope_of
 from rewake.ext.pydantic.flow import call_here, flow_here
+from rewake.ext.pydantic.newer import record_durable_unit
 from rewake.ext.pydantic.tools import is_durable_tool
 
 tool_body_here: ContextVar[bool] = ContextVar("rewake_pydantic_tool_body", default=False)

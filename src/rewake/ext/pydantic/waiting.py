@@ -11,11 +11,11 @@ from datetime import timedelta
 from typing import Any
 
 import restate
-from pydantic_ai.durable_exec import ExternalEventError, ExternalEventWaiter
 
 from rewake.ext.kernel import Envelope, cancelled, current_run, restate_context
 from rewake.ext.pydantic.envelopes import FRAMEWORK
 from rewake.ext.pydantic.flow import flow_here
+from rewake.ext.pydantic.newer import ExternalEventError, ExternalEventWaiter
 
 
 class AwakeableWaiter(ExternalEventWaiter):
