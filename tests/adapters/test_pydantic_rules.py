@@ -19,8 +19,9 @@ from pydantic_ai.tool_manager import ToolManager
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, ToolDenied
 from pydantic_ai.toolsets import FunctionToolset
 from pydantic_kit import Log, call, returned, script, text
+from pydantic_plays import Handler
 from stage import entries
-from test_pydantic import DEADLINE_S, Handler, app_of
+from test_pydantic import DEADLINE_S, app_of
 
 import rewake
 import rewake.ext.pydantic as ours
