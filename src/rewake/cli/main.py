@@ -7,7 +7,7 @@ import click
 import rewake
 from rewake.cli import exits
 from rewake.cli.awakeables import awakeables
-from rewake.cli.backup import backup, restore
+from rewake.cli.data import backup, compact, restore, upgrade
 from rewake.cli.demo import demo
 from rewake.cli.example import example
 from rewake.cli.explain import explain
@@ -46,6 +46,8 @@ for subcommand in (
     sql,
     backup,
     restore,
+    compact,
+    upgrade,
     explain,
 ):
     main.add_command(subcommand)

@@ -1,4 +1,4 @@
-"""Timers and the retention sweep: the two things that happen because time passes.
+"""Timers, the retention sweep, and giving back room: what happens because time passes.
 
 Timers live in the database; memory knows only when the earliest is due. Wall-clock time decides, looked at again at
 least every CLOCK_CHECK_S, so that a clock set forward or backward is noticed.
@@ -25,6 +25,11 @@ SET_BACK_TIMERS_MAX = 10_000
 SWEEP_PER_BATCH = 50
 """Invocations forgotten in one commit: what else is to be done gets its turn in between."""
 
+RELEASE_PAGES = 128
+RELEASE_PAUSE_S = 0.05
+RELEASE_INTERVAL_S = 5.0
+"""Half a MiB at a time, at most 10 MiB a second; looked at so often."""
+
 FOREVER_MS = 2**62
 
 
@@ -40,7 +45,7 @@ class TimerReader(Protocol):
 
 
 class Housekeeping:
-    """Wakes what is due. `submit` and `flush` are the commit loop's."""
+    """Wakes what is due. `submit` and `flush` are the commit loop's, `release_pages` is the store's."""
 
     def __init__(
         self,
@@ -49,12 +54,14 @@ class Housekeeping:
         flush: Callable[[], Awaitable[None]],
         now_ms: Callable[[], int],
         cleanup_interval_ms: int,
+        release_pages: Callable[[int], int],
     ) -> None:
         self._reader = reader
         self._submit = submit
         self._flush = flush
         self._now_ms = now_ms
         self._cleanup_interval_ms = cleanup_interval_ms
+        self._release_pages = release_pages
         self._loop = asyncio.get_running_loop()
         self._handle: asyncio.TimerHandle | None = None
         self._next_at_ms: int | None = None
@@ -71,7 +78,10 @@ class Housekeeping:
 
     def start(self) -> None:
         self.rearm()
-        self._tasks = [self._loop.create_task(self._sweep_forever())]
+        self._tasks = [
+            self._loop.create_task(self._sweep_forever()),
+            self._loop.create_task(self._release_forever()),
+        ]
 
     async def stop(self) -> None:
         """Fire nothing from now on, whatever the last commits arm."""
@@ -206,6 +216,12 @@ class Housekeeping:
         if count:
             log.info("retention_swept", invocation_count=count)
         return count
+
+    async def _release_forever(self) -> None:
+        """Give room that was freed back to the system, little by little, so that nothing waits for it."""
+        while True:
+            pause_s = RELEASE_PAUSE_S if self._release_pages(RELEASE_PAGES) else RELEASE_INTERVAL_S
+            await asyncio.sleep(pause_s)
 
     def _expired(self) -> list[InvocationId]:
         found = self._reader.expired_invocation_ids(self._now_ms(), self._sweep_per_batch + len(self._unsweepable))

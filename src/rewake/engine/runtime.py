@@ -104,7 +104,12 @@ class Runtime:
                 observer=self._observer,
             )
             self._housekeeping = Housekeeping(
-                self._store.reader, self._loop.submit, self._loop.flush, self.now_ms, self.options.cleanup_interval_ms
+                self._store.reader,
+                self._loop.submit,
+                self._loop.flush,
+                self.now_ms,
+                self.options.cleanup_interval_ms,
+                self._store.release_pages,
             )
             self._remote = RemoteDeployments(
                 clients=self.clients,

@@ -34,7 +34,7 @@ def back_up(data: Path, target: Path) -> int:
     """
     source, copy = data / DATABASE_FILE, target / DATABASE_FILE
     if not source.is_file():
-        raise _no_database(source)
+        raise no_database(source)
     if copy.exists():
         raise RewakeError(
             ErrorCode.BACKUP_REFUSED,
@@ -60,7 +60,7 @@ def restore(backup: Path, data: Path, now_ms: int) -> Path | None:
     """
     source = (backup / DATABASE_FILE if backup.is_dir() else backup).resolve()
     if not source.is_file():
-        raise _no_database(source)
+        raise no_database(source)
     database = data / DATABASE_FILE
     try:
         make_folder(data)
@@ -122,7 +122,7 @@ def _copied(source: Path, target: Path) -> Path:
                 written.execute("pragma synchronous = off")
                 with written.backup("main", read, "main") as copying:
                     copying.step()
-                _require_sound(written, source)
+                require_sound(written, source)
                 # One file that can be read anywhere; the engine turns its log on again when it starts.
                 written.execute("pragma journal_mode = delete")
         mark_file(part)
@@ -135,13 +135,14 @@ def _copied(source: Path, target: Path) -> Path:
     return part
 
 
-def _require_sound(connection: apsw.Connection, source: Path) -> None:
+def require_sound(connection: apsw.Connection, source: Path) -> None:
+    """Raise RW5003 for a damaged database. Reads all of it."""
     found = connection.execute("pragma quick_check(1)").get
     if found != "ok":
         raise RewakeError(
             ErrorCode.STORE_CORRUPT,
             f"The database {str(source)!r} is damaged.\nSQLite says: {found}.",
-            "Nothing has been written. Use another backup.",
+            "Nothing has been changed. Use a backup, or another one.",
         )
 
 
@@ -165,7 +166,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _no_database(path: Path) -> RewakeError:
+def no_database(path: Path) -> RewakeError:
+    """The error for a folder without a database."""
     return RewakeError(
         ErrorCode.BACKUP_REFUSED,
         f"There is no database {str(path)!r}.",

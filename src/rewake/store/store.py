@@ -41,6 +41,10 @@ COMMIT_INLINE_MAX_S: Final = 0.002
 COMMITS_PER_MEASUREMENT: Final = 16
 """Of slow commits, one in so many is made in `submit`: on the thread, waiting for the interpreter lock counts too."""
 
+RELEASE_PAGES_MIN: Final = 1_024
+RELEASE_FRACTION: Final = 4
+"""Pages are given back when at least 4 MiB and a quarter of the file are free."""
+
 PROBE_BYTES: Final = 256 * 1024
 
 
@@ -127,6 +131,32 @@ class Store:
         except apsw.Error as error:
             return as_rewake_error(error, self.path)
         return None
+
+    def release_pages(self, limit: int) -> int:
+        """Give free pages of the file back to the system, `limit` of 4 KiB at most; how many were given back.
+
+        Does nothing while a commit is under way or most of the file is in use: free pages are used again anyway. The
+        file gets shorter once the log has been folded in, which is begun when no more than those are left.
+        """
+        if self._is_closed or self._in_flight or self._failure is not None:
+            return 0
+        execute = self._connection.execute
+        free, total = self._connection.pragma("freelist_count"), self._connection.pragma("page_count")
+        if free < RELEASE_PAGES_MIN or free < total // RELEASE_FRACTION:
+            return 0
+        try:
+            execute("begin immediate")
+            execute(f"pragma incremental_vacuum({limit})").fetchall()
+            advance_mark(self._connection)
+            execute("commit")
+        except apsw.Error:  # Tried again later; if it is the disk, the next commit says so.
+            if self._connection.in_transaction:
+                execute("rollback")
+            return 0
+        left = self._connection.pragma("freelist_count")
+        is_done = left < RELEASE_PAGES_MIN or left < (total - free + left) // RELEASE_FRACTION
+        self._checkpoints.after_commit(self._connection, self.wal_pages, is_wanted=is_done)
+        return int(free - left)
 
     def close(self) -> None:
         """Finish what was submitted, fold the write-ahead log into the database, let the next engine in."""

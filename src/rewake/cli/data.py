@@ -1,4 +1,4 @@
-"""`rewake backup` and `rewake restore`: a copy of the database while it is in use, and putting one in its place."""
+"""`rewake backup`, `restore`, `compact` and `upgrade`: what is done to the database file itself, without an engine."""
 
 from __future__ import annotations
 
@@ -46,6 +46,42 @@ def restore(backup: Path, data: Path, as_json: bool) -> None:
     kept = put_back(backup, data, time.time_ns() // 1_000_000)
     text = f"Restored {backup} to {data}." + (f" What was there is in {kept}." if kept else "")
     _tell(as_json, text, {"directory": str(data), "kept": str(kept) if kept else None})
+
+
+@click.command()
+@data_option
+@_json_option
+def compact(data: Path, as_json: bool) -> None:
+    """Make the database file as small as what it holds. The engine must be stopped.
+
+    A running engine gives room back by itself; this gives back all of it.
+    """
+    from rewake.store import upkeep
+
+    before, after = upkeep.compact(data, time.time_ns() // 1_000_000)
+    text = f"Compacted {data}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now."
+    _tell(as_json, text, {"directory": str(data), "bytes_before": before, "bytes": after})
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Only report what would be done; may run beside an engine.")
+@data_option
+@_json_option
+def upgrade(check: bool, data: Path, as_json: bool) -> None:
+    """Bring the database to the version of this release, as the engine does when it starts.
+
+    The database is read through first; a damaged one, or one of a newer release, is left as it is.
+    """
+    from rewake.store import upkeep
+
+    before, after = upkeep.check_upgrade(data) if check else upkeep.upgrade(data, time.time_ns() // 1_000_000)
+    if before == after:
+        text = f"{data} has version {before}, which is this release's. It is sound."
+    elif check:
+        text = f"{data} has version {before}; this release makes it {after} when it starts. Run `rewake backup` first."
+    else:
+        text = f"Upgraded {data} from version {before} to {after}."
+    _tell(as_json, text, {"directory": str(data), "version": before, "release_version": after})
 
 
 def _tell(as_json: bool, text: str, facts: dict[str, Any]) -> None:
