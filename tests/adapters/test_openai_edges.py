@@ -28,6 +28,7 @@ from openai import AsyncOpenAI
 from test_kernel import DEADLINE_S, Desk
 
 import rewake
+from rewake.ext.kernel import sessions
 from rewake.ext.kernel.envelope import decode
 from rewake.ext.openai import DurableRunner, RestateSession, restate_context
 from rewake.ext.openai.models import durable
@@ -278,3 +279,35 @@ def test_a_model_object_is_wrapped_and_not_replaced() -> None:
     assert durable(wrapped) is wrapped
     assert isinstance(wrapped, OpenAIResponsesModel)
     assert (wrapped.model, json.dumps(decode(b'{"rewake":1,"kind":"model","framework":"x"}').value)) == ("gpt", "null")
+
+
+@pytest.mark.parametrize(("bytes_max", "chunks"), [(sessions.CHUNK_BYTES_MAX, 1), (10, 3)])
+def test_a_conversation_grows_by_chunks_and_is_compacted_by_a_hook(
+    bytes_max: int, chunks: int, server: Callable[..., ModelServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server(rule(name="end", answer=text("go on")))
+    monkeypatch.setattr(sessions, "CHUNK_BYTES_MAX", bytes_max)
+    chat = restate.VirtualObject("Chat")
+
+    async def shorter(items: list[Any]) -> list[Any] | None:
+        return items[-2:] if len(items) > 6 else None
+
+    @chat.handler()
+    async def say(ctx: restate.ObjectContext, given: str) -> None:
+        await DurableRunner.run(agent(), given, session=RestateSession(compaction=shorter))
+
+    @chat.handler()
+    async def look(ctx: restate.ObjectContext) -> list[Any]:
+        keys = [key for key in await ctx.state_keys() if key.startswith("session/")]
+        return [len(await RestateSession().get_items()), len(keys)]
+
+    async def main(engine: rewake.Engine) -> list[Any]:
+        told = []
+        for _ in range(4):
+            await engine.call("Chat", "say", "and?", key="ada")
+            told.append(await engine.call("Chat", "look", key="ada"))
+        return told
+
+    told = on_engine([chat], tmp_path, main)
+    assert [count for count, _ in told] == [2, 4, 6, 2]
+    assert [told[2][1], told[3][1]] == [chunks, 1]

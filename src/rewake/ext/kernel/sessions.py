@@ -1,7 +1,8 @@
 """A conversation in the state of a virtual object: an append-only log that is never rewritten whole.
 
-Each run appends one chunk under a key of its own; `session` says how many there are and which agent spoke last. A list
-that restate.ext.openai's session left under `items` is read as the beginning of the log, and stays as it is. Only the
+What a run adds goes to the last chunk, until that is full; then a new one begins, under a key of its own. So a run
+writes a bounded piece, and reads few. `session` says how many there are and which agent spoke last. A list that
+restate.ext.openai's session left under `items` is read as the beginning of the log, and stays as it is. Only the
 handler of an object may write; one at a time, as the engine holds it.
 
 State, stored data: `session`: {"rewake": 1, "first": 3, "next": 7, "agent": "Medical"}; `session/0000003` ...: lists of
@@ -10,6 +11,7 @@ items.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ from rewake.ext.kernel.run import current_run
 
 META: Final = "session"
 OLD_ITEMS: Final = "items"
+CHUNK_BYTES_MAX: Final = 32 * 1024  # as JSON; one run may write more
 _VERSION: Final = 1
 
 Compaction = Callable[[list[Any]], Awaitable[list[Any] | None]]
@@ -30,9 +33,8 @@ class SessionLog:
         self._compaction = compaction
         self._meta: dict[str, Any] | None = None
         self._stored: list[Any] = []
-        self._last: list[Any] = []  # of the last chunk: what a pop may take back
+        self._last: list[Any] = []  # of the last chunk
         self._new: list[Any] = []
-        self._old_count = 0
         self.is_changed = False
 
     @property
@@ -77,7 +79,7 @@ class SessionLog:
             return
         await run.rounds.settle(whatever=True)
         if self._new:
-            self._write(self._new)
+            self._write_on(self._new)
         self._stored, self._new, self.is_changed = [*self._stored, *self._new], [], False
         self._set_meta(agent or self.last_agent)
         if self._compaction is not None:
@@ -99,11 +101,23 @@ class SessionLog:
         old = None if self._meta.get("dropped") else await ctx.get(OLD_ITEMS)
         self._stored = list(old or [])
         for number in range(self._meta["first"], self._meta["next"]):
-            self._stored += await ctx.get(_key(number)) or []
+            self._last = await ctx.get(_key(number)) or []
+            self._stored += self._last
+
+    def _write_on(self, items: list[Any]) -> None:
+        """Into the last chunk if there is room, else into a new one."""
+        assert self._meta is not None
+        grown = [*self._last, *items]
+        if self._meta["next"] > self._meta["first"] and len(json.dumps(grown)) <= CHUNK_BYTES_MAX:
+            self._last = grown
+            _ctx().set(_key(self._meta["next"] - 1), grown)
+        else:
+            self._write(items)
 
     def _write(self, items: list[Any]) -> None:
         assert self._meta is not None
-        _ctx().set(_key(self._meta["next"]), items)
+        self._last = list(items)
+        _ctx().set(_key(self._meta["next"]), self._last)
         self._meta["next"] += 1
 
     def _set_meta(self, agent: str | None) -> None:
@@ -122,7 +136,7 @@ class SessionLog:
             ctx.clear(OLD_ITEMS)
             self._meta["dropped"] = True
         self._meta["first"] = self._meta["next"]
-        self._stored = list(items)
+        self._stored, self._last = list(items), []
         if items:
             self._write(self._stored)
         self._set_meta(None)
