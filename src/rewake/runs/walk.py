@@ -132,7 +132,8 @@ class Walk:
                     self.speakers.results.setdefault(envelope.call, envelope.value)
                 tool = envelope.tool or envelope.server
                 text = "" if envelope.is_branch else formats.line(envelope.value)
-                self._add("step", step, speaker, title=step.title, text=text, tool=tool, call_id=envelope.call)
+                title = envelope.tool or step.title
+                self._add("step", step, speaker, title=title, text=text, tool=tool, call_id=envelope.call)
 
     def _on_work(self, step: Step, speaker: Speaker, result: Any, *, tool: str, call_id: str) -> None:
         failed = isinstance(result, m.Failure)

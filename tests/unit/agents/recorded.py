@@ -77,6 +77,7 @@ def record(names: list[str]) -> None:
     recordings: dict[str, Callable[[Path], None]] = {tour.name: partial(_run_tour, tour) for tour in TOURS}
     recordings |= {tour.name: partial(_run_typescript, tour) for tour in (TS_SUPPORT, TS_APPROVAL, TS_REMOTE)}
     recordings |= {"langchain": _run_langchain, "chat": _run_chat, "agent_tools": _run_agent_tools}
+    recordings |= {"ext_openai": _run_ext_openai, "ext_pydantic": _run_ext_pydantic}
     for name, run in recordings.items():
         if not names or name in names:
             with tempfile.TemporaryDirectory() as folder:
@@ -157,6 +158,33 @@ def _run_agent_tools(folder: Path) -> None:
         rule(system="You are the medical specialist", answer=text("The leg is covered.")),
     ]
     _run_app(AGENTS / "apps/agent_tools_app.py", rules, [("/ToolDesk/answer", "My bumper and my leg")], folder)
+
+
+def _run_ext_openai(folder: Path) -> None:
+    from rewake.testing.models import rule, text, tool_call, tool_calls
+
+    asked = tool_calls(tool_call("ask_car", {"input": "bumper"}), tool_call("ask_medical", {"input": "leg"}))
+    rules = [
+        rule(system="You are the intake agent", after_tool=True, answer=tool_call("transfer_to_payer", {})),
+        rule(system="You are the intake agent", answer=asked),
+        rule(system="You are the car specialist", after_tool=True, answer=text("The bumper is covered.")),
+        rule(system="You are the car specialist", answer=tool_call("look_up_car_cover", {"customer": "alice"})),
+        rule(system="You are the medical specialist", answer=text("The leg is covered.")),
+        rule(system="You are the payer", answer=text("Both are paid.")),
+    ]
+    _run_app(AGENTS / "apps/ext_openai_app.py", rules, [("/ExtDesk/answer", "My bumper and my leg")], folder)
+
+
+def _run_ext_pydantic(folder: Path) -> None:
+    from rewake.testing.models import rule, text, tool_call
+
+    rules = [
+        rule(system="You are the intake agent", after_tool=True, answer=text("You are covered.")),
+        rule(system="You are the intake agent", answer=tool_call("ask_car", {"question": "Is it covered?"})),
+        rule(system="You are the car specialist", after_tool=True, answer=text("A collision is covered.")),
+        rule(system="You are the car specialist", answer=tool_call("look_up_car_cover", {"customer": "alice"})),
+    ]
+    _run_app(AGENTS / "apps/ext_pydantic_app.py", rules, [("/ExtChat/answer", "Somebody hit my car")], folder)
 
 
 def _run_chat(folder: Path) -> None:

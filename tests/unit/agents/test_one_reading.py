@@ -1,4 +1,4 @@
-"""One reading of a run: pages, terminal and spans have the same agents, handoffs and tokens, for each framework.
+"""One reading of a run: pages, terminal, spans and metrics have the same agents, handoffs and tokens.
 
 The terminal reads over the admin API, as from a server elsewhere: its SQL and its services, without the sockets.
 """
@@ -19,6 +19,7 @@ from rewake.admin.render import service_json
 from rewake.cli.timeline_view import picture_lines
 from rewake.core.ids import invocation_id_from_str
 from rewake.core.model import Invocation
+from rewake.core.writes import Batch
 from rewake.runs.agents import agent_trace
 from rewake.runs.elsewhere.reading import RemoteReading
 from rewake.runs.facts import STATUSES
@@ -29,6 +30,7 @@ from rewake.runs.reading import Reading
 from rewake.runs.records import record_from
 from rewake.runs.turns import AgentTrace
 from rewake.sql.query import run_query
+from rewake.telemetry import Telemetry
 from rewake.telemetry.spans import Span, spans_of
 
 NOW_MS = 1 << 42
@@ -132,3 +134,22 @@ def test_pages_and_terminal_agree_here_and_elsewhere(folder: Path, found: Databa
     printed = [parts.groups() for line in lines if (parts := LINE.fullmatch(line)) is not None]
     assert handed(traces(found)) == Handed((source, target, kind) for source, target, kind in printed)
     assert tokens(traces(found)) == tokens(traces(elsewhere))
+
+
+def test_metrics_count_the_same_tokens(found: DatabaseReading) -> None:
+    telemetry = Telemetry()
+    runs = completed_since(found, 0, 1_000)
+    entries = [entry for run in runs for entry in found.entries(run.id, with_payload=True)]
+    telemetry.on_commit(Batch(entries=entries), 0.0)
+    telemetry.read_replies()
+    unnamed = telemetry.unnamed.values()
+    counted = {
+        kind: sum(count for (_, of), count in telemetry.tokens.items() if of == kind)
+        + sum(each[place] for each in unnamed)
+        for place, kind in enumerate(("input", "output"), 1)
+    }
+    shown = [trace.total for trace in traces(found)]
+    assert counted == {
+        "input": sum(total.input_tokens for total in shown),
+        "output": sum(total.output_tokens for total in shown),
+    }

@@ -313,3 +313,44 @@ def test_openai_agents_as_tools(tmp_path: Path) -> None:
     assert [(item.agent, item.calls) for item in trace.usage] == [
         ("Intake", 2), ("Car specialist", 2), ("Medical specialist", 1),
     ]  # fmt: skip
+
+
+def test_rewake_ext_openai(tmp_path: Path) -> None:
+    """Envelopes: two agents asked side by side, whose steps alternate, then a handoff."""
+    (trace,) = traces("ext_openai", tmp_path)
+    assert story(trace) == [
+        "user",
+        "Intake says ask_car, ask_medical",
+        "Car specialist says look_up_car_cover",
+        "Medical specialist says The leg is covered.",
+        "step look_up_car_cover",
+        "Car specialist says The bumper is covere",
+        "Intake says transfer_to_payer",
+        "Intake -> Payer",
+        "Payer says Both are paid.",
+        "answer",
+    ]
+    assert [(item.source, item.target, item.kind) for item in trace.handoffs] == [
+        ("Intake", "Car specialist", "consult"),
+        ("Intake", "Medical specialist", "consult"),
+        ("Intake", "Payer", "handoff"),
+    ]
+    step = trace.turns[4]
+    assert (step.agent, step.tool) == ("Car specialist", "look_up_car_cover")
+    assert set(trace.turns[1].results.values()) == {"The bumper is covered.", "The leg is covered."}
+
+
+def test_rewake_ext_pydantic(tmp_path: Path) -> None:
+    (trace,) = traces("ext_pydantic", tmp_path)
+    assert story(trace) == [
+        "user",
+        "intake says ask_car",
+        "step ask_car",
+        "car says look_up_car_cover",
+        "step look_up_car_cover",
+        "car says A collision is cover",
+        "intake says You are covered.",
+        "answer",
+    ]
+    assert [(item.source, item.target, item.kind) for item in trace.handoffs] == [("intake", "car", "consult")]
+    assert [(item.agent, item.calls) for item in trace.usage] == [("intake", 2), ("car", 2)]
