@@ -23,15 +23,15 @@ import apsw
 LARGE_BYTES_MIN: Final = 2_048
 """Shorter values stay in their row."""
 
-DEPTH_MAX: Final = 500
-"""Values that one is built on, at most; reading looks up each of them (2 us)."""
+DEPTH_MAX: Final = 200
+"""Values that one is built on, at most; reading looks up and unpacks each of them (15 to 25 us)."""
 
 START_LENGTHS: Final = tuple(LARGE_BYTES_MIN * 4**power for power in range(8))
 """Of the longest of these that a value has, the hash of its start is kept to find it by."""
 
 PACKED_BYTES_MIN: Final = 256
 PACKED_BYTES_MAX: Final = 256 * 1024
-"""Data of these sizes is compressed, 10 us a KiB; what is longer would hold up the engine."""
+"""Data of these sizes is compressed, 2 to 5 us a KiB; what is longer would hold up the engine."""
 
 _PLAIN: Final = 0
 _ZLIB: Final = 1
