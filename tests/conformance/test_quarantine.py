@@ -21,6 +21,7 @@ from rewake.engine.workers import add_workers
 from rewake.protocol.messages import ProposeRunCompletion
 
 APPS = f"{apps.__file__}:app"
+SUSPECT = quarantine.QUARANTINE_AFTER
 
 
 @asynccontextmanager
@@ -62,12 +63,14 @@ def test_the_one_that_kills_is_found_among_many_that_do_not() -> None:
             tasks = [asyncio.ensure_future(each.until_at_fault()) for each in innocent]
             killer = Retried(pool, "Steps/die")
             await killer.until_at_fault()
-            assert killer.loss_count <= 2 + 4, "each death after the second halves 13 suspects"
+            assert killer.loss_count <= SUSPECT + 4, "each death after that halves 13 suspects"
             for task, each in zip(tasks, innocent, strict=True):
                 await each.attempt.seen(ProposeRunCompletion)
                 assert (each.kills, task.done()) == (0, False)
                 task.cancel()
-            assert sum(each.loss_count for each in innocent) < 12 * 2 + 12, "of each half only one is disturbed again"
+            assert sum(each.loss_count for each in innocent) < 12 * SUSPECT + 12, (
+                "of each half only one is disturbed again"
+            )
             [shared] = pool._available
             assert not shared.streams, "all suspects are elsewhere"
 
@@ -91,7 +94,7 @@ def test_a_suspect_that_ends_by_itself_is_answered(monkeypatch: pytest.MonkeyPat
 
     async def main() -> None:
         async with running() as pool:
-            suspect = StubAttempt(pool, attempt_start("Steps/two", b"5", loss_count=2))
+            suspect = StubAttempt(pool, attempt_start("Steps/two", b"5", loss_count=SUSPECT))
             await suspect.done
             assert suspect.output == b"7"
             assert len(pool._living) == 2
@@ -105,7 +108,7 @@ def test_a_suspect_that_ends_by_itself_is_answered(monkeypatch: pytest.MonkeyPat
 def test_the_error_says_how_the_process_ended() -> None:
     async def main() -> None:
         async with running() as pool:
-            killer = StubAttempt(pool, attempt_start("Steps/die", loss_count=2))
+            killer = StubAttempt(pool, attempt_start("Steps/die", loss_count=SUSPECT))
             await killer.done
             assert killer.failure is not None
             assert killer.failure.message.startswith("RW3004 The worker process ")
@@ -120,10 +123,10 @@ def test_more_suspects_than_places_wait(monkeypatch: pytest.MonkeyPatch) -> None
 
     async def main() -> None:
         async with running() as pool:
-            first = StubAttempt(pool, attempt_start("Steps/hang", loss_count=2))
+            first = StubAttempt(pool, attempt_start("Steps/hang", loss_count=SUSPECT))
             await first.seen(ProposeRunCompletion)
-            second = StubAttempt(pool, attempt_start("Steps/two", b"5", loss_count=2))
-            gone = StubAttempt(pool, attempt_start("Steps/two", loss_count=3))
+            second = StubAttempt(pool, attempt_start("Steps/two", b"5", loss_count=SUSPECT))
+            gone = StubAttempt(pool, attempt_start("Steps/two", loss_count=SUSPECT + 1))
             gone.handle.abort()
             assert not second.done.done()
             first.handle.abort()
@@ -143,9 +146,9 @@ def test_a_suspect_that_lives_long_makes_room(settled_max: int, monkeypatch: pyt
 
     async def main() -> None:
         async with running() as pool:
-            first = StubAttempt(pool, attempt_start("Steps/hang", loss_count=2))
+            first = StubAttempt(pool, attempt_start("Steps/hang", loss_count=SUSPECT))
             await first.seen(ProposeRunCompletion)
-            second = StubAttempt(pool, attempt_start("Steps/two", b"5", loss_count=2))
+            second = StubAttempt(pool, attempt_start("Steps/two", b"5", loss_count=SUSPECT))
             assert len(pool._living) == 2 + settled_max
             if not settled_max:
                 first.handle.abort()

@@ -321,7 +321,7 @@ def test_reload_with_bad_code_keeps_the_old(tmp_path: Path, capfd: pytest.Captur
             assert attempt.output == b"333"
 
     asyncio.run(main())
-    told = capfd.readouterr().err
+    told = "".join(capfd.readouterr())
     assert told.count("Traceback (most recent call last)") == 1, "printed once, not at every try"
     assert 'versioned.py", line 2' in told
 
@@ -343,7 +343,7 @@ def test_an_app_that_does_not_import(tmp_path: Path, capfd: pytest.CaptureFixtur
         await pool.close()
 
     asyncio.run(main())
-    told = capfd.readouterr().err
+    told = "".join(capfd.readouterr())
     assert told.count("NameError: name 'undefined_name' is not defined") == 1
     assert "app_loader" not in told
 

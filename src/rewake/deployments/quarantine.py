@@ -20,8 +20,9 @@ from rewake.core.model import Blame
 from rewake.deployments.worker import WorkerProcess, WorkerStream
 from rewake.errors import RewakeError
 
-QUARANTINE_AFTER: Final = 2
-"""Losses in a row that make a suspect. One is common: an operator, the OOM killer and a deploy end workers too."""
+QUARANTINE_AFTER: Final = 3
+"""Losses in a row that make a suspect. Fewer are common: an operator, the OOM killer and a deploy end workers too, and
+another process to run in costs as long as the app takes to import."""
 
 PROCESSES_MAX: Final = 4
 """Processes that may still die of what they carry. Suspects beyond them wait."""
