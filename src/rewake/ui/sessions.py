@@ -23,8 +23,13 @@ from rewake.runs.waits import Waiting, approvals
 
 SESSIONS_MAX: Final = 100
 HISTORY_MAX: Final = 100
+"""Rows of each list on a page: past runs, runs that wait, promises."""
+
 CONVERSATION_MAX: Final = 200
 WAITING_RUNS_MAX: Final = 20
+STATE_VALUES_MAX: Final = 50
+"""Values on one page; each has 20,000 characters at most, shown and to edit."""
+
 SUMMED_MAX: Final = 2_000
 """Runs of a key whose tokens are summed, the newest ones."""
 
@@ -59,7 +64,8 @@ class StateValue(msgspec.Struct):
 class SessionPage(msgspec.Struct):
     """version: of the whole state, given back with a change so that nobody overwrites what they have not seen.
 
-    waiting: what a person can answer.
+    waiting: what a person can answer.   next_value: name after which the next page of state goes on.
+    queue_count: all that wait, of whom `queue` has the first.
     """
 
     service: str
@@ -77,6 +83,8 @@ class SessionPage(msgspec.Struct):
     spending: SessionSpending
     is_registered: bool
     waiting: list[Waiting]
+    next_value: str | None = None
+    queue_count: int = 0
 
 
 def sessions_page(reading: Reading, service: str, text: str, after: str) -> SessionsPage:
@@ -96,10 +104,17 @@ def sessions_page(reading: Reading, service: str, text: str, after: str) -> Sess
 
 
 def session_page(
-    reading: Reading, service: str, key: str, remembered: Remembered, *, sum_budget_ms: int = SUM_MS
+    reading: Reading,
+    service: str,
+    key: str,
+    remembered: Remembered,
+    *,
+    after_value: str = "",
+    sum_budget_ms: int = SUM_MS,
 ) -> SessionPage:
-    """One key in full. remembered: what its runs have cost, as far as they were counted before.
+    """One key; its state by pages. remembered: what its runs have cost, as far as they were counted before.
 
+    after_value: `next_value` of the page before.
     sum_budget_ms: how long it may take to count those that are not remembered.
     """
     known = reading.service(service)
@@ -109,6 +124,8 @@ def session_page(
     queue = [run for run in is_open if run.handler in exclusive and run.status == "pending"]
     holders = [run for run in is_open if run.handler in exclusive and run.status not in ("pending", "scheduled")]
     beside = [run for run in is_open if run not in queue and run not in holders]
+    values = sorted((name, value) for name, value in state.items() if name > after_value.encode(errors="replace"))
+    shown = values[:STATE_VALUES_MAX]
     conversation = conversation_of(state.values())
     runs = reading.runs_of_key(service, key, SUMMED_MAX)
     return SessionPage(
@@ -116,12 +133,14 @@ def session_page(
         key=key,
         kind="" if known is None else known.type.value.lower().replace("_", " "),
         version=state_version(state),
-        state=[_state_value(name, value) for name, value in state.items()],
+        state=[_state_value(name, value) for name, value in shown],
+        next_value=shown[-1][0].decode(errors="replace") if len(values) > len(shown) else None,
         holder=holders[0] if holders else None,
-        queue=queue,
+        queue=queue[:HISTORY_MAX],
+        queue_count=len(queue),
         beside=beside,
         history=reading.with_inputs(runs[:HISTORY_MAX]),
-        promises=[_promise(*row) for row in reading.promises(service, key)],
+        promises=[_promise(*row) for row in reading.promises(service, key)[:HISTORY_MAX]],
         last_agent=_last_agent(state) or _last_speaker(conversation),
         conversation=conversation[-CONVERSATION_MAX:],
         spending=spending_of(reading, runs, remembered, budget_ms=sum_budget_ms),

@@ -215,7 +215,8 @@ class _Pages:
         service, key = request.path_params["service"], request.query_params.get("key")
         if key is None:
             raise Problem(404, "The address names no key.", "Sessions are listed by service.")
-        page = await self.read(lambda found: session_page(found, service, key, self.remembered))
+        after = request.query_params.get("after_value", "")
+        page = await self.read(lambda found: session_page(found, service, key, self.remembered, after_value=after))
         return await self._show(request, "session.html", page)
 
     async def services(self, request: Request) -> Response:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from tests.unit.agents.recorded import load
 
+from rewake.core.writes import Batch
 from rewake.runs.local.database import reading
 from rewake.runs.spending import Remembered, Usage, sum_runs
-from rewake.ui.sessions import SessionPage, session_page, spending_of
+from rewake.store.store import Store
+from rewake.ui.sessions import STATE_VALUES_MAX, SessionPage, session_page, spending_of
 
 NEVER_MS = 1 << 40
 
@@ -79,3 +81,26 @@ def test_what_has_ended_is_counted_once_and_what_runs_each_time() -> None:
     sum_runs([("x", 1, True), ("y", 1, True)], count, remembered, budget_ms=NEVER_MS)
     sum_runs([("ended", 1, True)], count, remembered, budget_ms=NEVER_MS)  # forgotten
     assert counted[-3:] == ["x", "y", "ended"]
+
+
+def test_state_is_shown_by_pages(tmp_path: Path) -> None:
+    """Each value was bounded, their number was not: a page of 80 MB."""
+    count = 2 * STATE_VALUES_MAX + 7
+    state: dict[tuple[str, str, bytes], bytes | None] = {
+        ("S", "k", b"v%04d" % number): b'"' + b"x" * 30_000 + b'"' for number in range(count)
+    }
+    store = Store.open(tmp_path / "data", now_ms=1)
+    store.submit(Batch(state=state), lambda error: None)
+    names, after, lengths = [], "", []
+    with reading(store.path.parent, 1 << 42) as found:
+        while True:
+            shown = session_page(found, "S", "k", Remembered(), after_value=after)
+            names += [item.name for item in shown.state]
+            lengths.append(len(shown.state))
+            assert all(len(item.value.text) <= 20_100 and item.raw is None for item in shown.state)
+            if shown.next_value is None:
+                break
+            after = shown.next_value
+    store.close()
+    assert lengths == [STATE_VALUES_MAX, STATE_VALUES_MAX, 7]
+    assert names == [f"v{number:04d}" for number in range(count)]
