@@ -25,16 +25,19 @@ from agents import (
     RunContextWrapper,
     RunHooks,
     Runner,
+    ToolGuardrailFunctionOutput,
     function_tool,
     handoff,
     set_default_openai_client,
     set_tracing_disabled,
+    tool_input_guardrail,
+    tool_output_guardrail,
 )
 from agents.mcp import MCPServerStdio
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 
-from rewake.ext.kernel import restate_context
+from rewake.ext.kernel import parallel, restate_context
 from rewake.ext.openai import ApprovalRequest, DurableRunner, durable_function_tool
 
 set_tracing_disabled(True)
@@ -287,6 +290,95 @@ async def mcp(ctx: restate.Context, text: str) -> Any:
         client_session_timeout_seconds=20,
     )
     return (await DurableRunner.run(agent("clerk", mcp_servers=[server]), text)).final_output
+
+
+@function_tool(timeout=0.15)
+async def slow() -> str:
+    """Takes longer than it may."""
+    mark("slow")
+    await asyncio.sleep(5)
+    return "too late"
+
+
+@row
+async def timed_out(ctx: restate.Context, text: str) -> Any:
+    """A tool that its timer ends, beside another one."""
+    result = await DurableRunner.run(agent("desk", tools=[slow, look_up]), text)
+    return [item.output for item in result.new_items if item.type == "tool_call_output_item"]
+
+
+@tool_input_guardrail
+async def let_in(data: Any) -> ToolGuardrailFunctionOutput:
+    mark("let in")
+    return ToolGuardrailFunctionOutput.allow(output_info={"asked": 1})
+
+
+@tool_input_guardrail
+async def keep_out(data: Any) -> ToolGuardrailFunctionOutput:
+    mark("keep out")
+    return ToolGuardrailFunctionOutput.reject_content("not allowed")
+
+
+@tool_output_guardrail
+async def let_out(data: Any) -> ToolGuardrailFunctionOutput:
+    mark("let out")
+    return ToolGuardrailFunctionOutput.allow()
+
+
+@function_tool(tool_input_guardrails=[let_in], tool_output_guardrails=[let_out])
+async def checked() -> str:
+    """A tool with guardrails."""
+    mark("checked")
+    return "checked"
+
+
+@function_tool(tool_input_guardrails=[keep_out])
+async def refused() -> str:
+    """A tool that is never let in."""
+    mark("refused")
+    return "refused"
+
+
+@row
+async def tool_guardrails(ctx: restate.Context, text: str) -> Any:
+    """Guardrails of tools, one of which drops its call."""
+    result = await DurableRunner.run(agent("desk", tools=[checked, refused, look_up]), text)
+    return [item.output for item in result.new_items if item.type == "tool_call_output_item"]
+
+
+@row
+async def streamed_and_tripped(ctx: restate.Context, text: str) -> Any:
+    """A guardrail trips beside a streamed call."""
+    result = DurableRunner.run_streamed(agent("desk", input_guardrails=[InputGuardrail(_judge, name="judge")]), text)
+    try:
+        async for _ in result.stream_events():
+            pass
+    except InputGuardrailTripwireTriggered:
+        return await ctx.run_typed("after", lambda: "tripped")
+    return "not tripped"
+
+
+@durable_function_tool
+async def ask_both(topic: str) -> str:
+    """Two runs of agents side by side within a tool."""
+    runs = (DurableRunner.run(agent(name), topic) for name in ("car", "med"))
+    return " ".join(result.final_output for result in await parallel(*runs))
+
+
+@row
+async def within_a_tool(ctx: restate.Context, text: str) -> Any:
+    """Runs that a durable tool starts, beside a plain tool."""
+    result = await DurableRunner.run(agent("boss", tools=[ask_both, look_up]), text)
+    return sorted(item.output for item in result.new_items if item.type == "tool_call_output_item")
+
+
+@row
+async def stop_at_the_tool(ctx: restate.Context, text: str) -> Any:
+    """The tool's result is the answer, and two guardrails look at it."""
+    checks = [OutputGuardrail(_plain, name="one"), OutputGuardrail(_plain, name="two")]
+    desk = agent("desk", tools=[look_up], tool_use_behavior="stop_on_first_tool", output_guardrails=checks)
+    result = await DurableRunner.run(desk, text)
+    return [result.final_output, len(result.output_guardrail_results)]
 
 
 _clients: list[AsyncOpenAI] = []

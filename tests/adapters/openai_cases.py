@@ -204,4 +204,53 @@ CASES: dict[str, Case] = {
         {"book": 1, "end": 1},
         {"book 1": 1, "book 2": 1},
     ),
+    "timed_out": Case(
+        [
+            rule(name="end", after_tool=True, answer=text("end")),
+            rule(name="all", answer=tool_calls(tool_call("slow"), tool_call("look_up", {"number": 1}))),
+        ],
+        ["Tool 'slow' timed out after 0.15 seconds.", "1 is fine"],
+        {"all": 1, "end": 1},
+        {"slow": 1, "look_up 1": 1},
+    ),
+    "tool_guardrails": Case(
+        [
+            rule(name="end", after_tool=True, answer=text("end")),
+            rule(
+                name="all",
+                answer=tool_calls(tool_call("checked"), tool_call("refused"), tool_call("look_up", {"number": 1})),
+            ),
+        ],
+        ["checked", "not allowed", "1 is fine"],
+        {"all": 1, "end": 1},
+        {"let in": 1, "keep out": 1, "let out": 1, "checked": 1, "look_up 1": 1},
+    ),
+    "streamed_and_tripped": Case(
+        [
+            rule(name="judge", system="you are judge", answer=text({"is_fine": False})),
+            rule(name="desk", answer=text("never heard")),
+        ],
+        "tripped",
+        {"judge": 1, "desk": 1},
+    ),
+    "within_a_tool": Case(
+        [
+            rule(name="car", system="you are car", answer=text("car")),
+            rule(name="med", system="you are med", answer=text("med")),
+            rule(name="end", after_tool=True, answer=text("end")),
+            rule(
+                name="all",
+                answer=tool_calls(tool_call("ask_both", {"topic": "x"}), tool_call("look_up", {"number": 1})),
+            ),
+        ],
+        ["1 is fine", "car med"],
+        {"car": 1, "med": 1, "all": 1, "end": 1},
+        {"look_up 1": 1},
+    ),
+    "stop_at_the_tool": Case(
+        [rule(name="all", answer=tool_call("look_up", {"number": 1}))],
+        ["1 is fine", 2],
+        {"all": 1},
+        {"look_up 1": 1, "plain guardrail": 2},
+    ),
 }

@@ -20,6 +20,7 @@ from rewake.ext.openai.tools import adopt_tool
 _ARGUMENTS: Final = ("system_instructions", "input", "model_settings", "tools", "output_schema", "handoffs", "tracing")
 _LAST_EVENTS: Final = ("response.completed", "response.incomplete", "response.failed")
 _TRIPPED_S: Final = 5.0
+_HEARD_S: Final = 0.05
 
 
 class DurableModel(Model):
@@ -80,7 +81,8 @@ class DurableModel(Model):
             last = last_event((await answer).value, number + 1)
         finally:
             answer.cancel()
-        await request.heard(last.response.output)
+        # A streamed run looks for a tripped guardrail itself when the last event comes; it only must have heard of it.
+        await request.heard(last.response.output, tripped_s=_HEARD_S)
         yield last
 
     async def close(self) -> None:
@@ -168,13 +170,16 @@ class _Request:
             **self.told(response.output),
         )
 
-    async def heard(self, output: list[Any]) -> None:
-        """The framework gets the answer now: the calls it will start are expected."""
+    async def heard(self, output: list[Any], *, tripped_s: float = _TRIPPED_S) -> None:
+        """The framework gets the answer now: the calls it will start are expected.
+
+        tripped_s: how long the answer is held after a guardrail has tripped.
+        """
         found = self.run
         if found.has_tripped:
             # Whether the runner hears of the guardrail first or goes on with the answer is a race of its own tasks: it
             # cancels this wait.
-            await asyncio.sleep(_TRIPPED_S)
+            await asyncio.sleep(tripped_s)
         calls = [item for item in output if item.type == "function_call"]
         tools = {tool.name: tool for tool in self.tools if isinstance(tool, FunctionTool)}
         handoffs = {handoff.tool_name for handoff in self.handoffs}
