@@ -43,7 +43,7 @@ class Model:
         self._forget(gone)
         for invocation in [*batch.inserts, *batch.updates]:
             self._check_move(before.get(invocation.id), invocation)
-        copied = {item.id for item in batch.inserts if item.restarted_from is not None}
+        copied = {item.id for item in batch.inserts if item.branch_of}
         own_entries = [entry for entry in batch.entries if entry.invocation_id not in copied]
         for entry in batch.entries:
             self._check_entry(entry)
@@ -158,8 +158,12 @@ class Model:
                 values.pop(message.key, None)
 
     def _is_excused(self, name: InstanceName, batch: Batch) -> bool:
-        """Entries of what was forgotten in the same batch are not there to add up, nor are operators' changes."""
-        return bool(batch.deletes or batch.journal_deletes) or name in self.changed_by_operators
+        """Entries of what was forgotten in the same batch are not there to add up, nor are operators' changes.
+
+        Nor is the state that a fork begins a branch of its key with: no command wrote it there.
+        """
+        forks = {(item.target.service, item.target.key) for item in batch.inserts if item.branch_of}
+        return bool(batch.deletes or batch.journal_deletes) or name in self.changed_by_operators or name in forks
 
     def _check_answers(self, batch: Batch, effects: list[Effect]) -> None:
         gone = set(batch.deletes)
