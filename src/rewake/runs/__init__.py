@@ -9,7 +9,8 @@ displays.py  how each kind of entry is shown                steps.py      journa
 records.py   a run as it was fetched                        timeline.py   steps to a picture, to scale
 agents.py    a record as agents: walk.py goes through it    speakers.py   who speaks, and who is consulted
 turns.py     what comes out                                 directory.py  the agents of each handler
-choices.py   what earlier runs chose                        spending.py   tokens and what they cost
+choices.py   what earlier runs chose                        retries.py    failed attempts in the conversation
+spending.py  tokens and what they cost
 tree.py      a run and all below it, for pictures
 waits.py     what a run waits for, and whom                 questions.py  what is asked
 stacktrace.py  where an error came from

@@ -24,6 +24,7 @@ from rewake.runs.directory import Directory
 from rewake.runs.displays import carried
 from rewake.runs.reading import Reading
 from rewake.runs.records import Record, fetch
+from rewake.runs.retries import add_retries
 from rewake.runs.spending import Usage, add, total_of
 from rewake.runs.turns import AgentTrace, Turn
 from rewake.runs.walk import SESSION_BYTES_MAX, Walk
@@ -37,11 +38,13 @@ def agent_trace(reading: Reading, invocation: Invocation) -> AgentTrace:
     return trace_of(fetch(reading, invocation), reading.directory)
 
 
-def agent_trace_with_choices(reading: Reading, invocation: Invocation) -> AgentTrace:
-    """The same for a page that people look at: with what earlier runs chose, and with failed attempts."""
-    record = fetch(reading, invocation, with_events=True)
+def agent_trace_with_choices(reading: Reading, invocation: Invocation, *, with_retries: bool = False) -> AgentTrace:
+    """The same for a page that people look at, with what earlier runs chose. with_retries: and with failed attempts."""
+    record = fetch(reading, invocation, with_events=with_retries)
     trace = trace_of(record, reading.directory, with_values=True)
     add_earlier_choices(reading, record, trace)
+    if with_retries:
+        add_retries(record, trace)
     return trace
 
 

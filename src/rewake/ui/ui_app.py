@@ -179,7 +179,7 @@ class _Pages:
             invocation, summary = found.invocation(invocation_id), found.summary(invocation_id)
             if invocation is None or summary is None:
                 raise run_unknown(request)
-            return AgentPage(summary, agent_trace_with_choices(found, invocation))
+            return AgentPage(summary, agent_trace_with_choices(found, invocation, with_retries=True))
 
         page = await self.read(find)
         return await self._show(request, "agents.html", page, tab="agents", graph=handoff_graph(page.trace))
