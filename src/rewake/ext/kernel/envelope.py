@@ -29,11 +29,16 @@ The result of a step of the agent layer is this object, in UTF-8 JSON without sp
 | branch | tool, guardrail | true: the body uses the context, its own entries follow, and `value` is null |
 | value | all | what the framework gets back at replay, in the framework's own JSON form |
 
-Absent fields are left out; readers ignore fields they do not know. Values by kind: `model`: openai-agents: the fields
-of its ModelResponse (`output`, `usage`, `response_id`, ...), or of the Responses API's `response` after a streamed call
-(has `object: "response"`); pydantic-ai: its ModelResponse (`kind: "response"`, `parts`, ...). `tool`: what the tool
-returned. `order`: the ids of the calls let in, `[]` closes a round. `guardrail`: `tripped`, `info`. `mcp`: the result
-of the server. `approval`: `outcome` (`approved`, `denied`, `expired`) and who, when, why. `session`: what was read.
+Absent fields are left out; readers ignore fields they do not know. Values by kind:
+
+- `model`: openai-agents: the fields of its ModelResponse (`output`, `usage`, `response_id`, ...), or of the Responses
+  API's `response` after a streamed call (`object: "response"`); pydantic-ai: its ModelResponse (`kind: "response"`).
+- `tool`, `mcp`: what the call returned, in the form of values.py; `{"$context": {...}, "$value": ...}` where it changed
+  fields of the run's context. `mcp` without `call`: the list of tools.
+- `order`: the ids of the calls let in; `[]` closes a round.
+- `guardrail`: `{"tripped": false, "info": ...}`; of a tool: `{"behavior": {"type": ...}, "info": ...}`.
+- `approval`: the question: `{"awakeable": id, "arguments": text}`. The answer is the awakeable's.
+- `handoff`: null; the agent that takes over is the field `handoff`.
 
 Names of steps are `Agent: what`: `Intake: model`, `Medical: file_claim` (a tool), `Medical: guardrail relevance`,
 `Medical: mcp files` (the list of tools), `Medical: read_file` (a call to it), `Intake: handoff Medical`, and `order`.
