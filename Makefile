@@ -24,6 +24,10 @@ demo: $(VENV)/.installed-demo ## A claim router is killed in the middle and fini
 test: $(VENV)/.installed-dev ## All tests; ARGS="-k name" for some of them, PROCESSES=0 in one process
 	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.installed-dev ## Hostile inputs for MINUTES (60); the tests play a fixed few of them
+	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),60) $(ARGS)
+
 .PHONY: check
 check: format-check lint types imports coverage docs package test ## Everything a change must pass: what CI runs
 

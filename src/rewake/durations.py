@@ -13,6 +13,8 @@ from typing import Final
 DURATION_MS_MAX: Final = 2**62
 """Longest duration accepted: now plus this still fits a database column."""
 
+TEXT_CHARS_MAX: Final = 200
+
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
 MINUTE_MS: Final = 60_000
@@ -50,6 +52,8 @@ def parse_duration_ms(text: str, *, bare_is_ms: bool = False) -> int:
     bare_is_ms: take a number without a unit as milliseconds, else it is refused.
     """
     stripped = text.strip()
+    if len(stripped) > TEXT_CHARS_MAX:
+        raise DurationError(f"it has {len(stripped)} characters, more than {TEXT_CHARS_MAX}")
     if not stripped:
         raise DurationError("an empty string is not a valid duration")
     if bare_is_ms and stripped.isascii() and stripped.isdigit():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewake.durations import DurationError, format_duration, format_iso_duration, parse_duration_ms
+from rewake.durations import TEXT_CHARS_MAX, DurationError, format_duration, format_iso_duration, parse_duration_ms
 
 
 @pytest.mark.parametrize(
@@ -106,3 +106,9 @@ def test_what_is_printed_is_read_back(duration_ms: int) -> None:
 def test_garbage_is_refused_not_fatal(text: str) -> None:
     with contextlib.suppress(DurationError):
         assert parse_duration_ms(text) >= 0
+
+
+def test_a_text_beyond_all_reason_is_no_duration() -> None:
+    for text in ("9" * 5_000, "9" * 5_000 + "s", "9" * 5_000 + ":00:00", "1s" * TEXT_CHARS_MAX):
+        with pytest.raises(DurationError, match="characters"):
+            parse_duration_ms(text, bare_is_ms=True)

@@ -104,7 +104,7 @@ class Versioned:
             if first == "v1":
                 await _unsupported_version()(scope, receive, send)
                 return
-            if first[:1] == "v" and first[1:].isdecimal() and int(first[1:]) in _VERSIONS:
+            if first[:1] == "v" and len(first) < 5 and first[1:].isdecimal() and int(first[1:]) in _VERSIONS:
                 scope = {**scope, "path": slash + rest, "admin_version": int(first[1:])}
         await self._app(scope, receive, send)
 

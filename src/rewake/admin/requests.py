@@ -15,6 +15,8 @@ from rewake.errors import ErrorCode
 
 BODY_BYTES_MAX: Final = 2 * 1024 * 1024
 
+_INDEX_DIGITS_MAX: Final = 10
+
 Duration = Annotated[str, "a duration such as 1h 30m or PT3S"]
 
 _Body = TypeVar("_Body")
@@ -32,7 +34,7 @@ async def read_json(request: Request, kind: type[_Body]) -> _Body:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise Undecodable(422, f"Failed to deserialize the JSON body into the target type: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Undecodable(400, f"Failed to parse the request body as JSON: {error}") from None
 
 
@@ -70,7 +72,7 @@ def boolean_parameter(request: Request, name: str, *, default: bool = False) -> 
 def index_parameter(request: Request, name: str) -> int:
     """A journal index, 0 when absent."""
     text = request.query_params.get(name, "0")
-    if not (text.isascii() and text.isdigit()) or int(text) >= 2**32:
+    if not (text.isascii() and text.isdigit() and len(text) <= _INDEX_DIGITS_MAX) or int(text) >= 2**32:
         raise Undecodable(400, f"Failed to deserialize query string: {name}: invalid digit found in string")
     return int(text)
 

@@ -34,6 +34,9 @@ from rewake.protocol.messages import (
 RESULT_TOO_LARGE = 413
 """Code of the failure, as HTTP has it."""
 
+RUN_ACKS_SINCE = 7
+"""Protocol version from which a proposed result can be acknowledged; before, it is always forwarded."""
+
 
 def live(state: State, invocation_id: InvocationId, epoch: Epoch) -> Invocation | None:
     """The invocation, if this epoch is its live attempt; None for stale messages."""
@@ -131,7 +134,7 @@ def _on_run_proposed(context: sdk_commands.Context, message: ProposeRunCompletio
     if state.journal_of(invocation).pending.get(completion_id) is not MessageType.RUN_COMPLETION:
         raise ProtocolViolation(f"proposed the result of a run that is not waiting: {message.completion_id}")
     context.pin()
-    wants_ack = bool(flags & REQUESTED_ACK)
+    wants_ack = bool(flags & REQUESTED_ACK) and context.version >= RUN_ACKS_SINCE  # before, there is no such message
     completion = Completion(MessageType.RUN_COMPLETION, message.completion_id, message.result)
     journal.append_completion(state, invocation, completion, now_ms=context.now_ms, forward=not wants_ack)
     if wants_ack:

@@ -110,6 +110,8 @@ def _read(sql: str) -> tuple[list[Token], Kinds]:
     """The statement in SQLite's dialect, and what is known of its columns."""
     if len(sql) > SQL_CHARS_MAX:
         raise _unreadable(f"it has {len(sql)} characters, more than {SQL_CHARS_MAX}")
+    if "\0" in sql:
+        raise _unreadable("it has a null character")
     try:
         sql.encode()  # what has a lone surrogate has no UTF-8 form, and so none in SQLite
         return translated(with_names(adapted(single_statement(sql))))

@@ -132,7 +132,7 @@ class Actions:
         except InvalidId as error:
             raise Problem(404, f"That is no run's id: {error.reason}.") from None
         index = fields.get("from", "")
-        if not (index.isascii() and index.isdigit()):
+        if not (index.isascii() and index.isdigit() and len(index) <= 10):
             raise Problem(400, "The form names no step.")
         replaced = None
         if fields.get("replace") == "yes":

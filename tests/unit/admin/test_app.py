@@ -110,3 +110,19 @@ def test_a_ui_comes_along_under_its_own_path() -> None:
 
 def test_every_operation_says_how_it_is_refused() -> None:
     assert set(REFUSALS) == set(Operation)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", f"/invocations/{ID}/restart-as-new?from=" + "9" * 5_000, b""),
+        ("POST", "/query", b'{"query": ' + b"[" * 100_000),
+        ("POST", "/deployments", b'{"uri": "http://127.0.0.1:1", "unknown": ' + b"[" * 100_000),
+        ("GET", "/v" + "9" * 5_000 + "/health", b""),
+    ],
+    ids=["index", "deep", "deep_unknown", "version"],
+)
+def test_input_beyond_all_reason_is_the_askers_mistake(method: str, path: str, body: bytes) -> None:
+    """It was an error 500."""
+    answer, _, _ = ask(app(), method, path, body)
+    assert 400 <= answer < 500

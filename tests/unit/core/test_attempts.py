@@ -67,6 +67,12 @@ def test_version_7_asks_for_a_short_ack_of_a_proposal() -> None:
     assert play.journal(first) == [m.RunCommand(1), run_done(1)]
 
 
+def test_before_version_7_a_proposal_that_asks_for_an_ack_gets_its_result(play: Play, first: InvocationId) -> None:
+    """There is no such message: encoding it failed inside the engine, which rebuilt its memory."""
+    play.sdk(first, m.RunCommand(1), Asked(m.ProposeRunCompletion(1, success(b"v"))))
+    play.expect(Tell(first, run_done(1)))
+
+
 def test_a_command_is_acknowledged_when_asked(play: Play, first: InvocationId) -> None:
     play.sdk(first, m.RunCommand(1), Asked(m.RunCommand(2)))
     play.expect(Ack(first, m.CommandAck(2)))

@@ -134,6 +134,7 @@ def test_what_functions_make_and_look_for_is_bounded(store: Store, monkeypatch: 
         "select " + "-" * 1 + "(" * 40_000,
         "select case " * 20_000,
         "select '" + "x" * query.SQL_CHARS_MAX + "'",
+        "select '\x00'",
         "select 1 where id = '" + "\x00" * 10 + "'",
         "select \ud800",
     ],

@@ -1,0 +1,17 @@
+"""A budget of hostile inputs: fixed seeds, the same in each run. `python -m tests.fuzz` tries others for hours."""
+
+from __future__ import annotations
+
+import pytest
+from tests.fuzz.targets import TARGETS, play_seed
+
+INPUTS = 150
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_hostile_inputs_hold(name: str) -> None:
+    for seed in range(INPUTS):
+        try:
+            play_seed(name, seed)
+        except Exception as error:
+            raise AssertionError(f"again: python -m tests.fuzz {name} {seed}") from error
