@@ -46,6 +46,9 @@ in the journal: they wait for an awakeable or a signal, or are at work between t
 LEAVES_WITHIN_S = 1.0
 """Time one that was asked to suspend is expected to take; others are not asked for the same place meanwhile."""
 
+MESSAGES_PER_COMMAND_MAX = 8
+"""What a handler sends at once is handed over in slices of so many: one that cancels 4,000 children holds up nobody."""
+
 NOT_REACHED_USER_CODE = frozenset({"RT0011", "RT0013", "RT0014", "RT0015", "RT0019"})
 log = structlog.get_logger("rewake.engine")
 
@@ -58,6 +61,8 @@ class LiveAttempt:
 
     __slots__ = (
         "_attempts",
+        "_backlog",
+        "_failure",
         "_timer",
         "delivered",
         "effect",
@@ -80,14 +85,37 @@ class LiveAttempt:
         self.last_activity = attempts.loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self.room_asks = 0
+        self._backlog: list[ReceivedMessage] = []
+        self._failure: AttemptFailure | None = None
 
     # From the deployment
 
     def on_messages(self, messages: list[ReceivedMessage]) -> None:
         self._note_activity()
-        effect = self.effect
         if isinstance(error := messages[-1][0], Error):
-            messages[-1] = (self._attempts.explained(effect, error), *messages[-1][1:])
+            messages[-1] = (self._attempts.explained(self.effect, error), *messages[-1][1:])
+        if self._backlog:
+            self._backlog.extend(messages)
+        elif len(messages) <= MESSAGES_PER_COMMAND_MAX:
+            self._submit(messages)
+        else:
+            self._backlog = messages
+            self._submit_slice()
+
+    def _submit_slice(self) -> None:
+        """Hand over some of what came at once, and let others have their turn before the next."""
+        if self._attempts.running.get(self.effect.invocation_id) is not self:
+            self._backlog = []
+            return
+        messages, self._backlog = self._backlog[:MESSAGES_PER_COMMAND_MAX], self._backlog[MESSAGES_PER_COMMAND_MAX:]
+        self._submit(messages)
+        if self._backlog:
+            self._attempts.loop.call_soon(self._submit_slice)
+        elif self._failure is not None:
+            self.on_failure(self._failure)
+
+    def _submit(self, messages: list[ReceivedMessage]) -> None:
+        effect = self.effect
         self._attempts.submit(
             SdkMessages(
                 now_ms=self._attempts.now_ms(),
@@ -100,6 +128,9 @@ class LiveAttempt:
         )
 
     def on_failure(self, failure: AttemptFailure) -> None:
+        if self._backlog:  # what came before it counts
+            self._failure = failure
+            return
         self._fail(AttemptError(failure.status, failure.message, failure.code), failure.retry_after_ms, failure.blame)
 
     def on_closed(self) -> None:
