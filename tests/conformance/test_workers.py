@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import apps
 import psutil
@@ -387,6 +388,29 @@ def test_one_child_that_is_ready_is_enough_to_start(tmp_path: Path) -> None:
             (tmp_path / "dies.py1").rmdir()
             await heard.until(lambda: len(heard.ready) == 2)
 
+    asyncio.run(main())
+
+
+def test_a_child_that_dies_as_it_becomes_ready_gets_no_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was heard to be ready, and was dead before anybody had made use of it: attempts on it would never end."""
+    on_ready = WorkerProcess._on_ready
+    victims = [1]
+
+    def die_on_ready(process: WorkerProcess, told: dict[str, Any]) -> None:
+        on_ready(process, told)
+        if victims:
+            victims.pop()
+            process.kill()
+            process._die()
+
+    async def main() -> None:
+        async with running(APPS) as (pool, heard):
+            assert len(heard.exits) == 1
+            attempt = StubAttempt(pool, attempt_start("Steps/two", b"5"))
+            await attempt.done
+            assert attempt.output == b"7"
+
+    monkeypatch.setattr(WorkerProcess, "_on_ready", die_on_ready)
     asyncio.run(main())
 
 

@@ -137,13 +137,13 @@ class Quarantine:
 
     def _on_ready(self, cell: _Cell) -> None:
         pending, cell.pending = cell.pending, []
-        failed = cell.process.ready.exception()
-        if failed is not None and cell in self._cells:
+        failed = cell.process.is_dead or cell.process.ready.exception() is not None
+        if failed and cell in self._cells:
             self._cells.remove(cell)
         for stream in pending:
             if stream.attempt.is_over:
                 continue
-            if failed is None:
+            if not failed:
                 stream.bind(cell.process)
             else:
                 stream.attempt.on_error("The worker process did not start.", NOT_STARTED_RETRY_MS, Blame.NOBODY)

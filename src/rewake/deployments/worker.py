@@ -255,7 +255,7 @@ class WorkerProcess:
         """READY, FAILED or PONG."""
         if kind == mux.PONG:
             self.is_ping_open = False
-        elif kind == mux.READY and not self.ready.done():
+        elif kind == mux.READY and not self.ready.done() and not self.is_dead:
             self._on_ready(json.loads(payload))
         elif kind == mux.FAILED and not self.ready.done():
             self._set_failed(_failure_of(json.loads(payload)))
@@ -286,7 +286,7 @@ class WorkerProcess:
             self.exited.set_result(returncode)
         self._cancel_timers()
         if not self.ready.done():
-            self._set_failed(self._died_young(returncode))
+            self._set_failed(self.died_young(returncode))
         self._die()
 
     def _on_start_timeout(self) -> None:
@@ -299,8 +299,10 @@ class WorkerProcess:
         message = f"The worker process for {self._options.app_ref!r} did not start.\n{reason}"
         return RewakeError(ErrorCode.WORKER_START_FAILED, message, hint, pid=self.pid)
 
-    def _died_young(self, returncode: int) -> RewakeError:
-        error = self._start_failed(f"It ended with {describe_exit(returncode)} before it was ready.")
+    def died_young(self, returncode: int | None = None) -> RewakeError:
+        """Why it cannot be used: it ended before it was ready, or before anybody had used it."""
+        how = "" if returncode is None else f" with {describe_exit(returncode)}"
+        error = self._start_failed(f"It ended{how} before it was ready.")
         error.facts["returncode"] = returncode
         return error
 

@@ -289,6 +289,8 @@ class _Slot:
         try:
             process = self._pool.spawn(self._on_dead)
             discovery = await asyncio.shield(process.ready)
+            if process.is_dead:  # since it said so; nobody would hear of it a second time
+                raise process.died_young()
         except RewakeError as error:
             self._pool._on_start_failed(error)
             raise
