@@ -3,7 +3,7 @@
 `Restate` is the real server from npm with the app on hypercorn (h2c, hypercorn's defaults); `Rewake` is `rewake run`;
 `RewakeHttp2` is `rewake server` with the very same app process that the real server drives. `RestateTypeScript` and
 `RewakeTypeScript` are the two engines with the TypeScript app, again the same process for both.
-All get free ports, an empty data folder on the same disk and their own default durability: none is told to skip an
+All get free ports, an empty data folder on the same disk and their own default durability: none is set to skip an
 fsync. See README.md for what those defaults are.
 """
 

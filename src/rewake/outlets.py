@@ -79,7 +79,7 @@ class Outlet:
                 dropped, self._dropped = self._dropped, 0
             if dropped:
                 data += self.notice(dropped).encode()
-            with contextlib.suppress(OSError):  # the reader has gone: nobody is left to be told
+            with contextlib.suppress(OSError):  # the reader has gone: nobody is left to read it
                 self._write_all(data)
             with self._changed:
                 self._size = sum(map(len, self._queue))

@@ -60,7 +60,7 @@ async def nap(ctx: restate.Context, ms: float) -> str:
 
 @steps.handler()
 async def who_am_i(ctx: restate.Context) -> dict[str, Any]:
-    """What the handler is told of its request, and of chance, before and after an attempt that is given up."""
+    """What the handler sees of its request and of chance, before and after an attempt that is given up."""
     request = ctx.request()
     drawn = [str(ctx.uuid()), ctx.random().random()]
     mark(ctx, f"drawn {drawn}")

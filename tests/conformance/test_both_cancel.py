@@ -37,7 +37,7 @@ def test_cancel_in_a_step(subject: Subject) -> None:
     gate = subject.unique()
     invocation_id = running(subject, "Cancels", "in_step", gate)
     assert subject.operate(invocation_id, "cancel").status == 202
-    if not subject.is_full_duplex:  # it cannot be told before the step has ended
+    if not subject.is_full_duplex:  # it hears of it only when the step has ended
         subject.open_gate(gate)
     assert subject.result(invocation_id) == "409 cancelled"
     assert subject.commands(invocation_id) == ["Input", "Run held", "Output"]
@@ -87,7 +87,7 @@ def test_a_caught_cancellation_is_over_and_a_second_one_works_again(subject: Sub
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_cancel_goes_down_a_tree_of_calls(subject: Subject, service: str) -> None:
-    """The SDK passes it on; who called is told what the callee failed with."""
+    """The SDK passes it on; the caller gets the callee's failure."""
     root = running(subject, service, "tree", 2)
     child = subject.has_children(root, 1)[0]
     grandchild = subject.has_children(child, 1)[0]

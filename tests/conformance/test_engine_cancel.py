@@ -43,7 +43,7 @@ async def fails(engine: Engine, invocation_id: str) -> str:
 
 
 def test_cancel_and_kill_what_has_not_started(stage: Stage) -> None:
-    """Scheduled and queued ones vanish; who waits for them is told; the queue moves on."""
+    """Scheduled and queued ones vanish; those who wait for them get an answer; the queue moves on."""
 
     async def main() -> None:
         async with stage.engine() as engine:
@@ -76,7 +76,7 @@ def test_cancel_in_a_sleep(stage: Stage, transport: Transport, version: int) -> 
     cancelled_while_it_runs(stage, transport, version, "asleep")
 
 
-@pytest.mark.full_duplex(reason="what runs a step cannot be told of the cancellation before the step ends")
+@pytest.mark.full_duplex(reason="a running step hears of the cancellation only when it ends")
 def test_cancel_in_a_step(stage: Stage, transport: Transport, version: int) -> None:
     cancelled_while_it_runs(stage, transport, version, "in_run")
 

@@ -360,7 +360,7 @@ def test_changed_code_is_told_and_fixed_code_goes_on(stage: Stage, version: int)
 
 
 def test_a_dead_process_is_retried_at_once_and_then_backs_off(stage: Stage, transport: Transport) -> None:
-    """What the death of a worker or a server costs is told in RT0010; in process an app that raises does the same."""
+    """RT0010 reports what the death of a worker or a server costs; in process an app that raises does the same."""
 
     async def main() -> None:
         async with stage.engine(transport) as engine:

@@ -98,7 +98,7 @@ def test_request_response_mode_runs_everything_too(stage: Stage, version: int) -
 def test_a_notification_between_half_close_and_suspension(
     stage: Stage, transport: Transport, version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It cannot be told to that attempt any more, and must wake the next one at once."""
+    """It cannot reach that attempt any more, and must wake the next one at once."""
     real_half_close = live_attempts.LiveAttempt.half_close
     half_closed: list[live_attempts.LiveAttempt] = []
 

@@ -112,7 +112,7 @@ def test_a_full_disk(stage: Stage, is_slow: bool, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.usefixtures("quick_rebuild")
 def test_steps_under_way_when_the_disk_fills(stage: Stage) -> None:
-    """The handlers are retried; none of them is told of a step whose result is not stored."""
+    """The handlers are retried; none of them sees a step whose result is not stored."""
     count = 10
 
     async def main() -> None:

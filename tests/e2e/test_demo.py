@@ -1,4 +1,4 @@
-"""`rewake demo`: the story is told, is true, and ends; with a provider's key it asks the provider."""
+"""`rewake demo`: the story is printed, is true, and ends; with a provider's key it asks the provider."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The official ingress clients, Python and TypeScript, against `rewake run`.
 
-With --engine restate they run against the real restate-server, whose one difference is told in its test.
+With --engine restate they run against the real restate-server, whose one difference its test names.
 """
 
 from __future__ import annotations

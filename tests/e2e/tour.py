@@ -232,7 +232,7 @@ TS_REMOTE: Final = Tour(
     framework="openai",
     path="/ClaimRouter/answer",
     claim="I fell off my bike and was in hospital for two days.",
-    ask=lambda claim: {"customer": claim, "text": claim},  # The cover desk is told the customer only.
+    ask=lambda claim: {"customer": claim, "text": claim},  # The cover desk gets the customer only.
     answer={
         "specialist": "MedicalSpecialist",
         "text": "Your hospital stay is covered in full. Please send in the discharge letter.",

@@ -571,7 +571,7 @@ class History:
         owed = [item for item in owed if item not in self.model.awakeables]
         for invocation_id, index in owed:
             if (invocation_id, index) not in self.outside.awakeables:
-                raise Violation(f"{invocation_id.hex()} waits for an answer to an id that nobody was told: {index}")
+                raise Violation(f"{invocation_id.hex()} waits for an answer to an id that nobody has: {index}")
             self._complete(invocation_id, index)
         if owed:
             return True

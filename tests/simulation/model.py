@@ -110,7 +110,7 @@ class Model:
         assert isinstance(told, m.Completion)
         expected = self.results.get(known[0])
         if expected is not None and _plain(told.result) != _plain(expected) and not _is_conflict(told.result):
-            raise Violation(f"caller was told {told.result}, callee has {expected}")
+            raise Violation(f"caller got {told.result}, callee has {expected}")
 
     def _check_holders(
         self, batch: Batch, before: dict[InvocationId, Invocation | None], waiting: list[Invocation]

@@ -1,4 +1,4 @@
-"""The tree keeps its own rules: mirrored tests, short files, no dead names, no bound without a test.
+"""The tree keeps its own rules: mirrored tests, short files, no dead names, no bound without a test, plain words.
 
 What breaks a rule today is listed in tidy.toml with the reason. The lists may only shrink: an entry that is no longer
 needed fails, too.
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "rewake"
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if "examples" not in path.parts)
@@ -25,6 +27,15 @@ MIRRORED = ("core", "protocol", "engine")
 
 BOUND = re.compile(r"^([A-Z][A-Z0-9_]*_(?:MAX|LIMIT))(?:: [^=]+)? = ", re.MULTILINE)
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+RIDDLES = {
+    r"\b(?:is|are|was|were|be|been) told\b": "is shown, is reported",
+    r"\bstands? once\b": "say who shares it with whom",
+    r"\b(?:is|are) said of\b": "say what it is",
+    r"\btaken at (?:its|their) word\b": "say what is done",
+    r"\bneeds? somebody\b": "name the status",
+    r"\bstood once\b": "say who shared it",
+}
+"""Wording that has to be read twice -> what to write instead (CONTRIBUTING.md)."""
 
 
 def relative(path: Path) -> str:
@@ -134,3 +145,24 @@ def strings_in(path: Path) -> Iterator[str]:
 
 def is_statement(value: str, asking: re.Pattern[str]) -> bool:
     return bool(re.match(r"\s*(select|insert|update|delete|with)\b", value) and asking.search(value))
+
+
+PROSE = [
+    *(path for path in SOURCE.rglob("*") if path.suffix in (".py", ".html", ".md")),
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(ROOT / "tests").rglob("*.py"),
+    *(ROOT / "bench").rglob("*.py"),
+]
+
+
+@pytest.mark.parametrize("riddle", RIDDLES)
+def test_prose_is_plain(riddle: str) -> None:
+    found = [
+        f"{relative(path)}:{number}"
+        for path in PROSE
+        if path != Path(__file__)
+        for number, line in enumerate(text(path).splitlines(), 1)
+        if re.search(riddle, line)
+    ]
+    assert not found, f"say it plainly ({RIDDLES[riddle]}): {found}"

@@ -140,7 +140,7 @@ _RESTART: Final = {
     ReplyStatus.OPEN_AWAKEABLE: Refusal(
         409,
         "The journal of the invocation '{id}' up to 'from' tells the id of an awakeable that is not completed yet."
-        " Whoever was told completes it there, not in a new invocation.",
+        " Whoever has the id completes it there, not in a new invocation.",
         "The journal prefix of invocation '{id}' tells the id of an awakeable that is not completed yet",
         "Complete it first, or choose an entry before the one that tells the id.",
     ),

@@ -60,7 +60,7 @@ def serve(app: str, **options: Any) -> None:
     if given.tls_key is not None and given.tls_cert is None:
         raise click.UsageError("--tls-key needs --tls-cert.")
     if given.tls_cert is not None:
-        tls_context(given.tls_cert, given.tls_key)  # Now, where an error is told once.
+        tls_context(given.tls_cert, given.tls_key)  # Now, so that an error is reported once.
     raise_file_limit()
     if given.listener_fd is not None:
         listener = socket.socket(fileno=given.listener_fd)

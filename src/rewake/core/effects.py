@@ -43,7 +43,7 @@ class StartAttempt(msgspec.Struct, kw_only=True, frozen=True):
 class Forward(msgspec.Struct, frozen=True):
     """Write a notification to the live attempt's stream, unless it was replayed to it already.
 
-    index: its place in the journal; with it written, everything below has been told.
+    index: its place in the journal; once it is written, everything below is delivered.
     is_ack: write it in any case; it acknowledges the entry at `index` (a command, or a run's completion).
     """
 

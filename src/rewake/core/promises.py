@@ -13,7 +13,7 @@ ALREADY_COMPLETED = Failure(409, "promise was already completed")
 
 
 def get(state: State, service: str, key: str, name: str, listener: Listener) -> Success | Failure | None:
-    """The promise's result; None after registering `listener`, who is told later."""
+    """The promise's result; None after registering `listener`, which gets it later."""
     promise = state.promise(service, key, name)
     if promise.result is None:
         promise.listeners.append(listener)

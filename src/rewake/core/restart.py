@@ -62,7 +62,7 @@ def _restart(state: State, old: Invocation | None, command: RestartAsNew) -> Inv
 
 
 def _lineage(state: State, invocation: Invocation) -> set[InvocationId]:
-    """Its id and those it was restarted from: awakeables of all of them are told in the entries it took over."""
+    """Its id and those it was restarted from: the entries it took over may contain awakeables of all of them."""
     found = {invocation.id}
     origin = invocation.restarted_from
     while origin is not None and origin not in found:
@@ -129,10 +129,10 @@ def with_result(prefix: list[EntryRow], index: int, result: bytes, version: int)
 
 
 def answers_to_told(lineage: set[InvocationId], rows: list[EntryRow], prefix: list[EntryRow]) -> list[EntryRow] | None:
-    """Answers that came after the prefix to awakeables whose ids are told in it; None if one is still to come.
+    """Answers after the prefix to awakeables whose ids the prefix contains; None if one is still open.
 
-    Who was told answers the old invocation: what was answered is taken over, what is open would not reach the new one.
-    An id that is found nowhere in the prefix is taken to be told by what runs anew.
+    Whoever has an id answers the old invocation: given answers are taken over, later ones would not reach the new one.
+    An id that is nowhere in the prefix is taken to be given out by the steps that run again.
     """
     told: set[int] = set()
     for row in prefix:

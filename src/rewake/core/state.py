@@ -1,4 +1,4 @@
-"""The live state: what is in memory, what this batch changed, what is to be told.
+"""The live state: what is in memory, what this batch changed, and its effects.
 
 Owns loading through the Reader, the batch being gathered, and eviction. Memory is a cache: `committed` drops whatever
 neither runs nor has uncommitted writes. Transitions change structs in place and say so with `touch` (its row changed)

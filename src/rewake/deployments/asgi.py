@@ -94,7 +94,7 @@ class Receiving(Watched):
 
 
 async def call_discovery(app: Any) -> tuple[int, dict[str, str], bytes]:
-    """(status, headers, body) of an app's answer to discovery, in which its agents are told from here on."""
+    """(status, headers, body) of an app's answer to discovery, which from now on names the app's agents."""
     tell_agents(app)
     status, headers, body = 0, {}, b""
 

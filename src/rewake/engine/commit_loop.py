@@ -2,7 +2,7 @@
 
 One batch is in flight at a time; commands that arrive meanwhile form the next one, so the batch grows with the load.
 The core's memory runs ahead of the disk by at most those two. If a commit fails or a transition raises, memory is
-thrown away and rebuilt from what is stored: nothing that was not stored has been told to anyone.
+thrown away and rebuilt from what is stored: nobody has heard of anything that was not stored.
 Called by everything in the engine; only this file calls core.apply and Store.submit.
 """
 

@@ -19,7 +19,7 @@ class Observer(Protocol):
         """The trace of a new invocation from outside. given: what the caller sent, unchecked."""
 
     def attempt_traceparent(self, effect: StartAttempt) -> str | None:
-        """What the handler is told as its parent."""
+        """The parent that the handler's request names."""
 
     def on_completed(self, effect: Completed) -> None:
         """An invocation has its result."""

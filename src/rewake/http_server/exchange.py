@@ -91,7 +91,7 @@ class Exchange:
         _wake(self._waiter)
 
     def lose(self) -> None:
-        """Nobody listens any more: the app is told so."""
+        """Let the app know that nobody listens any more."""
         self.is_gone = True
         self._unsent.clear()
         self._unsent_bytes = 0

@@ -384,7 +384,7 @@ class HttpConnection(Connection):
         self._loop.call_later(LINGER_SECONDS, self._transport.close)
 
     def _give_up(self, exchange: Exchange) -> None:
-        """Its app is told that nobody listens any more."""
+        """Let its app know that nobody listens any more."""
         exchange.lose()
         if self.site.cancels and exchange.task is not None:
             # Not at once: a task that has not begun yet must still hand its request over.

@@ -2,7 +2,7 @@
 
 Coordinates are thousandths of the width (0 to 1000), so that the server can draw without knowing any screen. The scale
 is linear, or `work`: stretches in which only waiting happens shrink to a sliver, so that a run that slept for two days
-still shows its milliseconds. Attempts are told by failures; what happened between is what the journal says.
+still shows its milliseconds. Failures mark the attempts; the journal shows what happened between them.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ def _awakeables(reading: Reading, invocation: Invocation) -> list[Waiting]:
 
 
 def _mention(type_: int, payload: bytes, version: int) -> str:
-    """What was told together with an awakeable's id: the question, usually."""
+    """The text sent out with an awakeable's id: usually the question."""
     match decoded(type_, payload, version):
         case m.SetStateCommand(value=value):
             return formats.shown(value, 2_000).text

@@ -1,7 +1,7 @@
 """What the columns of a SELECT are called and which type they have, told from its text.
 
 SQLite knows no booleans, timestamps or durations, and forgets the type of any computed column. So names are followed
-through `expression as name`, in every SELECT of a statement; what cannot be told is left to the values (query.py).
+through `expression as name`, in every SELECT of a statement; elsewhere the values say the type (query.py).
 Also names the unnamed columns as the public server does, before rewriting changes their text.
 """
 

@@ -44,7 +44,7 @@ _KINDS: Final = {
 }
 _NS_PER_MS: Final = 1_000_000
 
-logging.getLogger("opentelemetry").addHandler(logging.NullHandler())  # what fails is told by our own events
+logging.getLogger("opentelemetry").addHandler(logging.NullHandler())  # our own events report failures
 
 
 class OtlpSender:

@@ -27,7 +27,7 @@ from rewake.telemetry import agents, trace_ids
 from rewake.telemetry.agents import Attributes
 
 STEPS_MAX: Final = 10_000
-"""Steps of one invocation that become spans; the rest is told by a count."""
+"""Steps of one invocation that become spans; a count stands for the rest."""
 
 TEXT_CHARS_MAX: Final = 1_000
 

@@ -34,7 +34,7 @@ COUNT_S: Final = 1.0
 """How long the question may count."""
 
 ACT_S: Final = 2.0
-"""How long one request may work before the page is told how far it got."""
+"""How long one request may work before it reports its progress to the page."""
 
 SHOWN_RUNS_MAX: Final = 50
 
@@ -146,7 +146,7 @@ class Bulk:
         return found.next_cursor is not None
 
     async def _act_on(self, page: BulkPage, run_id: str) -> Outcome | RewakeError:
-        """An error at one run is told with the others; only one at all of them is an error of the page."""
+        """Errors of single runs are listed; the page fails only if every run failed."""
         try:
             invocation_id = ids.invocation_id_from_str(run_id)
             return await operate(self._engine, page.action, invocation_id, page.deployment or None)

@@ -42,7 +42,7 @@ HEADERS: Final = {
 
 
 class Problem(Exception):
-    """What a person is told instead of the page they asked for. hint: what to do about it."""
+    """The page of an error, in place of the page asked for. hint: what to do about it."""
 
     def __init__(self, status: int, message: str, hint: str = "") -> None:
         super().__init__(message)

@@ -9,7 +9,7 @@ from rewake.admin.app import build_admin
 
 
 class Engine:
-    """Answers no query; remembers whether it was told to stop."""
+    """Answers no query; remembers whether it was asked to stop."""
 
     def __init__(self) -> None:
         self.is_asked = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Settings: a flag beats the variable, which beats rewake.toml, which beats the default; mistakes are told by name."""
+"""Settings: a flag beats the variable, which beats rewake.toml, which beats the default; mistakes are named."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def test_from_outside_a_promise_can_be_completed_before_anybody_waits(play: Play
 
 
 def test_from_outside_a_promise_nobody_could_forget_is_refused(play: Play) -> None:
-    """Without a run of the key; who waits without one may be told."""
+    """Without a run of the key; those who wait without one may get it."""
     assert complete(play, success(), "nobody") == Answer(ReplyStatus.NOT_FOUND)
     assert play.store.promises == {}
     look = play.call("signup/w/look")

@@ -51,7 +51,7 @@ class OpenAIRelay:
                 relay._relay(self)
 
             def log_message(self, *_: object) -> None:
-                """Say nothing: the story is told elsewhere."""
+                """Print nothing: story.py prints the story."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

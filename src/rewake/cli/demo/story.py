@@ -211,7 +211,7 @@ class _Story:
         say("  rewake example                  the other apps of the tour\n")
 
     def _is_answered(self, request: _Request, invocation_id: str) -> bool:
-        """Whether the request has ended; the steps before that are told first."""
+        """Whether the request has ended and all earlier steps are printed."""
         has_ended = not request.is_open
         self._tell_steps(invocation_id)
         return has_ended

@@ -45,7 +45,7 @@ _GOAWAY: Final = 7
 def new_connection(*, client_side: bool, checks_headers: bool, settings: Mapping[SettingCodes, int]) -> H2Connection:
     """An h2 connection within our limits. checks_headers: those of the peer; our own are right when they get here.
 
-    settings: what the peer is told besides the limits.
+    settings: sent to the peer besides the limits.
     """
     connection = H2Connection(
         H2Configuration(

@@ -58,7 +58,7 @@ car_specialist = restate.Service("CarSpecialist")
 
 @car_specialist.handler()
 async def answer(ctx: restate.Context, claim: str) -> Answer:
-    """What a customer with a car claim is told."""
+    """The answer to a customer with a car claim."""
     traced = agent.clone(model_settings=ModelSettings(extra_headers=trace_headers(ctx)))
     result = await DurableRunner.run(traced, claim)
     return Answer(text=result.final_output, invocation_id=ctx.request().id)

@@ -34,7 +34,7 @@ medical_specialist = restate.Service("MedicalSpecialist")
 
 @medical_specialist.handler()
 async def answer(ctx: restate.Context, claim: str) -> Answer:
-    """What a customer with a medical claim is told."""
+    """The answer to a customer with a medical claim."""
     said = await ctx.run_typed("Ask medical specialist", ask_model, claim=claim, headers=trace_headers(ctx))
     return Answer(text=said, invocation_id=ctx.request().id)
 

@@ -45,13 +45,13 @@ car_specialist = restate.Service("CarSpecialist")
 
 @medical_specialist.handler("answer")
 async def medical_answer(ctx: restate.Context, claim: Claim) -> Answer:
-    """What a customer with a medical claim is told."""
+    """The answer to a customer with a medical claim."""
     return await consult(ctx, "medical", claim)
 
 
 @car_specialist.handler("answer")
 async def car_answer(ctx: restate.Context, claim: Claim) -> Answer:
-    """What a customer with a car claim is told."""
+    """The answer to a customer with a car claim."""
     return await consult(ctx, "car", claim)
 
 

@@ -64,7 +64,7 @@ def _payload(description: str, schema: Any) -> dict[str, Any] | None:
 
 
 def _options(told: Mapping[str, Any], base: HandlerOptions) -> HandlerOptions:
-    """What is told, over `base`."""
+    """The given fields, over `base`."""
     return HandlerOptions(
         inactivity_timeout_ms=_millis(told.get("inactivity_timeout"), base.inactivity_timeout_ms),
         abort_timeout_ms=_millis(told.get("abort_timeout"), base.abort_timeout_ms),

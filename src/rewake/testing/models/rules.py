@@ -77,7 +77,7 @@ def tool_calls(*calls: ToolCalls, text: str = "") -> ToolCalls:
 
 def failure(status: int, message: str = "", *, retry_after_s: float | None = None) -> Failure:
     """An error answer, such as 429 or 500; `retry_after_s` becomes the Retry-After header."""
-    return Failure(status, message or f"The scripted model server was told to answer {status}.", retry_after_s)
+    return Failure(status, message or f"A rule of the scripted model server answers {status}.", retry_after_s)
 
 
 def in_turn(*answers: Answer) -> InTurn:

@@ -32,7 +32,7 @@ def test_a_request_and_its_answer() -> None:
     pair.answer(1, b"one", b"two")
     pair.sync()
     assert heard.heads == [(200, {b":status": b"200", b"content-type": b"text/plain"})]
-    assert heard.chunks == [b"onetwo"]  # what came at once is told at once
+    assert heard.chunks == [b"onetwo"]  # what arrives together is delivered together
     assert heard.ends == [None]
     assert not pair.state.exchanges and pair.state.capacity == 100
 
