@@ -43,7 +43,7 @@ class Model:
         self._forget(gone)
         for invocation in [*batch.inserts, *batch.updates]:
             self._check_move(before.get(invocation.id), invocation)
-        copied = {item.id for item in batch.inserts if item.branch_of}
+        copied = {item.id for item in batch.inserts if item.restarted_from is not None}
         own_entries = [entry for entry in batch.entries if entry.invocation_id not in copied]
         for entry in batch.entries:
             self._check_entry(entry)

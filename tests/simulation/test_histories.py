@@ -21,6 +21,8 @@ FRESH_CHUNKS = 2
 
 KNOWN_SEEDS = {
     8720: "a crash, after which places in line are counted from the start, as nobody stands in one",
+    713: "a fork begins its branch of a key with a state that no command wrote",
+    3022: "one that came behind a sleeping holder and was stored leaves before the queue is loaded",
     134544472711: "a call is cancelled in line, made anew with the same id and killed, in one batch",
 }
 """Histories that failed once, in the engine or in the model of it."""

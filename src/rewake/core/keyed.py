@@ -61,10 +61,9 @@ def leave(state: State, invocation: Invocation) -> None:
         release(state, invocation)
     elif instance.queue is not None:
         instance.queue.remove(invocation.id)
-    elif invocation.id in instance.late:
-        instance.late.remove(invocation.id)
     else:
-        instance.left.add(invocation.id)
+        instance.late = [item for item in instance.late if item != invocation.id]
+        instance.left.add(invocation.id)  # it may be stored by now, also when it came late
 
 
 def _instance_of(state: State, invocation: Invocation) -> KeyedInstance:
