@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench import callers, npm, processes, report, sizes, store_limit, ui_pages, waiting
+from bench import agent_report, agent_work, callers, npm, processes, report, sizes, store_limit, ui_pages, waiting
 from bench.npm import REPOSITORY, RESTATE_PACKAGE, SCRATCH, PeerError
 from bench.peers import Peer, Restate, RestateTypeScript, Rewake, RewakeHttp2, RewakeTypeScript, TypeScriptApp, WithApp
 from bench.report import Row, Start
@@ -45,6 +45,7 @@ class Bench:
         self.sizes: list[sizes.Size] = []
         self.ui: ui_pages.UiPages | None = None
         self.limits: Sequence[store_limit.StoreLimit] = []
+        self.agents: list[agent_work.AgentRow] = []
         self.errors: list[str] = []
         self.load = os.getloadavg()[0]
 
@@ -63,6 +64,8 @@ class Bench:
             for peer in self.peers_of(Restate, Rewake, RewakeHttp2):
                 say(f"sizes: {report.title(peer.name)}")
                 self.guarded(peer, self.measure_sizes)
+        if self.options.agents:
+            self.measure_agents()
         if not self.options.skip_ui:
             say("UI pages")
             self.measure_ui()
@@ -135,6 +138,16 @@ class Bench:
             self.sizes.append(measured)
             self.errors += [f"{peer.name}, {measured.what}: {error}" for error in measured.errors]
 
+    def measure_agents(self) -> None:
+        """The agent work, with peers of its own."""
+        try:
+            self.agents, errors = agent_work.measure(
+                self.options.agents, self.options.agent_rounds, self.options.seconds, say
+            )
+        except PeerError as error:
+            errors = [str(error)]
+        self.errors += errors
+
     def measure_ui(self) -> None:
         """The pages of the UI over many stored runs; the real server has none to compare with."""
         try:
@@ -158,6 +171,7 @@ class Bench:
         text += [limit.line() for limit in self.limits]
         text += [measured.line() for measured in self.waits]
         text += ["", *sizes.lines(self.sizes, report.title)] if self.sizes else []
+        text += ["", *agent_report.lines(self.agents)] if self.agents else []
         text += ["", *self.ui.lines()] if self.ui else []
         ratios = report.ratio_lines(rows, self.starts, Rewake.name, Restate.name)
         ratios += report.http2_lines(rows, RewakeHttp2.name, Restate.name)
@@ -195,6 +209,7 @@ class Bench:
             "starts": [asdict(start) for start in self.starts],
             "waiting": [asdict(measured) for measured in self.waits],
             "sizes": [asdict(size) for size in self.sizes],
+            "agents": [asdict(row) for row in self.agents],
             "ui": asdict(self.ui) if self.ui else None,
             "store": [asdict(limit) for limit in self.limits],
             "report": self.lines(),
@@ -236,6 +251,11 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--waiting", type=int, default=10_000, metavar="COUNT", help="waiting invocations, 0 to skip")
     parser.add_argument("--hypercorn", default="", metavar="OPTIONS", help="more options for it, as '--workers 2'")
     parser.add_argument("--skip-sizes", action="store_true", help="leave out what is large and what is many")
+    frameworks = agent_work.FRAMEWORKS
+    parser.add_argument(
+        "--agents", nargs="*", choices=frameworks, default=frameworks, help="whose agents; none to skip"
+    )
+    parser.add_argument("--agent-rounds", type=int, default=3, metavar="COUNT", help="rounds of the agent work")
     parser.add_argument("--skip-ui", action="store_true", help="leave out the pages of the UI")
     parser.add_argument("--skip-store", action="store_true", help="leave the store's limit out")
     parser.add_argument("--output", type=Path, default=None, metavar="FILE", help="JSON; default bench/results/")

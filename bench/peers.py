@@ -31,9 +31,13 @@ POLL_SECONDS = 0.005
 
 
 class Peer:
-    """An engine with the app behind it. `roles` names its child processes: the engine, the handlers."""
+    """An engine with the app behind it. `roles` names its child processes: the engine, the handlers.
+
+    first_call: path and answer of the request that shows that it is ready.
+    """
 
     name = ""
+    first_call: tuple[str, bytes] = ("/Steps/route2", b'"medical:0"')
 
     def __init__(self) -> None:
         self.roles: dict[str, subprocess.Popen[bytes]] = {}
@@ -61,11 +65,12 @@ class Peer:
         raise NotImplementedError
 
     def await_first_answer(self, deadline: float) -> None:
-        """Calls route2 until it answers."""
+        """Calls until it answers."""
+        path, expected = self.first_call
         while True:
             self.check_alive()
-            status, body = self.call("POST", "/Steps/route2", b"0")
-            if status == 200 and body == b'"medical:0"':
+            status, body = self.call("POST", path, b"0")
+            if status == 200 and body == expected:
                 return
             if time.perf_counter() > deadline:
                 raise PeerError(f"{self.name}: no answer within {START_SECONDS_MAX:.0f} s, last was {status} {body!r}")
@@ -236,13 +241,19 @@ class RewakeTypeScript(TypeScriptApp, RewakeEngine):
 
 
 class Rewake(Peer):
-    """`rewake run`, one process tree: the engine and its worker."""
+    """`rewake run`, one process tree: the engine and its worker. environment: variables of the app."""
 
     name = "rewake"
+    app = "bench/app.py"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.environment: dict[str, str] = {}
 
     def launch(self) -> None:
         ports = ["--ingress-port", str(self.ingress_port), "--admin-port", str(self.admin_port)]
-        self.spawn("engine", [*rewake_command(), "run", "bench/app.py", "--data", str(self.data), *ports])
+        command = [*rewake_command(), "run", self.app, "--data", str(self.data), *ports]
+        self.spawn("engine", command, **self.environment)
 
 
 def rewake_command() -> list[str]:

@@ -6,6 +6,7 @@ and the right to read `smaps_rollup`, and the sum of RSS elsewhere. Called by pe
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -80,7 +81,8 @@ def stop(child: subprocess.Popen[bytes]) -> None:
         child.kill()
         child.wait()
     for process in alive:
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended meanwhile
+            process.kill()
 
 
 def _pss_bytes(pid: int) -> int | None:

@@ -173,6 +173,8 @@ def make_work(spec: Spec) -> Work:
             return Function(spec, "/Steps/route2", lambda n: f"{'car' if n % 2 else 'medical'}:{n}")
         case "steps10":
             return Function(spec, "/Steps/steps10", lambda n: n + 10)
+        case "agents":
+            return Function(spec, "/Agents/answer", lambda _: "It is covered.")
         case "keyed":
             return Keyed(spec)
         case "unicode":

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from tests.unit.test_docs import generator
 
-from bench import report, sizes, store_limit, ui_store, works
+from bench import agent_report, report, sizes, store_limit, ui_store, works
+from bench.agent_work import AgentRow
 from bench.load import Loop, parse_response
 from bench.report import Row, Start
 from bench.sizes import Size
@@ -281,3 +282,36 @@ def test_store_alone_writes_every_row_of_the_runs(tmp_path: Path, monkeypatch: p
     rows_each = len(["insert", "state"]) + len(["Input", "GetEagerState", "Run", "RunCompletion", "SetState", "Output"])
     assert limit.runs == store_limit.CALLERS
     assert limit.row_count >= limit.runs * rows_each
+
+
+def agent_row(way: str, callers: int, runs_per_second: float, median_ms: float) -> AgentRow:
+    is_bare = way == "framework alone"
+    return AgentRow(
+        framework="pydantic",
+        way=way,
+        callers=callers,
+        runs_per_second=runs_per_second,
+        median_ms=median_ms,
+        cpu_ms=9.0,
+        steps=0 if is_bare else 4,
+        journal_bytes=0 if is_bare else 4_000,
+    )
+
+
+def test_agents_are_judged_against_the_bare_framework_and_the_official_extension() -> None:
+    rows = [
+        agent_row("framework alone", 1, 70.0, 14.0),
+        agent_row("rewake.ext on Rewake", 1, 60.0, 17.0),
+        agent_row("rewake.ext on Rewake", 1, 62.0, 17.2),
+        agent_row("rewake.ext on Rewake", 1, 20.0, 50.0),
+        agent_row("framework alone", 16, 100.0, 160.0),
+        agent_row("restate.ext on restate-server", 16, 80.0, 200.0),
+        agent_row("rewake.ext on Rewake", 16, 96.0, 166.0),
+    ]
+    lines = agent_report.lines(rows)
+    assert lines[2].split() == ["pydantic", "1", "rewake.ext", "on", "Rewake", "60", "17.2", "1.07", "9.0", "4", "4000"]
+    assert lines[-3:] == [
+        "pydantic: added ms a step, 1 caller: 0.80, met (target <= 1.0)",
+        "pydantic: runs/s of the bare framework's, 16 callers: 0.96, met (target >= 0.95)",
+        "pydantic: runs/s of restate.ext on restate-server, 16 callers: 1.20, MISSED (target >= 1.3)",
+    ]
