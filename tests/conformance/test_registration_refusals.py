@@ -25,6 +25,7 @@ from raw_http import fetch
 from serving import Served, served
 
 from rewake.deployments.http import client
+from rewake.deployments.http.exchange import MANIFEST_BYTES_MAX
 from rewake.deployments.http.identity import load_key, new_key
 from rewake.errors import ErrorCode
 from rewake.serving.server import AppServer
@@ -176,10 +177,10 @@ BAD: dict[str, tuple[Callable[[Site], str], ErrorCode, int, str]] = {
         "a frame of 1048576 bytes; 65536 are allowed",
     ),
     "oversize manifest": (
-        lambda site: site.answering(b" " * (32 * 1024 * 1024 + 1)),
-        ErrorCode.DEPLOYMENT_UNREACHABLE,
+        lambda site: site.answering(b" " * (MANIFEST_BYTES_MAX + 1)),
+        ErrorCode.DISCOVERY_INVALID,
         500,
-        "larger than 33554432 bytes",
+        f"larger than {MANIFEST_BYTES_MAX} bytes",
     ),
     "no TLS": (
         lambda site: site.answering(manifest()).replace("http:", "https:"),

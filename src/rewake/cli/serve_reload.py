@@ -63,12 +63,10 @@ async def serve_and_reload(args: Sequence[str], listener: socket.socket, folder:
     """Serve until told to stop, or until the process that serves ends by itself; the exit code."""
     reloading = Reloading(args, listener)
     with asked_to_stop(exit_with_stdin=exit_with_stdin) as stop:
+        watching = asyncio.ensure_future(watch_for_changes([folder], reloading.reload))
+        await asyncio.sleep(0)  # It watches now: a change that is made once the child serves is not missed.
         await reloading.start()
-        tasks = [
-            asyncio.ensure_future(stop.wait()),
-            asyncio.ensure_future(reloading.ended()),
-            asyncio.ensure_future(watch_for_changes([folder], reloading.reload)),
-        ]
+        tasks = [watching, asyncio.ensure_future(stop.wait()), asyncio.ensure_future(reloading.ended())]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
@@ -84,12 +82,15 @@ class Reloading:
         self._listener = listener
         self._current: Child
         self._next: Child | None = None
+        self._is_started = asyncio.Event()
 
     async def start(self) -> None:
         self._current = await Child.start(self._args, self._listener)
+        self._is_started.set()
 
     async def reload(self, _: set[Path]) -> None:
         """A new child for the one that serves, if it starts."""
+        await self._is_started.wait()
         self._next = new = await Child.start(self._args, self._listener)
         if await new.is_ready():
             log.info("reloaded", pid=new.process.pid)
