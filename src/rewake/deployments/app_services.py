@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-_INSTALLED: Final = ("site-packages", "dist-packages")
+_INSTALLED: Final = ("/site-packages/", "/dist-packages/")
 
 
 def is_service(value: Any) -> bool:
@@ -30,8 +30,11 @@ def served_services(module: ModuleType, imported: Iterable[ModuleType]) -> list[
     services = _services_in(module)
     taken = {service.name for service in services}
     called = _services_behind_handlers(module)
+    folders = _project_folders(module)
     for other in imported:
-        is_ours = _is_of_project(other, module)
+        is_ours = _is_of_project(other, folders)
+        if not is_ours and called <= taken:
+            continue  # a framework brings thousands of modules, and a restarted worker waits for this
         for service in _services_in(other):
             if service.name not in taken and (is_ours or service.name in called):
                 taken.add(service.name)
@@ -61,11 +64,15 @@ def _services_behind_handlers(module: ModuleType) -> set[str]:
     return names
 
 
-def _is_of_project(other: ModuleType, module: ModuleType) -> bool:
-    """Whether `other` lies below the folder of `module` or the working directory, and was not installed there."""
-    file = getattr(other, "__file__", None)
-    if not file or any(part in _INSTALLED for part in Path(file).parts):
-        return False
+def _project_folders(module: ModuleType) -> list[Path]:
+    """The folder of `module` and the working directory."""
     own = getattr(module, "__file__", None)
-    folders = [Path.cwd(), *([Path(own).resolve().parent] if own else [])]
+    return [Path.cwd(), *([Path(own).resolve().parent] if own else [])]
+
+
+def _is_of_project(other: ModuleType, folders: list[Path]) -> bool:
+    """Whether `other` lies below one of `folders`, and was not installed there."""
+    file = getattr(other, "__file__", None)
+    if not file or any(part in file for part in _INSTALLED):
+        return False
     return any(Path(file).resolve().is_relative_to(folder) for folder in folders)
