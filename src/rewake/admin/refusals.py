@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from starlette.responses import Response
 
-from rewake.admin.client import OWN_WORDS
+from rewake.clients.admin import OWN_WORDS
 from rewake.engine.registration import META_CODES
 from rewake.errors import EXPLAIN, ErrorCode, RewakeError
 from rewake.protocol.discovery import ManifestError

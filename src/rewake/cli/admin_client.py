@@ -1,4 +1,4 @@
-"""The admin API as the subcommands use it: where it is, and whether they print JSON. The client is admin/client.py."""
+"""The admin API as the subcommands use it: where it is, and whether they print JSON. The client is clients/admin.py."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from rewake.admin.client import DEFAULT_URL, AdminClient, segment, sql_text
 from rewake.cli.settings import FILE_NAME, read_settings_file
+from rewake.clients.admin import DEFAULT_URL, AdminClient, segment, sql_text
 
 __all__ = ["DEFAULT_URL", "AdminClient", "admin_option", "admin_options", "segment", "sql_text"]
 

@@ -101,7 +101,7 @@ def reject(awakeable_id: str, reason: str, ingress: str | None, admin: AdminClie
 
 
 def _ingress_of(admin: AdminClient, given: str | None) -> Any:
-    from rewake.admin.ingress_client import IngressClient, checked_url, url_beside
+    from rewake.clients.ingress import IngressClient, checked_url, url_beside
 
     if given:
         return IngressClient(checked_url(given))

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from rewake.admin.client import AdminClient, not_an_admin_api, segment, sql_text
-from rewake.admin.ingress_client import IngressClient, checked_url, failure_in, url_beside
+from rewake.clients.admin import AdminClient, not_an_admin_api, segment, sql_text
+from rewake.clients.ingress import IngressClient, checked_url, failure_in, url_beside
 from rewake.core import ids
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import Target

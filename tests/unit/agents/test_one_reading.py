@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from tests.unit.agents.recorded import JOURNALS, load
 
-from rewake.admin.client import AdminClient
 from rewake.admin.render import service_json
 from rewake.cli.timeline_view import picture_lines
+from rewake.clients.admin import AdminClient
 from rewake.core.ids import invocation_id_from_str
 from rewake.core.model import Invocation
 from rewake.core.writes import Batch

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from rewake.admin.client import AdminClient, sql_text
+from rewake.clients.admin import AdminClient, sql_text
 from rewake.core import ids
 from rewake.core.writes import EntryRow
 from rewake.protocol.messages import GetPromiseCommand, MessageType

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from rewake.admin.client import sql_text
+from rewake.clients.admin import sql_text
 from rewake.core import ids
 from rewake.core.ids import InvalidId
 from rewake.protocol.messages import FIRST_USER_SIGNAL

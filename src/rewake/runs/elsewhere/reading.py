@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from rewake import formats
-from rewake.admin.client import AdminClient, sql_text
+from rewake.clients.admin import AdminClient, sql_text
 from rewake.core import ids
 from rewake.core.model import Deployment, Invocation, ServiceSchema
 from rewake.protocol.messages import InputCommand, MessageType, OutputCommand, Success

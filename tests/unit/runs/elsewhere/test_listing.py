@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rewake.admin.client import AdminClient
+from rewake.clients.admin import AdminClient
 from rewake.core import ids
 from rewake.runs.elsewhere import listing
 from rewake.runs.elsewhere.reading import RemoteReading

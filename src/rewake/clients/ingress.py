@@ -1,18 +1,17 @@
 """A client of the ingress of a server elsewhere: where it is, one request at a time, answers to awakeables.
 
-Blocks; standard library only. The subcommands use it, and the pages for a server elsewhere (ui/remote_engine.py).
+Blocks. The subcommands use it, and the pages for a server elsewhere (ui/remote_engine.py).
 """
 
 from __future__ import annotations
 
-import http.client
 import re
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from rewake.admin.client import segment, url_parts
+from rewake.clients.http import HttpClient, NoAnswer, segment, url_parts
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import Failure, SignalResult, Success
 
@@ -31,20 +30,14 @@ class IngressClient:
         self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float = REQUEST_S
     ) -> tuple[int, bytes]:
         """Status and body of the answer. Raises RewakeError RW1017 when there is none."""
-        parts = urlsplit(self.url)
-        assert parts.hostname is not None, "the URL was checked"
-        make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = make(parts.hostname, parts.port, timeout=timeout_s)
+        parts = url_parts(self.url)
+        assert parts is not None, "the URL was checked"
         try:
-            connection.request(method, parts.path + path, body, headers)
-            response = connection.getresponse()
-            return response.status, response.read()
-        except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            message = f"Could not reach the ingress at {self.url!r}.\n{reason}."
-            raise RewakeError(ErrorCode.INGRESS_UNREACHABLE, message, "Say where it is: --ingress URL") from error
-        finally:
-            connection.close()
+            return HttpClient(parts, timeout_s=timeout_s).send(method, path, body, headers)
+        except NoAnswer as error:
+            message = f"Could not reach the ingress at {self.url!r}.\n{error.reason}."
+            hint = "Give its address: --ingress URL"
+            raise RewakeError(ErrorCode.INGRESS_UNREACHABLE, message, hint) from error.__cause__
 
     def answer(self, awakeable_id: str, result: SignalResult) -> None:
         """Resolve or reject an awakeable. Raises RewakeError with the server's words when it refuses."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rewake.admin.client import AdminClient, sql_text
+from rewake.clients.admin import AdminClient, sql_text
 from rewake.errors import ErrorCode, RewakeError
 
 Answer = Callable[[str, bytes], tuple[int, bytes]]
@@ -134,9 +134,9 @@ def test_after_a_failure_a_kept_connection_is_made_anew() -> None:
     answers = iter([(200, b"{}"), (200, b"{}")])
     with server(lambda *_: next(answers)) as seen, AdminClient(seen.url) as client:
         client.get("/version")
-        assert client._kept is not None
-        client._kept.close()
-        assert client._kept.sock is None
+        assert client._http._kept is not None
+        client._http._kept.close()
+        assert client._http._kept.sock is None
         client.get("/version")
     assert len({port for port, _, _ in seen.requests}) == 2
 

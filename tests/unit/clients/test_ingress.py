@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rewake.admin.ingress_client import IngressClient, checked_url, failure_in, url_beside
+from rewake.clients.ingress import IngressClient, checked_url, failure_in, url_beside
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import Failure, SignalResult, Success
 
@@ -68,3 +68,10 @@ def test_an_address_is_checked_before_it_is_used() -> None:
     with pytest.raises(RewakeError) as raised:
         checked_url("node1:8080")
     assert raised.value.code is ErrorCode.SETTING_INVALID
+
+
+def test_an_ingress_that_is_not_there() -> None:
+    with pytest.raises(RewakeError) as caught:
+        IngressClient("http://127.0.0.1:1").send("GET", "/restate/health", b"", {})
+    assert caught.value.code is ErrorCode.INGRESS_UNREACHABLE
+    assert caught.value.message == "Could not reach the ingress at 'http://127.0.0.1:1'.\nConnection refused."

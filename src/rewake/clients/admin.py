@@ -1,21 +1,22 @@
 """A client of the admin API: JSON over HTTP, errors as RewakeError with the server's own code and hint.
 
-Speaks the public Restate admin API, so what uses it also works against a Restate server. Blocks; standard library only.
-The subcommands use it (cli/admin_client.py), and rewake.runs.elsewhere.
+Speaks the public Restate admin API, so what uses it also works against a Restate server. Blocks. The subcommands use it
+(cli/admin_client.py), and rewake.runs.elsewhere.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
-import socket
 import ssl
 from collections.abc import Mapping
 from typing import Any, Final, Self
-from urllib.parse import SplitResult, quote, urlencode, urlsplit
+from urllib.parse import urlencode
 
+from rewake.clients.http import HttpClient, NoAnswer, segment, url_parts
 from rewake.errors import ErrorCode, RewakeError
+
+__all__ = ["DEFAULT_URL", "OWN_WORDS", "AdminClient", "not_an_admin_api", "segment", "sql_text"]
 
 TIMEOUT_S: Final = 30.0
 DEFAULT_URL: Final = "http://127.0.0.1:9070"
@@ -40,19 +41,15 @@ class AdminClient:
             raise RewakeError(
                 ErrorCode.SETTING_INVALID, f"{url!r} is not the URL of an admin API.", f"Write it as {DEFAULT_URL}."
             )
-        self._connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._host, self._port, self._base_path = parts.hostname or "", parts.port, parts.path
+        self._http = HttpClient(parts, timeout_s=timeout_s)
         self._timeout_s = timeout_s
-        self._keeps = False
-        self._kept: http.client.HTTPConnection | None = None
 
     def __enter__(self) -> Self:
-        self._keeps = True
+        self._http.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._keeps = False
-        self._drop()
+        self._http.__exit__()
 
     def get(self, path: str) -> Any:
         """The decoded JSON of a GET."""
@@ -71,10 +68,12 @@ class AdminClient:
     def send(self, method: str, path: str, content: bytes | None, parameters: Mapping[str, str | None]) -> Any:
         """The same with a body that is JSON already."""
         given = {name: value for name, value in parameters.items() if value is not None}
-        target = self._base_path + path + ("?" + urlencode(given) if given else "")
         headers = {"accept": "application/json"} | ({"content-type": "application/json"} if content else {})
         what = f"{method} {self.url}{path}"
-        status, text = self._send(method, target, content, headers, what)
+        try:
+            status, text = self._http.send(method, path + ("?" + urlencode(given) if given else ""), content, headers)
+        except NoAnswer as error:
+            raise self._unreachable(what, error) from error.__cause__
         if status >= 300:
             raise _refused(status, text, what, self.url)
         try:
@@ -83,62 +82,20 @@ class AdminClient:
             message = f"{what} was answered with something that is not JSON."
             raise RewakeError(ErrorCode.ADMIN_REFUSED, message, "Is that the address of an admin API?") from None
 
-    def _send(
-        self, method: str, target: str, content: bytes | None, headers: dict[str, str], what: str
-    ) -> tuple[int, bytes]:
-        connection = self._kept or self._connect(self._host, self._port, timeout=self._timeout_s)
-        self._kept = connection if self._keeps else None
-        try:
-            connection.request(method, target, content, headers)
-            _acknowledge_at_once(connection)
-            response = connection.getresponse()
-            return response.status, response.read()
-        except TimeoutError as error:
-            self._drop()
+    def _unreachable(self, what: str, error: NoAnswer) -> RewakeError:
+        if isinstance(error.__cause__, TimeoutError):
             message = f"{what} was not answered within {self._timeout_s:g} s."
-            raise RewakeError(ErrorCode.ADMIN_UNREACHABLE, message, "Ask for less, or try again later.") from error
-        except (OSError, UnicodeError, http.client.HTTPException) as error:  # UnicodeError: of a host's name
-            self._drop()
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            message = f"Could not reach the admin API at {self.url!r}.\n{reason}."
-            raise RewakeError(ErrorCode.ADMIN_UNREACHABLE, message, _hint_for(error)) from error
-        finally:
-            if self._kept is None:
-                connection.close()
-
-    def _drop(self) -> None:
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
-
-
-def url_parts(url: str) -> SplitResult | None:
-    """The parts of a URL requests can be sent to; None when it is none."""
-    try:
-        parts = urlsplit(url)
-        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, half an IPv6 address
-        return None
-    return parts if is_usable else None
-
-
-def segment(text: str) -> str:
-    """A path segment."""
-    return quote(text, safe="")
+            return RewakeError(ErrorCode.ADMIN_UNREACHABLE, message, "Ask for less, or try again later.")
+        message = f"Could not reach the admin API at {self.url!r}.\n{error.reason}."
+        return RewakeError(ErrorCode.ADMIN_UNREACHABLE, message, _hint_for(error.__cause__))
 
 
 def sql_text(value: str) -> str:
-    """A SQL string literal. One cannot hold a NUL; what has one equals nothing that is stored without."""
+    """A SQL string literal. It cannot hold a NUL, which becomes U+FFFD: such a value then equals no stored one."""
     return "'" + value.replace("'", "''").replace("\0", "\ufffd") + "'"
 
 
-def _acknowledge_at_once(connection: http.client.HTTPConnection) -> None:
-    """Some servers send an answer in two parts, the second when the first is acknowledged: 40 ms later by default."""
-    if hasattr(socket, "TCP_QUICKACK") and connection.sock is not None:
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-
-
-def _hint_for(error: Exception) -> str:
+def _hint_for(error: BaseException | None) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return "Its certificate is not one this machine trusts: SSL_CERT_FILE names a file with more of them."
     return _HINT
@@ -146,23 +103,23 @@ def _hint_for(error: Exception) -> str:
 
 def not_an_admin_api(url: str) -> RewakeError:
     """The error for an address where something else answers."""
-    hint = "The admin API of a Restate server listens on port 9070 unless told otherwise; 8080 is its ingress."
+    hint = "The admin API of a Restate server listens on port 9070 by default; 8080 is its ingress."
     return RewakeError(ErrorCode.ADMIN_NOT_FOUND, f"What answers at {url!r} is not a Restate admin API.", hint)
 
 
 def _refused(status: int, text: bytes, what: str, url: str) -> RewakeError:
-    """The server's own error, or what can be said of an answer that is none."""
+    """The server's own error; for an answer that holds no error, its text or its status."""
     hint = ""
     try:
-        told = json.loads(text)
-        message = _REPEATED.sub(r"\1 ", str(told.get(OWN_WORDS) or told["message"]))
+        body = json.loads(text)
+        message = _REPEATED.sub(r"\1 ", str(body.get(OWN_WORDS) or body["message"]))
     except (ValueError, KeyError, TypeError):
-        told, message = {}, text.decode(errors="replace").strip() or f"{what} was answered with status {status}."
+        body, message = {}, text.decode(errors="replace").strip() or f"{what} was answered with status {status}."
         hint = "Is that the address of an admin API?" if status in (404, 405, 501) else ""
-    if isinstance(told.get("code"), int):  # A status beside the message is how an ingress says it.
+    if isinstance(body.get("code"), int):  # A status beside the message is how an ingress says it.
         return not_an_admin_api(url)
     try:
-        code = ErrorCode(told.get("code"))
+        code = ErrorCode(body.get("code"))
     except ValueError:
         code = ErrorCode.ADMIN_REFUSED
-    return RewakeError(code, message, str(told.get("hint") or hint), http_status=status)
+    return RewakeError(code, message, str(body.get("hint") or hint), http_status=status)
