@@ -164,10 +164,14 @@ def _target_of(state: State, message: CallCommand | OneWayCallCommand) -> Target
 
 def _unknown_callee(state: State, service_name: str, handler_name: str) -> str:
     service = state.services.get(service_name)
-    if service is None:
-        there_are = f"no service '{service_name}' is registered, only {some_of(state.services)}"
-    else:
+    if service is not None:
         there_are = f"service '{service_name}' has no handler '{handler_name}', only {some_of(service.handlers)}"
+    elif state.is_self_contained:
+        there_are = f"this app serves {some_of(state.services)}; nothing it loads serves '{service_name}'"
+    else:
+        there_are = f"no service '{service_name}' is registered, only {some_of(state.services)}"
+    if state.is_self_contained:
+        return f"{there_are}: check the name, import what defines it into the app, or register where it is served"
     return f"{there_are}; the call is made once it is served: check the name, or start or register what serves it"
 
 

@@ -124,6 +124,10 @@ class ServiceSchema(msgspec.Struct, frozen=True):
         return self.type is not ServiceType.SERVICE
 
 
+REMOTE = "http"
+"""Kind of a deployment that is reached by URL."""
+
+
 class Deployment(msgspec.Struct, frozen=True):
     """A place handlers run: a worker process of ours, this process, or (by URL) another one."""
 

@@ -6,6 +6,7 @@ Both are stored, so they survive a restart. A delay the handler asked for counts
 A worker's death counts for nobody while several attempts ran in it. Those attempts carry a loss_count instead, by which
 the deployment runs them apart from others; the one under which a worker dies when it has one for itself is at fault.
 Nor does a connection that breaks count, whoever broke it, but it is tried again with the delays of the policy.
+One that calls a service which nothing of a self-contained app serves fails for good after a few attempts.
 One that was cancelled ends as cancelled when an attempt that could see that fails before it did anything.
 Called by attempts.py and apply.py. Read next: failures.py, wakeups.py.
 """
@@ -19,11 +20,18 @@ import msgspec
 from rewake.core import failures, journal, lifecycle, wakeups
 from rewake.core.effects import Note
 from rewake.core.model import ALIKE_MIN, Attempt, AttemptError, Blame, Invocation, OnMaxAttempts, RetryPolicy, Status
-from rewake.core.settings import LOST_CONNECTIONS_MAX, RETRY_DELAY_MS_MAX, RETRY_JITTER, WORKER_KILLS_MAX
+from rewake.core.settings import (
+    LOST_CONNECTIONS_MAX,
+    RETRY_DELAY_MS_MAX,
+    RETRY_JITTER,
+    UNKNOWN_CALLEE_ATTEMPTS_MAX,
+    WORKER_KILLS_MAX,
+)
 from rewake.core.state import State
 from rewake.protocol.messages import Failure
 
 CONNECTION_LOST = "RT0010"
+UNKNOWN_CALLEE = "RT0018"
 
 
 def next_delay_ms(policy: RetryPolicy, failures: int, jitter: float) -> int | None:
@@ -79,6 +87,8 @@ def fail(
         return
     if error.alike == state.settings.pause_after_alike:
         exhausted = exhausted or OnMaxAttempts.PAUSE
+    if _calls_nobody(state, error):
+        exhausted = OnMaxAttempts.KILL
     policy = state.options_of(invocation.target).retry
     delay = None if exhausted else next_delay_ms(policy, invocation.retry_count, jitter)
     if delay is None:
@@ -106,6 +116,12 @@ def _ignored_its_cancel(state: State, invocation: Invocation, attempt: Attempt |
     """
     cancelled_at = state.journal_of(invocation).cancelled_at
     return cancelled_at is not None and (attempt is None or cancelled_at < attempt.replayed)
+
+
+def _calls_nobody(state: State, error: AttemptError) -> bool:
+    """Whether it goes on calling what the app does not serve and nobody else can: its caller would wait for ever."""
+    is_repeated = error.alike >= UNKNOWN_CALLEE_ATTEMPTS_MAX
+    return error.restate_code == UNKNOWN_CALLEE and is_repeated and state.is_self_contained
 
 
 def _delay_after_loss(state: State, invocation: Invocation, jitter: float) -> int:

@@ -26,6 +26,9 @@ LOST_CONNECTIONS_MAX = 10
 WORKER_KILLS_MAX = 5
 """Workers an invocation may end while it has them for itself and stores nothing new; then it is paused."""
 
+UNKNOWN_CALLEE_ATTEMPTS_MAX = 3
+"""Attempts in a row that may call what nobody serves, where all handlers are the app's own: 2 s by default."""
+
 RETRY_JITTER = 0.3
 """A retry waits up to this share of its delay longer, so that many do not come back at once."""
 

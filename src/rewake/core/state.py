@@ -15,6 +15,7 @@ from rewake.core.effects import Effect
 from rewake.core.errors import EngineBug
 from rewake.core.ids import Epoch, InvocationId
 from rewake.core.model import (
+    REMOTE,
     AttemptError,
     Deployment,
     HandlerOptions,
@@ -185,6 +186,11 @@ class State:
         self._held_promises[promise_key] = self.batch.sequence
         self._batch_holds[self.batch.sequence][2].add(promise_key)
         return found
+
+    @property
+    def is_self_contained(self) -> bool:
+        """Whether all handlers are the app's own: nothing elsewhere was registered that could serve more."""
+        return all(deployment.kind != REMOTE for deployment in self.deployments.values())
 
     def options_of(self, target: Target) -> HandlerOptions:
         """Effective settings of a handler, the engine's defaults when it is no longer registered."""

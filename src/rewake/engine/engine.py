@@ -22,7 +22,7 @@ from rewake.core.effects import (
     ReplyStatus,
 )
 from rewake.core.ids import DeploymentId, InvocationId
-from rewake.core.model import Deployment, ServiceSchema, Status, Target
+from rewake.core.model import REMOTE, Deployment, ServiceSchema, Status, Target
 from rewake.core.registry import overridden
 from rewake.deployments.base import DeploymentClient
 from rewake.deployments.in_process import InProcessDeployment
@@ -30,7 +30,6 @@ from rewake.engine.observer import Observer
 from rewake.engine.operating import command_of
 from rewake.engine.options import EngineOptions
 from rewake.engine.registration import RegistrationResult, plan_registration, restored_without, with_token
-from rewake.engine.remote import KIND as REMOTE
 from rewake.engine.remote import in_use
 from rewake.engine.results import decode_result, encode_body, require_storable
 from rewake.engine.runtime import Runtime

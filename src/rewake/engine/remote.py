@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from rewake.core.commands import RegisterDeployment
 from rewake.core.ids import DeploymentId
-from rewake.core.model import Deployment
+from rewake.core.model import REMOTE, Deployment
 from rewake.core.settings import Settings
 from rewake.core.state import State
 from rewake.deployments.base import DeploymentClient, DiscoveryResponse, ProtocolType
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from rewake.deployments.http.client import HttpDeployment
     from rewake.deployments.http.identity import Identity
 
-KIND: Final = "http"
 
 _HttpVersion = Literal["HTTP/1.1", "HTTP/2.0"]
 
@@ -74,7 +73,7 @@ class RemoteDeployments:
     def connect_stored(self) -> None:
         """Clients for what is registered. None of them opens a connection before it is needed."""
         for deployment in self._state().deployments.values():
-            if deployment.kind == KIND:
+            if deployment.kind == REMOTE:
                 self._clients[deployment.id] = self._client(
                     deployment.uri,
                     http_version=cast("_HttpVersion", deployment.http_version),  # stored by us
@@ -136,7 +135,7 @@ class RemoteDeployments:
         known = self._state().deployments.get(deployment_id)
         if known is None:
             return None
-        if known.kind != KIND:
+        if known.kind != REMOTE:
             raise _local(known)
         uri = known.uri if uri is None else parse_address(uri).uri
         changed_headers = checked_headers(unmasked(additional_headers or {}, known.additional_headers))
@@ -236,7 +235,7 @@ class RemoteDeployments:
 def _reached(uri: str, client: HttpDeployment, headers: Mapping[str, str], metadata: dict[str, str]) -> Reached:
     return Reached(
         uri=uri,
-        kind=KIND,
+        kind=REMOTE,
         protocol_type=client.protocol_type,
         http_version=client.http_version,
         additional_headers=dict(headers),

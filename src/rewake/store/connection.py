@@ -15,6 +15,7 @@ import apsw
 
 from rewake.errors import ErrorCode, RewakeError
 from rewake.store.large_values import register_functions
+from rewake.store.private import OTHER_DIRECTORY
 from rewake.store.schema import MIGRATIONS, VERSION
 from rewake.store.wal import advance_mark, renew_mark
 
@@ -96,14 +97,14 @@ def require_known_version(connection: apsw.Connection, path: Path) -> None:
             ErrorCode.STORE_NEWER,
             f"The database {str(path)!r} has version {version}; this release knows versions up to {VERSION}.\n"
             "A newer release of Rewake has used it.",
-            "Upgrade Rewake, or start with another directory: --data DIR",
+            "Upgrade Rewake, or start with another directory: " + OTHER_DIRECTORY,
         )
     has_tables = connection.execute("select count(*) from sqlite_schema").get > 0
     if version == 0 and has_tables:
         raise RewakeError(
             ErrorCode.STORE_CORRUPT,
             f"The file {str(path)!r} is an SQLite database, but not one of Rewake's.",
-            "Start with another directory: --data DIR",
+            "Start with another directory: " + OTHER_DIRECTORY,
         )
 
 
@@ -150,7 +151,7 @@ def as_rewake_error(error: BaseException, path: Path) -> RewakeError:
             what = f"The database {where} is damaged.\nSQLite says: {error}."
             hint = (
                 "Stop the engine, copy the directory, then try: sqlite3 rewake.db .recover\n"
-                "or restore a backup, or start with another directory: --data DIR"
+                "or restore a backup, or start with another directory: " + OTHER_DIRECTORY
             )
         case apsw.ReadOnlyError() | apsw.CantOpenError() | apsw.PermissionsError() | PermissionError():
             code = ErrorCode.STORE_NOT_WRITABLE
@@ -159,7 +160,7 @@ def as_rewake_error(error: BaseException, path: Path) -> RewakeError:
         case OSError():
             code = ErrorCode.STORE_NOT_WRITABLE
             what = f"The data directory of {where} cannot be used.\n{error}."
-            hint = "Check the path and its permissions, or choose another directory: --data DIR"
+            hint = "Check the path and its permissions, or choose another directory: " + OTHER_DIRECTORY
         case _:
             code = ErrorCode.STORE_FAILED
             what = f"A write to {where} failed.\n{type(error).__name__}: {error}."

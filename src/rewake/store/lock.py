@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from rewake.errors import ErrorCode, RewakeError
-from rewake.store.private import open_private
+from rewake.store.private import OTHER_DIRECTORY, open_private
 
 LOCK_FILE: Final = "rewake.lock"
 
@@ -67,6 +67,6 @@ def _locked(directory: Path, content: bytes) -> RewakeError:
         ErrorCode.STORE_LOCKED,
         f"The data directory {str(directory)!r} is in use by {who}.\n"
         "Two engines on one database would both run every invocation.",
-        "Stop that engine, or give this one a directory of its own: --data DIR",
+        "Stop that engine, or give this one a directory of its own: " + OTHER_DIRECTORY,
         pid=pid,
     )

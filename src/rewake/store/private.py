@@ -21,6 +21,9 @@ FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 _OTHERS: Final = 0o077
 
+OTHER_DIRECTORY: Final = "--data DIR, or Engine(path=DIR) in a program"
+"""How to choose it, at the end of a hint: the reader has a command or an embedded engine."""
+
 log = structlog.get_logger("rewake.store")
 
 
@@ -70,5 +73,5 @@ def _is_link(path: Path) -> RewakeError:
     return RewakeError(
         ErrorCode.STORE_NOT_WRITABLE,
         f"{str(path)!r} is a symbolic link.\nWhat it points to would be overwritten.",
-        "Put the file itself there, or make the data folder the link: --data DIR",
+        "Put the file itself there, or make the data folder the link: " + OTHER_DIRECTORY,
     )

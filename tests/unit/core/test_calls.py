@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from tests.unit.core.play import (
     FINISHED,
@@ -14,6 +15,7 @@ from tests.unit.core.play import (
     Tell,
     Timer,
     call_command,
+    deployment,
     send_command,
     success,
     target_of,
@@ -22,7 +24,8 @@ from tests.unit.core.play import (
 from rewake.core import calls, commands, ids
 from rewake.core.effects import ReplyStatus
 from rewake.core.ids import InvocationId
-from rewake.core.model import Status
+from rewake.core.model import REMOTE, Status
+from rewake.core.settings import UNKNOWN_CALLEE_ATTEMPTS_MAX
 from rewake.protocol import messages as m
 
 CALL_DONE = m.MessageType.CALL_COMPLETION
@@ -205,8 +208,6 @@ def test_a_delayed_call_from_outside(play: Play) -> None:
 def test_a_call_that_may_not_be_made_fails_the_attempt_and_leaves_nothing(
     play: Play, changed: dict[str, str], code: str
 ) -> None:
-    import msgspec
-
     caller = play.call("greeter/route")
     play.sdk(caller, m.RunCommand(1), msgspec.structs.replace(call_command("greeter/greet", 2), **changed))
     row = play.row(caller)
@@ -221,22 +222,47 @@ def test_a_call_that_may_not_be_made_fails_the_attempt_and_leaves_nothing(
     [
         (
             {"service_name": "unknown"},
-            "no service 'unknown' is registered, only cart, greeter, signup; the call is made once",
+            "this app serves cart, greeter, signup; nothing it loads serves 'unknown': check the name",
         ),
         (
             {"handler_name": "unknown"},
-            "service 'greeter' has no handler 'unknown', only greet, route; the call is made once",
+            "service 'greeter' has no handler 'unknown', only greet, route: check the name",
         ),
     ],
 )
 def test_an_unknown_callee_is_reported_with_what_there_is(play: Play, changed: dict[str, str], message: str) -> None:
-    import msgspec
-
     caller = play.call("greeter/route")
     play.sdk(caller, msgspec.structs.replace(call_command("greeter/greet", 2), **changed))
     error = play.row(caller).last_error
     assert error is not None
     assert message in error.message
+
+
+def test_what_nobody_serves_is_called_a_few_times_and_then_fails_the_run(play: Play) -> None:
+    caller = play.call("greeter/route")
+    _call_nobody(play, caller, UNKNOWN_CALLEE_ATTEMPTS_MAX - 1)
+    assert play.status(caller) is Status.INVOKED
+    _call_nobody(play, caller, 1)
+    result = play.row(caller).result
+    assert isinstance(result, m.Failure)
+    assert "this app serves cart, greeter, signup; nothing it loads serves 'unknown'" in result.message
+
+
+def test_a_call_waits_for_its_service_where_others_are_registered_by_url(play: Play) -> None:
+    caller = play.call("greeter/route")
+    play.register(msgspec.structs.replace(deployment("dp2"), kind=REMOTE))
+    _call_nobody(play, caller, 2 * UNKNOWN_CALLEE_ATTEMPTS_MAX)
+    assert play.status(caller) is Status.INVOKED
+    error = play.row(caller).last_error
+    assert error is not None
+    assert "no service 'unknown' is registered, only cart, greeter, signup; the call is made once" in error.message
+
+
+def _call_nobody(play: Play, caller: InvocationId, times: int) -> None:
+    """So many attempts call a service that is not there; each time the next one begins, if there is one."""
+    for _ in range(times):
+        play.sdk(caller, msgspec.structs.replace(call_command("greeter/greet", 2), service_name="unknown"))
+        play.time(3_600_000)
 
 
 def test_a_handler_attaches_by_any_name(play: Play) -> None:

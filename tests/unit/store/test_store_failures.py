@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import sqlite3
@@ -16,8 +17,10 @@ from store_samples import NOW_MS, entry, invocation, invocation_id, submit
 
 from rewake.core.ids import CompletionId
 from rewake.core.writes import Batch
+from rewake.engine import Engine
 from rewake.errors import ErrorCode, RewakeError
 from rewake.store import connection
+from rewake.store.private import OTHER_DIRECTORY
 from rewake.store.schema import MIGRATIONS, VERSION
 from rewake.store.store import Store
 from rewake.store.writing import BatchRefused
@@ -44,7 +47,8 @@ def test_a_second_engine_is_refused_with_the_holders_pid(store: Store, tmp_path:
     error = open_error(tmp_path)
     assert error.code is ErrorCode.STORE_LOCKED
     assert f"process {os.getpid()}" in error.message
-    assert "--data" in error.hint
+    assert error.hint.endswith(OTHER_DIRECTORY)
+    assert "path" in inspect.signature(Engine).parameters, "the hint names it"
 
 
 def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
