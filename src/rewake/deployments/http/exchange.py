@@ -18,12 +18,18 @@ MANIFEST_BYTES_MAX: Final = 8 * 1024 * 1024
 """Largest answer to discovery: what is longer is cut off there, and not asked for again."""
 
 
+ANSWER_HEAD_BYTES_MAX: Final = 64 * 1024
+"""An answer over HTTP/1.1 may bring so many bytes that are no body: a head, those before it, trailers, chunk sizes."""
+
+
 class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Limits and clocks of one deployment's connections; the defaults are the server's (service-protocol.md 1.2).
 
     requests_per_connection_max: then a connection is replaced. Servers count as well (hypercorn and nginx allow 1,000),
     and hypercorn goes silent on every open stream when its count is up, so ours has to be reached first.
     drain_timeout_s: how long an SDK may take to end its response after the last message.
+    head_timeout_s: how long the head of an answer over HTTP/1.1 may take from its first byte to its last. How long a
+    handler works before that byte is bounded by the invocation's own timeouts.
     """
 
     connect_timeout_s: float = 10.0
@@ -31,6 +37,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     ping_timeout_s: float = 20.0
     idle_timeout_s: float = 300.0
     drain_timeout_s: float = 5.0
+    head_timeout_s: float = 60.0
     streams_per_connection_max: int = 128
     requests_per_connection_max: int = 1_000
     connections_max: int = 64

@@ -1,7 +1,10 @@
 """HTTP/1.1, request and response: a connection carries one exchange at a time, and is kept for the next one.
 
-A request is sent when it is complete, its answer is read as it comes. A kept connection that the server closes before
-it has answered anything was closed by the server's idle timer, not by the request: that exchange is sent once more.
+A request is sent when it is complete, its answer is read as it comes. What an answer holds beside its body is bounded
+in bytes, and its head in time, so that a deployment cannot fill the engine with headers that never end.
+
+A kept connection that the server closes before it has answered anything was closed by the server's idle timer, not by
+the request: that exchange is sent once more.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import httptools
 from rewake.core.model import Blame
 from rewake.deployments.http.address import Address
 from rewake.deployments.http.connect_errors import ConnectionBroken, describe_error
-from rewake.deployments.http.exchange import Exchange, HttpOptions
+from rewake.deployments.http.exchange import ANSWER_HEAD_BYTES_MAX, Exchange, HttpOptions
 
 _FINAL_STATUS: Final = 200
 """Answers below are news about the one that follows."""
@@ -41,6 +44,7 @@ class Http1Connection(asyncio.Protocol):
         self._on_done = on_done
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
         self.exchange: Exchange | None = None
         self.is_gone = False
         self.end_reason = ""
@@ -63,6 +67,10 @@ class Http1Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._go(f"The server's answer is not HTTP/1.1: {error}.")
             return
+        if answer.overhead_bytes > ANSWER_HEAD_BYTES_MAX:
+            self._go(f"The server's answer has more than {ANSWER_HEAD_BYTES_MAX} bytes of headers.")
+            return
+        self._time_head(answer)
         if answer.has_new_head:
             answer.has_new_head = False
             exchange.responder.on_head(answer.status, answer.headers)
@@ -117,12 +125,28 @@ class Http1Connection(asyncio.Protocol):
         """Hang up; the exchange on it fails."""
         self._go("The connection was closed.")
 
+    def _time_head(self, answer: _Answer) -> None:
+        """Let a head that has begun be complete in time."""
+        if answer.is_in_head and self._head_timer is None:
+            self._head_timer = self._loop.call_later(self._options.head_timeout_s, self._on_slow_head)
+        elif not answer.is_in_head:
+            self._stop_head_timer()
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _on_slow_head(self) -> None:
+        self._go(f"The head of the server's answer was not complete within {self._options.head_timeout_s:g} s.")
+
     def _go(self, message: str) -> None:
         if self.is_gone:
             return
         self.is_gone = True
         self.end_reason = message
         self._stop_timer()
+        self._stop_head_timer()
         if self._transport is not None:
             self._transport.abort()
         exchange, self.exchange = self.exchange, None
@@ -146,12 +170,17 @@ class Http1Connection(asyncio.Protocol):
 
 
 class _Answer:
-    """What the parser has found of one answer. Records only, so that no responder is called from within the parser."""
+    """What the parser has found of one answer. Records only, so that no responder is called from within the parser.
+
+    overhead_bytes: what came since the last byte of the body.   is_in_head: a head has begun and is not complete.
+    """
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._has_length = False
         self.is_empty = True
+        self.overhead_bytes = 0
+        self.is_in_head = False
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.body: list[bytes] = []
@@ -162,7 +191,10 @@ class _Answer:
     def feed(self, data: bytes) -> None:
         """Parse more. Raises httptools.HttpParserError."""
         self.is_empty = False
+        self.overhead_bytes += len(data)
         self._parser.feed_data(data)
+        if self.body:
+            self.overhead_bytes = 0
 
     def take_body(self) -> bytes:
         body, self.body = b"".join(self.body), []
@@ -176,6 +208,7 @@ class _Answer:
     def on_message_begin(self) -> None:
         self.headers = []
         self._has_length = False
+        self.is_in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -183,6 +216,7 @@ class _Answer:
         self._has_length = self._has_length or name in _LENGTH_HEADERS
 
     def on_headers_complete(self) -> None:
+        self.is_in_head = False
         status = self._parser.get_status_code()
         if status >= _FINAL_STATUS:
             self.status = status

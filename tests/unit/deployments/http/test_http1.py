@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 from http2_peer import Waiting
 
 from rewake.deployments.http.address import parse_address
-from rewake.deployments.http.exchange import Exchange, HttpOptions
+from rewake.deployments.http.exchange import ANSWER_HEAD_BYTES_MAX, Exchange, HttpOptions
 from rewake.deployments.http.http1 import Http1Pool
 
 DEADLINE_S = 10.0
 LOST = "The connection was lost: the server closed it."
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
-Answer = Callable[[int], list[bytes | None]]
+Answer = Callable[[int], Iterable[bytes | None]]
 """Number of the request on its connection -> what to send; None closes the connection."""
 
 
@@ -182,6 +184,68 @@ def test_answers_that_break_off(parts: list[bytes | None], message: str) -> None
         assert pool.is_idle
 
     play(lambda _: parts, scenario)
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"x-more: " + b"x" * 1_000 + b"\r\n"),
+        (b"HTTP/1.1 200 OK\r\nx-more: ", b"x" * 1_000),
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n", b"x-more: x\r\n"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;", b"x" * 1_000),
+    ],
+    ids=["headers", "one_header", "hints", "trailers", "chunk_extension"],
+)
+def test_headers_that_never_end_are_cut(begin: bytes, more: bytes) -> None:
+    async def scenario(pool: Http1Pool, site: Site) -> None:
+        (end,) = (await ask(pool)).ends
+        assert end == f"The server's answer has more than {ANSWER_HEAD_BYTES_MAX} bytes of headers."
+        with contextlib.suppress(ConnectionError):
+            await site.writers[0].wait_closed()
+        assert pool.is_idle
+
+    play(lambda _: endless(begin, more), scenario)
+
+
+def endless(begin: bytes, more: bytes) -> Iterator[bytes]:
+    yield begin
+    yield from itertools.repeat(more)
+
+
+def test_a_head_that_is_not_complete_in_time_is_cut() -> None:
+    async def scenario(pool: Http1Pool, _: Site) -> None:
+        (end,) = (await ask(pool)).ends
+        assert end == "The head of the server's answer was not complete within 0.05 s."
+
+    play(lambda _: [b"HTTP/1.1 200 OK\r\ncontent-length: "], scenario, head_timeout_s=0.05)
+
+
+def test_an_answer_may_begin_late_and_its_body_take_long() -> None:
+    """The time of a head counts from its first byte to its last."""
+
+    async def scenario(pool: Http1Pool, site: Site) -> None:
+        exchange, heard = begin(pool)
+        exchange.end()
+        for part in (b"HTTP/1.1 102 Processing\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no", b"k"):
+            while not site.writers or not site.requests:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.06)
+            site.writers[0].write(part)
+        await heard.done.wait()
+        assert heard.ends == [None]
+
+    play(lambda _: [], scenario, head_timeout_s=0.03)
+
+
+def test_a_long_answer_of_small_chunks_is_no_head() -> None:
+    async def scenario(pool: Http1Pool, _: Site) -> None:
+        heard = await ask(pool)
+        assert heard.ends == [None] and len(b"".join(heard.chunks)) == 20 * ANSWER_HEAD_BYTES_MAX // 1_000 * 100
+
+    chunks = b"1\r\nx\r\n" * 100
+    parts = [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"]
+    play(lambda _: [*parts, *[chunks] * (20 * ANSWER_HEAD_BYTES_MAX // 1_000), b"0\r\n\r\n"], scenario)
 
 
 def test_nobody_there() -> None:
