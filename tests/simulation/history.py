@@ -46,7 +46,8 @@ class History:
         self.model = Model(self.store)
         self.outside = Outside(self.world, self.rng)
         self.outside.on_step = self._check_step
-        self.state = State(self.store, self.world.settings)
+        self.settings = msgspec.structs.replace(self.world.settings, kills_per_command=(1, 2, 50)[seed % 3])
+        self.state = State(self.store, self.settings)
         self.sealed: list[tuple[Batch, list[Effect]]] = []
         self.written: list[tuple[Batch, list[Effect]]] = []
         self.running: dict[InvocationId, Attempt] = {}
@@ -148,7 +149,7 @@ class History:
         self.sealed, self.written = [], []
         self.waiting, self.asked = {}, set()
         self.model.admitted = {}  # places in line are numbered on from those that still wait
-        self.state = State(self.store, self.world.settings, last_epoch=last_epoch)
+        self.state = State(self.store, self.settings, last_epoch=last_epoch)
         self.submit(commands.Recover(now_ms=self.outside.now_ms, invocation_ids=self.store.ids_with(Status.INVOKED)))
 
     def _let_out(self, effect: Effect) -> None:

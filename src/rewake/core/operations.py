@@ -1,17 +1,18 @@
 """Operations: what an operator can do to one invocation - cancel, kill, pause, resume - and what a restart does to all.
 
 Cancel is cooperative: a signal in the journal, which the SDK passes on to callees. Kill is ours: it fences the attempt
-and goes down the call tree. Called by apply.py and, to cancel on behalf of a handler, by signals.py.
+and goes down the call tree. Called by apply.py and, to cancel on behalf of a handler, by signals.py; timers.py
+goes on with the kill of a large tree.
 Purge is retention.py's, restart as new restart.py's.
 """
 
 from __future__ import annotations
 
-from rewake.core import journal, lifecycle, placement
+from rewake.core import journal, lifecycle, placement, wakeups
 from rewake.core.commands import Cancel, Kill, Pause, PauseFaulty, Recover, Resume
 from rewake.core.effects import CloseAttempt, CloseMode, Reply, ReplyStatus
 from rewake.core.ids import InvocationId
-from rewake.core.model import Invocation, Status
+from rewake.core.model import Invocation, Status, Timer
 from rewake.core.state import State
 from rewake.protocol.messages import CANCEL_SIGNAL, VOID
 
@@ -53,23 +54,42 @@ def on_kill(state: State, command: Kill) -> None:
         status = ReplyStatus.ALREADY_COMPLETED
     else:
         status = ReplyStatus.DONE
-        _kill_tree(state, invocation, command.now_ms)
+        _kill_trees(state, [invocation.id], command.now_ms)
     state.emit(Reply(command.token, status, command.invocation_id))
 
 
-def _kill_tree(state: State, root: Invocation, now_ms: int) -> None:
-    """Kill an invocation and everything it called, calls and sends alike; without recursion, trees can be deep."""
-    remaining = [root.id]
-    while remaining:
-        invocation = state.invocation(remaining.pop())
+def kill_due(state: State, due: list[Timer], now_ms: int) -> None:
+    """Kill what an earlier slice left over; what is too much for this one stays due.
+
+    An invocation that was created after the kill has only got the id of one that it was meant for.
+    """
+    doomed: list[InvocationId] = []
+    for fire_at_ms, invocation_id, completion_id in due[: state.settings.kills_per_command]:
+        wakeups.disarm(state, invocation_id, fire_at_ms, completion_id)
+        invocation = state.invocation(invocation_id)
+        if invocation is not None and invocation.created_at_ms <= fire_at_ms:
+            doomed.append(invocation_id)
+    _kill_trees(state, doomed, now_ms)
+
+
+def _kill_trees(state: State, doomed: list[InvocationId], now_ms: int) -> None:
+    """Kill invocations and everything they called, calls and sends alike; without recursion, trees can be deep.
+
+    What is more than one command may kill is due at once, as stored timers, so that a crash in between forgets none.
+    """
+    budget = state.settings.kills_per_command
+    while doomed and budget:
+        budget -= 1
+        invocation = state.invocation(doomed.pop())
         if invocation is None or not invocation.is_open:
             continue
-        remaining.extend(state.journal_of(invocation).children)
+        doomed.extend(state.journal_of(invocation).children)
         if invocation.status in (Status.SCHEDULED, Status.INBOXED):
             lifecycle.forget_unstarted(state, invocation, lifecycle.KILLED, now_ms)
         else:
             lifecycle.fence(state, invocation)
             lifecycle.complete(state, invocation, lifecycle.KILLED, now_ms)
+    wakeups.arm_kills(state, doomed, now_ms)
 
 
 def on_pause(state: State, command: Pause) -> None:

@@ -1,12 +1,14 @@
 """Timers: what happens when a sleep of a handler, a delayed start, or the wait before a retry is over.
 
+The rest of a tree that is killed in slices comes as timers that are due at once (see operations.py).
+
 Firing is idempotent: a timer that no longer fits is dropped. Knows no clock: commands carry `now_ms`.
 The rows themselves are wakeups.py's.
 """
 
 from __future__ import annotations
 
-from rewake.core import journal, lifecycle, wakeups
+from rewake.core import journal, lifecycle, operations, wakeups
 from rewake.core.commands import TimersDue
 from rewake.core.model import Status
 from rewake.core.state import State
@@ -14,7 +16,10 @@ from rewake.protocol.messages import VOID, Completion, MessageType
 
 
 def on_due(state: State, command: TimersDue) -> None:
+    doomed = [timer for timer in command.due if timer[2] == wakeups.KILL]
     for fire_at_ms, invocation_id, completion_id in command.due:
+        if completion_id == wakeups.KILL:
+            continue
         wakeups.disarm(state, invocation_id, fire_at_ms, completion_id)
         invocation = state.invocation(invocation_id)
         if invocation is None or not invocation.is_open:
@@ -26,3 +31,4 @@ def on_due(state: State, command: TimersDue) -> None:
             lifecycle.admit(state, invocation, command.now_ms)
         elif invocation.next_retry_at_ms == fire_at_ms:
             lifecycle.begin(state, invocation, command.now_ms)
+    operations.kill_due(state, doomed, command.now_ms)

@@ -1,11 +1,14 @@
 """Wake-ups: the rows that say what is due when, put there and taken away.
 
 A row is (fire_at_ms, invocation id, completion id). A completion id of 0 (WAKE) wakes the invocation itself: one that
-is scheduled starts, one that backs off tries again. Every other one completes a sleep.
+is scheduled starts, one that backs off tries again. KILL kills it: what is left of a large tree. Every other one
+completes a sleep.
 The engine only remembers the earliest (ArmTimer). What happens when one is due: timers.py.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from rewake.core.effects import ArmTimer
 from rewake.core.ids import CompletionId, InvocationId
@@ -13,6 +16,8 @@ from rewake.core.model import Invocation, Status
 from rewake.core.state import State
 
 WAKE = CompletionId(0)
+KILL = CompletionId(-1)
+"""No completion id of a handler: those are unsigned."""
 
 
 def arm(state: State, invocation_id: InvocationId, fire_at_ms: int, completion_id: CompletionId) -> None:
@@ -22,6 +27,14 @@ def arm(state: State, invocation_id: InvocationId, fire_at_ms: int, completion_i
 
 def disarm(state: State, invocation_id: InvocationId, fire_at_ms: int, completion_id: CompletionId) -> None:
     state.batch.timers[(fire_at_ms, invocation_id, completion_id)] = False
+
+
+def arm_kills(state: State, invocation_ids: Iterable[InvocationId], now_ms: int) -> None:
+    """Kill these by later commands, after a crash if need be."""
+    timers = dict.fromkeys(((now_ms, invocation_id, KILL) for invocation_id in invocation_ids), True)
+    if timers:
+        state.batch.timers.update(timers)
+        state.emit(ArmTimer(now_ms))
 
 
 def arm_start(state: State, invocation: Invocation, start_at_ms: int) -> None:

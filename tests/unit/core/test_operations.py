@@ -25,6 +25,7 @@ from rewake.core import commands, ids, lifecycle
 from rewake.core.effects import ReplyStatus
 from rewake.core.ids import InvocationId
 from rewake.core.model import AttemptError, Blame, Status
+from rewake.core.settings import Settings
 from rewake.protocol import messages as m
 
 CANCEL = m.Signal(1, m.VOID)
@@ -212,6 +213,62 @@ def test_kill_goes_down_the_tree_whatever_the_status_of_the_children(play: Play)
     assert play.status(holder) is Status.INVOKED
     assert play.store.timers == set()
     assert not any(play.store.listener_rows.values())
+
+
+@pytest.fixture
+def wide() -> tuple[Play, InvocationId, list[InvocationId]]:
+    """A tree of nine, of which a command may kill three."""
+    play = Play(Settings(kills_per_command=3))
+    root = play.call("greeter/route")
+    play.sdk(root, *(send_command("greeter/route", at) for at in range(1, 8)))
+    children = play.children(root)
+    play.sdk(children[0], call_command("greeter/greet", 1))
+    play.skip()
+    return play, root, [*children, *play.children(children[0])]
+
+
+def test_a_large_tree_is_killed_in_slices_over_a_crash(wide: tuple[Play, InvocationId, list[InvocationId]]) -> None:
+    play, root, below = wide
+    play.ask(commands.Kill, root)
+    play.commit()
+    dead = [each for each in below if play.row(each).result == lifecycle.KILLED]
+    assert play.row(root).result == lifecycle.KILLED
+    assert len(dead) == 2
+    play.crash()
+    slices = 0
+    while play.store.timers:
+        play.time(0)
+        play.commit()
+        slices += 1
+    assert slices == 2
+    assert all(play.row(each).result == lifecycle.KILLED for each in below)
+
+
+def test_what_ended_before_its_slice_keeps_its_result(wide: tuple[Play, InvocationId, list[InvocationId]]) -> None:
+    play, root, below = wide
+    play.ask(commands.Kill, root)
+    play.commit()
+    ending = next(each for each in below[1:] if play.row(each).result is None)
+    play.sdk_ends(ending)
+    while play.store.timers:
+        play.time(1)
+        play.commit()
+    assert play.row(ending).result == success()
+
+
+def test_a_late_slice_spares_one_that_was_created_after_the_kill() -> None:
+    play = Play(Settings(kills_per_command=1), journal_retention_ms=0)
+    root = play.call("greeter/route")
+    play.sdk(root, call_command("signup/w/run", 1))
+    (first,) = play.children(root)
+    play.ask(commands.Kill, root)
+    play.sdk_ends(first)
+    play.ask(commands.Purge, first)
+    play.now_ms += 1
+    assert play.call("signup/w/run") == first
+    play.time(0)
+    play.commit()
+    assert play.status(first) is Status.INVOKED
 
 
 def test_a_killed_leaf_fails_its_caller(play: Play) -> None:
