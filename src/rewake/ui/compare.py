@@ -18,7 +18,8 @@ from rewake.runs.facts import RunSummary
 from rewake.runs.reading import Reading
 from rewake.runs.steps import steps_of
 from rewake.runs.turns import AgentTrace, Turn
-from rewake.ui.run import Row, rows_of
+from rewake.ui.run import Row, rows_alone
+from rewake.ui.run_data import first_rows
 
 ROWS_MAX: Final = 500
 
@@ -65,10 +66,8 @@ def compare_page(reading: Reading, old: Invocation, new: Invocation) -> CompareP
     if before is None or after is None:
         return None
     contents = _Contents(reading, old), _Contents(reading, new)
-    pairs = [
-        Pair(left, right, _difference(left, right, *contents))
-        for left, right in zip_longest(rows_of(reading, old, ROWS_MAX), rows_of(reading, new, ROWS_MAX))
-    ]
+    rows = [rows_alone(first_rows(reading, run, ROWS_MAX), reading.now_ms) for run in (old, new)]
+    pairs = [Pair(left, right, _difference(left, right, *contents)) for left, right in zip_longest(*rows)]
     traces = [agent_trace_with_choices(reading, run) for run in (old, new)]
     return ComparePage(
         run=after,

@@ -1,4 +1,7 @@
-"""One step of a run in full: what went in, what came out, why attempts of it failed and where, who waits for it."""
+"""One step of a run in full: what went in, what came out, why attempts of it failed and where, who waits for it.
+
+step_data() asks the reading; step_detail() makes of its answers what is shown.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from rewake.runs.facts import EventFact, RunSummary
 from rewake.runs.reading import Reading
 from rewake.runs.stacktrace import SourceLine, source_line
 from rewake.runs.steps import Step, decoded, failures_by_step, name_step, version_of
+from rewake.runs.turns import Turn
 from rewake.runs.waits import futures_in
 
 
@@ -58,71 +62,59 @@ class StepDetail(msgspec.Struct, kw_only=True):
     result_text: str = ""
 
 
-def step_detail(
+class StepData(msgspec.Struct, kw_only=True):
+    """What step_detail() needs. payloads: of its entries.   waiters: other runs that wait for the same.
+
+    turn: of the agents view, for a model's reply.
+    """
+
+    invocation: Invocation
+    step: Step
+    events: list[EventFact] = []
+    payloads: dict[int, bytes] = {}
+    turn: Turn | None = None
+    child: RunSummary | None = None
+    waiters: list[RunSummary] = []
+
+    @property
+    def command(self) -> Any:
+        """The decoded command, or None."""
+        return decoded(self.step.type, self.payloads.get(self.step.index, b""), version_of(self.invocation))
+
+    @property
+    def result(self) -> Any:
+        """The result of a step whose result has an entry of its own; None for all others."""
+        step = self.step
+        if step.done_index in (None, step.index):
+            return None
+        payload = self.payloads.get(step.result_index, b"")
+        return carried(decoded(step.result_type, payload, version_of(self.invocation)))
+
+
+def step_data(
     reading: Reading, invocation: Invocation, index: int, steps: list[Step], events: list[EventFact]
-) -> StepDetail | None:
-    """One step with everything in it; None when there is no such step."""
+) -> StepData | None:
+    """Everything about one step; None when there is no such step."""
     step = next((item for item in steps if item.index == index or item.done_index == index), None)
     if step is None:
         return None
-    version = version_of(invocation)
     wanted = [item for item in (step.index, step.done_index) if item is not None]
     payloads = reading.payloads(invocation.id, wanted)
-    command = decoded(step.type, payloads.get(step.index, b""), version)
-    name_step(step, command)
-    detail = StepDetail(
-        run_id=ids.invocation_id_to_str(invocation.id),
-        index=step.index,
-        kind=step.kind,
-        type=step.type.name.replace("_", " ").capitalize(),
-        title=formats.safe(formats.shortened(step.title, 400)),
-        start_ms=step.start_ms,
-        end_ms=step.end_ms,
-        ordinal=step.ordinal,
-        is_failure=step.is_failure,
-        errors=failures_by_step(events).get(step.ordinal if step.ordinal is not None else -1, []),
-    )
-    detail.sources = [source_line(str(event.data.get("error_stacktrace") or "")) for event in detail.errors]
-    _fill_from_command(detail, step, command)
-    if step.done_index not in (None, step.index):
-        _fill_result(detail, carried(decoded(step.result_type, payloads.get(step.result_index, b""), version)))
-    if detail.reply is not None:
-        _tell_cost(reading, invocation, detail, detail.reply)
+    data = StepData(invocation=invocation, step=step, events=events, payloads=payloads)
+    if _reply(step, data.result) is not None:
+        data.turn = _turn(reading, invocation, step.index)
     if step.child is not None:
-        detail.child = reading.summary(step.child)
-    detail.is_run_open = invocation.is_open
+        data.child = reading.summary(step.child)
     if not step.is_done:
-        detail.holds_run = _holds(invocation, command)
-        detail.waiters = _others_waiting(reading, invocation, step, command)
-    detail.can_fork = (
-        (step.index > 0 or not invocation.is_open)
-        and step.type is not MessageType.OUTPUT
-        and step.ordinal is not None
-        and step.is_done
-        and not invocation.target.is_workflow_run
-    )
-    return detail
+        data.waiters = _others_waiting(reading, invocation, step, data.command)
+    return data
 
 
-def _tell_cost(reading: Reading, invocation: Invocation, detail: StepDetail, reply: ModelReply) -> None:
-    """Who gave the reply, with which model and at what price; in a long run the price alone may be known."""
+def _turn(reading: Reading, invocation: Invocation, index: int) -> Turn | None:
+    """The turn of a reply; None in a long run, whose later turns are not read."""
+    place = (ids.invocation_id_to_str(invocation.id), index)
     turns = agent_trace(reading, invocation).turns
-    place = (detail.run_id, detail.index)
-    turn = next((turn for turn in turns if turn.reply is not None and (turn.run_id, turn.index) == place), None)
-    if turn is None:
-        detail.model, detail.cost = reply.model, cost_of(reply)
-        return
-    detail.agent, detail.model, detail.cost = turn.agent, turn.model, turn.cost
-    detail.is_model_declared, detail.is_kept = turn.is_model_declared, turn.is_kept
-
-
-def _holds(invocation: Invocation, command: Any) -> bool:
-    """Whether a suspended run goes on when this is done."""
-    awaiting = invocation.awaiting
-    completion_id = getattr(command, "result_completion_id", getattr(command, "completion_id", None))
-    if invocation.status is not Status.SUSPENDED or awaiting is None or completion_id is None:
-        return False
-    return any(completion_id in node.completions for node in futures_in(awaiting))
+    return next((turn for turn in turns if turn.reply is not None and (turn.run_id, turn.index) == place), None)
 
 
 def _others_waiting(reading: Reading, invocation: Invocation, step: Step, command: Any) -> list[RunSummary]:
@@ -136,9 +128,70 @@ def _others_waiting(reading: Reading, invocation: Invocation, step: Step, comman
     return [run for run in found if run.id != own_id]
 
 
+def step_detail(data: StepData) -> StepDetail:
+    """One step with everything in it."""
+    invocation, step, command = data.invocation, data.step, data.command
+    name_step(step, command)
+    detail = StepDetail(
+        run_id=ids.invocation_id_to_str(invocation.id),
+        index=step.index,
+        kind=step.kind,
+        type=step.type.name.replace("_", " ").capitalize(),
+        title=formats.safe(formats.shortened(step.title, 400)),
+        start_ms=step.start_ms,
+        end_ms=step.end_ms,
+        ordinal=step.ordinal,
+        is_failure=step.is_failure,
+        errors=failures_by_step(data.events).get(step.ordinal if step.ordinal is not None else -1, []),
+        child=data.child,
+        is_run_open=invocation.is_open,
+        holds_run=not step.is_done and _holds(invocation, command),
+        waiters=data.waiters,
+        can_fork=_can_fork(invocation, step),
+    )
+    detail.sources = [source_line(str(event.data.get("error_stacktrace") or "")) for event in detail.errors]
+    _fill_from_command(detail, step, command)
+    _fill_result(detail, step, data.result)
+    _fill_reply(detail, data.turn)
+    return detail
+
+
+def _can_fork(invocation: Invocation, step: Step) -> bool:
+    return (
+        (step.index > 0 or not invocation.is_open)
+        and step.type is not MessageType.OUTPUT
+        and step.ordinal is not None
+        and step.is_done
+        and not invocation.target.is_workflow_run
+    )
+
+
+def _fill_reply(detail: StepDetail, turn: Turn | None) -> None:
+    """Who gave the reply, with which model and at what price; without a turn the price alone may be known."""
+    if turn is not None:
+        detail.agent, detail.model, detail.cost = turn.agent, turn.model, turn.cost
+        detail.is_model_declared, detail.is_kept = turn.is_model_declared, turn.is_kept
+    elif detail.reply is not None:
+        detail.model, detail.cost = detail.reply.model, cost_of(detail.reply)
+
+
+def _reply(step: Step, result: Any) -> ModelReply | None:
+    """What a model said, if the step was a model call."""
+    return decode_reply(result.content) if step.kind == "step" and isinstance(result, m.Success) else None
+
+
+def _holds(invocation: Invocation, command: Any) -> bool:
+    """Whether a suspended run goes on when this is done."""
+    awaiting = invocation.awaiting
+    completion_id = getattr(command, "result_completion_id", getattr(command, "completion_id", None))
+    if invocation.status is not Status.SUSPENDED or awaiting is None or completion_id is None:
+        return False
+    return any(completion_id in node.completions for node in futures_in(awaiting))
+
+
 def _fill_from_command(detail: StepDetail, step: Step, command: Any) -> None:
     if step.display.is_result:
-        _fill_result(detail, carried(command))
+        _fill_result(detail, step, carried(command))
     elif isinstance(given := carried(command), m.Success):
         detail.input = formats.shown(given.content)
     facts = [
@@ -151,13 +204,13 @@ def _fill_from_command(detail: StepDetail, step: Step, command: Any) -> None:
     detail.headers = [(formats.safe(name), formats.safe(value)) for name, value in headers]
 
 
-def _fill_result(detail: StepDetail, result: Any) -> None:
+def _fill_result(detail: StepDetail, step: Step, result: Any) -> None:
     match result:
         case m.Success(content):
             detail.output = formats.shown(content)
             if len(content) <= formats.SHOWN_CHARS_MAX:
                 detail.result_text = content.decode(errors="replace")
-            detail.reply = decode_reply(content) if detail.kind == "step" else None
+            detail.reply = _reply(step, result)
         case m.Failure(code, message, _):
             detail.is_failure = True
             detail.failure = formats.safe(f"[{code}] {message}")

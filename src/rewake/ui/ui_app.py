@@ -35,10 +35,11 @@ from rewake.ui.actions import Actions
 from rewake.ui.compare import ComparePage, compare_page
 from rewake.ui.graph import handoff_graph
 from rewake.ui.port import UiEngine
-from rewake.ui.run import run_view
+from rewake.ui.run import RunView, run_view
+from rewake.ui.run_data import run_data
 from rewake.ui.services import Playground, deployments_page, service_page, services_page
 from rewake.ui.sessions import session_page, sessions_page
-from rewake.ui.step import StepDetail, step_detail
+from rewake.ui.step import StepDetail, step_data, step_detail
 from rewake.ui.web import HEADERS, STATIC, Problem, Web
 
 log = structlog.get_logger("rewake.ui")
@@ -148,11 +149,14 @@ class _Pages:
         step_index = _number(request, "step") if request.query_params.get("step") else None
         scale = "work" if request.query_params.get("scale") == "work" else "time"
 
-        def find(found: Reading) -> Any:
+        def find(found: Reading) -> RunView:
             invocation = found.invocation(invocation_id)
             if invocation is None:
                 raise run_unknown(request)
-            return run_view(found, invocation, first_row=first_row, scale_name=scale, step_index=step_index)
+            data = run_data(found, invocation, first_row=first_row, step_index=step_index)
+            if data is None:
+                raise run_unknown(request)
+            return run_view(data, scale)
 
         return await self._show(request, "run.html", await self.read(find), tab="timeline")
 
@@ -165,10 +169,10 @@ class _Pages:
             if invocation is None:
                 raise run_unknown(request)
             steps = steps_of(found.entries(invocation_id))
-            detail = step_detail(found, invocation, index, steps, found.events(invocation_id))
-            if detail is None:
+            data = step_data(found, invocation, index, steps, found.events(invocation_id))
+            if data is None:
                 raise Problem(404, f"The run has no step {index}.", "Its journal may be past its retention.")
-            return detail
+            return step_detail(data)
 
         return await self._show(request, "step.html", await self.read(find))
 

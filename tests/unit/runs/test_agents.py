@@ -16,7 +16,7 @@ from rewake.runs.local.database import reading
 from rewake.runs.steps import steps_of
 from rewake.runs.turns import AgentTrace
 from rewake.store.connection import DATABASE_FILE, open_writer
-from rewake.ui.step import step_detail
+from rewake.ui.step import step_data, step_detail
 
 
 def traces(name: str, folder: Path, *, is_told: bool = True) -> list[AgentTrace]:
@@ -113,8 +113,9 @@ def test_a_step_tells_who_replied_with_which_model_and_at_what_price(tmp_path: P
     with reading(tmp_path, 1 << 42) as found:
         invocation = found.invocation(ids.invocation_id_from_str(turn.run_id))
         assert invocation is not None
-        step = step_detail(found, invocation, turn.index, steps_of(found.entries(invocation.id)), [])
-    assert step is not None
+        data = step_data(found, invocation, turn.index, steps_of(found.entries(invocation.id)), [])
+    assert data is not None
+    step = step_detail(data)
     assert (step.agent, step.model, step.is_model_declared) == ("Medical specialist", turn.model, True)
     assert step.cost == turn.cost is not None
 
