@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cli_process import Running, rewake
 from tour import (
+    CHAIN,
     HANDOFFS,
     REMOTE,
     SUBAGENTS,
@@ -56,7 +57,7 @@ def results(steps: list[Step]) -> dict[str, Any]:
     return {step.title: step.result for step in steps if step.result is not None}
 
 
-@pytest.mark.parametrize("tour", [needs(tour) for tour in TOURS])
+@pytest.mark.parametrize("tour", [needs(tour) for tour in (*TOURS, CHAIN)])
 def test_a_claim(tour: Tour, tmp_path: Path) -> None:
     with running(tour, tmp_path) as (engine, models):
         reply = says(engine, tour.path.format(key="alice"), tour.ask(tour.claim))
@@ -181,7 +182,7 @@ def test_specialists_are_called_durably_under_one_trace(tour: Tour, tmp_path: Pa
         assert titles(engine.journal(alone.invocation_id)) == ("Run Pick specialist", "Output")
 
 
-@pytest.mark.parametrize("tour", [needs(SUBAGENTS), needs(TOOLS), needs(REMOTE)])
+@pytest.mark.parametrize("tour", [needs(SUBAGENTS), needs(TOOLS), needs(CHAIN), needs(REMOTE)])
 def test_without_a_key_the_script_answers(tour: Tour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GOOGLE_API_KEY", "GEMINI_API_KEY"):
         monkeypatch.delenv(name, raising=False)

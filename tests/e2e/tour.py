@@ -156,6 +156,25 @@ TOOLS: Final = Tour(
         )
     },
 )
+CHAIN: Final = Tour(
+    name="claim_chain",
+    framework="langchain_openai",
+    path="/ClaimChain/answer",
+    claim=TOOLS.claim,
+    ask=TOOLS.ask,
+    answer=TOOLS.answer,
+    models=("intake-asks-medical", "medical-looks-up", "medical-answers", "intake-replies"),
+    commands={
+        "ClaimChain": (
+            "Run LLM call",
+            "Run LLM call",
+            "Run Look up medical cover",
+            "Run LLM call",
+            "Run LLM call",
+            "Output",
+        )
+    },
+)
 SUPPORT: Final = Tour(
     name="support_router",
     framework="openai",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from rewake.agents.decoding import ModelReply
+
+_PACKAGE: Final = "genai_prices"
 
 
 def cost_of(reply: ModelReply, model: str | None = None) -> float | None:
@@ -20,11 +23,17 @@ def cost_of(reply: ModelReply, model: str | None = None) -> float | None:
     return (reply.input_tokens * rate[0] + reply.output_tokens * rate[1]) / 1_000_000
 
 
+@lru_cache(maxsize=1)
+def has_list() -> bool:
+    """Whether there is a price list at all."""
+    return importlib.util.find_spec(_PACKAGE) is not None
+
+
 @lru_cache(maxsize=256)
 def _rate(model: str, provider: str | None) -> tuple[float, float] | None:
     """Dollars for a million tokens in and a million out."""
     try:
-        prices: Any = importlib.import_module("genai_prices")
+        prices: Any = importlib.import_module(_PACKAGE)
         usage = prices.Usage
         parts = [
             prices.calc_price(usage(input_tokens=into, output_tokens=out), model_ref=model, provider_id=provider)

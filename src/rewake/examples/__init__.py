@@ -36,6 +36,7 @@ EXAMPLES: Final = (
     Example("claim_approvals", "claim with two approvals and a handback (OpenAI Agents SDK)", "openai"),
     Example("claim_subagents", "claim router with sub-agents (Google ADK)", "adk"),
     Example("claim_tools", "claim router with agents as tools (Pydantic AI)", "pydantic"),
+    Example("claim_chain", "claim router with agents as tools (LangChain)", "langchain"),
     Example("support_router", "support router with the plain SDK", "openai"),
     Example("remote_specialists", "specialists as services of their own, one trace over all", "openai"),
     Example(

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from rewake import formats
+from rewake.agents import prices
 from rewake.ui.abilities import Abilities
 from rewake.ui.operations import OFFERED
 
@@ -70,6 +71,7 @@ class Web:
             asset=lambda name: f"/ui/static/{version}/{name}",
             csrf=self._token(),
             operations=OFFERED,
+            has_price_list=prices.has_list,
             run_url=run_url,
             session_url=session_url,
             service_url=service_url,

@@ -15,6 +15,8 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 from tests.browser.stage import HOSTILE, Stage, staged
 
+from rewake.agents import prices
+
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
@@ -222,3 +224,16 @@ def test_a_deployment_in_use_stays(stage: Stage) -> None:
 
 def test_nothing_to_compare(stage: Stage) -> None:
     assert ask(stage, "GET", f"/runs/{done(stage, 'ask', 'Hello?')}/compare").status == 404
+
+
+def test_where_no_price_list_is_installed_the_models_table_names_the_package(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hint = "pip install genai-prices"
+    assert hint not in ask(stage, "GET", "/patterns").text
+    prices.has_list.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(prices, "_PACKAGE", "no_such_price_list")
+        shown = ask(stage, "GET", "/patterns").text
+    prices.has_list.cache_clear()
+    assert hint in shown
