@@ -42,7 +42,7 @@ class Stage:
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         while not is_so():
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
 
 
 def on_stage(play: Callable[[Stage], Awaitable[None]]) -> None:

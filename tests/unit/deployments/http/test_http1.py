@@ -70,7 +70,7 @@ def play(answer: Answer, scenario: Scenario, **options: Any) -> None:
             server.close()
             for writer in site.writers:
                 writer.close()
-            await asyncio.sleep(0.01)
+            await asyncio.gather(*(writer.wait_closed() for writer in site.writers), return_exceptions=True)
 
     asyncio.run(main())
 
@@ -93,13 +93,11 @@ def begin(pool: Http1Pool, body: bytes = b"") -> tuple[Exchange, Waiting]:
 def test_a_request_goes_out_once_it_is_complete() -> None:
     async def scenario(pool: Http1Pool, site: Site) -> None:
         exchange, heard = begin(pool, b"one")
-        await asyncio.sleep(0.01)
-        assert site.requests == []
         exchange.write(b"two")
         exchange.end()
         exchange.write(b"late")
         await heard.done.wait()
-        head, _, body = site.requests[0].partition(b"\r\n\r\n")
+        ((head, _, body),) = (request.partition(b"\r\n\r\n") for request in site.requests)
         assert head.split(b"\r\n")[0] == b"POST /x/invoke/a/b HTTP/1.1"
         assert b"content-length: 6" in head and b"\r\na: b" in head and b"\r\nhost: 127.0.0.1:" in head
         assert body == b"onetwo"
@@ -263,12 +261,12 @@ def test_a_reset_hangs_up_silently() -> None:
         exchange, heard = begin(pool)
         exchange.end()
         while not site.requests:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
         exchange.reset()
         never, heard_never = begin(pool)
         never.reset()
         while not pool.is_idle:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
         assert heard.ends == heard_never.ends == []
 
     play(lambda _: [], scenario)
@@ -279,7 +277,7 @@ def test_a_finished_exchange_whose_answer_does_not_end_is_hung_up_on() -> None:
         exchange, heard = begin(pool)
         exchange.end()
         while not heard.chunks:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
         exchange.finish()
         await heard.done.wait()
         assert heard.ends == ["The connection was closed."]  # A WireAttempt is over by then and passes nothing on.

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import DataReceived, RequestReceived, StreamReset
+from h2.events import DataReceived, PingReceived, RequestReceived, StreamReset
 from h2.settings import SettingCodes
 from http2_peer import Waiting
 from hyperframe.frame import PingFrame
 
 from rewake.core.model import Blame
+from rewake.deployments.http import http2
 from rewake.deployments.http.address import parse_address
 from rewake.deployments.http.exchange import Exchange, HttpOptions
 from rewake.deployments.http.http2_pool import Http2Pool
@@ -40,7 +41,7 @@ class Server(asyncio.Protocol):
         self.h2.initiate_connection()
         self.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: self.streams_max})
         self.open: list[int] = []
-        self.opened_count = self.read_bytes = 0
+        self.opened_count = self.read_bytes = self.ping_count = 0
         self.connections.append(self)
         type(self).made_count += 1
         transport.write(self.h2.data_to_send())
@@ -55,6 +56,8 @@ class Server(asyncio.Protocol):
                 self.opened_count += 1
             elif isinstance(event, DataReceived):
                 self.read_bytes += len(event.data or b"")
+            elif isinstance(event, PingReceived):
+                self.ping_count += 1
             elif isinstance(event, StreamReset) and event.stream_id in self.open:
                 self.open.remove(event.stream_id)
         if not self.holds:
@@ -104,7 +107,7 @@ def play(scenario: Scenario, *, options: HttpOptions | None = None, **attributes
 
 async def until(is_so: Callable[[], Any]) -> None:
     while not is_so():
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
 
 
 def test_exchanges_share_a_connection() -> None:
@@ -121,13 +124,14 @@ def test_exchanges_share_a_connection() -> None:
 def test_more_than_fit_get_another_connection_and_then_wait() -> None:
     async def scenario(pool: Http2Pool, server: type[Server]) -> None:
         heard = [submit(pool)[1] for _ in range(10)]
-        await until(lambda: sum(len(each.open) for each in server.connections) == 8)
+        await until(lambda: sum(each.opened_count for each in server.connections) == 8)
         assert sorted(len(each.open) for each in server.connections) == [4, 4]
         assert not pool.is_idle
-        for _ in range(2):
-            for each in server.connections:
-                each.answer_all()
-            await asyncio.sleep(0.01)
+        for each in server.connections:
+            each.answer_all()
+        await until(lambda: sum(each.opened_count for each in server.connections) == 10)
+        for each in server.connections:
+            each.answer_all()
         await asyncio.gather(*(each.done.wait() for each in heard))
         assert max(each.opened_count for each in server.connections) <= 6
 
@@ -209,17 +213,18 @@ def test_an_unanswered_ping_ends_the_connection() -> None:
 def test_an_answered_ping_keeps_it_and_idleness_closes_it() -> None:
     async def scenario(pool: Http2Pool, server: type[Server]) -> None:
         _, heard = submit(pool)
-        await until(lambda: server.connections and server.connections[0].open)
-        await asyncio.sleep(0.1)
+        await until(lambda: server.connections and server.connections[0].ping_count == 3)
         assert not heard.ends
         server.connections[0].answer_all()
         await until(lambda: not server.connections)
         assert heard.ends == [None]
 
-    play(scenario, options=HttpOptions(ping_interval_s=0.02, ping_timeout_s=0.02, idle_timeout_s=0.05), holds=True)
+    play(scenario, options=HttpOptions(ping_interval_s=0.1, ping_timeout_s=0.1, idle_timeout_s=0.05), holds=True)
 
 
-def test_a_finished_exchange_whose_answer_does_not_end_is_reset() -> None:
+def test_a_finished_exchange_whose_answer_does_not_end_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2, "DRAIN_CHECK_S", 0.01)
+
     async def scenario(pool: Http2Pool, server: type[Server]) -> None:
         exchange, heard = submit(pool, is_ended=False)
         await until(lambda: server.connections and server.connections[0].open)
