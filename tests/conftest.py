@@ -10,7 +10,7 @@ import os
 
 import pytest
 from node_tour import ENGINE_VARIABLE
-from tests.leftovers import end_leftovers, mark_session
+from tests.leftovers import end_leftovers, mark_session, remove_leftovers
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,14 +35,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)  # after xdist has ended its workers
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A run that leaves processes behind has failed, whatever its tests say."""
+    """A run that leaves processes or temporary files behind has failed, whatever its tests say."""
     if hasattr(session.config, "workerinput"):
         return
-    left = end_leftovers()
-    if left:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
-            reporter.write_line(f"\n{len(left)} processes were left behind:", red=True)
-            for line in left:
-                reporter.write_line(f"  {line}")
+    for what, left in (("processes", end_leftovers()), ("temporary files", remove_leftovers())):
+        if left:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+            if reporter is not None:
+                reporter.write_line(f"\n{len(left)} {what} were left behind:", red=True)
+                for line in left:
+                    reporter.write_line(f"  {line}")

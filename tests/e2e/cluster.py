@@ -71,6 +71,7 @@ def _node(program: Path, folder: Path, number: int, port: int, addresses: str) -
         admin_port,
         ingress_port,
         DO_NOT_TRACK="1",
+        TMPDIR=str(folder),
         RESTATE_CLUSTER_NAME="graduation",
         RESTATE_LISTEN_MODE="tcp",
         RESTATE_AUTO_PROVISION="true" if number == 0 else "false",

@@ -305,6 +305,7 @@ def make_engine(folder: Path, kind: EngineKind | None = None, **environment: str
             admin_port,
             ingress_port,
             DO_NOT_TRACK="1",
+            TMPDIR=str(folder),  # it leaves folders there when it is killed
             RESTATE_LISTEN_MODE="tcp",
             RESTATE_BIND_ADDRESS=f"127.0.0.1:{free_port()}",
             RESTATE_INGRESS__BIND_ADDRESS=f"127.0.0.1:{ingress_port}",
