@@ -52,17 +52,10 @@ def assert_story(text: str) -> None:
             os.kill(int(pid), 0)
 
 
-def test_the_story(tmp_path: Path) -> None:
-    result = rewake("demo", cwd=tmp_path, KEEP="", TMPDIR=str(tmp_path))
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "a scripted model server" in result.stdout
-    assert_story(result.stdout)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_with_a_key_it_asks_the_provider_and_loses_no_finished_call(tmp_path: Path) -> None:
     with ModelServer(load_rules(str(RULES))) as provider:
-        result = rewake("demo", cwd=tmp_path, OPENAI_API_KEY="sk-test", OPENAI_BASE_URL=provider.base_url)
+        env = {"KEEP": "", "OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": provider.base_url}
+        result = rewake("demo", cwd=tmp_path, **env)
         assert result.returncode == 0, result.stdout + result.stderr
         assert f"the provider at {provider.base_url}" in result.stdout
         assert_story(result.stdout)
@@ -83,7 +76,11 @@ def test_a_provider_that_refuses_ends_it_with_a_reason(tmp_path: Path) -> None:
 
 def test_killed_it_leaves_nothing_running(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command("demo", "--keep"), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True
+        command("demo", "--keep"),
+        cwd=tmp_path,
+        env=environment(TMPDIR=str(tmp_path)),
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     line = next(line for line in process.stdout if " engine " in line)
@@ -105,10 +102,9 @@ def is_running(pid: int) -> bool:
     return not Path(f"/proc/{pid}/stat").exists() or ") Z " not in Path(f"/proc/{pid}/stat").read_text()
 
 
-def test_keep_leaves_it_running_until_it_is_stopped(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        command("demo"), cwd=tmp_path, env=environment(KEEP="1"), stdout=subprocess.PIPE, text=True
-    )
+def test_without_a_key_a_script_plays_the_story_and_keep_leaves_it_running_until_it_is_stopped(tmp_path: Path) -> None:
+    env = environment(KEEP="1", TMPDIR=str(tmp_path))
+    process = subprocess.Popen(command("demo"), cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     text = ""
     for line in process.stdout:
@@ -124,3 +120,6 @@ def test_keep_leaves_it_running_until_it_is_stopped(tmp_path: Path) -> None:
     process.stdout.close()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"{ingress[1]}/restate/health", timeout=WAIT_S)
+    assert "a scripted model server" in text
+    assert_story(text)
+    assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,6 @@ from tour import (
     SUBAGENTS,
     SUPPORT,
     TOOLS,
-    TOURS,
     Reply,
     Step,
     Tour,
@@ -57,23 +56,28 @@ def results(steps: list[Step]) -> dict[str, Any]:
     return {step.title: step.result for step in steps if step.result is not None}
 
 
-@pytest.mark.parametrize("tour", [needs(tour) for tour in (*TOURS, CHAIN)])
+def claims(tour: Tour, engine: TourEngine, models: ModelServer) -> Reply:
+    """The claim of the tour, the first of its engine: answered, each model asked once, in the journals as promised."""
+    reply = says(engine, tour.path.format(key="alice"), tour.ask(tour.claim))
+    assert plain(reply.body) == tour.answer
+    assert models_of(models) == dict.fromkeys(tour.models, 1)
+    rows = engine.query("select id, target_service_name as service, status from sys_invocation")
+    assert {row["status"] for row in rows} == {"completed"}
+    assert {row["service"]: titles(engine.journal(row["id"])) for row in rows} == tour.commands
+    return reply
+
+
+@pytest.mark.parametrize("tour", [needs(CHAIN)])
 def test_a_claim(tour: Tour, tmp_path: Path) -> None:
     with running(tour, tmp_path) as (engine, models):
-        reply = says(engine, tour.path.format(key="alice"), tour.ask(tour.claim))
-        assert plain(reply.body) == tour.answer
-        assert models_of(models) == dict.fromkeys(tour.models, 1)
-        rows = engine.query("select id, target_service_name as service, status from sys_invocation")
-        assert {row["status"] for row in rows} == {"completed"}
-        assert {row["service"]: titles(engine.journal(row["id"])) for row in rows} == tour.commands
+        claims(tour, engine, models)
 
 
 @pytest.mark.parametrize("tour", [needs(HANDOFFS)])
 def test_a_customer_stays_with_the_agent_who_spoke_last(tour: Tour, tmp_path: Path) -> None:
     with running(tour, tmp_path) as (engine, models):
         path = tour.path.format(key="alice")
-        first = says(engine, path, tour.claim)
-        assert models_of(models) == {"route-to-medical": 1, "medical-file": 1, "medical-answer": 1}
+        first = claims(tour, engine, models)
         known = results(engine.journal(first.invocation_id))
         assert known["Run Pick specialist"] == "Medical specialist: it is about a treatment"
         number = known["Run File medical claim"].partition(":")[0]
@@ -100,10 +104,9 @@ def test_a_customer_stays_with_the_agent_who_spoke_last(tour: Tour, tmp_path: Pa
 def test_a_customer_stays_with_the_sub_agent(tour: Tour, tmp_path: Path) -> None:
     with running(tour, tmp_path) as (engine, models):
         path = tour.path.format(key="alice")
-        first = says(engine, path, tour.claim)
+        first = claims(tour, engine, models)
         known = results(engine.journal(first.invocation_id))
         assert known["SetState Routed to medical_specialist"] == "medical_specialist"
-        models_of(models)
 
         second = says(engine, path, "When will I get the money?")
         assert second.body["specialist"] == "medical_specialist"
@@ -124,6 +127,7 @@ def test_a_customer_stays_with_the_sub_agent(tour: Tour, tmp_path: Path) -> None
 @pytest.mark.parametrize("tour", [needs(TOOLS)])
 def test_both_specialists_are_consulted_or_none(tour: Tour, tmp_path: Path) -> None:
     with running(tour, tmp_path) as (engine, models):
+        claims(tour, engine, models)
         both = says(engine, tour.path, tour.ask("Somebody hit my car and I was in hospital."))
         assert both.body.startswith("Your hospital stay is covered in full.")
         assert "The repair is covered" in both.body
@@ -146,6 +150,7 @@ def test_both_specialists_are_consulted_or_none(tour: Tour, tmp_path: Path) -> N
 @pytest.mark.parametrize("tour", [needs(SUPPORT)])
 def test_the_router_asks_one_specialist_or_answers_itself(tour: Tour, tmp_path: Path) -> None:
     with running(tour, tmp_path) as (engine, models):
+        claims(tour, engine, models)
         technical = says(engine, tour.path, "I cannot log in")
         assert technical.body == {"specialist": "technical", "text": "Reset your password, then try again."}
         assert models_of(models) == {"pick-technical": 1, "ask-technical": 1}
@@ -162,6 +167,7 @@ def test_the_router_asks_one_specialist_or_answers_itself(tour: Tour, tmp_path: 
 @pytest.mark.parametrize("tour", [needs(REMOTE)])
 def test_specialists_are_called_durably_under_one_trace(tour: Tour, tmp_path: Path) -> None:
     with running(tour, tmp_path) as (engine, models):
+        claims(tour, engine, models)
         medical = says(engine, tour.path, "I was in hospital.")
         assert models_of(models) == {"router-picks-medical": 1, "medical-answers": 1}
         router_id, specialist_id = medical.body["invocation_ids"]
@@ -172,7 +178,8 @@ def test_specialists_are_called_durably_under_one_trace(tour: Tour, tmp_path: Pa
         assert titles(specialist) == ("Run Ask medical specialist", "Output")
         assert results(router)["Run Pick specialist"]["specialist"] == "MedicalSpecialist"
         assert results(router)["Call"]["text"] == medical.body["text"] == results(specialist)[titles(specialist)[0]]
-        traces = engine.query("select entry_json from sys_journal where entry_json like '%traceparent%'")
+        of_both = f"id in ('{router_id}', '{specialist_id}')"
+        traces = engine.query(f"select entry_json from sys_journal where {of_both} and entry_json like '%traceparent%'")
         assert len(traces) == 2  # The call as the router sent it, and as the specialist received it.
         assert all(medical.body["trace_id"] in row["entry_json"] for row in traces)
 

@@ -6,12 +6,13 @@ a kill may be lost before the engine hears it; such a call is repeated, and only
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,9 +25,10 @@ from tour import HANDOFFS, Reply, TourEngine, asked, is_running, journals, needs
 
 from rewake.testing.models import ModelServer
 
-CUSTOMERS = tuple(f"customer-{number}" for number in range(12))
-CUSTOMERS_AT_ONCE = 6
-MODEL_DELAY_S = 0.15
+CUSTOMERS = tuple(f"customer-{number}" for number in range(8))
+CUSTOMERS_AT_ONCE = 8
+KILLS = 4
+MODEL_DELAY_S = 0.05
 CONVERSATION = {
     "I broke my leg and was in hospital for two nights": ("route-to-medical", "medical-file", "medical-answer"),
     "When is the money paid?": ("medical-chat",),
@@ -159,24 +161,11 @@ def calls_by_decision(models: ModelServer) -> dict[tuple[str, str], list[int]]:
     return found
 
 
-def run_through(desk: Desk, kills: int, kill: Callable[[], None]) -> None:
-    """All conversations, with so many kills in them."""
-    with ThreadPoolExecutor(CUSTOMERS_AT_ONCE) as threads:
+@HANDOFFS_ONLY
+def test_workers_and_the_engine_are_killed_in_turn(tour: object, tmp_path: Path) -> None:
+    with desk_of(1, tmp_path) as desk, ThreadPoolExecutor(CUSTOMERS_AT_ONCE) as threads:
         conversations = {customer: threads.submit(desk.converse, customer) for customer in CUSTOMERS}
-        for moment in desk.moments(kills):
+        for moment, kill in zip(desk.moments(KILLS), itertools.cycle((desk.kill_a_worker, desk.kill_the_engine))):
             desk.wait_for(moment)
             kill()
         check(desk, {customer: conversation.result(WAIT_S) for customer, conversation in conversations.items()})
-
-
-@HANDOFFS_ONLY
-@pytest.mark.parametrize("seed", [1, 2])
-def test_workers_are_killed_again_and_again(tour: object, seed: int, tmp_path: Path) -> None:
-    with desk_of(seed, tmp_path) as desk:
-        run_through(desk, 5, desk.kill_a_worker)
-
-
-@HANDOFFS_ONLY
-def test_the_engine_is_killed_again_and_again(tour: object, tmp_path: Path) -> None:
-    with desk_of(3, tmp_path) as desk:
-        run_through(desk, 3, desk.kill_the_engine)
