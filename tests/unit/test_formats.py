@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rewake import formats
+from rewake.formats import JSON_DEPTH_MAX, SHOWN_CHARS_MAX
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,12 @@ def test_times() -> None:
     assert formats.ago(0, 65_000) == "1 min ago"
     assert formats.ago(86_400_000, 0) == "in 1 d"
     assert formats.moment(1 << 60).startswith("9999")
+
+
+def test_how_deep_and_how_long() -> None:
+    deepest = b"[" * JSON_DEPTH_MAX + b"1" + b"]" * JSON_DEPTH_MAX
+    assert "…" not in formats.shown(deepest).text
+    assert "…" in formats.shown(b"[" + deepest + b"]").text
+    assert not formats.shown(b"x" * SHOWN_CHARS_MAX).is_cut
+    cut = formats.shown(b"x" * (SHOWN_CHARS_MAX + 1))
+    assert (len(cut.text), cut.is_cut) == (SHOWN_CHARS_MAX, True)

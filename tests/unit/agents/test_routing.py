@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rewake.agents.decoding import ToolCall
-from rewake.agents.routing import decision_in, handoff_target
+from rewake.agents.routing import CHOICE_CHARS_MAX, choice_in, decision_in, handoff_target
 
 
 def test_handoffs_by_the_name_of_the_tool() -> None:
@@ -33,3 +33,12 @@ def test_handoffs_by_the_name_of_the_tool() -> None:
 )
 def test_decisions(title: str, value: Any, decision: Any) -> None:
     assert decision_in(title, value) == decision
+
+
+def test_a_choice_is_a_short_name() -> None:
+    name = "x" * CHOICE_CHARS_MAX
+    assert decision_in("Pick", name) == (name, "")
+    assert decision_in("Pick", name + "x") == (name[:-1] + "…", "")
+    assert choice_in({"specialist": name}) == name
+    assert choice_in({"specialist": name + "x", "agent": "car"}) == "car"
+    assert choice_in([name]) is None

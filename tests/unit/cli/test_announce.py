@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rewake.cli.announce import curl_lines, example_of
+from rewake.cli.announce import LINES_MAX, SCHEMA_DEPTH_MAX, announce, curl_lines, example_of
 from rewake.core.ids import DeploymentId
 from rewake.core.model import HandlerOptions, HandlerSchema, ServiceSchema
 from rewake.protocol.discovery import HandlerKind, ServiceType
@@ -54,3 +56,30 @@ def test_lines() -> None:
 )
 def test_example_of(schema: Any, value: Any) -> None:
     assert example_of(schema) == value
+
+
+def test_a_schema_is_followed_so_deep() -> None:
+    schema: Any = {"type": "integer"}
+    for _ in range(SCHEMA_DEPTH_MAX):
+        schema = {"type": "array", "items": schema}
+    assert example_of(schema) == [[[[1]]]]
+    assert example_of({"type": "array", "items": schema}) == [[[[["text"]]]]]
+
+
+@pytest.mark.parametrize("more", [0, 2])
+def test_only_so_many_handlers_are_printed(more: int) -> None:
+    handlers = [handler(f"h{number:02}", HandlerKind.PLAIN, {}) for number in range(LINES_MAX + more)]
+    stream = StringIO()
+    announce(
+        services={"Desk": service("Desk", ServiceType.SERVICE, *handlers)},
+        host="::1",
+        ingress_port=1,
+        admin_port=2,
+        data=Path("/data"),
+        app="app:app",
+        worker_pids=[7],
+        stream=stream,
+    )
+    text = stream.getvalue()
+    assert text.count("curl [::1]:1/Desk/") == LINES_MAX
+    assert ("and 2 more: rewake services list" in text) == bool(more)

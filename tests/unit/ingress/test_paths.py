@@ -8,7 +8,19 @@ from hypothesis import strategies as st
 from tests.unit.ingress.fake_engine import FakeEngine
 
 from rewake.core.ids import idempotent_invocation_id
-from rewake.ingress.paths import AwakeableRoute, BodyRoute, CallRoute, HealthRoute, ResultRoute, Route, parse_path
+from rewake.core.settings import IDEMPOTENCY_KEY_BYTES_MAX, KEY_BYTES_MAX
+from rewake.ingress.paths import (
+    SLASHES_MAX,
+    AwakeableRoute,
+    BodyRoute,
+    CallRoute,
+    HealthRoute,
+    ResultRoute,
+    Route,
+    check_idempotency_key,
+    decode_key,
+    parse_path,
+)
 from rewake.ingress.refusals import Refused
 
 SERVICES = FakeEngine().services
@@ -51,3 +63,25 @@ def test_any_path_is_a_route_or_a_refusal(path: str) -> None:
 )
 def test_words_mean_what_their_place_says(path: str, route: Route) -> None:
     assert parse_path(path, SERVICES) == route
+
+
+def test_a_path_has_only_so_many_parts() -> None:
+    parts = "/restate/invocation/Counter/a/add/k/attach"
+    assert parts.count("/") == SLASHES_MAX
+    assert isinstance(parse_path(parts + "/", SERVICES), ResultRoute)  # one slash at the end is none
+    with pytest.raises(Refused, match="bad path"):
+        parse_path(parts + "/more", SERVICES)
+
+
+@pytest.mark.parametrize("letter", ["k", "ä", "%C3%A4"])
+def test_a_key_is_bounded_in_bytes(letter: str) -> None:
+    fits = KEY_BYTES_MAX // (1 if letter == "k" else 2)
+    assert len(decode_key(letter * fits).encode()) == KEY_BYTES_MAX
+    with pytest.raises(Refused, match=f"more than {KEY_BYTES_MAX} bytes"):
+        decode_key(letter * fits + "k")
+
+
+def test_an_idempotency_key_is_bounded() -> None:
+    check_idempotency_key("k" * IDEMPOTENCY_KEY_BYTES_MAX)
+    with pytest.raises(Refused, match=f"more than {IDEMPOTENCY_KEY_BYTES_MAX} bytes"):
+        check_idempotency_key("k" * (IDEMPOTENCY_KEY_BYTES_MAX + 1))

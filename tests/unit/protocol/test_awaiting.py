@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewake.protocol.awaiting import (
+    AWAIT_DEPTH_MAX,
     FAILURE,
     PENDING,
     SUCCESS,
@@ -168,7 +169,7 @@ def _nested(depth: int) -> Future:
 
 
 def test_the_deepest_tree_allowed() -> None:
-    tree = _nested(1000)
+    tree = _nested(AWAIT_DEPTH_MAX)
     assert not is_resolved(tree, known())
     assert is_resolved(tree, known({1: SUCCESS}))
     assert to_json(from_json(to_json(tree))) == to_json(tree)
@@ -176,8 +177,8 @@ def test_the_deepest_tree_allowed() -> None:
 
 
 def test_a_deeper_tree_is_refused() -> None:
-    tree = _nested(1001)
+    tree = _nested(AWAIT_DEPTH_MAX + 1)
     for look in (lambda: is_resolved(tree, known()), lambda: to_json(tree), lambda: waiting_signals(tree)):
-        with pytest.raises(ProtocolViolation, match="deeper than 1000") as caught:
+        with pytest.raises(ProtocolViolation, match=f"deeper than {AWAIT_DEPTH_MAX}") as caught:
             look()
         assert caught.value.code == "RT0025"

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from rewake.deployments.http import identity
-from rewake.deployments.http.identity import base58, load_key, new_key
+from rewake.deployments.http.identity import TOKENS_MAX, base58, load_key, new_key
 from rewake.errors import ErrorCode, RewakeError
 
 SPKI = "MCowBQYDK2VwAyEAj5BTvH+WJo0QGHm2hdLOuk6P7szKgTQxmpnnmZe/DcU="
@@ -91,3 +91,24 @@ def test_keys_that_cannot_be_used(tmp_path: Path, content: bytes | None, reason:
         load_key(file)
     assert caught.value.code is ErrorCode.IDENTITY_KEY_INVALID
     assert repr(str(file)) in caught.value.message
+
+
+def test_so_many_tokens_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens are cheap to make again: when there are too many, all are dropped."""
+    file = tmp_path / "key.pem"
+    file.write_bytes(new_key())
+    key = load_key(file)
+    signed: list[bytes] = []
+
+    def token(path: bytes, _: int) -> bytes:
+        signed.append(path)
+        return path
+
+    monkeypatch.setattr(key, "_token", token)
+    for number in range(TOKENS_MAX):
+        key.headers(b"%d" % number)
+    key.headers(b"0")
+    assert len(signed) == TOKENS_MAX
+    key.headers(b"one more")
+    key.headers(b"0")
+    assert signed[TOKENS_MAX:] == [b"one more", b"0"]
