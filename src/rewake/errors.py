@@ -96,6 +96,12 @@ class ErrorCode(StrEnum):
     RESOURCE_NOT_FOUND = "RW4023", "No such subscription or Kafka cluster exists"
     ORIGIN_REFUSED = "RW4024", "A web page of another site sent the request"
     HOST_REFUSED = "RW4025", "The request is for a name that is not this server's"
+    APPROVAL_NOT_FOUND = "RW4026", "No such approval is known"
+    APPROVAL_ANSWERED = "RW4027", "The approval has been answered already"
+    APPROVAL_EXPIRED = "RW4028", "The deadline of the approval has passed"
+    APPROVAL_CHANGED = "RW4029", "The answer is for other arguments than those that wait"
+    APPROVAL_PERSON_REFUSED = "RW4030", "The person's answer does not count towards the quorum"
+    APPROVAL_RUN_ENDED = "RW4031", "The run that asked has ended"
 
     # RW5xxx store
     STORE_LOCKED = "RW5001", "Another engine is using the data directory"

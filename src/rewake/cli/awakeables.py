@@ -22,7 +22,7 @@ _ASKED_CHARS: Final = 80
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _ingress_option(function: _Function) -> _Function:
+def ingress_option(function: _Function) -> _Function:
     text = "Address of the ingress; by default where the admin API says."
     return click.option("--ingress", metavar="URL", envvar="REWAKE_INGRESS", show_envvar=True, help=text)(function)
 
@@ -76,31 +76,31 @@ def _waiting(admin: AdminClient) -> list[dict[str, Any]]:
 @awakeables.command()
 @click.argument("awakeable_id", metavar="ID")
 @click.argument("value", default="null")
-@_ingress_option
+@ingress_option
 @admin_options
 def resolve(awakeable_id: str, value: str, ingress: str | None, admin: AdminClient, as_json: bool) -> None:
     """Resolve the awakeable ID with VALUE (JSON)."""
     from rewake.protocol.messages import Success
 
     check_json(value)
-    _ingress_of(admin, ingress).answer(awakeable_id, Success(value.encode()))
+    ingress_of(admin, ingress).answer(awakeable_id, Success(value.encode()))
     confirm(as_json, f"{awakeable_id} is resolved.")
 
 
 @awakeables.command()
 @click.argument("awakeable_id", metavar="ID")
 @click.argument("reason", default="Rejected")
-@_ingress_option
+@ingress_option
 @admin_options
 def reject(awakeable_id: str, reason: str, ingress: str | None, admin: AdminClient, as_json: bool) -> None:
     """Reject the awakeable ID: who waits for it gets a terminal error with REASON."""
     from rewake.protocol.messages import Failure
 
-    _ingress_of(admin, ingress).answer(awakeable_id, Failure(500, reason))
+    ingress_of(admin, ingress).answer(awakeable_id, Failure(500, reason))
     confirm(as_json, f"{awakeable_id} is rejected.")
 
 
-def _ingress_of(admin: AdminClient, given: str | None) -> Any:
+def ingress_of(admin: AdminClient, given: str | None) -> Any:
     from rewake.clients.ingress import IngressClient, checked_url, url_beside
 
     if given:

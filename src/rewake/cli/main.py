@@ -6,6 +6,7 @@ import click
 
 import rewake
 from rewake.cli import exits
+from rewake.cli.approvals import approvals
 from rewake.cli.awakeables import awakeables
 from rewake.cli.data import backup, compact, restore, upgrade
 from rewake.cli.demo import demo
@@ -43,6 +44,7 @@ for subcommand in (
     state,
     promises,
     awakeables,
+    approvals,
     sql,
     backup,
     restore,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from rewake import formats
+from rewake.agents.approvals import outcome_in
 from rewake.agents.decoding import ModelReply, Said, decode_conversation, decode_reply, loaded
 from rewake.agents.envelope import Envelope, decode_envelope
 from rewake.agents.prices import cost_of
@@ -125,6 +126,8 @@ class Walk:
                 value = envelope.value if isinstance(envelope.value, dict) else {}
                 choice, reason = envelope.handoff or value.get("choice"), value.get("reason")
                 self._on_decision(step, speaker, choice if isinstance(choice, str) else None, str(reason or ""))
+            case "approval":
+                self._on_approval(step, speaker, envelope)
             case _:
                 if envelope.call:
                     self.speakers.closes(envelope.call)
@@ -134,6 +137,14 @@ class Walk:
                 text = "" if envelope.is_branch else formats.line(envelope.value)
                 title = envelope.tool or step.title
                 self._add("step", step, speaker, title=title, text=text, tool=tool, call_id=envelope.call)
+
+    def _on_approval(self, step: Step, speaker: Speaker, envelope: Envelope) -> None:
+        """A question leaves the call open, and so does a yes; a call that is not made is over."""
+        outcome = outcome_in(envelope)
+        text = "" if outcome is None else " ".join(filter(None, (outcome.outcome, outcome.who, outcome.why)))
+        if outcome is not None and outcome.outcome != "approved" and envelope.call:
+            self.speakers.closes(envelope.call)
+        self._add("step", step, speaker, title=step.title, text=text, tool=envelope.tool, call_id=envelope.call)
 
     def _on_work(self, step: Step, speaker: Speaker, result: Any, *, tool: str, call_id: str) -> None:
         failed = isinstance(result, m.Failure)

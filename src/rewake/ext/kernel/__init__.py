@@ -1,38 +1,48 @@
 """Durable agents without a framework's help: what the adapters are built on, for plain-SDK users and other adapters.
 
-For handlers and tools: `durable_step`, `parallel`, `idempotency_key`, `restate_context`. For authors of adapters:
-`current_run()` gives the `Run` of an attempt: `record` (a step stored as an `Envelope`), `expect` and `piece` (calls
-that a framework starts by itself), `drive` (run a framework to its end), `InPlace` (retries), `uses_context`,
-`NeedsBranch`.
+For handlers and tools: `durable_step`, `parallel`, `idempotency_key`, `restate_context`, `ask`. For authors of
+adapters: `current_run()` gives the `Run` of an attempt: `record` (a step stored as an `Envelope`), `expect` and `piece`
+(calls that a framework starts by itself), `drive` (run a framework to its end), `InPlace` (retries), `uses_context`,
+`NeedsBranch`, `asked` (a question of a framework).
 
 Where things are: turns.py (who may make an entry), rounds.py (pieces of frameworks), steps.py (bodies and retries),
 envelope.py (the stored form), failures.py (what an error means), context.py (the context as a piece sees it), ids.py,
-sessions.py, deltas.py and offers.py. Nothing here imports the engine.
+asking.py and approvals.py (people), sessions.py, deltas.py and offers.py. Nothing here imports the engine.
 """
 
+from rewake.ext.kernel.approvals import Answer, ApprovalRequest, Decision, Outcome
+from rewake.ext.kernel.asking import Approvals, ask, asked
 from rewake.ext.kernel.context import durable_context as restate_context
 from rewake.ext.kernel.context import show_context
 from rewake.ext.kernel.deltas import DeltaSink, delta_sink, put_delta
 from rewake.ext.kernel.detect import uses_context
 from rewake.ext.kernel.envelope import Envelope, EnvelopeSerde, EnvelopeUnreadable, fingerprint
-from rewake.ext.kernel.errors import AttemptOver, CallMissing, TurnError
+from rewake.ext.kernel.errors import ArgumentsChanged, AttemptOver, CallMissing, TurnError
 from rewake.ext.kernel.offers import offer
 from rewake.ext.kernel.plain import durable_step, idempotency_key, parallel
 from rewake.ext.kernel.run import Run, cancelled, current_run
 from rewake.ext.kernel.steps import Body, InPlace, NeedsBranch, body_here
 
 __all__ = [
+    "Answer",
+    "ApprovalRequest",
+    "Approvals",
+    "ArgumentsChanged",
     "AttemptOver",
     "Body",
     "CallMissing",
+    "Decision",
     "DeltaSink",
     "Envelope",
     "EnvelopeSerde",
     "EnvelopeUnreadable",
     "InPlace",
     "NeedsBranch",
+    "Outcome",
     "Run",
     "TurnError",
+    "ask",
+    "asked",
     "body_here",
     "cancelled",
     "current_run",

@@ -1,38 +1,177 @@
-"""An answer of a person, as an awakeable brings it: approved or denied, by whom and why.
+"""What a person is asked, and what came of it: the values of `ask()` (asking.py), their digest, and answers as sent.
 
-The seam for `ask()`: today an answer is waited for as long as it takes.
+An answer is the value an awakeable is resolved with: true, false, a word, or an object, of which all but `approved` may
+be absent: {"approved": true, "who": "Ada", "why": "...", "digest": "...", "at_ms": 1790000000000}. Stored data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Final
 
-from restate import TerminalError
+from rewake.ext.kernel.values import plain
 
 _YES: Final = ("approved", "approve", "yes", "true")
 _NO: Final = ("denied", "rejected", "deny", "reject", "no", "false")
 
 
+class Outcome(StrEnum):
+    """How a question ended. EXPIRED: nobody answered in time, which is no denial."""
+
+    APPROVED = "approved"
+    DENIED = "denied"
+    EXPIRED = "expired"
+
+
 @dataclass(frozen=True)
-class Decision:
-    """What a person said. reason: shown to the model when it is denied."""
+class Answer:
+    """What one person said. who: as they or their tool named them; None where nobody said."""
 
     is_approved: bool
-    reason: str | None = None
+    who: str | None = None
+    why: str | None = None
+    at: datetime | None = None
 
 
-def decision(answer: Any) -> Decision:
-    """true, false, a word, or {"approved": bool, "reason": text}. Raises TerminalError for anything else."""
-    if isinstance(answer, bool):
-        return Decision(answer)
-    if isinstance(answer, str) and answer.strip().lower() in (*_YES, *_NO):
-        return Decision(answer.strip().lower() in _YES)
-    if isinstance(answer, Mapping) and isinstance(answer.get("approved"), bool):
-        reason = answer.get("reason")
-        return Decision(answer["approved"], None if reason is None else str(reason))
-    raise TerminalError(
-        f"An approval was answered with {answer!r}, which says neither yes nor no. "
-        'Answer with true, false or {"approved": true, "reason": "..."}.'
+@dataclass(frozen=True)
+class Decision:
+    """How a question ended, when, and for which arguments (digest: of exactly those; see `digest_of`).
+
+    who, why: of the last answer that counted. answers: all that counted, in order; several with a quorum.
+    """
+
+    outcome: Outcome
+    at: datetime
+    digest: str
+    who: str | None = None
+    why: str | None = None
+    answers: tuple[Answer, ...] = ()
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether to go on."""
+        return self.outcome is Outcome.APPROVED
+
+
+@dataclass(frozen=True)
+class ApprovalRequest:
+    """A question that waits for people, as `notify` gets it.
+
+    id: of the question; also of the awakeable to resolve. arguments: exactly as they will be used, as text. digest: of
+    them; an answer that names another one is refused. reminder: 0 at first, then counted. refused: why an answer was
+    not taken, when it is asked again; then `id` is another awakeable.
+    """
+
+    id: str
+    agent: str
+    tool: str
+    arguments: str
+    call_id: str
+    question: str = ""
+    digest: str = ""
+    who: tuple[str, ...] = ()
+    quorum: int = 1
+    asked_at: datetime | None = None
+    deadline: datetime | None = None
+    reminder: int = 0
+    refused: str = ""
+
+
+Notify = Callable[[ApprovalRequest], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An answer as it was sent. digest: of the arguments it is for, None where the sender named none."""
+
+    answer: Answer
+    digest: str | None = None
+
+
+class Unusable(Exception):
+    """What was sent is no answer, or not one to this question."""
+
+
+def arguments_text(args: Any) -> str:
+    """Arguments as people are shown them, always the same for equal ones: a text as it is, anything else as JSON.
+
+    args: JSON, pydantic models and dataclasses. Raises TypeError for anything else, whose text may change.
+    """
+    if args is None or isinstance(args, str):
+        return args or ""
+    return json.dumps(args, sort_keys=True, ensure_ascii=False, default=plain)
+
+
+def digest_of(arguments: str, question: str) -> str:
+    """SHA-256 in hex of the arguments, or of the question that has none."""
+    return hashlib.sha256((arguments or question).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def sent_answer(content: bytes) -> Sent:
+    """What an awakeable was resolved with. Raises Unusable for what says neither yes nor no."""
+    try:
+        said = json.loads(content)
+    except ValueError:
+        said = content.decode("utf-8", "replace")
+    if isinstance(said, str) and (word := said.strip().lower()) in (*_YES, *_NO):
+        said = word in _YES
+    if isinstance(said, bool):
+        return Sent(Answer(said))
+    if isinstance(said, Mapping) and isinstance(said.get("approved"), bool):
+        why = _text(said.get("why")) or _text(said.get("reason"))
+        answer = Answer(said["approved"], _text(said.get("who")), why, moment(said.get("at_ms")))
+        return Sent(answer, _text(said.get("digest")))
+    raise Unusable(
+        f"{formatted(said)} says neither yes nor no. "
+        'Answer with true, false or {"approved": true, "who": "...", "why": "..."}.'
     )
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """The stored form of an answer that counted."""
+    told = {"approved": answer.is_approved, "who": answer.who, "why": answer.why, "at_ms": _ms(answer.at)}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def answer_from(stored: Mapping[str, Any]) -> Answer:
+    """The answer that `answer_json` stored."""
+    return Answer(stored["approved"], stored.get("who"), stored.get("why"), moment(stored.get("at_ms")))
+
+
+def decision_from(stored: Mapping[str, Any]) -> Decision:
+    """The decision that asking.py stored."""
+    return Decision(
+        Outcome(stored["outcome"]),
+        datetime.fromtimestamp(stored["at_ms"] / 1000, UTC),
+        stored["digest"],
+        stored.get("who"),
+        stored.get("why"),
+        tuple(answer_from(each) for each in stored.get("answers", ())),
+    )
+
+
+def moment(at_ms: Any) -> datetime | None:
+    """A stored moment, None where there is none."""
+    try:
+        return None if isinstance(at_ms, bool) else datetime.fromtimestamp(at_ms / 1000, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
+def formatted(said: Any) -> str:
+    """What somebody sent, for a message."""
+    text = repr(said)
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+def _ms(at: datetime | None) -> int | None:
+    return None if at is None else round(at.timestamp() * 1000)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -37,11 +37,17 @@ Absent fields are left out; readers ignore fields they do not know. Values by ki
   fields of the run's context. `mcp` without `call`: the list of tools.
 - `order`: the ids of the calls let in; `[]` closes a round.
 - `guardrail`: `{"tripped": false, "info": ...}`; of a tool: `{"behavior": {"type": ...}, "info": ...}`.
-- `approval`: the question: `{"awakeable": id, "arguments": text}`. The answer is the awakeable's.
+- `approval`: a question, open until the outcome follows: `{"id": ..., "awakeables": [ids to answer by], "question":
+  text, "arguments": text, "digest": sha256 hex, "asked_at_ms": ..., "deadline_at_ms": ... or null, "who": [...],
+  "quorum": 1}`, with `refused` and `answers` where it is asked again; `id` is the first awakeable, and stays. Outcome:
+  `{"outcome": "approved" | "denied" | "expired", "id": ..., "digest": ..., "at_ms": ..., "who": ..., "why": ...,
+  "answers": [{"approved": true, "who": ..., "why": ..., "at_ms": ...}]}`.
 - `handoff`: null; the agent that takes over is the field `handoff`.
 
 Names of steps are `Agent: what`: `Intake: model`, `Medical: file_claim` (a tool), `Medical: guardrail relevance`,
 `Medical: mcp files` (the list of tools), `Medical: read_file` (a call to it), `Intake: handoff Medical`, and `order`.
+Of a question: `Medical: ask pay`, `Medical: notify pay`, `Medical: remind pay`, `Medical: answer pay`; outside of any
+agent `ask`, `notify`, `remind`, `answer`.
 """
 
 from __future__ import annotations

@@ -18,6 +18,10 @@ class CallMissing(TerminalError):
     """A replay waits for a tool call that came in an earlier attempt and does not come now."""
 
 
+class ArgumentsChanged(TerminalError):
+    """A question is open for some arguments, and the code asks it for others now."""
+
+
 class AttemptOver(BaseException):
     """The attempt has ended: suspended, disconnected or to be retried. Let it pass.
 
@@ -60,6 +64,20 @@ def call_missing(path: Path, keys: list[str]) -> CallMissing:
         "called must depend on nothing but stored results: look for guardrails, hooks, `is_enabled` or approvals that "
         "decide by the clock, by chance or by data from outside, and make that decision in a step."
     )
+
+
+def arguments_changed(question: str, stored: str, now: str) -> ArgumentsChanged:
+    """The arguments of a question differ from those that people were shown."""
+    return ArgumentsChanged(
+        f"People were asked {question!r} for {stored!r}; at replay the code asks for {now!r}. An approval holds for "
+        "exactly what was shown. Make what the arguments depend on (the time, chance, data from outside) in a step "
+        "before ask(), and let runs that wait end on the code they began with."
+    )
+
+
+def never_answered(question: str, refused: str) -> TerminalError:
+    """One unusable answer after the other."""
+    return TerminalError(f"The question {question!r} got answers that cannot be taken, too many. The last: {refused}")
 
 
 def named(path: Path) -> str:

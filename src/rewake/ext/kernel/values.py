@@ -10,7 +10,11 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping
+from datetime import date, time
+from decimal import Decimal
+from pathlib import PurePath
 from typing import Any, Final
+from uuid import UUID
 
 _TYPE: Final = "$type"
 
@@ -61,6 +65,16 @@ def restore_fields(state: Any, fields: Mapping[str, Any]) -> None:
             state[name] = decode(stored)
         elif fields_of(state).get(name) != stored:
             setattr(state, name, decode(stored))
+
+
+def plain(value: Any) -> Any:
+    """JSON of one value that json.dumps does not know, for people to read. Raises TypeError where it has none."""
+    dumped = _dumped(value)
+    if dumped is not None:
+        return dumped
+    if isinstance(value, (date, time, Decimal, UUID, PurePath)):
+        return str(value)
+    raise TypeError(f"{type(value).__qualname__} has no JSON form: give JSON, a pydantic model, a dataclass or a text.")
 
 
 def _tagged(value: Any, dumped: Any) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import cast
 
 from restate import Context, ObjectContext
 
+from rewake.ext.kernel import ApprovalRequest, Approvals
 from rewake.ext.kernel import restate_context as _restate_context
-from rewake.ext.openai.approvals import ApprovalRequest
 from rewake.ext.openai.failures import AgentsTerminalException, raise_terminal_errors
 from rewake.ext.openai.functions import durable_function_tool, propagate_cancellation
 from rewake.ext.openai.runner import DurableRunner
@@ -34,6 +34,7 @@ def restate_object_context() -> ObjectContext:
 __all__ = [
     "AgentsTerminalException",
     "ApprovalRequest",
+    "Approvals",
     "DurableRunner",
     "RestateSession",
     "durable_function_tool",

@@ -1,89 +1,59 @@
-"""Approvals in place: the run waits inside the invocation until a person has answered each call that needs it."""
+"""Approvals in place: the run waits inside the invocation until people have decided each call that needs it."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from agents import RunResult
 from agents.items import ToolApprovalItem
 from agents.run_state import RunState
-from restate import RestateDurableFuture
 
-from rewake.ext.kernel import Envelope, fingerprint
-from rewake.ext.kernel.approvals import decision
+from rewake.ext.kernel import Approvals, Decision, Envelope, Outcome, asked, fingerprint
 from rewake.ext.openai.agent_run import FRAMEWORK, AgentRun
 
-
-@dataclass(frozen=True)
-class ApprovalRequest:
-    """A call that waits for a person. id: of the awakeable to answer, with true, false or {"approved", "reason"}."""
-
-    id: str
-    agent: str
-    tool: str
-    arguments: str
-    call_id: str
+EXPIRED: Final = "Nobody answered in time: the call was neither approved nor denied, and has not been made."
 
 
-Notify = Callable[[ApprovalRequest], Awaitable[None]]
-
-
-async def answered(found: AgentRun, result: RunResult, notify: Notify | None) -> RunState[Any]:
-    """The state to go on with, after all open calls of the result are approved or denied.
-
-    All are asked for before the first is waited for. notify: called in a step, once for each.
-    """
+async def answered(found: AgentRun, result: RunResult, approvals: Approvals) -> RunState[Any]:
+    """The state to go on with, after all open calls of the result are decided. They are asked for side by side."""
     state: RunState[Any] = result.to_state()
-    asked = [(item, await _ask(found, item, notify)) for item in result.interruptions]
-    for item, answer in asked:
-        given = decision(await found.run.wait(answer))
-        if given.is_approved:
-            state.approve(item)
-        elif given.reason is None:
-            state.reject(item)
-        else:
-            state.reject(item, rejection_message=given.reason)
+    items = result.interruptions
+    decisions = await found.run.gather(*(partial(_decided, found, item, approvals) for item in items))
+    for item, decision in zip(items, decisions, strict=True):
+        _tell(state, item, decision)
     return state
 
 
-async def _ask(found: AgentRun, item: ToolApprovalItem, notify: Notify | None) -> RestateDurableFuture[Any]:
-    await found.run.rounds.settle()
-    found.run.turns.claim()
-    awakeable: tuple[str, RestateDurableFuture[Any]] = found.run.ctx.awakeable()
-    token, answer = awakeable
-    request = _request(token, item)
+def _tell(state: RunState[Any], item: ToolApprovalItem, decision: Decision) -> None:
+    """What the model reads of a call that is not made. It never reads of a denial when nobody answered."""
+    if decision.is_approved:
+        state.approve(item)
+    elif decision.outcome is Outcome.EXPIRED:
+        state.reject(item, rejection_message=EXPIRED)
+    elif decision.why is None:
+        state.reject(item)
+    else:
+        state.reject(item, rejection_message=decision.why)
+
+
+async def _decided(found: AgentRun, item: ToolApprovalItem, approvals: Approvals) -> Decision:
+    agent, tool, arguments = item.agent.name, item.tool_name or "?", item.arguments or "{}"
     outer = (*found.outer, found.agent.name)
-    path = outer if outer[-1] == request.agent else (*outer, request.agent)
-    envelope = Envelope(
+    path = outer if outer[-1] == agent else (*outer, agent)
+    about = Envelope(
         kind="approval",
         framework=FRAMEWORK,
-        agent=request.agent,
+        agent=agent,
         path=path,
         calls=found.calls if len(path) == len(outer) else (*found.calls, ""),
-        call=request.call_id,
-        tool=request.tool,
-        fingerprint=fingerprint(request.arguments),
-        value={"awakeable": token, "arguments": request.arguments},
+        call=_call_id(item),
+        tool=tool,
+        fingerprint=fingerprint(arguments),
     )
-
-    async def body() -> Envelope:
-        if notify is not None:
-            await notify(request)
-        return envelope
-
-    await found.run.record(f"{request.agent}: ask {request.tool}", body)
-    return answer
+    return await asked(found.run, approvals.terms(f"{agent} wants to call {tool}", arguments), about)
 
 
-def _request(token: str, item: ToolApprovalItem) -> ApprovalRequest:
+def _call_id(item: ToolApprovalItem) -> str | None:
     raw: Any = item.raw_item
-    call_id = raw.get("call_id") if isinstance(raw, dict) else getattr(raw, "call_id", None)
-    return ApprovalRequest(
-        id=token,
-        agent=item.agent.name,
-        tool=item.tool_name or "?",
-        arguments=item.arguments or "{}",
-        call_id=call_id or "",
-    )
+    return raw.get("call_id") if isinstance(raw, dict) else getattr(raw, "call_id", None)

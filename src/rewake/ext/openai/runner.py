@@ -9,9 +9,10 @@ from agents.run import AgentRunner, get_default_agent_runner, set_default_agent_
 from agents.run_state import RunState
 from restate import RunOptions, TerminalError
 
-from rewake.ext.kernel import current_run
+from rewake.ext.kernel import Approvals, current_run
+from rewake.ext.kernel.approvals import Notify
 from rewake.ext.openai.agent_run import AgentRun, agent_run, agent_run_here
-from rewake.ext.openai.approvals import Notify, answered
+from rewake.ext.openai.approvals import answered
 from rewake.ext.openai.failures import lasting
 from rewake.ext.openai.preparing import DurableHooks, beginning, nested, prepared, resumed
 from rewake.ext.openai.session import RestateSession
@@ -30,14 +31,15 @@ class DurableRunner:
         *,
         use_restate_session: bool = False,
         run_options: RunOptions[Any] | None = None,
-        wait_for_approvals: bool | Notify = False,
+        wait_for_approvals: bool | Notify | Approvals = False,
         **kwargs: Any,
     ) -> RunResult:
         """Run an agent durably. Outside of a handler, and in the body of a step, it is `Runner.run`.
 
         use_restate_session: keep the conversation in the state of the virtual object. run_options: of the engine's
         retries of model calls. wait_for_approvals: wait in place for calls that need an approval, instead of returning
-        with `interruptions`; an async function is called, in a step, with each `ApprovalRequest`.
+        with `interruptions`. `Approvals(...)` says who is asked, until when, how often they are reminded and how many
+        must approve; an async function alone is its `notify`, called in a step with each `ApprovalRequest`.
 
         Raises what `Runner.run` raises; limits, tripped guardrails, a misbehaving model and refusals of the provider
         end the invocation at once (they are TerminalErrors, too).
@@ -81,20 +83,26 @@ class DurableRunner:
 
 
 async def _run(
-    found: AgentRun, input: Input, session: Any, wait_for_approvals: bool | Notify, kwargs: dict[str, Any]
+    found: AgentRun, input: Input, session: Any, wait_for_approvals: bool | Notify | Approvals, kwargs: dict[str, Any]
 ) -> RunResult:
-    notify = None if isinstance(wait_for_approvals, bool) else wait_for_approvals
+    approvals = _approvals(wait_for_approvals)
     agent = found.agent
     given = prepared(found, input, kwargs)
     result: RunResult | None = None
     try:
         result = await Runner.run(agent, input, session=session, **given)
-        while wait_for_approvals and result.interruptions:
-            state = await answered(found, result, notify)
+        while approvals is not None and result.interruptions:
+            state = await answered(found, result, approvals)
             result = await Runner.run(agent, state, session=session, **resumed(found, state, given))
         return result
     finally:
         await _finished(found, session, None if result is None else result.last_agent.name)
+
+
+def _approvals(given: bool | Notify | Approvals) -> Approvals | None:
+    if isinstance(given, bool):
+        return Approvals() if given else None
+    return given if isinstance(given, Approvals) else Approvals(notify=given)
 
 
 async def _finished(found: AgentRun, session: Any, agent: str | None) -> None:

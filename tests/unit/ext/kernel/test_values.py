@@ -1,4 +1,4 @@
-"""Values of a user's own types, and answers of people: stored and read back."""
+"""Values of a user's own types: stored and read back."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from restate import TerminalError
 
-from rewake.ext.kernel.approvals import Decision, decision
 from rewake.ext.kernel.values import decode, encode, fields_of, restore_fields
 
 
@@ -61,20 +59,3 @@ def test_fields_that_a_tool_changed_are_set_again() -> None:
     restore_fields(before, changed)
     assert before == Customer("Ada", [])
     assert fields_of("no fields") == {}
-
-
-@pytest.mark.parametrize("answer", [True, "approved", "Yes", {"approved": True}])
-def test_a_yes(answer: Any) -> None:
-    assert decision(answer) == Decision(True)
-
-
-@pytest.mark.parametrize("answer", [False, "denied", {"approved": False}])
-def test_a_no(answer: Any) -> None:
-    assert decision(answer) == Decision(False)
-    assert decision({"approved": False, "reason": "too much"}) == Decision(False, "too much")
-
-
-@pytest.mark.parametrize("answer", [None, 1, "perhaps", {"approved": "yes"}])
-def test_anything_else_is_neither(answer: Any) -> None:
-    with pytest.raises(TerminalError, match="neither yes nor no"):
-        decision(answer)

@@ -1,0 +1,174 @@
+"""`rewake approvals`: what agents wait for people to decide, and the decision from a terminal.
+
+Read in rewake.runs and answered over the ingress, so it works with every server, as `rewake awakeables` does.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+
+from rewake.cli.admin_client import AdminClient, admin_options
+from rewake.cli.awakeables import ingress_of, ingress_option
+from rewake.cli.exits import Group
+from rewake.cli.state import confirm
+from rewake.cli.tables import one_line, print_facts, print_json, print_table, shortened
+from rewake.cli.times import now_ms
+
+COLUMNS: Final = ("id", "run", "asked", "since", "deadline", "missing")
+_ASKED_CHARS: Final = 80
+
+
+@click.group(cls=Group)
+def approvals() -> None:
+    """List what agents ask people, approve it or deny it."""
+
+
+@approvals.command("list")
+@click.option("--who", metavar="NAME", help="Only what is asked of this person or role.")
+@admin_options
+def list_approvals(who: str | None, admin: AdminClient, as_json: bool) -> None:
+    """List what waits for an approval: of the newest 100 runs that wait for a person."""
+    from rewake.runs.approvals import inbox
+
+    found = [each for each in inbox(_reading(admin)).approvals if who is None or who in each.asked.who]
+    if as_json:
+        print_json([_json(each) for each in found])
+    elif not found:
+        click.echo("Nothing waits for an approval.", err=True)
+    else:
+        print_table(COLUMNS, [_row(each) for each in found])
+
+
+@approvals.command()
+@click.argument("approval_id", metavar="ID")
+@admin_options
+def show(approval_id: str, admin: AdminClient, as_json: bool) -> None:
+    """Show the approval ID: the exact arguments, who has answered, and what came of it."""
+    from rewake.runs.approvals import approval_of
+
+    found = approval_of(_reading(admin), approval_id)
+    if as_json:
+        print_json(_json(found))
+        return
+    print_facts(_facts(found))
+
+
+@approvals.command()
+@click.argument("approval_ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--who", metavar="NAME", envvar="REWAKE_WHO", show_envvar=True, help="Who answers. [default: the login]")
+@click.option("--why", metavar="TEXT", default="", help="The reason, which is kept with the answer.")
+@click.option("--digest", metavar="SHA256", default="", help="Approve these arguments alone, as `show` has them.")
+@ingress_option
+@admin_options
+def approve(admin: AdminClient, as_json: bool, **given: Any) -> None:
+    """Approve ID, for exactly the arguments that wait now."""
+    _answer(admin, as_json, approved=True, **given)
+
+
+@approvals.command()
+@click.argument("approval_ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--who", metavar="NAME", envvar="REWAKE_WHO", show_envvar=True, help="Who answers. [default: the login]")
+@click.option("--why", metavar="TEXT", default="", help="The reason, which the agent's model reads.")
+@ingress_option
+@admin_options
+def deny(admin: AdminClient, as_json: bool, **given: Any) -> None:
+    """Deny ID."""
+    _answer(admin, as_json, approved=False, **given)
+
+
+def _answer(
+    admin: AdminClient,
+    as_json: bool,
+    *,
+    approval_ids: tuple[str, ...],
+    approved: bool,
+    who: str | None,
+    why: str,
+    ingress: str | None,
+    digest: str = "",
+) -> None:
+    from rewake.agents.approvals import Given
+    from rewake.protocol.messages import Success
+    from rewake.runs.approvals import answer_body, approval_of, asker, check_counted, checked
+
+    for approval_id in approval_ids:
+        found = approval_of(_reading(admin), approval_id)
+        answer = Given(
+            approved=approved, who=who or _login(), why=why, digest=digest or found.asked.digest, at_ms=now_ms()
+        )
+        slot = checked(found, answer, now_ms())
+        ingress_of(admin, ingress).answer(slot, Success(answer_body(answer)))
+        now = approval_of(_reading(admin), approval_id)
+        check_counted(now, answer)
+        more = f"; {now.missing} more must approve" if approved and now.missing else ""
+        confirm(as_json, f"{'Approved' if approved else 'Denied'}: {one_line(asker(found.asked))}{more}.")
+
+
+def _reading(admin: AdminClient) -> Any:
+    from rewake.runs.elsewhere.reading import RemoteReading
+
+    return RemoteReading(admin, now_ms(), is_rewake=False)
+
+
+def _json(found: Any) -> dict[str, Any]:
+    from rewake.runs.approvals import approval_json
+
+    return approval_json(found)
+
+
+def _row(found: Any) -> tuple[Any, ...]:
+    from rewake.runs.approvals import asker
+
+    asked = f"{asker(found.asked)} {found.asked.arguments}"
+    return (found.id, found.target, shortened(asked, _ASKED_CHARS), _since(found), _due(found), found.missing)
+
+
+def _facts(found: Any) -> list[tuple[str, str | None]]:
+    from rewake.runs.approvals import asker
+
+    asked = found.asked
+    answers = [
+        f"{'approved' if each.approved else 'denied'} by {each.who or 'somebody'}{each.why and ': ' + each.why}"
+        for each in found.given
+    ]
+    facts = [
+        ("asked", asker(asked)),
+        ("arguments", asked.arguments),
+        ("state", found.state),
+        ("run", f"{found.run_id}  {found.target}"),
+        ("for", ", ".join(asked.who)),
+        ("since", _since(found)),
+        ("deadline", _due(found)),
+        ("quorum", str(asked.quorum) if asked.quorum > 1 else ""),
+        ("answers", "\n".join(answers)),
+        ("digest", asked.digest),
+    ]
+    return [(name, value or None) for name, value in facts]
+
+
+def _since(found: Any) -> str:
+    from rewake.cli.durations import spoken_duration
+
+    at_ms = found.asked.asked_at_ms
+    return "" if at_ms is None else f"{spoken_duration(max(now_ms() - at_ms, 0))} ago"
+
+
+def _due(found: Any) -> str:
+    from rewake.cli.durations import spoken_duration
+
+    at_ms = found.asked.deadline_at_ms
+    if at_ms is None:
+        return ""
+    left_ms = at_ms - now_ms()
+    return f"in {spoken_duration(left_ms)}" if left_ms > 0 else "passed"
+
+
+def _login() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no such user, as in a container
+        return ""

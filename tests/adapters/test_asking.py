@@ -1,0 +1,244 @@
+"""`ask()` on an engine: approved, denied or expired, however often the attempt ends in between."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import restate
+
+import rewake
+from rewake.agents.approvals import Given
+from rewake.core.ids import awakeable_id_parse
+from rewake.errors import RewakeError
+from rewake.ext.kernel import ApprovalRequest, Decision, ask
+from rewake.ext.kernel.asking import REFUSALS_MAX
+from rewake.protocol.messages import Failure, Success
+from rewake.runs.approvals import Approval, answer_body, approval_of, check_counted, checked, inbox
+from rewake.runs.local.database import reading
+
+DEADLINE_S = 20.0
+
+
+class Desk:
+    """One handler that asks, on a service whose every wait ends the attempt. terms: of `ask`."""
+
+    def __init__(self, **terms: Any) -> None:
+        self.terms = terms
+        self.requests: asyncio.Queue[ApprovalRequest] = asyncio.Queue()
+        self.notified: list[tuple[int, str]] = []
+        self.args: Any = {"amount": 750}
+        self.service = restate.Service("Desk", inactivity_timeout=timedelta(0))
+
+        @self.service.handler()
+        async def pay(ctx: restate.Context) -> dict[str, Any]:
+            return told(await ask("Pay it?", self.args, notify=self._notify, **self.terms))
+
+    async def _notify(self, request: ApprovalRequest) -> None:
+        self.notified.append((request.reminder, request.refused))
+        self.requests.put_nowait(request)
+
+    @asynccontextmanager
+    async def engine(self, folder: Path) -> AsyncIterator[Engine]:
+        async with rewake.Engine(folder, restate.app([self.service])) as engine:
+            yield Engine(engine, folder)
+
+
+def told(decision: Decision) -> dict[str, Any]:
+    return {"outcome": decision.outcome, "who": decision.who, "why": decision.why, "digest": decision.digest}
+
+
+class Engine:
+    """What the tests do with an engine."""
+
+    def __init__(self, engine: rewake.Engine, folder: Path) -> None:
+        self.engine, self.folder = engine, folder
+
+    def pay(self) -> asyncio.Task[Any]:
+        return asyncio.get_running_loop().create_task(self.engine.call("Desk", "pay"))
+
+    async def resolve(self, name: str, content: Any) -> None:
+        result = content if isinstance(content, Failure) else Success(json.dumps(content).encode())
+        await self.engine.complete_awakeable(*awakeable_id_parse(name), result)
+
+    def approval(self, name: str) -> Approval:
+        with reading(self.folder, self.engine.now_ms()) as found:
+            return approval_of(found, name)
+
+    async def answer(self, name: str, **said: Any) -> Approval:
+        """As pages and CLI do: refused, or counted."""
+        given = Given(at_ms=self.engine.now_ms(), **said)
+        slot = checked(self.approval(name), given, self.engine.now_ms())
+        await self.engine.complete_awakeable(*awakeable_id_parse(slot), Success(answer_body(given)))
+        check_counted(now := self.approval(name), given)
+        return now
+
+
+def scenario(work: Any) -> None:
+    asyncio.run(asyncio.wait_for(work, DEADLINE_S))
+
+
+def test_it_waits_is_listed_and_is_approved_for_its_arguments(tmp_path: Path) -> None:
+    async def work() -> None:
+        desk = Desk(who="finance")
+        async with desk.engine(tmp_path) as engine:
+            paid = engine.pay()
+            request = await desk.requests.get()
+            with reading(tmp_path, engine.engine.now_ms()) as found:
+                (waiting,) = inbox(found).approvals
+            assert (waiting.id, waiting.state, waiting.target) == (request.id, "waiting", "Desk/pay")
+            assert (waiting.asked.question, waiting.asked.arguments) == ("Pay it?", '{"amount": 750}')
+            assert (waiting.asked.who, waiting.asked.digest) == (("finance",), request.digest)
+            with pytest.raises(RewakeError, match="RW4029"):
+                await engine.answer(request.id, approved=True, digest="of other arguments")
+            now = await engine.answer(request.id, approved=True, who="Ada", why="fine", digest=request.digest)
+            assert now.state in ("answered", "approved")
+            assert await paid == {"outcome": "approved", "who": "Ada", "why": "fine", "digest": request.digest}
+            with pytest.raises(RewakeError, match="RW4027.*approved already by Ada"):
+                await engine.answer(request.id, approved=False, who="Bob")
+            assert engine.approval(request.id).decided is not None
+        assert desk.notified == [(0, "")]
+
+    scenario(work())
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "why"),
+    [
+        (False, "denied", None),
+        ({"approved": False, "reason": "too much"}, "denied", "too much"),
+        (Failure(500, "never"), "denied", "never"),
+        ("yes", "approved", None),
+    ],
+)
+def test_plain_answers_to_the_awakeable_do_as_well(said: Any, outcome: str, why: str | None, tmp_path: Path) -> None:
+    async def work() -> None:
+        desk = Desk()
+        async with desk.engine(tmp_path) as engine:
+            paid = engine.pay()
+            await engine.resolve((await desk.requests.get()).id, said)
+            found = await paid
+            assert (found["outcome"], found["why"]) == (outcome, why)
+
+    scenario(work())
+
+
+def test_nobody_answers_in_time(tmp_path: Path) -> None:
+    """Reminders first, each once; then it is expired, and a late answer is refused as such."""
+
+    async def work() -> None:
+        desk = Desk(deadline=timedelta(seconds=1), remind=[timedelta(milliseconds=200), timedelta(days=1)])
+        async with desk.engine(tmp_path) as engine:
+            paid = engine.pay()
+            request = await desk.requests.get()
+            found = await paid
+            assert (found["outcome"], found["who"], desk.notified) == ("expired", None, [(0, ""), (1, "")])
+            with pytest.raises(RewakeError, match="RW4028"):
+                await engine.answer(request.id, approved=True)
+
+    scenario(work())
+
+
+def test_several_people_each_count_once(tmp_path: Path) -> None:
+    async def work() -> None:
+        desk = Desk(quorum=2)
+        async with desk.engine(tmp_path) as engine:
+            paid = engine.pay()
+            request = await desk.requests.get()
+            with pytest.raises(RewakeError, match="RW4030.*no name"):
+                await engine.answer(request.id, approved=True)
+            assert (await engine.answer(request.id, approved=True, who="Ada")).missing == 1
+            with pytest.raises(RewakeError, match="RW4030.*ada has answered already"):
+                await engine.answer(request.id, approved=True, who="ada ")
+            await engine.answer(request.id, approved=True, who="Bob")
+            assert (await paid)["outcome"] == "approved"
+            assert [each.who for each in engine.approval(request.id).given] == ["Ada", "Bob"]
+
+    scenario(work())
+
+
+def test_an_answer_that_cannot_be_taken_is_asked_again(tmp_path: Path) -> None:
+    """Sent past the checks: other arguments, no answer at all, one person twice. The question keeps its id."""
+
+    async def work() -> None:
+        desk = Desk(quorum=2)
+        async with desk.engine(tmp_path) as engine:
+            paid = engine.pay()
+            first = await desk.requests.get()
+            await engine.resolve(first.id, {"approved": True, "digest": "of other arguments"})
+            again = await desk.requests.get()
+            await engine.resolve(again.id, "perhaps")
+            again = await desk.requests.get()
+            await engine.resolve(again.id, {"approved": True, "who": "Ada"})
+            second = next(name for name in engine.approval(first.id).slots if name != again.id)
+            await engine.resolve(second, {"approved": True, "who": "ADA"})
+            await desk.requests.get()
+            await engine.answer(first.id, approved=True, who="Bob")
+            assert (await paid)["outcome"] == "approved"
+        refused = [why.partition(".")[0] for _, why in desk.notified]
+        assert refused == [
+            "",
+            "The answer was for other arguments",
+            "'perhaps' says neither yes nor no",
+            "ADA has answered already",
+        ]
+
+    scenario(work())
+
+
+def test_answers_that_say_nothing_end_the_run_at_last(tmp_path: Path) -> None:
+    async def work() -> None:
+        desk = Desk()
+        async with desk.engine(tmp_path) as engine:
+            paid = engine.pay()
+            for _ in range(REFUSALS_MAX + 1):
+                await engine.resolve((await desk.requests.get()).id, "perhaps")
+            with pytest.raises(rewake.InvocationFailed, match="cannot be taken, too many. The last: 'perhaps'"):
+                await paid
+
+    scenario(work())
+
+
+def test_other_arguments_at_replay_end_the_run(tmp_path: Path) -> None:
+    async def work() -> None:
+        desk = Desk()
+        async with desk.engine(tmp_path) as engine:
+            paid = engine.pay()
+            request = await desk.requests.get()
+            desk.args = {"amount": 9_999}
+            await engine.answer(request.id, approved=True)
+            with pytest.raises(rewake.InvocationFailed, match="An approval holds for exactly what was shown"):
+                await paid
+
+    scenario(work())
+
+
+def test_a_cancelled_run_hears_of_it_and_takes_no_answer(tmp_path: Path) -> None:
+    async def work() -> None:
+        desk = Desk()
+        async with desk.engine(tmp_path) as engine:
+            paid = engine.pay()
+            request = await desk.requests.get()
+            await engine.engine.cancel(awakeable_id_parse(request.id)[0])
+            with pytest.raises(rewake.InvocationFailed, match="cancelled"):
+                await paid
+            with pytest.raises(RewakeError, match="RW4031"):
+                await engine.answer(request.id, approved=True)
+
+    scenario(work())
+
+
+def test_an_id_of_nothing_is_unknown(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Desk().engine(tmp_path) as engine:
+            for name in ("sign_1", "perhaps", ""):
+                with pytest.raises(RewakeError, match="RW4026"):
+                    engine.approval(name)
+
+    scenario(work())
