@@ -26,9 +26,10 @@ LATE_WAKE_UPS: Final = (4, 8, 16, 32)
 
 
 class Watched:
-    """What a Waker keeps of one attempt. is_deaf: it needs no more events."""
+    """What a Waker keeps of one attempt. is_deaf: it needs no more events.
 
-    __slots__ = ("is_deaf", "is_queued", "sweeps", "unanswered", "wake_ups")
+    It has no slots, as a class may have only one base with some: see serving/stream.py.
+    """
 
     def __init__(self) -> None:
         self.is_deaf = False

@@ -2,6 +2,6 @@
 
 server.py       a listening socket and its connections     listening.py   how such a socket is made
 http1.py        one connection, on httptools' parser       connection.py  what one is in any version of HTTP
-exchange.py     one request as an ASGI app sees it         answer.py      an answer as bytes
+exchange.py     a request as an ASGI app sees it (http1_exchange.py)   answer.py      an answer as bytes
 upgrade.py      offers of another protocol                 limits.py      what callers may use
 """

@@ -1,16 +1,18 @@
-"""Exchange: one request as an ASGI app sees it, and its answer as it waits to be sent. No socket.
+"""Exchange: one request as an ASGI app sees it, and its answer as it waits to be sent. No socket, no version of HTTP.
 
-What arrived since the last `receive` comes as one event, and what was sent since the last write leaves as one piece.
-Called by http1.py.
+What arrived since the last `receive` comes as one event, and what was sent since the last write leaves as one piece: an
+SDK sends many small messages, and each frame has its price on both sides. A class for each version says what its
+connection does about it: http1_exchange.py, and serving/stream.py for HTTP/2.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Final
 
-from rewake.http_server.answer import Answer, AnswerError
+from rewake.http_server.answer import AnswerError
 from rewake.http_server.limits import UNSENT_BYTES_MAX
 
 Event = MutableMapping[str, Any]
@@ -24,54 +26,39 @@ CANCELS: Final = "rewake.cancels"
 _DISCONNECT: Final = {"type": "http.disconnect"}
 
 
-class Connection(Protocol):
-    """What an exchange needs of its connection."""
-
-    def on_wanted(self, exchange: Exchange) -> None:
-        """The app waits for the body, of which nothing has come."""
-
-    def on_consumed(self) -> None:
-        """The app took what has come of the body."""
-
-    def on_unsent(self, exchange: Exchange) -> None:
-        """There is something to send, or the answer has ended."""
-
-
-class Exchange:
+class Exchange(ABC):
     """One request and its answer.
 
     is_request_over: all of it has arrived.   unread_bytes: of it that the app has not taken.   is_ended: the app has
-    ended the answer.   is_gone: nobody listens any more.
+    ended the answer.   is_gone: nobody listens any more.   has_head: the app has sent the answer's head.
     """
 
     __slots__ = (
-        "_connection",
-        "_is_told_of_end",
+        "_is_disconnect_next",
+        "_is_woken",
         "_received",
         "_room",
         "_unsent",
         "_unsent_bytes",
         "_waiter",
-        "answer",
+        "has_head",
         "is_ended",
         "is_gone",
         "is_request_over",
-        "scope",
         "task",
         "unread_bytes",
     )
 
-    def __init__(self, connection: Connection, scope: dict[str, Any], answer: Answer) -> None:
-        self.scope = scope
-        self.answer = answer
+    def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
         self.unread_bytes = 0
         self.is_request_over = False
         self.is_ended = False
         self.is_gone = False
-        self._connection = connection
+        self.has_head = False
         self._received: list[bytes] = []
-        self._is_told_of_end = False
+        self._is_woken = False
+        self._is_disconnect_next = False
         self._waiter: asyncio.Future[None] | None = None
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
@@ -83,6 +70,11 @@ class Exchange:
         """More of the request."""
         self._received.append(data)
         self.unread_bytes += len(data)
+        _wake(self._waiter)
+
+    def wake(self) -> None:
+        """Give the app an event with an empty body, unless another one is due."""
+        self._is_woken = True
         _wake(self._waiter)
 
     def finish_request(self) -> None:
@@ -102,19 +94,21 @@ class Exchange:
 
     async def receive(self) -> Event:
         """The next event: all that has come, as one. What came whole is handed over even if its caller has left."""
-        while not (self._received or self.is_request_over or self.is_gone or self.is_ended):
-            self._connection.on_wanted(self)
+        while not (self._received or self.is_request_over or self.is_gone or self.is_ended or self._is_woken):
+            self._on_wanted()
             await self._wait()
-        if self._is_told_of_end:
+        if self._is_disconnect_next:
             while not (self.is_gone or self.is_ended):
                 await self._wait()
-        if self._is_told_of_end or ((self.is_gone or self.is_ended) and not self.is_request_over):
+        if self._is_disconnect_next or ((self.is_gone or self.is_ended) and not self.is_request_over):
             return _DISCONNECT
+        self._is_woken = False
         body = self._received[0] if len(self._received) == 1 else b"".join(self._received)
         self._received.clear()
-        self.unread_bytes = 0
-        self._is_told_of_end = self.is_request_over
-        self._connection.on_consumed()
+        self._is_disconnect_next = self.is_request_over
+        if body:
+            self.unread_bytes = 0
+            self._on_consumed(len(body))
         return {"type": "http.request", "body": body, "more_body": not self.is_request_over}
 
     async def send(self, event: Event) -> None:
@@ -122,22 +116,22 @@ class Exchange:
         if self.is_gone or self.is_ended:
             return
         if event["type"] == "http.response.start":
-            self.answer.begin(event["status"], event.get("headers", ()))
-            self._connection.on_unsent(self)
+            self._on_head(event["status"], event.get("headers", ()))
+            self.has_head = True
             return
         if event["type"] != "http.response.body":
             return
-        if not self.answer.has_head:
+        if not self.has_head:
             raise AnswerError("the body came before the head")
         body = event.get("body", b"")
         if body:
             self._unsent.append(body)
             self._unsent_bytes += len(body)
-        self.is_ended = not event.get("more_body", False)
-        if self.is_ended:
+        if not event.get("more_body", False):
+            self.is_ended = True
             _wake(self._waiter)
         if body or self.is_ended:
-            self._connection.on_unsent(self)
+            self._on_body(body)
         while self._unsent_bytes > UNSENT_BYTES_MAX and not self.is_ended:
             self._room = asyncio.get_running_loop().create_future()
             try:
@@ -154,6 +148,24 @@ class Exchange:
         self._unsent_bytes = 0
         _wake(self._room)
         return body
+
+    # The connection
+
+    @abstractmethod
+    def _on_wanted(self) -> None:
+        """The app waits for the body, of which nothing has come."""
+
+    @abstractmethod
+    def _on_consumed(self, size: int) -> None:
+        """The app took all that has come of the body, so many bytes."""
+
+    @abstractmethod
+    def _on_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """The answer begins. Raises AnswerError for a head that cannot be sent."""
+
+    @abstractmethod
+    def _on_body(self, body: bytes) -> None:
+        """There is more to send, or the answer has ended. body: what the app has just sent."""
 
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()

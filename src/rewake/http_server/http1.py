@@ -17,7 +17,8 @@ import structlog
 
 from rewake.http_server.answer import Answer, AnswerError, refusal
 from rewake.http_server.connection import Connection, Site
-from rewake.http_server.exchange import CANCELS, Exchange
+from rewake.http_server.exchange import CANCELS
+from rewake.http_server.http1_exchange import Http1Exchange
 from rewake.http_server.limits import LINGER_BYTES_MAX, LINGER_SECONDS, PIPELINED_MAX, UNREAD_BYTES_MAX
 from rewake.http_server.upgrade import head_without_offer, is_offer
 
@@ -38,8 +39,8 @@ class HttpConnection(Connection):
         super().__init__(site)
         self._peers: dict[str, Any] = {}
         self._parser: Any = httptools.HttpRequestParser(self)
-        self._exchanges: deque[Exchange] = deque()
-        self._incoming: Exchange | None = None
+        self._exchanges: deque[Http1Exchange] = deque()
+        self._incoming: Http1Exchange | None = None
         self._held = b""
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -131,7 +132,7 @@ class HttpConnection(Connection):
             keeps_alive = version == "1.1" and not self._is_leaving and parser.should_keep_alive()
             is_head_only = scope["method"] == "HEAD"
             answer = Answer(is_head_only=is_head_only, knows_chunks=version == "1.1", keeps_alive=keeps_alive)
-            self._incoming = Exchange(self, scope, answer)
+            self._incoming = Http1Exchange(self, scope, answer)
             self._exchanges.append(self._incoming)
             self._begin_next()
 
@@ -150,9 +151,9 @@ class HttpConnection(Connection):
             self._incoming.finish_request()
             self._incoming = None
 
-    # Exchange
+    # Http1Exchange
 
-    def on_wanted(self, exchange: Exchange) -> None:
+    def on_wanted(self, exchange: Http1Exchange) -> None:
         if self._expects_leave and exchange is self._incoming and not exchange.answer.is_begun and not self._is_deaf:
             self._expects_leave = False
             self._transport.write(_CONTINUE)
@@ -161,7 +162,7 @@ class HttpConnection(Connection):
         if self._is_read_paused:
             self._set_reading()
 
-    def on_unsent(self, exchange: Exchange) -> None:
+    def on_unsent(self, exchange: Http1Exchange) -> None:
         if exchange.is_ended:
             self._flush()
         elif not self._is_flush_due:
@@ -316,7 +317,7 @@ class HttpConnection(Connection):
             if exchange.task is None:
                 exchange.task = self._loop.create_task(self._run(exchange))
 
-    async def _run(self, exchange: Exchange) -> None:
+    async def _run(self, exchange: Http1Exchange) -> None:
         try:
             await self.site.app(exchange.scope, exchange.receive, exchange.send)
         except Exception as error:  # noqa: BLE001 - whatever the app raises
@@ -354,7 +355,7 @@ class HttpConnection(Connection):
             self.moved_at = now
             self._end(exchange)
 
-    def _end(self, exchange: Exchange) -> None:
+    def _end(self, exchange: Http1Exchange) -> None:
         self._exchanges.popleft()
         if not exchange.answer.keeps_alive:
             self._incoming = None
@@ -383,7 +384,7 @@ class HttpConnection(Connection):
         self._left_bytes = LINGER_BYTES_MAX
         self._loop.call_later(LINGER_SECONDS, self._transport.close)
 
-    def _give_up(self, exchange: Exchange) -> None:
+    def _give_up(self, exchange: Http1Exchange) -> None:
         """Let its app know that nobody listens any more."""
         exchange.lose()
         if self.site.cancels and exchange.task is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -107,7 +108,7 @@ class Http2Connection(Connection):
         for event in events:
             self._on_event(event, chunks)
         for stream, parts in chunks.items():
-            stream.feed(b"".join(parts))
+            self._feed(stream, parts)
         self._pump()
 
     def resume_writing(self) -> None:
@@ -159,7 +160,7 @@ class Http2Connection(Connection):
 
     # Stream
 
-    def on_head(self, stream: Stream, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    def on_head(self, stream: Stream, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         if stream.id not in self.streams or stream.has_sent_head:
             return
         stream.has_sent_head = True
@@ -178,9 +179,11 @@ class Http2Connection(Connection):
             self._flush_soon()
 
     def on_consumed(self, stream: Stream, size: int) -> None:
+        if stream.id not in self.streams:
+            return
         stream.consumed_bytes += size
-        self._let_go(stream, size)
-        if stream.consumed_bytes >= STREAM_WINDOW_BYTES // 2 and stream.id in self.streams:
+        self._let_go(size)
+        if stream.consumed_bytes >= STREAM_WINDOW_BYTES // 2:
             with contextlib.suppress(StreamClosedError):
                 self._h2.increment_flow_control_window(stream.consumed_bytes, stream.id)
             stream.consumed_bytes = 0
@@ -225,7 +228,7 @@ class Http2Connection(Connection):
             stream = self.streams.get(event.stream_id or 0)
             if stream is not None:
                 if parts := chunks.pop(stream, None):
-                    stream.feed(b"".join(parts))
+                    self._feed(stream, parts)
                 stream.finish_request()
         elif kind is StreamReset:
             assert isinstance(event, StreamReset)
@@ -246,9 +249,12 @@ class Http2Connection(Connection):
         if stream is not None:
             stream.consumed_bytes += size - len(event.data or b"")  # Padding, which no app takes.
             if event.data:
-                stream.unread_bytes += len(event.data)
-                self._unread_bytes += len(event.data)
                 chunks.setdefault(stream, []).append(event.data)
+
+    def _feed(self, stream: Stream, parts: list[bytes]) -> None:
+        data = b"".join(parts)
+        self._unread_bytes += len(data)
+        stream.feed(data)
 
     def _open_window(self) -> None:
         """Let more come, on any stream, unless too much of what has come is still unread."""
@@ -256,9 +262,8 @@ class Http2Connection(Connection):
             self._h2.increment_flow_control_window(self._consumed_bytes)
             self._consumed_bytes = 0
 
-    def _let_go(self, stream: Stream, size: int) -> None:
+    def _let_go(self, size: int) -> None:
         """Bytes are not held any more: the app has them, or nobody wants them."""
-        stream.unread_bytes -= size
         self._unread_bytes -= size
         if self._consumed_bytes >= CONNECTION_WINDOW_BYTES // 2:
             self._open_window()
@@ -325,7 +330,7 @@ class Http2Connection(Connection):
             if window <= 0:
                 self._blocked[stream] = None
                 return
-            data = stream.take(window)
+            data = stream.take_some(window)
             sent += len(data)
             self._guard.earn()
             h2.send_data(stream_id, data, end_stream=stream.is_ended and not stream.unsent_bytes)
@@ -352,7 +357,7 @@ class Http2Connection(Connection):
 
     def _forget(self, stream: Stream) -> None:
         if self.streams.pop(stream.id, None) is not None:
-            self._let_go(stream, stream.unread_bytes)
+            self._let_go(stream.unread_bytes)
         self._blocked.pop(stream, None)
         if not self.streams and self._is_leaving:
             self._loop.call_soon(self._close)

@@ -3,7 +3,7 @@
 What a run says is read in rewake.runs; here it becomes pages, and people act.
 
 ui_app.py    routes, errors                         web.py        HTML or its JSON twin, headers, forms
-run.py       one run: its timeline's rows           step.py       one step in full
+run.py       one run, from run_data.py              step.py       one step in full
 graph.py     handoffs as a drawing                  compare.py    a fork beside its origin
 sessions.py  virtual objects and their state        services.py   services, deployments, playground
 actions.py   what a person may do                   bulk.py       ... to all runs that match; operations.py, forms.py

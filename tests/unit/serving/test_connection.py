@@ -23,11 +23,11 @@ from h2.settings import SettingCodes
 from hyperframe.frame import PingFrame
 
 from rewake.deployments.http.http2_wire import FRAMES_PER_TURN_MAX, IDLE_FRAMES_MAX
+from rewake.http_server.limits import UNSENT_BYTES_MAX
 from rewake.http_server.server import HttpServer
 from rewake.protocol.framing import encode_frame
 from rewake.serving import connection
 from rewake.serving.connection import FLUSH_HOPS, STREAM_WINDOW_BYTES, Http2Connection
-from rewake.serving.stream import UNSENT_BYTES_MAX
 
 App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 START = {"type": "http.response.start", "status": 200, "headers": [(b"Content-Type", b"text/plain")]}
@@ -347,6 +347,37 @@ def test_an_answer_before_the_end_of_the_request_closes_it() -> None:
         peer.request(b"b")
         assert body_of(await peer.hears()) == b"enough"
         assert stream_id == 1
+
+    asyncio.run(main())
+
+
+def test_after_its_answer_an_app_hears_that_nobody_listens() -> None:
+    heard: list[Any] = []
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await send(START)
+        await send({"type": "http.response.body", "body": b"early", "more_body": False})
+        await asyncio.sleep(0)  # the answer leaves before the request is read
+        heard.extend([await receive(), await receive()])
+
+    async def main() -> None:
+        peer = Peer(app)
+        peer.request(b"late")
+        assert body_of(await peer.hears()) == b"early"
+        assert [event["type"] for event in heard] == ["http.request", "http.disconnect"]
+        assert (heard[0]["body"], peer.connection._unread_bytes) == (b"late", 0)
+
+    asyncio.run(main())
+
+
+def test_a_body_before_its_head_is_a_reset() -> None:
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await send({"type": "http.response.body", "body": b"x", "more_body": False})
+
+    async def main() -> None:
+        peer = Peer(app)
+        peer.request()
+        assert of_kind(await peer.hears(), StreamReset)
 
     asyncio.run(main())
 
