@@ -1,6 +1,6 @@
-"""Everything a person can do in the UI, on a wide light screen and on a dark phone: what is clicked, and what it did.
+"""Everything a person can do in the UI, on a dark phone: what is clicked, and what it did.
 
-Each action is read back from the page it leads to and from the engine. See test_ui.py for the pages that only show.
+Each action is read back from the page it leads to and from the engine. test_ui.py acts, too, on a wide light screen.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from tests.browser.stage import Stage
 
 from rewake.core import ids
 
-LOOKS: Final[dict[str, dict[str, Any]]] = {
-    "wide": {"viewport": {"width": 1280, "height": 900}},
-    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "has_touch": True},
+PHONE: Final[dict[str, Any]] = {
+    "viewport": {"width": 390, "height": 844},
+    "color_scheme": "dark",
+    "has_touch": True,
 }
 
 
-@pytest.fixture(params=LOOKS)
-def page(request: pytest.FixtureRequest, browser: Any, stage: Stage) -> Iterator[Any]:
-    with opened_page(browser, stage, **LOOKS[request.param]) as page:
+@pytest.fixture
+def page(browser: Any, stage: Stage) -> Iterator[Any]:
+    with opened_page(browser, stage, **PHONE) as page:
         yield page
 
 

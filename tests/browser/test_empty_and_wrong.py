@@ -16,43 +16,39 @@ def empty(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         yield stage
 
 
-@pytest.mark.parametrize(
-    ("path", "said"),
-    [
-        ("/", "No runs yet"),
-        ("/?status=failed&service=Nobody", "No run matches"),
-        ("/sessions", "No keyed services"),
-        ("/services", "No services"),
-        ("/deployments", "No deployments"),
-    ],
-)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_there_yet(browser: Any, empty: Stage, path: str, said: str, scheme: str) -> None:
-    page = browser.new_page(color_scheme=scheme, viewport={"width": 390, "height": 800})
-    page.goto(f"{empty.url}/ui{path}")
-    page.get_by_role("heading", name=said).wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+NOTHING_THERE = {
+    "/": "No runs yet",
+    "/?status=failed&service=Nobody": "No run matches",
+    "/sessions": "No keyed services",
+    "/services": "No services",
+    "/deployments": "No deployments",
+}
+WRONG = {
+    "/nowhere": "There is no such page.",
+    "/runs/inv_1short": "is not a run's id",
+    "/runs/inv_1dceKvwtEc2n6aThD2PKylK9aMjkfpaoQF": "There is no run inv_1dceKvwtEc2n6aThD2PKylK9aMjkfpaoQF",
+    "/runs/inv_1dceKvwtEc2n6aThD2PKylK9aMjkfpaoQF/agents": "There is no run",
+    "/services/Nobody": "Nobody",
+    "/services/Router/nothing": "nothing",
+    "/sessions/Desk": "names no key",
+}
+
+
+def test_nothing_there_yet(browser: Any, empty: Stage) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    for path, said in NOTHING_THERE.items():
+        page.goto(f"{empty.url}/ui{path}")
+        page.get_by_role("heading", name=said).wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
     page.close()
 
 
-@pytest.mark.parametrize(
-    ("path", "status", "said"),
-    [
-        ("/nowhere", 404, "There is no such page."),
-        ("/runs/inv_1short", 404, "is not a run's id"),
-        ("/runs/inv_1dceKvwtEc2n6aThD2PKylK9aMjkfpaoQF", 404, "There is no run inv_1dceKvwtEc2n6aThD2PKylK9aMjkfpaoQF"),
-        ("/runs/inv_1dceKvwtEc2n6aThD2PKylK9aMjkfpaoQF/agents", 404, "There is no run"),
-        ("/services/Nobody", 404, "Nobody"),
-        ("/services/Router/nothing", 404, "nothing"),
-        ("/sessions/Desk", 404, "names no key"),
-    ],
-)
-def test_a_wrong_address(page: Any, stage: Stage, path: str, status: int, said: str) -> None:
-    response = page.goto(f"{stage.url}/ui{path}")
-    assert response.status == status
-    page.get_by_role("heading").get_by_text(said).first.wait_for()
-    page.locator("main").get_by_role("link").first.click()
-    page.wait_for_url(f"{stage.url}/ui/")
+def test_a_wrong_address(page: Any, stage: Stage) -> None:
+    for path, said in WRONG.items():
+        assert page.goto(f"{stage.url}/ui{path}").status == 404, path
+        page.get_by_role("heading").get_by_text(said).first.wait_for()
+        page.locator("main").get_by_role("link").first.click()
+        page.wait_for_url(f"{stage.url}/ui/")
 
 
 def test_a_step_that_is_not_there(page: Any, stage: Stage) -> None:

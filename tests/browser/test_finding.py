@@ -30,12 +30,6 @@ async def fill(stage: Stage) -> None:
     await asyncio.gather(*(stage.engine.call("Router", "ask", f"Question {n}") for n in range(COUNT)))
 
 
-@pytest.fixture(params=[1280, 390], ids=["wide", "phone"])
-def page(request: pytest.FixtureRequest, browser: Any, stage: Stage) -> Iterator[Any]:
-    with opened_page(browser, stage, viewport={"width": request.param, "height": 900}) as page:
-        yield page
-
-
 def rows(page: Any) -> Any:
     return page.locator(".runs tbody tr")
 
@@ -76,7 +70,7 @@ def test_by_time(page: Any, stage: Stage) -> None:
 
 
 def test_waiting_for_a_person(page: Any, stage: Stage) -> None:
-    run_id = stage.send("Desk", "approve", 1, key=f"waiting{page.viewport_size['width']}")
+    run_id = stage.send("Desk", "approve", 1, key="waiting")
     page.goto(f"{stage.url}/ui/")
     page.get_by_role("link", name="waiting for a person").click()
     rows(page).filter(has_text=run_id).wait_for()
