@@ -22,10 +22,12 @@ demo: $(VENV)/.installed-demo ## A claim router is killed in the middle and fini
 
 .PHONY: test
 test: $(VENV)/.installed-dev ## All tests; ARGS="-k name" for some of them, PROCESSES=0 in one process
-	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) $(ARGS)
+	@$(BIN)/python -m compileall -q src  # or each of the processes that tests start compiles it
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(VENV)/.installed-dev ## Hostile inputs for MINUTES (60); the tests play a fixed few of them
+fuzz: $(VENV)/.installed-dev ## 10,000 simulated histories, then hostile inputs for MINUTES (60); tests play a few
+	@PYTHONPATH=src $(BIN)/python -m tests.simulation --count 10000
 	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),60) $(ARGS)
 
 .PHONY: check
