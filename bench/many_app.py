@@ -6,6 +6,7 @@ one unseen.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import restate
@@ -23,7 +24,9 @@ def prefix(number: int) -> str:
     return f"/d{number}"
 
 
-def _one(number: int) -> Any:
+@cache
+def _app_at(start: str) -> Any:
+    number = int(start.removeprefix("/d"))
     service = restate.Service(service_name(number))
 
     async def name(ctx: restate.Context) -> str:
@@ -33,12 +36,9 @@ def _one(number: int) -> Any:
     return restate.app([service])
 
 
-_APPS = {prefix(number): _one(number) for number in range(MANY_COUNT)}
-
-
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """Hands a request to the app its path begins with."""
     if scope["type"] == "lifespan":
         return
     start, _, rest = scope["path"].removeprefix("/").partition("/")
-    await _APPS[f"/{start}"]({**scope, "path": f"/{rest}"}, receive, send)
+    await _app_at(f"/{start}")({**scope, "path": f"/{rest}"}, receive, send)
