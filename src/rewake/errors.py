@@ -47,6 +47,8 @@ class ErrorCode(StrEnum):
     INGRESS_UNREACHABLE = "RW1017", "The ingress could not be reached"
     TLS_CERTIFICATE_INVALID = "RW1018", "The TLS certificate or its key cannot be used"
     CODE_UNKNOWN = "RW1019", "No error has that code"
+    OPEN_TO_ALL = "RW1022", "The ports would be open to everybody who reaches them"
+    TOKENS_INVALID = "RW1023", "The access tokens cannot be used"
 
     # RW2xxx deployments
     WORKER_START_FAILED = "RW2001", "The worker process did not become ready"
@@ -102,6 +104,8 @@ class ErrorCode(StrEnum):
     APPROVAL_CHANGED = "RW4029", "The answer is for other arguments than those that wait"
     APPROVAL_PERSON_REFUSED = "RW4030", "The person's answer does not count towards the quorum"
     APPROVAL_RUN_ENDED = "RW4031", "The run that asked has ended"
+    TOKEN_MISSING = "RW4040", "The request shows no access token that is known"
+    ROLE_MISSING = "RW4041", "The access token does not allow the request"
 
     # RW5xxx store
     STORE_LOCKED = "RW5001", "Another engine is using the data directory"

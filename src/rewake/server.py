@@ -14,12 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
+from rewake.access.gate import Gate
 from rewake.admin.engine_port import EnginePort
 from rewake.errors import ErrorCode, RewakeError
 from rewake.http_server.limits import Limits, connections_max
 from rewake.http_server.listening import listening_socket
 from rewake.http_server.origins import Door, is_loopback_address
 from rewake.http_server.server import BACKLOG, HttpServer
+from rewake.http_server.tls import Certificate
 from rewake.ingress import api
 from rewake.ingress.asgi import IngressApp
 
@@ -50,6 +52,7 @@ class Server:
     port 0: any free one; `ingress_port` and `admin_port` tell which once bound.   admin_routes: the UI and the like.
     ingress_concurrency_max: calls in flight before the ingress answers 429, None for no limit.   limits: of each port.
     allowed_hosts, allowed_origins: as those of http_server.origins.Door; the origins are let in to the ingress alone.
+    gate: who may come in, None for everybody.   certificate: of both ports, None for no TLS.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class Server:
         limits: Limits | None = None,
         allowed_hosts: Iterable[str] = (),
         allowed_origins: Iterable[str] = (),
+        gate: Gate | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
         self.host = host
         self.ingress_port = ingress_port
@@ -78,18 +83,24 @@ class Server:
         self._limits = limits or Limits()
         self._allowed_hosts = frozenset(allowed_hosts)
         self._allowed_origins = frozenset(allowed_origins)
+        self._gate = gate
+        self._certificate = certificate
         self._listeners: list[socket.socket] = []
         self._servers: list[HttpServer] = []
 
     @property
     def ingress_url(self) -> str:
         """Where callers on this machine reach the ingress."""
-        return url_of(self.host, self.ingress_port)
+        return url_of(self.host, self.ingress_port, is_tls=self._certificate is not None)
 
     @property
     def admin_url(self) -> str:
         """Where clients on this machine reach the admin API."""
-        return url_of(self.host, self.admin_port)
+        return url_of(self.host, self.admin_port, is_tls=self._certificate is not None)
+
+    @property
+    def asks_tokens(self) -> bool:
+        return self._gate is not None
 
     def bind(self) -> None:
         """Take both ports; callers that connect now are answered after start(). Raises RewakeError RW1005.
@@ -124,16 +135,20 @@ class Server:
             Door(self._allowed_hosts, origins, is_local=is_loopback_address(self.host))
             for origins in (self._allowed_origins, frozenset[str]())
         )
-        ingress = IngressApp(self._ingress, body_bytes_max=self._body_bytes_max, door=ingress_door)
+        ingress = IngressApp(self._ingress, body_bytes_max=self._body_bytes_max, door=ingress_door, gate=self._gate)
         admin = build_admin(
-            self._engine, ingress_url=self.ingress_url, extra_routes=self._admin_routes, door=admin_door
+            self._engine,
+            ingress_url=self.ingress_url,
+            extra_routes=self._admin_routes,
+            door=admin_door,
+            gate=self._gate,
         )
         self._servers = [
             HttpServer(ingress, self._limits_of(INGRESS_FILES_SHARE), cancels=True),
             HttpServer(admin, self._limits_of(ADMIN_FILES_SHARE)),
         ]
         for server, listener in zip(self._servers, self._listeners, strict=True):
-            await server.start(listener)
+            await server.start(listener, self._certificate)
 
     def _limits_of(self, files_share: float) -> Limits:
         if self._limits.connections_max is not None:
@@ -192,7 +207,7 @@ def _cannot_listen(host: str, port: int, option: str, error: OSError) -> RewakeE
     return RewakeError(ErrorCode.PORT_IN_USE, message, hint, host=host, port=port)
 
 
-def url_of(host: str, port: int) -> str:
+def url_of(host: str, port: int, *, is_tls: bool = False) -> str:
     """Where programs on this machine reach what listens there."""
     shown = _ANY_HOST.get(host) or (f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}/"
+    return f"{'https' if is_tls else 'http'}://{shown}:{port}/"

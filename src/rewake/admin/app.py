@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import structlog
 from starlette.applications import Starlette
@@ -18,6 +19,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from rewake.access.gate import GATE_IN_SCOPE, MISSING, TOKEN_IN_SCOPE, Gate, role_missing
+from rewake.access.tokens import Role
 from rewake.admin.about import API_VERSION_MAX, API_VERSION_MIN, PUBLIC_VERSION, About
 from rewake.admin.deployments import Deployments
 from rewake.admin.engine_port import EnginePort
@@ -33,6 +36,7 @@ from rewake.admin.refusals import (
     undecodable_response,
 )
 from rewake.admin.requests import json_response
+from rewake.admin.roles import SIGN_IN, role_needed
 from rewake.admin.services import Services
 from rewake.errors import ErrorCode, RewakeError
 from rewake.http_server.origins import Door
@@ -48,9 +52,18 @@ log = structlog.get_logger("rewake.admin")
 
 
 def build_admin(
-    engine: EnginePort, *, ingress_url: str, extra_routes: Sequence[BaseRoute] = (), door: Door | None = None
+    engine: EnginePort,
+    *,
+    ingress_url: str,
+    extra_routes: Sequence[BaseRoute] = (),
+    door: Door | None = None,
+    gate: Gate | None = None,
 ) -> ASGIApp:
-    """The admin API of `engine`. ingress_url: for clients that want to call handlers.   door: who may come in."""
+    """The admin API of `engine`.
+
+    ingress_url: for clients that want to call handlers.   door: from which pages and by which names.   gate: who may
+    come in; None lets in everybody.
+    """
     table = _table(engine, ingress_url)
     routes: list[BaseRoute] = [_route(path, methods) for path, methods in table.items()]
     operations = [
@@ -71,15 +84,16 @@ def build_admin(
         exception_handlers=_EXCEPTION_HANDLERS,
     )
     app.router.redirect_slashes = False
-    return Guarded(Versioned(app), door or Door())
+    return Guarded(Versioned(app), door or Door(), gate)
 
 
 class Guarded:
-    """Lets in what the door does. Links to pages may be followed from anywhere: GET changes nothing."""
+    """Lets in what door and gate do. Links to pages may be followed from anywhere: GET changes nothing."""
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
+    def __init__(self, app: ASGIApp, door: Door, gate: Gate | None = None) -> None:
         self._app = app
         self._door = door
+        self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -89,7 +103,27 @@ class Guarded:
                 refused = Refused(403, refusal.code, refusal.message, refusal.hint)
                 await refused_response(refused)(scope, receive, send)
                 return
+            if self._gate is not None and (answer := _let_in(scope, headers, self._gate)) is not None:
+                await answer(scope, receive, send)
+                return
         await self._app(scope, receive, send)
+
+
+def _let_in(scope: Scope, headers: dict[str, str], gate: Gate) -> Response | None:
+    """The answer to who may not do this, None for who may. Pages send people to the sign-in."""
+    method, path = scope["method"], scope["path"]
+    token = gate.holder(headers) or gate.sign_ins.holder(headers.get("cookie", ""))
+    scope[GATE_IN_SCOPE], scope[TOKEN_IN_SCOPE] = gate, token
+    needed = role_needed(method, path)
+    if needed is None or (token is not None and token.allows(needed)):
+        if token is not None and needed not in (None, Role.READ):
+            log.info("admin_request", token=token.name, method=method, path=path)
+        return None
+    if path.startswith("/ui") and "text/html" in headers.get("accept", ""):
+        return RedirectResponse(f"{SIGN_IN}?{urlencode({'needs': needed, 'next': path})}", 303)
+    if token is None:
+        return refused_response(Refused(401, *MISSING), {"www-authenticate": 'Bearer realm="rewake"'})
+    return refused_response(Refused(403, *role_missing(token, needed)))
 
 
 class Versioned:

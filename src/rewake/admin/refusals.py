@@ -69,8 +69,8 @@ class Undecodable(Exception):
         self.text = text
 
 
-def refused_response(refused: Refused) -> Response:
-    return error_response(refused.status, refused.code, refused.message, refused.hint)
+def refused_response(refused: Refused, headers: dict[str, str] | None = None) -> Response:
+    return error_response(refused.status, refused.code, refused.message, refused.hint, headers)
 
 
 def undecodable_response(undecodable: Undecodable) -> Response:

@@ -27,20 +27,19 @@ KEY_EXAMPLE: Final = "my-key"
 def announce(
     *,
     services: Mapping[str, ServiceSchema],
-    host: str,
-    ingress_port: int,
-    admin_port: int,
+    ingress_url: str,
+    admin_url: str,
+    asks_tokens: bool,
     data: Path,
     app: str | None,
     worker_pids: Sequence[int],
     stream: TextIO,
 ) -> None:
     """Print it."""
-    shown_host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     facts = [
-        ("ingress", f"http://{shown_host}:{ingress_port}"),
-        ("admin", f"http://{shown_host}:{admin_port}"),
-        ("web UI", f"http://{shown_host}:{admin_port}/ui/"),
+        ("ingress", ingress_url.rstrip("/")),
+        ("admin", admin_url.rstrip("/")),
+        ("web UI", f"{admin_url}ui/"),
         ("data", str(data.resolve())),
     ]
     if app is not None:
@@ -51,9 +50,10 @@ def announce(
         f"rewake {rewake.__version__} is ready; Ctrl-C stops it",
         *(f"  {name:<9} {value}" for name, value in facts),
     ]
-    calls = list(curl_lines(services, f"{shown_host}:{ingress_port}"))
+    calls = list(curl_lines(services, ingress_url.removeprefix("http://").rstrip("/")))
     if calls:
-        lines += ["", "Call a handler:", *(f"  {line}" for line in calls[:LINES_MAX])]
+        how = "Call a handler, with -H 'x-rewake-token: TOKEN':" if asks_tokens else "Call a handler:"
+        lines += ["", how, *(f"  {line}" for line in calls[:LINES_MAX])]
     if len(calls) > LINES_MAX:
         lines.append(f"  and {len(calls) - LINES_MAX} more: rewake services list")
     click.echo("\n".join(["", *lines, ""]), file=stream)

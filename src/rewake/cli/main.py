@@ -14,12 +14,14 @@ from rewake.cli.example import example
 from rewake.cli.explain import explain
 from rewake.cli.identity import identity
 from rewake.cli.invocations import invocations
+from rewake.cli.login import login, logout
 from rewake.cli.promises import promises
 from rewake.cli.registry import deployments, services
 from rewake.cli.run import run, server
 from rewake.cli.serve import serve
 from rewake.cli.sql import sql
 from rewake.cli.state import state
+from rewake.cli.tokens import tokens
 from rewake.cli.ui import ui
 from rewake.cli.watching import watch
 
@@ -41,6 +43,9 @@ for subcommand in (
     services,
     deployments,
     identity,
+    tokens,
+    login,
+    logout,
     state,
     promises,
     awakeables,

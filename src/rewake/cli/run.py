@@ -22,6 +22,7 @@ from rewake.cli.settings import (
 from rewake.redaction import HEADERS_DEFAULT
 
 PORT = click.IntRange(0, 65_535)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 _ENGINE_SETTINGS = (
     config_option,
@@ -35,6 +36,16 @@ _ENGINE_SETTINGS = (
         type=Names(),
         help="Origins of web pages that may call the ingress, such as https://app.example; * for all.",
     ),
+    setting(
+        "tokens-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        show_default="tokens.json in the data folder",
+        help="Access tokens, as rewake tokens makes them; REWAKE_TOKENS may name more.",
+    ),
+    setting("require-tokens", is_flag=True, help="Ask for a token on loopback as well."),
+    setting("insecure", is_flag=True, help="Let in everybody who reaches an address that is not loopback."),
+    setting("tls-cert", type=_FILE, help="Certificate to serve both ports over TLS with (PEM)."),
+    setting("tls-key", type=_FILE, help="Key of the certificate (PEM), if it is in a file of its own."),
     setting("data", default=DATA_DEFAULT, type=click.Path(file_okay=False), help="Folder of the database."),
     setting("cleanup-interval", default="1h", type=Duration(), help="Time between retention sweeps."),
     setting(
@@ -119,5 +130,9 @@ def _serve(app: str | None, **options: Any) -> None:
     options["data"] = Path(options["data"])
     if options["in_process"] and options["reload"]:
         raise click.UsageError("--reload needs worker processes; leave out --in-process.")
+    if options["tls_key"] is not None and options["tls_cert"] is None:
+        raise click.UsageError("--tls-key needs --tls-cert.")
+    if options["insecure"] and options["require_tokens"]:
+        raise click.UsageError("--insecure and --require-tokens exclude each other.")
     settings_file = click.get_current_context().meta.get(FILE_READ)
     serve(ServeOptions(app=app, settings_file=settings_file, **options))

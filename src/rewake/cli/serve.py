@@ -52,15 +52,15 @@ def serve(app: str, **options: Any) -> None:
     """
     from rewake.cli.logs import configure_logging
     from rewake.http_server.limits import raise_file_limit
+    from rewake.http_server.tls import Certificate
     from rewake.server import listen
-    from rewake.serving.server import tls_context
 
     options["log_format"] = configure_logging(options["log_level"], options["log_format"])
     given = _Options(app=app, **options)
     if given.tls_key is not None and given.tls_cert is None:
         raise click.UsageError("--tls-key needs --tls-cert.")
     if given.tls_cert is not None:
-        tls_context(given.tls_cert, given.tls_key)  # Now, so that an error is reported once.
+        Certificate(given.tls_cert, given.tls_key)  # Now, so that an error is reported once.
     raise_file_limit()
     if given.listener_fd is not None:
         listener = socket.socket(fileno=given.listener_fd)
@@ -113,7 +113,8 @@ async def _serve(options: _Options, listener: socket.socket) -> None:
 
     from rewake.cli.serving import asked_to_stop
     from rewake.deployments.app_loader import load_app
-    from rewake.serving.server import AppServer, tls_context
+    from rewake.http_server.tls import Certificate
+    from rewake.serving.server import PROTOCOLS, AppServer
 
     log = structlog.get_logger("rewake.cli")
     app = load_app(options.app)
@@ -121,7 +122,7 @@ async def _serve(options: _Options, listener: socket.socket) -> None:
     # The SDK takes SIGTERM over when it is first asked something; it is asked here, so that ours comes after.
     services = await _services_of(app, options.app)
     server = AppServer(app)
-    tls = None if options.tls_cert is None else tls_context(options.tls_cert, options.tls_key)
+    tls = None if options.tls_cert is None else Certificate(options.tls_cert, options.tls_key, PROTOCOLS)
     with asked_to_stop(exit_with_stdin=options.exit_with_stdin) as stop:
         await server.start(listener, tls)
         _tell_ready(options, listener.getsockname()[1], services)

@@ -23,9 +23,10 @@ import structlog
 from rewake.cli.announce import announce, announce_json_log
 from rewake.cli.exits import INTERRUPTED
 from rewake.cli.logs import configure_logging
-from rewake.errors import RewakeError
+from rewake.errors import ErrorCode, RewakeError
 
 if TYPE_CHECKING:
+    from rewake.access.gate import Gate
     from rewake.deployments.worker_pool import WorkerPool
     from rewake.engine import Engine, EngineOptions
     from rewake.server import Server
@@ -56,6 +57,11 @@ class ServeOptions:
     admin_port: int
     allowed_hosts: tuple[str, ...]
     allowed_origins: tuple[str, ...]
+    tokens_file: Path | None
+    require_tokens: bool
+    insecure: bool
+    tls_cert: Path | None
+    tls_key: Path | None
     data: Path
     cleanup_interval: int
     pause_after_alike: int
@@ -104,7 +110,10 @@ def _log_settings(options: ServeOptions) -> None:
     if options.settings_file is not None:
         log.info("settings_read", path=str(options.settings_file.resolve()))
     if not is_loopback_address(options.host):
-        log.warning("listening_beyond_this_machine", host=options.host, hint="Neither port asks who is calling.")
+        hint = "Neither port asks who is calling." if options.insecure else "Both ports ask for a token."
+        log.warning("listening_beyond_this_machine", host=options.host, hint=hint)
+        if options.tls_cert is None:
+            log.warning("no_tls", hint="Tokens and data travel in the clear: --tls-cert, or a proxy that ends TLS.")
     if options.otlp_endpoint is not None and not is_loopback_address(urlsplit(options.otlp_endpoint).hostname or ""):
         log.warning("traces_leave_this_machine", otlp_endpoint=options.otlp_endpoint)
 
@@ -155,6 +164,7 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
     from rewake.deployments import provider_keys
     from rewake.engine import Engine
     from rewake.engine.workers import add_workers
+    from rewake.http_server.tls import Certificate
     from rewake.server import Server
     from rewake.telemetry import Telemetry, metrics_route
     from rewake.telemetry.tracing import tracer_for
@@ -172,6 +182,8 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
         drain_s=options.stop_grace / 1_000,
         allowed_hosts=options.allowed_hosts,
         allowed_origins=options.allowed_origins,
+        gate=_gate(options, engine),
+        certificate=None if options.tls_cert is None else Certificate(options.tls_cert, options.tls_key),
         admin_routes=[metrics_route(engine, telemetry), *ui_routes(engine, lambda: server.ingress_url)],
     )
     server.bind()
@@ -207,6 +219,31 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
         _start_live_view(engine, server, stack)
 
 
+def _gate(options: ServeOptions, engine: Engine) -> Gate | None:
+    """Who may come in; None for everybody. Raises RewakeError RW1022 where nobody could, or anybody."""
+    from rewake.access.gate import Gate
+    from rewake.access.token_file import FILE_NAME, TokenFile
+    from rewake.access.tokens import tokens_in
+    from rewake.http_server.origins import is_loopback_address
+
+    is_local = is_loopback_address(options.host)
+    if options.insecure or (is_local and not options.require_tokens):
+        return None
+    tokens = TokenFile(options.tokens_file or options.data / FILE_NAME, tokens_in(os.environ.get("REWAKE_TOKENS", "")))
+    tokens.refresh()
+    if tokens.is_empty:
+        where = "" if options.tokens_file is None else f" --tokens-file {options.tokens_file}"
+        raise RewakeError(
+            ErrorCode.OPEN_TO_ALL,
+            f"{options.host} is reached from other machines, and there is no access token."
+            if not is_local
+            else "--require-tokens is set, and there is no access token.",
+            f"Make one: rewake tokens create NAME --role admin{where}\n"
+            "Or set REWAKE_TOKENS, or let in everybody: --insecure",
+        )
+    return Gate(tokens, engine.now_ms)
+
+
 async def _ready_workers(workers: asyncio.Future[WorkerPool], app: str) -> WorkerPool:
     """The pool once it is ready. An import that takes long is reported: a server started by it never ends."""
     done, _ = await asyncio.wait((workers,), timeout=SLOW_IMPORT_S)
@@ -231,9 +268,9 @@ def _report_ready(
     if options.log_format == "text":
         announce(
             services=engine.services,
-            host=options.host,
-            ingress_port=server.ingress_port,
-            admin_port=server.admin_port,
+            ingress_url=server.ingress_url,
+            admin_url=server.admin_url,
+            asks_tokens=server.asks_tokens,
             data=options.data,
             app=options.app,
             worker_pids=worker_pids,

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Self
 from urllib.parse import urlencode
 
+from rewake.access.credentials import bearer, token_for
 from rewake.clients.http import HttpClient, NoAnswer, segment, url_parts
 from rewake.errors import ErrorCode, RewakeError
 
@@ -31,10 +32,11 @@ OWN_WORDS: Final = "rewake_message"
 class AdminClient:
     """One admin API. Raises RewakeError RW1009 when it is not there, else what it answered.
 
+    token: what to show it; by default that of REWAKE_TOKEN or of `rewake login`, if any.
     Inside `with client:` one connection is kept and used again; a client may then be used by one thread only.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S, token: str | None = None) -> None:
         self.url = url.rstrip("/")
         parts = url_parts(self.url)
         if parts is None:
@@ -43,6 +45,7 @@ class AdminClient:
             )
         self._http = HttpClient(parts, timeout_s=timeout_s)
         self._timeout_s = timeout_s
+        self._shown = bearer(token or token_for(self.url))
 
     def __enter__(self) -> Self:
         self._http.__enter__()
@@ -68,7 +71,9 @@ class AdminClient:
     def send(self, method: str, path: str, content: bytes | None, parameters: Mapping[str, str | None]) -> Any:
         """The same with a body that is JSON already."""
         given = {name: value for name, value in parameters.items() if value is not None}
-        headers = {"accept": "application/json"} | ({"content-type": "application/json"} if content else {})
+        headers = (
+            {"accept": "application/json"} | self._shown | ({"content-type": "application/json"} if content else {})
+        )
         what = f"{method} {self.url}{path}"
         try:
             status, text = self._http.send(method, path + ("?" + urlencode(given) if given else ""), content, headers)

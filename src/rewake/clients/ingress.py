@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from rewake.access.credentials import bearer, token_for
 from rewake.clients.http import HttpClient, NoAnswer, segment, url_parts
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import Failure, SignalResult, Success
@@ -33,7 +34,9 @@ class IngressClient:
         parts = url_parts(self.url)
         assert parts is not None, "the URL was checked"
         try:
-            return HttpClient(parts, timeout_s=timeout_s).send(method, path, body, headers)
+            return HttpClient(parts, timeout_s=timeout_s).send(
+                method, path, body, bearer(token_for(self.url)) | headers
+            )
         except NoAnswer as error:
             message = f"Could not reach the ingress at {self.url!r}.\n{error.reason}."
             hint = "Give its address: --ingress URL"

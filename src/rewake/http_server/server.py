@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Final
 
@@ -17,6 +16,7 @@ from rewake.http_server.connection import Connection, Site
 from rewake.http_server.exchange import App
 from rewake.http_server.http1 import HttpConnection
 from rewake.http_server.limits import Limits, connections_max
+from rewake.http_server.tls import CHECK_S, Certificate
 
 BACKLOG: Final = 2048
 CUT_SECONDS_MAX: Final = 1.0
@@ -51,11 +51,16 @@ class HttpServer:
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
+        self._renewing: asyncio.Task[None] | None = None
 
-    async def start(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+    async def start(self, listener: socket.socket, certificate: Certificate | None = None) -> None:
+        """Serve, over TLS when there is a certificate."""
         _keep_alive(listener)
         loop = asyncio.get_running_loop()
+        tls = None if certificate is None else certificate.context
         self._server = await loop.create_server(lambda: self._protocol(self), sock=listener, backlog=BACKLOG, ssl=tls)
+        if certificate is not None:
+            self._renewing = loop.create_task(_renew_forever(certificate))
         self._timer = loop.call_later(self.limits.check_s, self._check)
 
     async def stop(self, drain_s: float) -> None:
@@ -65,6 +70,8 @@ class HttpServer:
         self._server.close()
         self._server = None
         self._timer.cancel()
+        if self._renewing is not None:
+            self._renewing.cancel()
         for connection in list(self._connections):
             connection.leave()
         with contextlib.suppress(TimeoutError):
@@ -119,6 +126,12 @@ class HttpServer:
         while self._connections:
             self._changed.clear()
             await self._changed.wait()
+
+
+async def _renew_forever(certificate: Certificate) -> None:
+    while True:
+        await asyncio.sleep(CHECK_S)
+        await asyncio.to_thread(certificate.renew)
 
 
 def _keep_alive(listener: socket.socket) -> None:

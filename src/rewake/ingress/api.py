@@ -11,6 +11,8 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 
+from rewake.access.gate import service_missing
+from rewake.access.tokens import Token
 from rewake.errors import ErrorCode, RewakeError
 from rewake.ingress import calls, results
 from rewake.ingress.message import JSON, Request, Response
@@ -20,6 +22,7 @@ from rewake.ingress.paths import (
     CallRoute,
     HealthRoute,
     ResultRoute,
+    Route,
     parse_path,
 )
 from rewake.ingress.refusals import Refused, engine_failed, method_not_allowed
@@ -72,6 +75,8 @@ class Ingress:
         if self._concurrency_max is not None and self._in_flight > self._concurrency_max:
             raise _overloaded()
         route = parse_path(request.path, self._services.services)
+        if request.token is not None and request.token.services:
+            check_services(request.token, route)
         match route:
             case CallRoute():
                 return await self._calls.handle(route, request)
@@ -89,7 +94,22 @@ class Ingress:
             raise method_not_allowed()
         if (problem := self._services.problem) is not None:
             return engine_failed(problem)
-        return Response(200, JSON, msgspec.json.encode({"services": list(self._services.services)}))
+        names = [name for name in self._services.services if request.token is None or request.token.may_call(name)]
+        return Response(200, JSON, msgspec.json.encode({"services": names}))
+
+
+def check_services(token: Token, route: Route) -> None:
+    """Raises Refused where a token for some services asks for others.
+
+    What only an id can name is left to who has the id: it cannot be guessed. A result found by the name of its target
+    could be anybody's.
+    """
+    if isinstance(route, CallRoute):
+        if not token.may_call(route.service.name):
+            raise Refused(403, *service_missing(token, route.service.name))
+    elif isinstance(route, BodyRoute) or (isinstance(route, ResultRoute) and route.invocation_id is not None):
+        message = f"The token {token.name!r} is for {', '.join(token.services)}; results by target could be anybody's."
+        raise Refused(403, ErrorCode.ROLE_MISSING, message, "Ask by the invocation's id.")
 
 
 def _overloaded() -> Refused:

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from typing import Any, Final
 
+from rewake.access.gate import MISSING, NOBODY, Gate, role_missing, without_token
+from rewake.access.tokens import Role
 from rewake.http_server.exchange import CANCELS, Receive, Send
 from rewake.http_server.origins import Door
 from rewake.ingress.api import BODY_BYTES_MAX, Ingress
@@ -13,6 +15,8 @@ from rewake.ingress.cors import cors_head
 from rewake.ingress.message import Request, Response
 from rewake.ingress.refusals import Refused, body_too_large, length_limit_exceeded
 
+HEALTH_PATH: Final = "/restate/health"
+CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="rewake"'),)
 _BODILESS: Final = frozenset({204, 304})
 
 
@@ -23,13 +27,22 @@ class CallerGone(Exception):
 class IngressApp:
     """ASGI app around an Ingress. Mounted under a prefix, paths below it are those of the ingress.
 
-    door: which pages may call it and read the answers; None leaves that to the program it is mounted in.
+    door: which pages may call it and read the answers.   gate: who may call it; None lets in everybody. Both None
+    leave that to the program it is mounted in.
     """
 
-    def __init__(self, ingress: Ingress, *, body_bytes_max: int = BODY_BYTES_MAX, door: Door | None = None) -> None:
+    def __init__(
+        self,
+        ingress: Ingress,
+        *,
+        body_bytes_max: int = BODY_BYTES_MAX,
+        door: Door | None = None,
+        gate: Gate | None = None,
+    ) -> None:
         self._ingress = ingress
         self._body_bytes_max = body_bytes_max
         self._door = door
+        self._gate = gate
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,6 +54,8 @@ class IngressApp:
             return
         except Refused as refused:
             response = refused.response()
+        if response.status == 401 and self._gate is not None:
+            response.head += CHALLENGE
         origin = request.headers.get("origin")
         if origin is not None and self._door is not None and self._door.allows_reading(origin):
             response.head += cors_head(request, origin)
@@ -49,6 +64,8 @@ class IngressApp:
     async def _answer(self, request: Request, scope: Any, receive: Receive) -> Response:
         if self._door is not None and (refusal := self._door.refusal(request.headers)) is not None:
             raise Refused(403, refusal.code, refusal.message, refusal.hint)
+        if self._gate is not None:
+            self._let_in(request, self._gate)
         declared = request.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._body_bytes_max:
             return length_limit_exceeded()
@@ -56,6 +73,18 @@ class IngressApp:
         answering = self._ingress.handle(request)
         is_cancelled = CANCELS in (scope.get("extensions") or ())
         return await (answering if is_cancelled else _unless_gone(answering, receive))
+
+    def _let_in(self, request: Request, gate: Gate) -> None:
+        """Raises Refused. Preflights carry no token, and health checks need none."""
+        token = gate.holder(request.headers)
+        request.token = token or NOBODY
+        if token is None:
+            if request.method != "OPTIONS" and request.path != HEALTH_PATH:
+                raise Refused(401, *MISSING)
+            return
+        without_token(request.headers, token)
+        if not token.allows(Role.CALL):
+            raise Refused(403, *role_missing(token, Role.CALL))
 
     async def _read_body(self, receive: Receive) -> bytes:
         chunks: list[bytes] = []

@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from rewake.access.tokens import Token
+
 Head = tuple[tuple[bytes, bytes], ...]
 """Headers: lower-case names and values."""
 
@@ -19,6 +21,7 @@ class Request(msgspec.Struct):
     """One request, its body read. path and query: as received, nothing decoded.
 
     headers: lower-case names; of a repeated one the first value. Values are latin-1, so that every byte survives.
+    token: what the caller has shown, where that is asked for.
     """
 
     method: str
@@ -26,6 +29,7 @@ class Request(msgspec.Struct):
     query: str
     headers: dict[str, str]
     body: bytes
+    token: Token | None = None
 
 
 class Response(msgspec.Struct):

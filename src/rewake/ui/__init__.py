@@ -7,6 +7,7 @@ run.py       one run, from run_data.py              step.py       one step in fu
 graph.py     handoffs as a drawing                  compare.py    a fork beside its origin
 sessions.py  virtual objects and their state        services.py   services, deployments, playground
 actions.py   what a person may do                   bulk.py       ... to all runs that match; operations.py, forms.py
+sign_in.py   a token for a cookie, where tokens are asked for
 remote.py    the same pages for a server elsewhere: remote_engine.py acts
 abilities.py what the server behind the pages can do
 """

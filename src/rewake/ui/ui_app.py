@@ -39,6 +39,7 @@ from rewake.ui.run import RunView, run_view
 from rewake.ui.run_data import run_data
 from rewake.ui.services import Playground, deployments_page, service_page, services_page
 from rewake.ui.sessions import session_page, sessions_page
+from rewake.ui.sign_in import SignIn
 from rewake.ui.step import StepDetail, step_data, step_detail
 from rewake.ui.web import HEADERS, STATIC, Problem, Web
 
@@ -66,6 +67,7 @@ def build_ui(engine: UiEngine, open_reading: OpenReading, abilities: Abilities) 
     pages = _Pages(engine, open_reading, Web(abilities))
     actions = Actions(engine, pages.web, pages.read)
     playground = Playground(engine, pages.web, pages.read)
+    sign_in = SignIn(pages.web)
     routes: list[tuple[str, str, _Endpoint]] = [
         ("/", "GET", pages.runs),
         ("/runs/{run}", "GET", pages.run),
@@ -88,6 +90,9 @@ def build_ui(engine: UiEngine, open_reading: OpenReading, abilities: Abilities) 
         ("/deployments/{deployment}/remove", "POST", actions.remove_deployment),
         ("/patterns", "GET", pages.patterns),
         ("/help", "GET", pages.help),
+        ("/sign-in", "GET", sign_in.show),
+        ("/sign-in", "POST", sign_in.begin),
+        ("/sign-out", "POST", sign_in.end),
         ("/static/{version}/{name}", "GET", _static),
     ]
     by_path: dict[str, dict[str, _Endpoint]] = {}

@@ -21,6 +21,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from rewake import formats
+from rewake.access.gate import TOKEN_IN_SCOPE
+from rewake.access.tokens import Token
 from rewake.agents import prices
 from rewake.ui.abilities import Abilities
 from rewake.ui.operations import OFFERED
@@ -100,7 +102,12 @@ class Web:
         if wants_json(request):
             return Response(msgspec.json.encode(data), status, HEADERS, media_type="application/json")
         html = self._templates.get_template(template).render(
-            page=data, now_ms=now_ms, path=request.url.path, query=request.url.query, **more
+            page=data,
+            now_ms=now_ms,
+            path=request.url.path,
+            query=request.url.query,
+            signed_in=_signed_in(request),
+            **more,
         )
         body = html.encode("utf-8", "replace")
         tag = f'W/"{hashlib.sha256(body).hexdigest()[:24]}"'
@@ -123,6 +130,12 @@ class Web:
 
     def _token(self) -> str:
         return hmac.new(self._secret, b"form", hashlib.sha256).hexdigest()
+
+
+def _signed_in(request: Request) -> str:
+    """Whose token the request has shown, empty where none is asked for."""
+    token: Token | None = request.scope.get(TOKEN_IN_SCOPE)
+    return "" if token is None else token.name
 
 
 def wants_json(request: Request) -> bool:

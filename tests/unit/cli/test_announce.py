@@ -72,9 +72,9 @@ def test_only_so_many_handlers_are_printed(more: int) -> None:
     stream = StringIO()
     announce(
         services={"Desk": service("Desk", ServiceType.SERVICE, *handlers)},
-        host="::1",
-        ingress_port=1,
-        admin_port=2,
+        ingress_url="http://[::1]:1/",
+        admin_url="http://[::1]:2/",
+        asks_tokens=False,
         data=Path("/data"),
         app="app:app",
         worker_pids=[7],
