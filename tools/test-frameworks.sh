@@ -23,9 +23,9 @@ run() {
 	PYTHONPATH=$place "$python" -m pytest -q $tests
 }
 
-pydantic="tests/adapters/test_pydantic.py tests/adapters/test_pydantic_rules.py"
+pydantic="tests/adapters/test_pydantic_rules.py tests/adapters/test_rows.py -k pydantic"
 run pydantic_ai "pydantic-ai-slim==2.62.0 pydantic-graph==2.62.0" "$pydantic"
 run pydantic_ai "pydantic-ai-slim<3 pydantic-graph<3" "$pydantic"
 
-openai="tests/adapters/test_openai.py tests/adapters/test_openai_edges.py"
+openai="tests/adapters/test_openai_edges.py tests/adapters/test_rows.py -k openai"
 run agents "openai-agents<1" "$openai"

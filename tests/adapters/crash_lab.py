@@ -1,10 +1,10 @@
-"""Runs one call of an app on an engine in the same process, and kills both with SIGKILL at every result of the journal.
+"""Runs one call of an app on an engine, and kills with SIGKILL at every result of the journal.
 
-    python crash_lab.py APP FOLDER SERVICE HANDLER INPUT
+    python crash_lab.py engine|worker APP FOLDER SERVICE HANDLER INPUT
 
-A forked child runs engine and app. The n-th child dies when it reads the n-th result of the journal, directly after the
-commit, so the chain of children dies once at each boundary; the last one prints what it answered and how many died.
-Awakeables whose ids an app writes to `asked-*` files in FOLDER are resolved with the file's text.
+`engine`: a forked child runs engine and app. The n-th child dies when it reads the n-th result of the journal, directly
+after the commit, so the chain of children dies once at each boundary. `worker`: the engine lives on, and the worker
+process with the app dies in that way. In the end it prints what was answered and how many died.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import asyncio
 import importlib
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
+
+from killer import Killer, deaths_in
+from stage import Stage
 
 import rewake
 from rewake.core.ids import awakeable_id_parse
@@ -25,37 +27,20 @@ from rewake.protocol.messages import Success
 CHILDREN_MAX = 80
 
 
-class Killer:
-    """A codec of journal values that counts the results that are read, and dies at one of them."""
-
-    def __init__(self, dies_at: int) -> None:
-        self.dies_at = dies_at
-        self.seen = 0
-
-    def encode(self, buf: bytes) -> bytes:
-        return buf
-
-    async def decode(self, buf: bytes) -> bytes:
-        self.seen += 1
-        if self.seen == self.dies_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return buf
+async def answered(engine: Any, folder: Path, service: str, handler: str, given: Any) -> Any:
+    """The answer of one call, or its failure as text."""
+    answering = asyncio.create_task(answer_awakeables(engine, folder))
+    try:
+        key = "ada" if service.startswith("Object") else None
+        return await engine.call(service, handler, given, key=key, idempotency_key="once")
+    except rewake.InvocationFailed as failed:
+        return f"failed: {failed}"
+    finally:
+        answering.cancel()
 
 
-async def one_life(app: Any, folder: Path, service: str, handler: str, given: Any, dies_at: int) -> Any:
-    async with rewake.Engine(folder / "data", app.make(Killer(dies_at))) as engine:
-        answering = asyncio.create_task(answer_awakeables(engine, folder))
-        try:
-            key = "ada" if service.startswith("Object") else None
-            return await engine.call(service, handler, given, key=key, idempotency_key="once")
-        except rewake.InvocationFailed as failed:
-            return f"failed: {failed}"
-        finally:
-            answering.cancel()
-            await app.close()
-
-
-async def answer_awakeables(engine: rewake.Engine, folder: Path) -> None:
+async def answer_awakeables(engine: Any, folder: Path) -> None:
+    """Resolve the awakeables whose ids are left in `asked-*` files with the file's text."""
     while True:
         for file in folder.glob("asked-*"):
             if said := file.read_text():
@@ -65,26 +50,48 @@ async def answer_awakeables(engine: rewake.Engine, folder: Path) -> None:
         await asyncio.sleep(0.02)
 
 
-def main(module: str, folder: str, service: str, handler: str, given: str) -> None:
-    os.environ["LAB_FOLDER"] = folder
-    app = importlib.import_module(module)
-    app.make(), rewake.Engine, rewake.InvocationFailed  # imported once, before the first fork
+async def one_life(app: Any, folder: Path, call: tuple[str, str, Any], dies_at: int) -> Any:
+    """Engine and handlers in this process. call: service, handler and input."""
+    async with rewake.Engine(folder / "data", app.make(Killer(dies_at))) as engine:
+        try:
+            return await answered(engine, folder, *call)
+        finally:
+            await app.close()
+
+
+async def worker_lives(folder: Path, call: tuple[str, str, Any]) -> Any:
+    """Handlers in a worker, served.py, which dies; the engine lives on."""
+    served = Path(__file__).with_name("served")
+    async with Stage(folder).engine("worker", app=f"{served}:app") as engine:
+        return await answered(engine, folder, *call)
+
+
+def lives(app: Any, folder: Path, call: tuple[str, str, Any]) -> tuple[int, Any]:
+    """The chain of children, each with engine and handlers: how many died, and the answer of the last."""
+    app.make()  # what it imports is imported once, before the first fork
     for number in range(1, CHILDREN_MAX):
         reader, writer = os.pipe()
         child = os.fork()
         if not child:
-            answer = asyncio.run(one_life(app, Path(folder), service, handler, json.loads(given), number))
+            answer = asyncio.run(one_life(app, folder, call, number))
             os.write(writer, json.dumps(answer).encode())
             os._exit(0)
         os.close(writer)
         _, status = os.waitpid(child, 0)
-        if not os.WIFSIGNALED(status):
-            with os.fdopen(reader, "rb") as said:
-                told = {"kills": number - 1, "answer": json.loads(said.read() or b'"no answer"')}
-            sys.stdout.write(json.dumps(told) + "\n")
-            return
-        os.close(reader)
+        with os.fdopen(reader, "rb") as said:
+            if not os.WIFSIGNALED(status):
+                return number - 1, json.loads(said.read() or b'"no answer"')
     raise SystemExit("never ended")
+
+
+def main(how: str, module: str, place: str, service: str, handler: str, given: str) -> None:
+    folder, call = Path(place), (service, handler, json.loads(given))
+    if how == "engine":
+        kills, answer = lives(importlib.import_module(module), folder, call)
+    else:
+        answer = asyncio.run(worker_lives(folder, call))
+        kills = len(deaths_in(folder).read_text().splitlines())
+    sys.stdout.write(json.dumps({"kills": kills, "answer": answer}) + "\n")
 
 
 if __name__ == "__main__":

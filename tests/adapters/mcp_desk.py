@@ -1,8 +1,9 @@
-"""An MCP server over stdio with one tool, which leaves a mark for each booking."""
+"""An MCP server with one tool, which leaves a mark for each booking. Over stdio, or with a port over HTTP."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from mcp.server.mcpserver import MCPServer
@@ -19,4 +20,7 @@ def book(room: int) -> str:
 
 
 if __name__ == "__main__":
-    desk.run()
+    if len(sys.argv) > 1:
+        desk.run("streamable-http", port=int(sys.argv[1]))
+    else:
+        desk.run()

@@ -7,12 +7,12 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import restate
+from adapter_kit import Program, app_of, ask, mark
 from agents import (
     Agent,
     GuardrailFunctionOutput,
@@ -26,6 +26,7 @@ from agents import (
     RunHooks,
     Runner,
     ToolGuardrailFunctionOutput,
+    ToolOutputImage,
     function_tool,
     handoff,
     set_default_openai_client,
@@ -33,7 +34,7 @@ from agents import (
     tool_input_guardrail,
     tool_output_guardrail,
 )
-from agents.mcp import MCPServerStdio
+from agents.mcp import MCPServerStdio, MCPServerStreamableHttp
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 
@@ -41,21 +42,14 @@ from rewake.ext.kernel import parallel, restate_context
 from rewake.ext.openai import ApprovalRequest, DurableRunner, durable_function_tool
 
 set_tracing_disabled(True)
-PATIENT = restate.InvocationRetryPolicy(timedelta(milliseconds=10), 1.0, timedelta(milliseconds=10), 1_000_000, "pause")
-HANDLERS: dict[str, Callable[[restate.Context, str], Awaitable[Any]]] = {}
+PROGRAMS: dict[str, Program] = {}
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
 
-def mark(what: str, answer: str = "") -> str:
-    """Leave a line, to count what really ran."""
-    with (Path(os.environ["LAB_FOLDER"]) / "marks").open("a") as file:
-        file.write(what + "\n")
-    return answer
-
-
-def row(function: Callable[[restate.Context, str], Awaitable[Any]]) -> Callable[[restate.Context, str], Awaitable[Any]]:
-    """A handler of each service."""
-    HANDLERS[function.__name__] = function
-    return function
+def row(program: Program) -> Program:
+    """The program of the row with its name."""
+    PROGRAMS[program.__name__] = program
+    return program
 
 
 def agent(name: str, **fields: Any) -> Agent[Any]:
@@ -187,10 +181,8 @@ async def pay(amount: int) -> str:
 
 async def _ask(request: ApprovalRequest) -> None:
     mark(f"ask {request.tool} {request.arguments}")
-    answer = json.loads(request.arguments)["amount"] < 100
-    (Path(os.environ["LAB_FOLDER"]) / f"asked-{request.id}").write_text(
-        json.dumps(answer or {"approved": False, "reason": "too much"})
-    )
+    answer = json.loads(request.arguments).get("amount", 0) < 100
+    ask(request.id, answer or {"approved": False, "reason": "too much"})
 
 
 @row
@@ -211,7 +203,7 @@ async def approved_by_a_loop(ctx: restate.Context, text: str) -> Any:
         state = result.to_state()
         for item in result.interruptions:
             token, answer = ctx.awakeable(type_hint=bool)
-            (Path(os.environ["LAB_FOLDER"]) / f"asked-{token}").write_text("true")
+            ask(token, True)
             if await answer:
                 state.approve(item)
         result = await DurableRunner.run(desk, state)
@@ -290,6 +282,58 @@ async def mcp(ctx: restate.Context, text: str) -> Any:
         client_session_timeout_seconds=20,
     )
     return (await DurableRunner.run(agent("clerk", mcp_servers=[server]), text)).final_output
+
+
+@row
+async def mcp_over_http(ctx: restate.Context, text: str) -> Any:
+    """A server over HTTP that nobody has connected."""
+    server = MCPServerStreamableHttp({"url": os.environ["MCP_DESK_URL"]}, name="desk")
+    return (await DurableRunner.run(agent("clerk", mcp_servers=[server]), text)).final_output
+
+
+@function_tool
+async def photo() -> ToolOutputImage:
+    """Take a photo."""
+    mark("photo")
+    return ToolOutputImage(image_url=PIXEL)
+
+
+@row
+async def images(ctx: restate.Context, text: str) -> Any:
+    """An image from a tool reaches the model whole."""
+    result = await DurableRunner.run(agent("desk", tools=[photo]), text)
+    sent = [item for item in result.to_input_list() if item.get("type") == "function_call_output"]
+    return [result.final_output, [PIXEL in str(item) for item in sent]]
+
+
+@function_tool
+def check_policy(customer: str) -> str:
+    """Look a policy up."""
+    mark("check_policy")
+    return f"{customer} is insured"
+
+
+@function_tool
+async def estimate_damage(description: str) -> str:
+    """Estimate a repair."""
+    mark("estimate_damage")
+    return f"{description}: 90 EUR"
+
+
+@function_tool(needs_approval=True)
+async def close_case(summary: str) -> str:
+    """Close the case."""
+    mark("close_case")
+    return f"closed: {summary}"
+
+
+@row
+async def story(ctx: restate.Context, text: str) -> Any:
+    """Router, specialist, two tools, an approval, back to the router, another approval, answer."""
+    router = agent("router", tools=[close_case])
+    car = agent("car", tools=[check_policy, estimate_damage, pay], handoffs=[router])
+    router.handoffs = [car]
+    return (await DurableRunner.run(router, text, wait_for_approvals=_ask)).final_output
 
 
 @function_tool(timeout=0.15)
@@ -390,6 +434,11 @@ def client() -> AsyncOpenAI:
     return _clients[-1]
 
 
+def start() -> None:
+    """Give the framework a client of this event loop."""
+    set_default_openai_client(client(), use_for_tracing=False)
+
+
 async def close() -> None:
     """Close the clients of this event loop."""
     while _clients:
@@ -398,27 +447,5 @@ async def close() -> None:
 
 def make(codec: Any = None) -> Any:
     """The app. codec: of journal values."""
-    set_default_openai_client(client(), use_for_tracing=False)
-    services: list[Any] = []
-    for name, inactivity in (
-        ("Desk", None),
-        ("Suspending", timedelta(0)),
-        ("Object", None),
-        ("ObjectSuspending", timedelta(0)),
-    ):
-        kind = restate.VirtualObject if name.startswith("Object") else restate.Service
-        service = kind(name, inactivity_timeout=inactivity, invocation_retry_policy=PATIENT)
-        for each, function in HANDLERS.items():
-            _add(service, each, function)
-        services.append(service)
-
-    async def provide() -> Any:
-        return codec
-
-    return restate.app(services, journal_value_codec=provide if codec is not None else None)
-
-
-def _add(service: Any, name: str, function: Callable[[Any, str], Awaitable[Any]]) -> None:
-    @service.handler(name=name)  # type: ignore[untyped-decorator]
-    async def handler(ctx: restate.ObjectContext, given: str) -> object:
-        return await function(ctx, given)
+    start()
+    return app_of(PROGRAMS, codec)

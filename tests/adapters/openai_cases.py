@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from adapter_kit import Case
 
-from rewake.testing.models import Rule, rule, text, tool_call, tool_calls
-
-
-@dataclass(frozen=True)
-class Case:
-    """One row. calls: how often each rule of the model answers; marks: how often each tool leaves its mark."""
-
-    rules: list[Rule]
-    answer: Any
-    calls: dict[str, int]
-    marks: dict[str, int] = field(default_factory=dict)
-    on_object: bool = False
-
+from rewake.testing.models import rule, text, tool_call, tool_calls
 
 FINE = text({"is_fine": True})
 
@@ -253,4 +240,51 @@ CASES: dict[str, Case] = {
         {"all": 1},
         {"look_up 1": 1, "plain guardrail": 2},
     ),
+    "images": Case(
+        [
+            rule(name="end", after_tool=True, answer=text("seen")),
+            rule(name="ask", answer=tool_call("photo")),
+        ],
+        ["seen", [True]],
+        {"ask": 1, "end": 1},
+        {"photo": 1},
+    ),
+    "story": Case(
+        [
+            rule(name="answer", system="you are router", after_tool="close_case", answer=text("paid and closed")),
+            rule(
+                name="close",
+                system="you are router",
+                after_tool="pay",
+                answer=tool_call("close_case", {"summary": "x"}),
+            ),
+            rule(name="route", system="you are router", answer=tool_call("transfer_to_car")),
+            rule(name="back", system="you are car", after_tool="pay", answer=tool_call("transfer_to_router")),
+            rule(name="pay", system="you are car", after_tool="check_policy", answer=tool_call("pay", {"amount": 90})),
+            rule(
+                name="look",
+                system="you are car",
+                answer=tool_calls(
+                    tool_call("check_policy", {"customer": "Ada"}),
+                    tool_call("estimate_damage", {"description": "door"}),
+                ),
+            ),
+        ],
+        "paid and closed",
+        {"route": 1, "look": 1, "pay": 1, "back": 1, "close": 1, "answer": 1},
+        {
+            "check_policy": 1,
+            "estimate_damage": 1,
+            'ask pay {"amount": 90}': 1,
+            "pay 90": 1,
+            'ask close_case {"summary": "x"}': 1,
+            "close_case": 1,
+        },
+    ),
+}
+CASES["mcp_over_http"] = CASES["mcp"]
+
+ABSENT = {
+    "dynamic_tools": "tools that change by run are those of agents made at run time, as in the other rows",
+    "heard": "hooks are heard, but there is no handler of events: see the rows of streams",
 }

@@ -1,17 +1,36 @@
-"""Agents of Pydantic AI with a model that plays a script, and logs of what really ran."""
+"""Agents of Pydantic AI with a model that plays a script in the process, and logs of what really ran."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
+import restate
 from pydantic_ai.messages import ModelMessage, ModelResponse, ModelResponsePart, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
 Answer = ModelResponsePart | Sequence[ModelResponsePart] | Exception
+Handler = Callable[[restate.Context], Awaitable[Any]]
+DEADLINE_S: Final = 20.0
+FAST: Final = restate.InvocationRetryPolicy(timedelta(milliseconds=1), 1.0, timedelta(milliseconds=1), 200, "kill")
+
+
+def app_of(handler: Handler) -> Any:
+    """The handler as `go` of a service `Desk`, and of one where every wait ends the attempt, `Suspending`."""
+    services = []
+    for name, inactivity in (("Desk", None), ("Suspending", timedelta(0))):
+        service = restate.Service(name, inactivity_timeout=inactivity, invocation_retry_policy=FAST)
+
+        @service.handler(name="go")
+        async def go(ctx: restate.Context) -> Any:
+            return await handler(ctx)
+
+        services.append(service)
+    return restate.app(services)
 
 
 class Log:

@@ -18,10 +18,8 @@ from pydantic_ai.exceptions import ModelHTTPError, UsageLimitExceeded
 from pydantic_ai.tool_manager import ToolManager
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, ToolDenied
 from pydantic_ai.toolsets import FunctionToolset
-from pydantic_kit import Log, call, returned, script, text
-from pydantic_plays import Handler
+from pydantic_kit import DEADLINE_S, Handler, Log, app_of, call, returned, script, text
 from stage import entries
-from test_pydantic import DEADLINE_S, app_of
 
 import rewake
 import rewake.ext.pydantic as ours
@@ -35,7 +33,7 @@ from rewake.protocol.messages import Failure, MessageType, Success
 
 async def outcome(handler: Handler, folder: Path, service: str = "Desk") -> Any:
     """The answer of one call, or its failure as text."""
-    app, _ = app_of(handler)
+    app = app_of(handler)
     async with rewake.Engine(folder, app) as engine:
         try:
             return await asyncio.wait_for(engine.call(service, "go"), DEADLINE_S)
@@ -154,7 +152,7 @@ def test_a_durable_question(answer: str, service: str, tmp_path: Path) -> None:
         return returned((await agent.run("go")).all_messages())
 
     async def main() -> dict[str, Any]:
-        app, _ = app_of(handler)
+        app = app_of(handler)
         async with rewake.Engine(tmp_path, app) as engine:
             invocation_id = await engine.send(service, "go")
             async with asyncio.timeout(DEADLINE_S):
@@ -198,7 +196,7 @@ def test_a_cancelled_run_ends_and_no_tool_makes_an_answer_of_it(tmp_path: Path) 
         return (await agent.run("go")).output
 
     async def main() -> None:
-        app, _ = app_of(handler)
+        app = app_of(handler)
         async with rewake.Engine(tmp_path, app) as engine:
             invocation_id = await engine.send("Desk", "go")
             await asyncio.wait_for(waiting.wait(), DEADLINE_S)
@@ -295,7 +293,7 @@ def test_names_of_steps_and_what_they_store(tmp_path: Path) -> None:
         return (await agent.run("go")).output
 
     async def main() -> list[Any]:
-        app, _ = app_of(handler)
+        app = app_of(handler)
         async with rewake.Engine(tmp_path, app) as engine:
             invocation_id = await engine.send("Desk", "go")
             await asyncio.wait_for(engine.result(invocation_id), DEADLINE_S)

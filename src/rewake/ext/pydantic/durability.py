@@ -33,6 +33,7 @@ from rewake.ext.kernel import Envelope, InPlace, NeedsBranch, Run, current_run
 from rewake.ext.pydantic.envelopes import FRAMEWORK
 from rewake.ext.pydantic.failures import FINAL, terminal
 from rewake.ext.pydantic.flow import flow_here, flow_of
+from rewake.ext.pydantic.history import settle_times
 from rewake.ext.pydantic.newer import external_event_scope, replay_scope
 from rewake.ext.pydantic.operations import StepBackend, StepOptions, tool_body_here
 from rewake.ext.pydantic.waiting import AwakeableWaiter
@@ -122,7 +123,9 @@ class RewakeDurability(BaseDurabilityCapability[AgentDepsT]):
         flow_here.set(flow_of(self.name, is_sequential=mode == "sequential"))
         _models_here.set({})
         with external_event_scope(AwakeableWaiter()), agent.parallel_tool_call_execution_mode(ordered), replay_scope():
-            return await run.drive(lambda: super(RewakeDurability, self).wrap_run(ctx, handler=handler))
+            result = await run.drive(lambda: super(RewakeDurability, self).wrap_run(ctx, handler=handler))
+        settle_times(result.new_messages())
+        return result
 
     async def on_run_error(self, ctx: RunContext[AgentDepsT], *, error: BaseException) -> AgentRunResult[Any]:
         """Raise what ends the invocation as such: a cancellation, and errors that each attempt would repeat."""
