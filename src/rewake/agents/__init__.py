@@ -2,6 +2,7 @@
 
 introspection.py   which agents an app is made of, told at discovery     roster.py    the same, read where it is shown
 decoding.py        replies of models and stored conversations            routing.py   handoffs and routing decisions
-prices.py          what a model call costs
+frameworks.py      one table: what each framework writes                 prices.py    what a model call costs
+replies.py         a reply in one form for all; values that may be anything
 Reads hostile input and imports no framework; knows no journal, no database and no clock.
 """

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from rewake.agents.decoding import loaded
 from rewake.agents.envelope import Envelope, decode_envelope
+from rewake.agents.replies import loaded
 
 KIND: Final = "approval"
 OUTCOMES: Final = ("approved", "denied", "expired")

@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import msgspec
 
-from rewake.agents.decoding import ModelReply, decode_reply, loaded, reply_in
+from rewake.agents.decoding import decode_reply, reply_in
+from rewake.agents.frameworks import BY_ENVELOPE
+from rewake.agents.replies import ModelReply, loaded
 
 KINDS: Final = frozenset(
     {"model", "tool", "handoff", "decision", "approval", "guardrail", "mcp", "session", "order"}
 )  # fmt: skip
 PATH_MAX: Final = 64
-_FRAMEWORKS: Final = {"openai-agents": "OpenAI Agents", "pydantic-ai": "Pydantic AI", "adk": "Google ADK"}
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +56,7 @@ def decode_envelope(content: bytes | None) -> Envelope | None:
     name = _text(told.get("framework"))
     return Envelope(
         kind=told["kind"],
-        framework=_FRAMEWORKS.get(name, name),
+        framework=BY_ENVELOPE.get(name, name),
         value=told.get("value"),
         agent=_text(told.get("agent")) or (path[-1] if path else ""),
         path=path,
@@ -65,7 +66,7 @@ def decode_envelope(content: bytes | None) -> Envelope | None:
         server=_text(told.get("server")),
         handoff=_text(told.get("handoff")),
         attempts=told["attempts"] if _is_count(told.get("attempts")) else 1,
-        reply=_reply(told, _FRAMEWORKS.get(name, name)) if told["kind"] == "model" else None,
+        reply=_reply(told, BY_ENVELOPE.get(name, name)) if told["kind"] == "model" else None,
         is_branch=told.get("branch") is True,
     )
 

@@ -7,7 +7,7 @@ import importlib.util
 from functools import lru_cache
 from typing import Any, Final
 
-from rewake.agents.decoding import ModelReply
+from rewake.agents.replies import ModelReply
 
 _PACKAGE: Final = "genai_prices"
 

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from rewake.agents.decoding import ModelReply, ToolCall
 from rewake.agents.introspection import METADATA_KEY
+from rewake.agents.replies import ModelReply, ToolCall
 from rewake.agents.routing import handoff_target
 
 CANDIDATES_KEY: Final = "rewake.candidates"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from rewake.agents.decoding import ToolCall
+from rewake.agents.replies import ToolCall
 
 AGENT_STATES: Final = ("agent", "specialist", "last_agent", "current_agent", "active_agent")
 """Names under which apps keep in an object's state who speaks."""

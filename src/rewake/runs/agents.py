@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from rewake import formats
-from rewake.agents.decoding import Said, decode_conversation, loaded
+from rewake.agents.decoding import Said, decode_conversation
+from rewake.agents.replies import loaded
 from rewake.agents.roster import plain
 from rewake.agents.routing import choice_in
 from rewake.core import ids

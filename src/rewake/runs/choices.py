@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from rewake.agents.decoding import loaded
+from rewake.agents.replies import loaded
 from rewake.agents.routing import decision_in
 from rewake.core import ids
 from rewake.protocol import messages as m

@@ -13,17 +13,15 @@ from typing import Final
 import msgspec
 
 from rewake import formats
-from rewake.agents.decoding import ModelReply, ToolCall
 from rewake.agents.envelope import Envelope
+from rewake.agents.frameworks import NAMING_CONSULTS
+from rewake.agents.replies import ModelReply, ToolCall
 from rewake.agents.roster import Roster, plain
 from rewake.agents.routing import handoff_target
 from rewake.runs.steps import Step
 from rewake.runs.turns import AgentTrace, Handoff, OpenCall, Stint
 
 _ARGUMENTS_CHARS_MAX: Final = 2_000
-_NESTING: Final = ("Pydantic AI", "Vercel AI", "LangChain")
-"""Frameworks whose agents inside tools are known by the tools' names, where the app does not tell them."""
-
 _CONSULT: Final = re.compile(r"(consult|ask|delegate|agent|specialist|expert)", re.IGNORECASE)
 _CONSULTED: Final = re.compile(r"^(consult|ask|delegate_to|call)_?(?=.)")
 
@@ -116,7 +114,7 @@ class Speakers:
             agent = self._roster.asked_by(call.name)
             if agent is not None and self._may_say(agent, asker.agent, reply):
                 return call, agent
-        if reply.framework in _NESTING and not reply.calls:
+        if reply.framework in NAMING_CONSULTS and not reply.calls:
             named = (call for call in asker.open_calls if _CONSULT.search(call.name))
             return next(((call, _CONSULTED.sub("", call.name)) for call in named), None)
         return None

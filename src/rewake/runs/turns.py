@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from rewake import formats
-from rewake.agents.decoding import ModelReply
+from rewake.agents.replies import ModelReply
 from rewake.runs.spending import Total, Usage
 
 

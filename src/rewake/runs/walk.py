@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from rewake import formats
 from rewake.agents.approvals import outcome_in
-from rewake.agents.decoding import ModelReply, Said, decode_conversation, decode_reply, loaded
+from rewake.agents.decoding import Said, decode_conversation, decode_reply
 from rewake.agents.envelope import Envelope, decode_envelope
 from rewake.agents.prices import cost_of
+from rewake.agents.replies import ModelReply, loaded
 from rewake.agents.roster import Roster, plain
 from rewake.agents.routing import AGENT_STATES, decision_in
 from rewake.core import ids

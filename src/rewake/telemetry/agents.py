@@ -6,21 +6,20 @@ attributes: a collector is often somebody else's machine.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from rewake.agents.decoding import ModelReply
+from rewake.agents.frameworks import TELEMETRY_PROVIDERS
+from rewake.agents.replies import ModelReply
 from rewake.runs.turns import Handoff, Turn
 
 Attributes = dict[str, str | int | float | bool | list[str]]
-
-_PROVIDERS: Final = {"google": "gcp.gemini", "openai": "openai", "anthropic": "anthropic"}
 
 
 def model_attributes(turn: Turn, reply: ModelReply) -> Attributes:
     """Of a span of one model call."""
     facts: dict[str, Any] = {
         "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": _PROVIDERS.get(reply.provider or "", reply.provider),
+        "gen_ai.provider.name": TELEMETRY_PROVIDERS.get(reply.provider or "", reply.provider),
         "gen_ai.agent.name": turn.agent,
         "gen_ai.request.model": turn.model,
         "gen_ai.response.model": reply.model,

@@ -21,7 +21,7 @@ from rewake.protocol.messages import Failure, MessageType, Success
 from rewake.telemetry.histogram import ATTEMPT_MS, COMMIT_US, ROWS, RUN_MS, Histogram
 
 if TYPE_CHECKING:
-    from rewake.agents.decoding import ModelReply
+    from rewake.agents.replies import ModelReply
     from rewake.telemetry.tracing import Tracer
 
 MODELS_MAX: Final = 100

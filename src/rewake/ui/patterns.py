@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from rewake import formats
-from rewake.agents.decoding import ModelReply, ToolCall
+from rewake.agents.replies import ModelReply, ToolCall
 from rewake.core import ids
 from rewake.runs.facts import STATUSES, EventFact, RunSummary
 from rewake.runs.questions import Question

@@ -10,7 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from rewake import formats
-from rewake.agents.decoding import Said, loaded
+from rewake.agents.decoding import Said
+from rewake.agents.replies import loaded
 from rewake.agents.routing import AGENT_STATES
 from rewake.core import ids
 from rewake.core.keyed import state_version

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from rewake import formats
-from rewake.agents.decoding import ModelReply, decode_reply
+from rewake.agents.decoding import decode_reply
 from rewake.agents.prices import cost_of
+from rewake.agents.replies import ModelReply
 from rewake.core import ids
 from rewake.core.model import Invocation, Status
 from rewake.protocol import messages as m

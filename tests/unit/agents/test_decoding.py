@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from rewake.agents.decoding import ModelReply, ToolCall, decode_conversation, decode_reply
+from rewake.agents.decoding import decode_conversation, decode_reply
+from rewake.agents.replies import ModelReply, ToolCall
 
 REPLIES: dict[str, Any] = {
     "Chat completion": {

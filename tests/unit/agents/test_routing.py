@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rewake.agents.decoding import ToolCall
+from rewake.agents.replies import ToolCall
 from rewake.agents.routing import CHOICE_CHARS_MAX, choice_in, decision_in, handoff_target
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from tests.unit.agents.recorded import load
 
-from rewake.agents.decoding import ModelReply, ToolCall
+from rewake.agents.replies import ModelReply, ToolCall
 from rewake.protocol import messages as m
 from rewake.protocol.codec import decode_message, encode_message
 from rewake.runs.local.database import reading
