@@ -14,13 +14,13 @@ import pytest
 import restate
 
 import rewake
-from rewake.agents.approvals import Given
+from rewake.admin.answering import answer
 from rewake.core.ids import awakeable_id_parse
 from rewake.errors import RewakeError
 from rewake.ext.kernel import ApprovalRequest, Decision, ask
 from rewake.ext.kernel.asking import REFUSALS_MAX
 from rewake.protocol.messages import Failure, Success
-from rewake.runs.approvals import Approval, answer_body, approval_of, check_counted, checked, inbox
+from rewake.runs.approvals import Approval, approval_of, inbox
 from rewake.runs.local.database import reading
 
 DEADLINE_S = 20.0
@@ -73,11 +73,12 @@ class Engine:
 
     async def answer(self, name: str, **said: Any) -> Approval:
         """As pages and CLI do: refused, or counted."""
-        given = Given(at_ms=self.engine.now_ms(), **said)
-        slot = checked(self.approval(name), given, self.engine.now_ms())
-        await self.engine.complete_awakeable(*awakeable_id_parse(slot), Success(answer_body(given)))
-        check_counted(now := self.approval(name), given)
-        return now
+
+        async def read(find: Any) -> Any:
+            with reading(self.folder, self.engine.now_ms()) as found:
+                return find(found)
+
+        return await answer(self.engine, read, name, **said)
 
 
 def scenario(work: Any) -> None:
@@ -181,12 +182,12 @@ def test_an_answer_that_cannot_be_taken_is_asked_again(tmp_path: Path) -> None:
             await desk.requests.get()
             await engine.answer(first.id, approved=True, who="Bob")
             assert (await paid)["outcome"] == "approved"
-        refused = [why.partition(".")[0] for _, why in desk.notified]
+        refused = [why.partition(".")[0].casefold() for _, why in desk.notified]
         assert refused == [
             "",
-            "The answer was for other arguments",
+            "the answer was for other arguments",
             "'perhaps' says neither yes nor no",
-            "ADA has answered already",
+            "ada has answered already",
         ]
 
     scenario(work())

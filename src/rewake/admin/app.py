@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rewake.access.gate import GATE_IN_SCOPE, MISSING, TOKEN_IN_SCOPE, Gate, role_missing
 from rewake.access.tokens import Role
 from rewake.admin.about import API_VERSION_MAX, API_VERSION_MIN, PUBLIC_VERSION, About
+from rewake.admin.approvals import Approvals
 from rewake.admin.deployments import Deployments
 from rewake.admin.engine_port import EnginePort
 from rewake.admin.invocations import REFUSALS, Invocations
@@ -147,6 +148,7 @@ def _table(engine: EnginePort, ingress_url: str) -> dict[str, dict[str, Endpoint
     """Path -> method -> endpoint."""
     about, queries = About(engine, ingress_url), Queries(engine)
     services, deployments, invocations = Services(engine, ingress_url), Deployments(engine), Invocations(engine)
+    approvals = Approvals(engine)
     return {
         "/health": {"GET": about.health},
         "/version": {"GET": about.version},
@@ -168,6 +170,10 @@ def _table(engine: EnginePort, ingress_url: str) -> dict[str, dict[str, Endpoint
         **{f"/invocations/{{invocation_id}}/{name}": {"PATCH": invocations.operation(name)} for name in REFUSALS},
         "/invocations/{invocation_id}": {"DELETE": invocations.delete},
         "/internal/invocations_batch_operations/{operation}": {"POST": invocations.batch},
+        "/approvals": {"GET": approvals.list},
+        "/approvals/{approval}": {"GET": approvals.get},
+        "/approvals/{approval}/approve": {"POST": approvals.approve},
+        "/approvals/{approval}/deny": {"POST": approvals.deny},
         "/query": {"POST": queries.run},
         "/limits/rules": {"PUT": about.no_flow_control},
         "/limits/rules/bulk-delete": {"POST": about.no_flow_control},

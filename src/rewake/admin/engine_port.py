@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from rewake.core.effects import Reply, ReplyStatus
@@ -11,7 +12,7 @@ from rewake.core.settings import Settings
 from rewake.engine.registration import RegistrationResult
 from rewake.errors import RewakeError
 from rewake.operations import Operation
-from rewake.protocol.messages import Failure, Success
+from rewake.protocol.messages import Failure, SignalResult, Success
 from rewake.sql.query import QueryResult
 
 
@@ -43,6 +44,11 @@ class EnginePort(Operations, Protocol):
     """The operations, and the registry with its changes."""
 
     settings: Settings
+    path: Path
+
+    def now_ms(self) -> int: ...
+
+    async def complete_awakeable(self, invocation_id: bytes, signal: int, result: SignalResult) -> Reply: ...
 
     @property
     def problem(self) -> RewakeError | None: ...

@@ -18,6 +18,8 @@ from rewake.cli.times import now_ms
 
 COLUMNS: Final = ("id", "run", "asked", "since", "deadline", "missing")
 _ASKED_CHARS: Final = 80
+_SEEN_S: Final = 3.0
+_LOOK_AGAIN_S: Final = 0.05
 
 
 @click.group(cls=Group)
@@ -26,13 +28,13 @@ def approvals() -> None:
 
 
 @approvals.command("list")
-@click.option("--who", metavar="NAME", help="Only what is asked of this person or role.")
+@click.option("--who", metavar="NAME", default="", help="Only what is asked of this person or role.")
 @admin_options
-def list_approvals(who: str | None, admin: AdminClient, as_json: bool) -> None:
+def list_approvals(who: str, admin: AdminClient, as_json: bool) -> None:
     """List what waits for an approval: of the newest 100 runs that wait for a person."""
     from rewake.runs.approvals import inbox
 
-    found = [each for each in inbox(_reading(admin)).approvals if who is None or who in each.asked.who]
+    found = inbox(_reading(admin), who=who).approvals
     if as_json:
         print_json([_json(each) for each in found])
     elif not found:
@@ -91,7 +93,7 @@ def _answer(
 ) -> None:
     from rewake.agents.approvals import Given
     from rewake.protocol.messages import Success
-    from rewake.runs.approvals import answer_body, approval_of, asker, check_counted, checked
+    from rewake.runs.approvals import answer_body, approval_of, asker, checked
 
     for approval_id in approval_ids:
         found = approval_of(_reading(admin), approval_id)
@@ -100,10 +102,25 @@ def _answer(
         )
         slot = checked(found, answer, now_ms())
         ingress_of(admin, ingress).answer(slot, Success(answer_body(answer)))
-        now = approval_of(_reading(admin), approval_id)
-        check_counted(now, answer)
+        now = _seen(admin, approval_id, answer)
         more = f"; {now.missing} more must approve" if approved and now.missing else ""
         confirm(as_json, f"{'Approved' if approved else 'Denied'}: {one_line(asker(found.asked))}{more}.")
+
+
+def _seen(admin: AdminClient, approval_id: str, answer: Any) -> Any:
+    """The approval with the answer in it. Raises RewakeError RW4027 when another one came first."""
+    import time
+
+    from rewake.runs.approvals import approval_of, came_late, is_counted
+
+    ends_at_s = time.monotonic() + _SEEN_S
+    while not is_counted(now := approval_of(_reading(admin), approval_id), answer):
+        if now.state != "waiting":
+            raise came_late(now)
+        if time.monotonic() >= ends_at_s:  # sent, and not shown yet
+            return now
+        time.sleep(_LOOK_AGAIN_S)
+    return now
 
 
 def _reading(admin: AdminClient) -> Any:

@@ -42,7 +42,7 @@ _BY_CODE: Final = {
     ErrorCode.ADMIN_UNREACHABLE: UNREACHABLE,
 }
 
-_BY_HTTP_STATUS: Final = {404: NOT_FOUND, 409: CONFLICT, 425: CONFLICT}
+_BY_HTTP_STATUS: Final = {404: NOT_FOUND, 409: CONFLICT, 410: CONFLICT, 425: CONFLICT}
 
 
 def exit_code_of(error: RewakeError) -> int:

@@ -34,7 +34,10 @@ def _lines_of(item: Waiting, now_ms: int) -> Iterator[str]:
         yield f"    {shortened(asked, _ASKED_CHARS)}"
     if item.run_id is not None:
         yield f"    rewake invocations show {item.run_id}"
-    if item.awakeable is not None:
+    if item.approval is not None:
+        yield f"    rewake approvals approve {item.approval}"
+        yield f"    rewake approvals deny {item.approval} --why REASON"
+    elif item.awakeable is not None:
         yield f"    rewake awakeables resolve {item.awakeable} JSON"
         yield f"    rewake awakeables reject {item.awakeable} REASON"
     if item.promise is not None:
@@ -44,6 +47,8 @@ def _lines_of(item: Waiting, now_ms: int) -> Iterator[str]:
 def asked_in(item: Waiting) -> str:
     """What is asked, by whom: the model's call, what was sent out with the id, or the step before."""
     question = item.question
+    if item.approval is not None:
+        return item.asked
     if question is not None and question.tool:
         return f"{question.agent or 'A model'} asked for {question.tool}({question.arguments})"
     if item.asked or question is None or not question.after:

@@ -61,8 +61,8 @@ class Inbox(msgspec.Struct, frozen=True):
     next_cursor: str | None = None
 
 
-def inbox(reading: Reading, wanted: RunFilter | None = None) -> Inbox:
-    """What waits for people, in one page of the runs that a filter matches."""
+def inbox(reading: Reading, wanted: RunFilter | None = None, *, who: str = "") -> Inbox:
+    """What waits for people, in one page of the runs that a filter matches. who: only what is asked of this one."""
     wanted = msgspec.structs.replace(wanted or RunFilter(), waiting=True)
     found = reading.find(wanted, dict.fromkeys(STATUSES, 0))
     waiting: list[Approval] = []
@@ -70,6 +70,8 @@ def inbox(reading: Reading, wanted: RunFilter | None = None) -> Inbox:
         invocation = reading.invocation(ids.invocation_id_from_str(run.id))
         if invocation is not None:
             waiting += [each for each in approvals_of(reading, invocation) if each.state == "waiting"]
+    if who:
+        waiting = [each for each in waiting if who in each.asked.who]
     return Inbox(waiting, found.next_cursor)
 
 
@@ -118,18 +120,37 @@ def checked(approval: Approval, answer: Given, now_ms: int) -> str:
             http_status=409,
         )
     if approval.state != "waiting":
-        raise _closed(approval)
+        raise came_late(approval)
     if asked.deadline_at_ms is not None and now_ms >= asked.deadline_at_ms:
-        raise _closed(msgspec.structs.replace(approval, state="expired"))
+        raise came_late(msgspec.structs.replace(approval, state="expired"))
     if asked.quorum > 1:
         _check_person(approval, answer)
     return approval.slots[0]
 
 
-def check_counted(approval: Approval, answer: Given) -> None:
-    """After an answer was sent: raises RewakeError RW4027 when another one came first and this one changed nothing."""
-    if not any((each.who, each.at_ms) == (answer.who, answer.at_ms) for each in approval.given):
-        raise _closed(approval)
+def is_counted(approval: Approval, answer: Given) -> bool:
+    """Whether an answer that was sent is one of those that count."""
+    return any((each.who, each.at_ms) == (answer.who, answer.at_ms) for each in approval.given)
+
+
+def came_late(approval: Approval) -> RewakeError:
+    """RW4027, RW4028 or RW4031: why an answer to it changes nothing any more."""
+    asked, decided = approval.asked, approval.decided
+    if approval.state == "expired":
+        message = "The deadline has passed; nobody had answered in time."
+        return RewakeError(ErrorCode.APPROVAL_EXPIRED, message, "The run has gone on without.", http_status=410)
+    if approval.state == "ended":
+        message = "The run that asked has ended without an answer."
+        hint = f"It was cancelled, killed, or failed: rewake invocations show {approval.run_id}"
+        return RewakeError(ErrorCode.APPROVAL_RUN_ENDED, message, hint, http_status=410)
+    if approval.state == "answered" and approval.missing and all(each.approved for each in approval.given):
+        message = "Another answer has just come, which the run has not read yet."
+        return RewakeError(ErrorCode.APPROVAL_ANSWERED, message, "Look again in a moment.", http_status=409)
+    last = approval.given[-1] if approval.given else None
+    outcome = decided.outcome if decided is not None else "approved" if last and last.approved else "denied"
+    by = f" by {last.who}" if last is not None and last.who else ""
+    message = f"It has been {outcome} already{by}; nothing was changed."
+    return RewakeError(ErrorCode.APPROVAL_ANSWERED, message, "The first answer counts.", http_status=409, id=asked.id)
 
 
 def answer_body(answer: Given) -> bytes:
@@ -266,22 +287,3 @@ def _unknown(approval_id: str) -> RewakeError:
         "Its run may have been forgotten after its retention. `rewake approvals list` shows what waits.",
         http_status=404,
     )
-
-
-def _closed(approval: Approval) -> RewakeError:
-    asked, decided = approval.asked, approval.decided
-    if approval.state == "expired":
-        message = "The deadline has passed; nobody had answered in time."
-        return RewakeError(ErrorCode.APPROVAL_EXPIRED, message, "The run has gone on without.", http_status=410)
-    if approval.state == "ended":
-        message = "The run that asked has ended without an answer."
-        hint = f"It was cancelled, killed, or failed: rewake invocations show {approval.run_id}"
-        return RewakeError(ErrorCode.APPROVAL_RUN_ENDED, message, hint, http_status=410)
-    if approval.state == "answered" and approval.missing and all(each.approved for each in approval.given):
-        message = "Another answer has just come, which the run has not read yet."
-        return RewakeError(ErrorCode.APPROVAL_ANSWERED, message, "Look again in a moment.", http_status=409)
-    last = approval.given[-1] if approval.given else None
-    outcome = decided.outcome if decided is not None else "approved" if last and last.approved else "denied"
-    by = f" by {last.who}" if last is not None and last.who else ""
-    message = f"It has been {outcome} already{by}; nothing was changed."
-    return RewakeError(ErrorCode.APPROVAL_ANSWERED, message, "The first answer counts.", http_status=409, id=asked.id)

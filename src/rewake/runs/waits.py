@@ -19,6 +19,7 @@ from rewake.core.model import Invocation, Status
 from rewake.protocol import messages as m
 from rewake.protocol.messages import FIRST_USER_SIGNAL, Future, MessageType
 from rewake.runs.agents import trace_of
+from rewake.runs.approvals import approvals_of, asker
 from rewake.runs.questions import Question, question_of
 from rewake.runs.reading import Reading
 from rewake.runs.records import fetch
@@ -36,7 +37,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: of the step, `queue`, `promise`, `awakeable`, `answer` (from a person, it seems: no id is known before the run
     suspends) or `quiet` (its journal shows nothing).   asked: what was sent out with the id.
-    question: what it is about.
+    question: what it is about.   approval: id of the question that `ask()` put, which the awakeable answers.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     due_at_ms: int | None = None
     asked: str = ""
     question: Question | None = None
+    approval: str | None = None
 
 
 def waiting_for(reading: Reading, invocation: Invocation, steps: list[Step]) -> list[Waiting]:
@@ -74,7 +76,7 @@ def waiting_for(reading: Reading, invocation: Invocation, steps: list[Step]) -> 
                 due_at_ms=command.wake_up_at_ms if isinstance(command, m.SleepCommand) else None,
             )
         )
-    found += _awakeables(reading, invocation)
+    found += _as_approvals(reading, invocation, _awakeables(reading, invocation))
     is_quiet = not found and _is_quiet(invocation, steps, reading.now_ms)
     if is_quiet or any(item.kind in _ANSWERED for item in found):
         question = _question(reading, invocation)
@@ -184,6 +186,26 @@ def _awakeables(reading: Reading, invocation: Invocation) -> list[Waiting]:
             asked=asked.get(index, ""),
         )
         for index in sorted(indexes - reading.signals(invocation.id))
+    ]
+
+
+def _as_approvals(reading: Reading, invocation: Invocation, found: list[Waiting]) -> list[Waiting]:
+    """Awakeables of one question are one thing that is waited for."""
+    if not found:
+        return []
+    asked = {slot: each for each in approvals_of(reading, invocation) for slot in each.slots}
+    plain = [item for item in found if item.awakeable not in asked]
+    return plain + [
+        Waiting(
+            kind="awakeable",
+            title=asker(each.asked),
+            since_ms=each.asked.asked_at_ms,
+            awakeable=each.slots[0],
+            due_at_ms=each.asked.deadline_at_ms,
+            asked=each.asked.arguments,
+            approval=each.id,
+        )
+        for each in {each.id: each for each in asked.values()}.values()
     ]
 
 

@@ -32,6 +32,7 @@ from rewake.runs.turns import AgentTrace
 from rewake.ui import patterns
 from rewake.ui.abilities import Abilities
 from rewake.ui.actions import Actions
+from rewake.ui.approvals import Approvals
 from rewake.ui.compare import ComparePage, compare_page
 from rewake.ui.graph import handoff_graph
 from rewake.ui.port import UiEngine
@@ -68,6 +69,7 @@ def build_ui(engine: UiEngine, open_reading: OpenReading, abilities: Abilities) 
     actions = Actions(engine, pages.web, pages.read)
     playground = Playground(engine, pages.web, pages.read)
     sign_in = SignIn(pages.web)
+    approvals = Approvals(engine, pages.web, pages.read)
     routes: list[tuple[str, str, _Endpoint]] = [
         ("/", "GET", pages.runs),
         ("/runs/{run}", "GET", pages.run),
@@ -76,6 +78,9 @@ def build_ui(engine: UiEngine, open_reading: OpenReading, abilities: Abilities) 
         ("/runs/{run}/steps/{index:int}", "GET", pages.step),
         ("/runs/{run}/awakeables/{awakeable}", "POST", actions.answer),
         ("/runs/{run}/fork", "POST", actions.fork),
+        ("/approvals", "GET", approvals.show),
+        ("/approvals", "POST", approvals.answer),
+        ("/approvals/{approval}", "GET", approvals.show_one),
         ("/confirm", "POST", actions.confirm),
         ("/actions", "POST", actions.act),
         ("/sessions", "GET", pages.sessions),

@@ -107,6 +107,8 @@
     if (event.target.matches("[data-all]"))
       for (const box of document.querySelectorAll("input[name=run]")) box.checked = event.target.checked;
     if (event.target.matches("[data-all], [data-every], input[name=run]")) selected();
+    if (event.target.matches("[data-all-items]"))
+      for (const box of document.querySelectorAll("input[name=item]")) box.checked = event.target.checked;
     if (event.target.matches(".filters select")) event.target.form.requestSubmit();
   });
   function selected() {
@@ -132,7 +134,7 @@
       const all = rows(), at = all.indexOf(document.activeElement);
       all[Math.max(0, Math.min(all.length - 1, at < 0 ? 0 : at + (event.key === "j" ? 1 : -1)))]?.focus();
     } else if (event.key === "x") {
-      document.activeElement.closest?.("tr")?.querySelector("input[name=run]")?.click();
+      document.activeElement.closest?.("tr, li")?.querySelector("input[name=run], input[name=item]")?.click();
     } else if (event.key === "/") {
       document.querySelector("[data-search]")?.focus();
     } else if (event.key === "?") {

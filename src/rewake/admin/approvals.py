@@ -1,0 +1,94 @@
+"""The routes under /approvals of the admin API: what waits for people, one question, and answers to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from rewake.admin.engine_port import EnginePort
+from rewake.admin.refusals import Refused
+from rewake.admin.requests import json_response, read_json
+from rewake.errors import RewakeError
+
+if TYPE_CHECKING:
+    from rewake.runs.reading import Reading  # Late: reading runs is a lot to import, and few servers are asked to.
+
+_Found = TypeVar("_Found")
+_FILTERS: Final = ("service", "agent", "cursor")
+
+
+class Body(msgspec.Struct):
+    """Body of an answer, which may be absent. who, why: kept with it.   digest: of the arguments it is for."""
+
+    who: str = ""
+    why: str = ""
+    digest: str = ""
+
+
+class Approvals:
+    """Endpoints under /approvals."""
+
+    def __init__(self, engine: EnginePort) -> None:
+        self._engine = engine
+
+    async def list(self, request: Request) -> Response:
+        """What waits for people, the newest runs first; `service`, `agent` and `who` filter, `cursor` goes on."""
+        from rewake.runs.approvals import approval_json, inbox
+        from rewake.runs.filters import RunFilter
+
+        given = request.query_params
+        service, agent, cursor = (given.get(name, "") for name in _FILTERS)
+        wanted = RunFilter(service=service, agent=agent, cursor=cursor)
+        found = await self._read(lambda reading: inbox(reading, wanted, who=given.get("who", "")))
+        told: dict[str, Any] = {"approvals": [approval_json(each) for each in found.approvals]}
+        return json_response(told if found.next_cursor is None else told | {"next_cursor": found.next_cursor})
+
+    async def get(self, request: Request) -> Response:
+        """One question: its exact arguments, their digest, who has answered, and how it stands."""
+        from rewake.runs.approvals import approval_json, approval_of
+
+        found = await _refusing(self._read(lambda reading: approval_of(reading, request.path_params["approval"])))
+        return json_response(approval_json(found))
+
+    async def approve(self, request: Request) -> Response:
+        """Approve, for the arguments of `digest` or those that wait now; `who` and `why` are kept."""
+        return await self._answer(request, approved=True)
+
+    async def deny(self, request: Request) -> Response:
+        """Deny; the agent's model reads `why`."""
+        return await self._answer(request, approved=False)
+
+    async def _answer(self, request: Request, *, approved: bool) -> Response:
+        from rewake.admin.answering import answer
+        from rewake.runs.approvals import approval_json
+
+        body = await read_json(request, Body) if request.headers.get("content-length", "0") != "0" else Body()
+        name = request.path_params["approval"]
+        answering = answer(
+            self._engine, self._read, name, approved=approved, who=body.who, why=body.why, digest=body.digest
+        )
+        return json_response(approval_json(await _refusing(answering)))
+
+    async def _read(self, find: Callable[[Reading], _Found]) -> _Found:
+        from rewake.runs.local.database import reading
+
+        def on_thread() -> _Found:
+            with reading(self._engine.path, self._engine.now_ms(), dict(self._engine.services)) as found:
+                return find(found)
+
+        return await asyncio.to_thread(on_thread)
+
+
+async def _refusing(asked: Awaitable[_Found]) -> _Found:
+    """The answer. What refuses it has the status it is answered with."""
+    try:
+        return await asked
+    except RewakeError as error:
+        if "http_status" not in error.facts:
+            raise
+        raise Refused(error.facts["http_status"], error.code, error.message, error.hint) from None
