@@ -19,15 +19,15 @@ from typing import Any
 import msgspec
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 from tests.unit.core.play import Play, target_of
-from tests.unit.deployments.test_wire import HEAD, Peer
+from tests.unit.deployments.test_framed_attempt import HEAD, Peer
 
 from rewake.admin.refusals import Undecodable
 from rewake.admin.requests import index_parameter
 from rewake.core import commands, ids
+from rewake.deployments.framed_attempt import discovery_response
 from rewake.deployments.http.connect_errors import ConnectionBroken
 from rewake.deployments.http.exchange import Exchange, HttpOptions
 from rewake.deployments.http.http2_state import Http2State
-from rewake.deployments.wire import discovery_response
 from rewake.durations import DURATION_MS_MAX, DurationError, parse_duration_ms
 from rewake.errors import ErrorCode, RewakeError
 from rewake.ingress.paths import parse_path
@@ -37,7 +37,7 @@ from rewake.protocol.discovery import ManifestError, parse_manifest
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.framing import encode_frame
 from rewake.protocol.messages import MessageType
-from rewake.protocol.wire import varint
+from rewake.protocol.protobuf import varint
 from rewake.sql.query import run_query
 from rewake.store.store import Store
 

@@ -116,9 +116,9 @@ def call(
     callee_id = identify(target, key, random, now_ms)
     is_named = target.is_workflow_run or key is not None
     known = retention.find_live(state, callee_id, now_ms) if is_named else None
-    cid = message.invocation_id_completion_id
+    completion_id = message.invocation_id_completion_id
     id_result = InvocationIdResult(ids.invocation_id_to_str(callee_id))
-    completion = Completion(MessageType.CALL_INVOCATION_ID_COMPLETION, cid, id_result)
+    completion = Completion(MessageType.CALL_INVOCATION_ID_COMPLETION, completion_id, id_result)
     journal.append_completion(state, caller, completion, now_ms=now_ms, child=callee_id)
     if known is None:
         execute_at_ms = message.invoke_at_ms if isinstance(message, OneWayCallCommand) else None
@@ -136,8 +136,8 @@ def call(
             caller=caller,
         )
     elif target.is_workflow_run and isinstance(message, CallCommand):
-        cid = CompletionId(message.result_completion_id)
-        _tell(state, caller, cid, MessageType.CALL_COMPLETION, ALREADY_INVOKED, now_ms)
+        completion_id = CompletionId(message.result_completion_id)
+        _tell(state, caller, completion_id, MessageType.CALL_COMPLETION, ALREADY_INVOKED, now_ms)
         return callee_id
     if isinstance(message, CallCommand):
         _listen(state, caller, CompletionId(message.result_completion_id), MessageType.CALL_COMPLETION, known, now_ms)
@@ -189,12 +189,14 @@ def attach_target_id(target: AttachTarget) -> InvocationId:
             return ids.workflow_invocation_id(target.workflow_name, target.workflow_key)
 
 
-def attach(state: State, caller: Invocation, invocation_id: InvocationId, cid: CompletionId, now_ms: int) -> None:
+def attach(
+    state: State, caller: Invocation, invocation_id: InvocationId, completion_id: CompletionId, now_ms: int
+) -> None:
     known = retention.find_live(state, invocation_id, now_ms)
     if known is None:
-        _tell(state, caller, cid, MessageType.ATTACH_INVOCATION_COMPLETION, NOT_FOUND, now_ms)
+        _tell(state, caller, completion_id, MessageType.ATTACH_INVOCATION_COMPLETION, NOT_FOUND, now_ms)
     else:
-        _listen(state, caller, cid, MessageType.ATTACH_INVOCATION_COMPLETION, known, now_ms)
+        _listen(state, caller, completion_id, MessageType.ATTACH_INVOCATION_COMPLETION, known, now_ms)
 
 
 def output(state: State, invocation_id: InvocationId, now_ms: int) -> Result | None:
@@ -204,16 +206,18 @@ def output(state: State, invocation_id: InvocationId, now_ms: int) -> Result | N
 
 
 def _listen(
-    state: State, caller: Invocation, cid: CompletionId, type: MessageType, known: Invocation, now_ms: int
+    state: State, caller: Invocation, completion_id: CompletionId, type: MessageType, known: Invocation, now_ms: int
 ) -> None:
     if known.result is not None:
-        _tell(state, caller, cid, type, known.result, now_ms)
+        _tell(state, caller, completion_id, type, known.result, now_ms)
         return
-    listener = Listener(caller.id, cid, type)
+    listener = Listener(caller.id, completion_id, type)
     state.listeners_of(known).append(listener)
     state.hold(known)
     state.batch.listeners.append((known.id, listener))
 
 
-def _tell(state: State, caller: Invocation, cid: CompletionId, type: MessageType, result: Result, now_ms: int) -> None:
-    journal.append_completion(state, caller, Completion(type, cid, result), now_ms=now_ms)
+def _tell(
+    state: State, caller: Invocation, completion_id: CompletionId, type: MessageType, result: Result, now_ms: int
+) -> None:
+    journal.append_completion(state, caller, Completion(type, completion_id, result), now_ms=now_ms)

@@ -2,7 +2,7 @@
 
 The engine starts an attempt with encoded frames, hears decoded messages through its sink, and adds notifications
 through the handle. Everything happens on the event-loop thread. The interface names neither HTTP nor processes, so a
-transport may be a call, a pipe or a connection; wire.py holds what all of those share.
+transport may be a call, a pipe or a connection; framed_attempt.py holds what all of those share.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ result above the limit, of which only the beginning is known; the attempt is to 
 class AttemptStart(msgspec.Struct, kw_only=True):
     """What the engine gives to begin one attempt.
 
-    frames: Start and replay as encoded wire frames, in one bytes object.   headers: extra ones, such as traceparent.
+    frames: Start and replay as encoded frames, in one bytes object.   headers: extra ones, such as traceparent.
     loss_count: places that broke under it in a row; from QUARANTINE_AFTER on it must not share one with the others.
     """
 

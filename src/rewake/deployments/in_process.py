@@ -1,7 +1,7 @@
 """Handlers inside the engine's own loop: each attempt is one task that calls the ASGI app.
 
 The smallest transport: no process, no socket, nothing to lose. A handler that blocks does block the engine, which is
-why `rewake run` uses worker.py and this is for embedding and tests. Rules of the protocol are in wire.py.
+why `rewake run` uses worker.py and this is for embedding and tests. Rules of the protocol are in framed_attempt.py.
 """
 
 from __future__ import annotations
@@ -21,8 +21,14 @@ from rewake.deployments.asgi import (
 )
 from rewake.deployments.base import AttemptHandle, AttemptSink, AttemptStart, DiscoveryResponse, ProtocolType
 from rewake.deployments.containment import contain
+from rewake.deployments.framed_attempt import (
+    FramedAttempt,
+    discovery_response,
+    invoke_path,
+    protocol_type_of,
+    request_headers,
+)
 from rewake.deployments.waking import Waker
-from rewake.deployments.wire import WireAttempt, discovery_response, invoke_path, protocol_type_of, request_headers
 from rewake.protocol.peeking import read_sent
 
 
@@ -74,7 +80,7 @@ class InProcessDeployment:
 
 
 class _Call(Receiving):
-    """One ASGI call: the RequestStream of a WireAttempt on one side, `receive` and `send` on the other."""
+    """One ASGI call: the RequestStream of a FramedAttempt on one side, `receive` and `send` on the other."""
 
     __slots__ = ("_context", "_incoming", "_is_closed", "attempt", "task")
 
@@ -87,7 +93,7 @@ class _Call(Receiving):
         context: contextvars.Context,
     ) -> None:
         super().__init__(loop, waker)
-        self.attempt = WireAttempt(start, sink, self)
+        self.attempt = FramedAttempt(start, sink, self)
         self.task: asyncio.Task[None] | None = None
         self._context = context
         self._incoming: list[Event] = []

@@ -27,7 +27,7 @@ import msgspec
 from rewake.core.model import Blame
 from rewake.deployments import mux
 from rewake.deployments.base import DiscoveryResponse
-from rewake.deployments.wire import WireAttempt, discovery_response
+from rewake.deployments.framed_attempt import FramedAttempt, discovery_response
 from rewake.errors import ErrorCode, RewakeError
 from rewake.outlets import ChildOutput, outlet_of
 
@@ -68,7 +68,7 @@ class WorkerStream:
         self.loss_count = loss_count
         self.process: WorkerProcess | None = None
         self.id = 0
-        self.attempt: WireAttempt
+        self.attempt: FramedAttempt
         self._held: list[tuple[int, bytes]] | None = None
 
     def bind(self, process: WorkerProcess) -> None:

@@ -20,8 +20,8 @@ import structlog
 from rewake.core.model import Blame
 from rewake.deployments import mux
 from rewake.deployments.base import AttemptHandle, AttemptSink, AttemptStart, DiscoveryResponse, ProtocolType
+from rewake.deployments.framed_attempt import FramedAttempt, invoke_path, protocol_type_of, request_headers
 from rewake.deployments.quarantine import QUARANTINE_AFTER, Quarantine
-from rewake.deployments.wire import WireAttempt, invoke_path, protocol_type_of, request_headers
 from rewake.deployments.worker import WorkerOptions, WorkerProcess, WorkerStream, describe_exit
 from rewake.errors import ErrorCode, RewakeError
 
@@ -147,7 +147,7 @@ class WorkerPool:
     def start_attempt(self, start: AttemptStart, sink: AttemptSink) -> AttemptHandle:
         """Begin one attempt on the least loaded child, or as soon as one is ready; a suspect away from the others."""
         stream = WorkerStream(start.loss_count)
-        stream.attempt = attempt = WireAttempt(start, sink, stream)
+        stream.attempt = attempt = FramedAttempt(start, sink, stream)
         stream.hold(mux.encode_open(invoke_path(start), request_headers(start), start.frames))
         if start.loss_count >= QUARANTINE_AFTER:
             log.info(

@@ -317,7 +317,7 @@ class LiveAttempts:
         self._make_room_soon()
 
     def _opening(self, effect: StartAttempt, entries: tuple[tuple[int, bytes], ...]) -> bytes:
-        """Start and the replayed journal as wire frames."""
+        """Start and the replayed journal as frames."""
         start = Start(
             id=effect.invocation_id,
             debug_id=invocation_id_to_str(effect.invocation_id),

@@ -1,7 +1,7 @@
 """Payload bytes to messages and back, for versions 5, 6 and 7.
 
 `decode_message` and `encode_message` are the interface; frames around payloads are framing.py's business.
-The table of messages is shapes.py; wire.py makes functions of it once, at import. The journal keeps command
+The table of messages is shapes.py; protobuf.py makes functions of it once, at import. The journal keeps command
 payloads as the SDK sent them, so encoding serves what the engine itself says: Start, Input, notifications, acks.
 Whatever the bytes are, decoding gives a message or raises ProtocolViolation.
 """
@@ -15,8 +15,8 @@ from rewake.protocol.awaiting import waiting_completions, waiting_signals
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.futures import decode_future, encode_future
 from rewake.protocol.messages import Completion, Future, Message, MessageType, Suspension
+from rewake.protocol.protobuf import Decode, Encode, compile_decoder, compile_encoder
 from rewake.protocol.shapes import SHAPES
-from rewake.protocol.wire import Reader, Writer, compile_decoder, compile_encoder
 
 VERSION_MIN: Final = 5
 VERSION_MAX: Final = 7
@@ -87,8 +87,8 @@ def _encode_flat_suspension(suspension: Suspension) -> bytes:
     return encode_future(Future(waiting_completions(suspension.awaiting_on), indexes, names))
 
 
-def _decoders(version: int) -> dict[int, Reader]:
-    decoders: dict[int, Reader] = {
+def _decoders(version: int) -> dict[int, Decode]:
+    decoders: dict[int, Decode] = {
         int(message_type): decode
         for message_type, decode in _ALL_DECODERS.items()
         if _SINCE.get(message_type, VERSION_MIN) <= version
@@ -100,7 +100,7 @@ def _decoders(version: int) -> dict[int, Reader]:
     return decoders
 
 
-def _encoders(version: int) -> dict[MessageType, Writer]:
+def _encoders(version: int) -> dict[MessageType, Encode]:
     encoders = {
         message_type: compile_encoder(shape, version)
         for message_type, shape in SHAPES.items()

@@ -14,7 +14,7 @@ from typing import Final
 from rewake.protocol.awaiting import AWAIT_DEPTH_MAX, too_deep
 from rewake.protocol.kinds import UINT32, future_kind, read_combinator
 from rewake.protocol.messages import Combinator, Future
-from rewake.protocol.wire import LENGTH, VARINT, Kind, read_varint, skip_field, truncated, varint
+from rewake.protocol.protobuf import LENGTH, VARINT, Kind, read_varint, skip_field, truncated, varint
 
 _COMPLETIONS: Final = 1
 _SIGNALS: Final = 2
@@ -47,7 +47,7 @@ class _Node:
 
 
 def decode_future(data: bytes) -> Future:
-    """The tree in `data`. Raises as wire.py does, and RT0025 for a tree that is too deep."""
+    """The tree in `data`. Raises as protobuf.py does, and RT0025 for a tree that is too deep."""
     stack = [_Node(len(data))]
     position = 0
     while True:

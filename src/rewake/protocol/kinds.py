@@ -1,6 +1,6 @@
 """The kinds of field the messages are made of: numbers, text, bytes, and the nested messages shared by many.
 
-Every kind is a row for wire.py: how to read it, how to write it at a version, which type it carries.
+Every kind is a row for protobuf.py: how to read it, how to write it at a version, which type it carries.
 Numbers are checked here, because a number too large for a database column would otherwise stop the engine
 and not the attempt. Used by codec.py; the await tree, which nests in itself, is in futures.py.
 """
@@ -26,14 +26,14 @@ from rewake.protocol.messages import (
     Void,
     WorkflowTarget,
 )
-from rewake.protocol.wire import (
+from rewake.protocol.protobuf import (
     LENGTH,
     VARINT,
+    Encode,
     Field,
     Kind,
     Presence,
     Shape,
-    Writer,
     compile_decoder,
     compile_encoder,
     struct_shape,
@@ -78,7 +78,7 @@ def _enum_reader(enum: type[EnumT], otherwise: EnumT) -> Callable[[int], EnumT]:
     return lambda number: members.get(number, otherwise)
 
 
-def _always(write: Writer) -> Callable[[int], Writer]:
+def _always(write: Encode) -> Callable[[int], Encode]:
     return lambda version: write
 
 

@@ -1,6 +1,6 @@
 """The table of all messages: which field number carries which attribute, and how.
 
-This is the protocol's own table (its field numbers, its types, the version a field came with) in the shape wire.py
+This is the protocol's own table (its field numbers, its types, the version a field came with) in the shape protobuf.py
 compiles. Nothing here runs but building it. Used by codec.py; the kinds of field are in kinds.py.
 """
 
@@ -66,7 +66,7 @@ from rewake.protocol.messages import (
     Start,
     Suspension,
 )
-from rewake.protocol.wire import Field, Kind, Presence, Shape, struct_shape
+from rewake.protocol.protobuf import Field, Kind, Presence, Shape, struct_shape
 
 _OPTIONAL: Final = Presence.OPTIONAL
 _REQUIRED: Final = Presence.REQUIRED

@@ -23,7 +23,7 @@ from h2.settings import SettingCodes
 
 from rewake.deployments.asgi import REQUEST_SCOPE
 from rewake.deployments.http.connect_errors import ConnectionBroken
-from rewake.deployments.http.http2_wire import FrameGuard, new_connection
+from rewake.deployments.http.http2_frames import FrameGuard, new_connection
 from rewake.deployments.http.turns import Turns
 from rewake.deployments.waking import Waker
 from rewake.http_server.connection import Connection, Site

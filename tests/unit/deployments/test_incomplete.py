@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 
 import pytest
-from tests.unit.deployments.test_wire import HEAD, Peer, frame
+from tests.unit.deployments.test_framed_attempt import HEAD, Peer, frame
 
-from rewake.deployments import incomplete, wire
+from rewake.deployments import framed_attempt, incomplete
 from rewake.deployments.incomplete import COUNTED_FROM_BYTES, INCOMPLETE_BYTES_MAX
 from rewake.protocol.messages import End, MessageType, OutputCommand, Success
 
@@ -20,7 +20,7 @@ def beginning(size: int) -> bytes:
 @pytest.fixture
 def small_bound(monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(incomplete, "INCOMPLETE_BYTES_MAX", 10 * COUNTED_FROM_BYTES)
-    assert wire._incomplete.total_bytes == 0
+    assert framed_attempt._incomplete.total_bytes == 0
     return 10 * COUNTED_FROM_BYTES
 
 
@@ -36,7 +36,7 @@ def test_the_attempt_that_holds_most_is_given_up(small_bound: int) -> None:
     assert f"{small_bound // 2} bytes" in peers[0].failures[0].message
     for peer in peers[1:]:
         peer.attempt.abort()
-    assert wire._incomplete.total_bytes == 0
+    assert framed_attempt._incomplete.total_bytes == 0
     assert small_bound < INCOMPLETE_BYTES_MAX
 
 
@@ -46,7 +46,7 @@ def test_what_has_come_or_is_over_counts_no_more(small_bound: int, end: str) -> 
     peer.attempt.on_head(200, HEAD)
     large = frame(OutputCommand(Success(b"x" * 2 * COUNTED_FROM_BYTES)))
     peer.attempt.on_data(large[: COUNTED_FROM_BYTES + 1])
-    assert wire._incomplete.total_bytes == COUNTED_FROM_BYTES + 1
+    assert framed_attempt._incomplete.total_bytes == COUNTED_FROM_BYTES + 1
     match end:
         case "whole":
             peer.attempt.on_data(large[COUNTED_FROM_BYTES + 1 :])
@@ -57,4 +57,4 @@ def test_what_has_come_or_is_over_counts_no_more(small_bound: int, end: str) -> 
             peer.attempt.abort()
         case _:
             peer.attempt.on_error("lost")
-    assert wire._incomplete.total_bytes == 0
+    assert framed_attempt._incomplete.total_bytes == 0

@@ -43,20 +43,19 @@ class Journal:
         )
 
     def run(self, name: str, value: Any) -> None:
-        cid = len(self.rows)
+        completion_id = len(self.rows)
         result = value if isinstance(value, Failure) else Success(json.dumps(value).encode())
-        self.add(m.RunCommand(cid, name), completion_id=cid, name=name)
-        completion = Completion(MessageType.RUN_COMPLETION, cid, result)
-        self.add(completion, completion_id=cid, is_failure=isinstance(value, Failure))
+        self.add(m.RunCommand(completion_id, name), completion_id=completion_id, name=name)
+        completion = Completion(MessageType.RUN_COMPLETION, completion_id, result)
+        self.add(completion, completion_id=completion_id, is_failure=isinstance(value, Failure))
 
     def call(self, child: bytes) -> None:
-        cid = len(self.rows)
-        self.add(m.CallCommand("Billing", "pay", b"", (), "", None, None, None, cid, cid + 1), completion_id=cid + 1)
-        told = Completion(
-            MessageType.CALL_INVOCATION_ID_COMPLETION, cid, m.InvocationIdResult(invocation_id_to_str(child))
-        )
-        self.add(told, completion_id=cid, child=child)
-        self.add(Completion(MessageType.CALL_COMPLETION, cid + 1, Success(b"")), completion_id=cid + 1)
+        id_known, done = len(self.rows), len(self.rows) + 1
+        self.add(m.CallCommand("Billing", "pay", b"", (), "", None, None, None, id_known, done), completion_id=done)
+        told = m.InvocationIdResult(invocation_id_to_str(child))
+        known = Completion(MessageType.CALL_INVOCATION_ID_COMPLETION, id_known, told)
+        self.add(known, completion_id=id_known, child=child)
+        self.add(Completion(MessageType.CALL_COMPLETION, done, Success(b"")), completion_id=done)
 
 
 def reply(*calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:

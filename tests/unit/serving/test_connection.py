@@ -22,7 +22,7 @@ from h2.events import (
 from h2.settings import SettingCodes
 from hyperframe.frame import PingFrame
 
-from rewake.deployments.http.http2_wire import FRAMES_PER_TURN_MAX, IDLE_FRAMES_MAX
+from rewake.deployments.http.http2_frames import FRAMES_PER_TURN_MAX, IDLE_FRAMES_MAX
 from rewake.http_server.limits import UNSENT_BYTES_MAX
 from rewake.http_server.server import HttpServer
 from rewake.protocol.framing import encode_frame

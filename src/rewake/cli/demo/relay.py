@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
 from rewake.testing.models import ModelRequest
-from rewake.testing.models.wire import responses
+from rewake.testing.models.apis import responses
 
 PROVIDER_TIMEOUT_S: Final = 120.0
 _PASSED_ON: Final = ("authorization", "content-type", "openai-organization", "openai-project")

@@ -2,7 +2,8 @@
 
 Which of the two is learned at discovery (over TLS the server chooses, else HTTP/2 unless told otherwise) and kept from
 then on. Every request carries the deployment's additional headers and, with an identity key, a signature. Connections
-are made when needed: a client that has nothing to do is only an object. Rules of the protocol are in ../wire.py.
+are made when needed: a client that has nothing to do is only an object. Rules of the protocol are in
+../framed_attempt.py.
 """
 
 from __future__ import annotations
@@ -14,13 +15,19 @@ from typing import Final, Literal
 
 from rewake.deployments.asgi import MANIFEST_ACCEPT
 from rewake.deployments.base import AttemptHandle, AttemptSink, AttemptStart, DiscoveryResponse, ProtocolType
+from rewake.deployments.framed_attempt import (
+    FramedAttempt,
+    discovery_response,
+    invoke_path,
+    protocol_type_of,
+    request_headers,
+)
 from rewake.deployments.http.address import Address
 from rewake.deployments.http.connect_errors import ConnectionBroken, describe_error
 from rewake.deployments.http.exchange import AnswerTooLarge, Collector, Exchange, HttpOptions
 from rewake.deployments.http.http1 import Http1Pool
 from rewake.deployments.http.http2_pool import Http2Pool
 from rewake.deployments.http.identity import Identity
-from rewake.deployments.wire import WireAttempt, discovery_response, invoke_path, protocol_type_of, request_headers
 from rewake.errors import ErrorCode, RewakeError
 
 HttpVersion = Literal["HTTP/1.1", "HTTP/2.0"]
@@ -82,7 +89,7 @@ class HttpDeployment:
         """Begin one attempt on a connection that has room, or on a new one."""
         path = invoke_path(start)
         exchange = Exchange(b"POST", self.address.target(path), self._with_headers(request_headers(start), path))
-        attempt = WireAttempt(start, sink, exchange)
+        attempt = FramedAttempt(start, sink, exchange)
         exchange.responder = attempt
         exchange.write(start.frames)
         if self._is_closed:

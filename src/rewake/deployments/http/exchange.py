@@ -1,7 +1,7 @@
 """One request and its answer, whatever carries them: the RequestStream of an attempt, or a discovery.
 
 An Exchange keeps what the engine writes until its carrier takes it: a pool while the request waits for a connection,
-then that connection. The answer goes to its responder, which is a WireAttempt or a Collector. Neither side blocks.
+then that connection. The answer goes to its responder, which is a FramedAttempt or a Collector. Neither side blocks.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from h2.settings import SettingCodes
 from rewake.core.model import Blame
 from rewake.deployments.http.connect_errors import ConnectionBroken
 from rewake.deployments.http.exchange import Exchange, HttpOptions
-from rewake.deployments.http.http2_wire import FRAMES_PER_SENT, FrameGuard, Goaway, new_connection
+from rewake.deployments.http.http2_frames import FRAMES_PER_SENT, FrameGuard, Goaway, new_connection
 from rewake.protocol.peeking import split_messages
 
 TURN_BYTES: Final = 65_536

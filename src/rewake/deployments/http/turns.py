@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from rewake.deployments.http.http2_wire import FrameGuard
+from rewake.deployments.http.http2_frames import FrameGuard
 
 
 class Turns:

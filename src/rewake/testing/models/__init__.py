@@ -1,4 +1,4 @@
-"""A scripted model server: real HTTP and the providers' wire formats, answers from your rules.
+"""A scripted model server: real HTTP and the providers' API formats, answers from your rules.
 
 Point any OpenAI or Gemini client at it and test agents without a key, a bill or luck: the same question always
 gets the same answer, every request is recorded, and a call can be slowed, failed or held open on purpose.

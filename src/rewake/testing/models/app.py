@@ -17,10 +17,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from .apis import Api, JsonObject, chat, gemini, responses
 from .request import ModelRequest
 from .rules import Failure
 from .script import Exchange, NoRuleMatches, Script
-from .wire import JsonObject, Wire, chat, gemini, responses
 
 WAIT_DEFAULT_S = 30.0
 HANG_UP_GRACE_S = 0.05
@@ -55,45 +55,45 @@ async def _nobody_listens(_: Request, __: Exception) -> Response:
 
 
 async def _openai(http: Request, script: Script, module: ModuleType) -> Response:
-    wire = _wire(module)
+    api = _api(module)
     try:
         body = await _json_body(http)
     except ValueError as problem:
-        return JSONResponse(wire.error(400, str(problem)), 400)
-    request = wire.parse(body, str(body.get("model", "")), bool(body.get("stream")))
-    return await _answer(http, script, wire, request)
+        return JSONResponse(api.error(400, str(problem)), 400)
+    request = api.parse(body, str(body.get("model", "")), bool(body.get("stream")))
+    return await _answer(http, script, api, request)
 
 
 async def _gemini(http: Request, script: Script) -> Response:
-    wire = _wire(gemini)
+    api = _api(gemini)
     model, _, method = str(http.path_params["call"]).partition(":")
     if method not in ("generateContent", "streamGenerateContent"):
-        return JSONResponse(wire.error(404, f"The scripted model server does not know the method {method!r}."), 404)
+        return JSONResponse(api.error(404, f"The scripted model server does not know the method {method!r}."), 404)
     try:
         body = await _json_body(http)
     except ValueError as problem:
-        return JSONResponse(wire.error(400, str(problem)), 400)
-    return await _answer(http, script, wire, wire.parse(body, model, method == "streamGenerateContent"))
+        return JSONResponse(api.error(400, str(problem)), 400)
+    return await _answer(http, script, api, api.parse(body, model, method == "streamGenerateContent"))
 
 
-async def _answer(http: Request, script: Script, wire: Wire, request: ModelRequest) -> Response:
+async def _answer(http: Request, script: Script, api: Api, request: ModelRequest) -> Response:
     try:
         exchange = script.take(request)
     except NoRuleMatches as problem:
-        return JSONResponse(wire.error(400, str(problem)), 400)
+        return JSONResponse(api.error(400, str(problem)), 400)
     if not await _client_waits(http, script, exchange):
         script.finish(exchange, "abandoned")
-        return JSONResponse(wire.error(503, "The scripted model server stops."), 503)
+        return JSONResponse(api.error(503, "The scripted model server stops."), 503)
     answer = exchange.answer
     assert answer is not None, "a chosen rule has an answer"
     if isinstance(answer, Failure):
         script.finish(exchange, "failed")
         headers = {} if answer.retry_after_s is None else {"retry-after": f"{answer.retry_after_s:g}"}
-        return JSONResponse(wire.error(answer.status, answer.message), answer.status, headers)
+        return JSONResponse(api.error(answer.status, answer.message), answer.status, headers)
     script.finish(exchange, "answered")
     if request.is_stream:
-        return StreamingResponse(wire.stream(request, answer, script.ids), media_type="text/event-stream")
-    return JSONResponse(wire.respond(request, answer, script.ids))
+        return StreamingResponse(api.stream(request, answer, script.ids), media_type="text/event-stream")
+    return JSONResponse(api.respond(request, answer, script.ids))
 
 
 async def _client_waits(http: Request, script: Script, exchange: Exchange) -> bool:
@@ -129,9 +129,9 @@ async def _json_body(http: Request) -> JsonObject:
     return body
 
 
-def _wire(module: ModuleType) -> Wire:
-    # A module with these four functions is a Wire; mypy checks modules against protocols only by name.
-    return cast(Wire, module)
+def _api(module: ModuleType) -> Api:
+    # A module with these four functions is a Api; mypy checks modules against protocols only by name.
+    return cast(Api, module)
 
 
 def _control_routes(script: Script) -> list[Route]:

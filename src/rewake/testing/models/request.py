@@ -1,6 +1,6 @@
 """One request to a model, in words that fit every provider.
 
-`wire/` parses each provider's body into a ModelRequest; rules match on it and tests read it. It keeps the raw body
+`apis/` parses each provider's body into a ModelRequest; rules match on it and tests read it. It keeps the raw body
 for whatever the normalised view leaves out. Pure data, knows neither HTTP nor rules.
 """
 

@@ -183,7 +183,7 @@ def rule(
         tool_result: in the results of tools since the user last spoke.
         when_tool: the tool, or all the tools, that must be on offer. Handoffs count as tools.
         after_tool: a tool whose result must have come since the user last spoke; True for any, False for none.
-        api: only for one wire format.   when: any other condition.
+        api: only for one API.   when: any other condition.
         times: the rule steps aside after it was chosen this often.
         delay_s: wait before answering.   hold: hang from the start, until released by name.
     """

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from .apis import Ids
 from .request import ModelRequest
 from .rules import Answer, Rule, ToolCalls
-from .wire import Ids
 
 Outcome = Literal["pending", "answered", "failed", "abandoned", "unmatched"]
 

@@ -280,7 +280,7 @@ def test_a_finished_exchange_whose_answer_does_not_end_is_hung_up_on() -> None:
             await asyncio.sleep(0)
         exchange.finish()
         await heard.done.wait()
-        assert heard.ends == ["The connection was closed."]  # A WireAttempt is over by then and passes nothing on.
+        assert heard.ends == ["The connection was closed."]  # A FramedAttempt is over by then and passes nothing on.
 
     play(lambda _: [b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nEnd"], scenario, drain_timeout_s=0.01)
 

@@ -18,9 +18,9 @@ from rewake.core.model import Blame
 from rewake.deployments.http import http2
 from rewake.deployments.http.address import parse_address
 from rewake.deployments.http.exchange import Exchange, HttpOptions
+from rewake.deployments.http.http2_frames import FRAMES_PER_TURN_MAX, IDLE_FRAMES_MAX
 from rewake.deployments.http.http2_pool import Http2Pool
 from rewake.deployments.http.http2_state import WINDOW_DEFAULT_BYTES
-from rewake.deployments.http.http2_wire import FRAMES_PER_TURN_MAX, IDLE_FRAMES_MAX
 
 DEADLINE_S = 10.0
 

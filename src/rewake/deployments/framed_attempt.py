@@ -1,6 +1,6 @@
 """What every byte transport shares: one attempt between frames and messages, and what a response means.
 
-WireAttempt is the handle the engine holds; a transport gives it a RequestStream to write to and tells it what comes
+FramedAttempt is the handle the engine holds; a transport gives it a RequestStream to write to and tells it what comes
 back. Here stand the judgement of response heads (service-protocol.md 1.6), the check of what an SDK may send, and the
 end of an attempt: after End, Suspension or Error the request is closed at once, nothing more is sent, nothing heard.
 Transports add no rule of their own. Read next: in_process.py, the smallest transport.
@@ -95,7 +95,7 @@ class RequestStream(Protocol):
         """Give up request and response."""
 
 
-class WireAttempt:
+class FramedAttempt:
     """One attempt: the engine's AttemptHandle on one side, on_head ... on_error for the transport on the other.
 
     is_over: nothing more goes to the sink; the transport may forget the attempt.

@@ -26,7 +26,7 @@ STATUS_NAMES = {
 
 
 def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
-    """See Wire.parse."""
+    """See Api.parse."""
     messages: list[Message] = []
     for content in body.get("contents") or []:
         messages.extend(_messages(content))
@@ -46,12 +46,12 @@ def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
 
 
 def respond(request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> JsonObject:
-    """See Wire.respond."""
+    """See Api.respond."""
     return _chunk(request, answer, ids.next("resp"), _parts(answer), is_last=True)
 
 
 def stream(request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> Iterator[str]:
-    """See Wire.stream."""
+    """See Api.stream."""
     response_id = ids.next("resp")
     parts: list[JsonObject] = [{"text": piece} for piece in pieces_of(answer.text)]
     parts += _call_parts(answer) or ([] if parts else [{"text": ""}])
@@ -61,7 +61,7 @@ def stream(request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> Iterato
 
 
 def error(status: int, message: str) -> JsonObject:
-    """See Wire.error."""
+    """See Api.error."""
     name = STATUS_NAMES.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
     return {"error": {"code": status, "message": message, "status": name}}
 

@@ -1,4 +1,4 @@
-"""wire: heads, requests and the end of an attempt, without any transport."""
+"""framed_attempt: heads, requests and the end of an attempt, without any transport."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from email.utils import format_datetime
 import pytest
 
 from rewake.deployments.base import AttemptFailure, AttemptStart, ReceivedMessage
-from rewake.deployments.wire import WireAttempt, discovery_response, protocol_type_of, request_headers
+from rewake.deployments.framed_attempt import FramedAttempt, discovery_response, protocol_type_of, request_headers
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.codec import encode_message, message_type
 from rewake.protocol.framing import MESSAGE_BYTES_MAX, encode_frame
@@ -36,7 +36,7 @@ class Peer:
         self.start = AttemptStart(
             service="S", handler="h", key=key, invocation_id="inv_1", protocol_version=6, frames=b""
         )
-        self.attempt = WireAttempt(self.start, self, self)
+        self.attempt = FramedAttempt(self.start, self, self)
 
     def on_messages(self, messages: list[ReceivedMessage]) -> None:
         self.log.append([type(message).__name__ for message, _, _, _ in messages])

@@ -17,7 +17,7 @@ from . import Ids, JsonObject, arguments_of, pieces_of, text_of, tokens_of
 
 
 def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
-    """See Wire.parse."""
+    """See Api.parse."""
     given = body.get("input") or []
     items = [{"role": "user", "content": given}] if isinstance(given, str) else given
     system = [body.get("instructions") or ""]
@@ -40,19 +40,19 @@ def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
 
 
 def respond(request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> JsonObject:
-    """See Wire.respond."""
+    """See Api.respond."""
     return _response(request, answer, ids, _output_items(answer, ids))
 
 
 def stream(request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> Iterator[str]:
-    """See Wire.stream."""
+    """See Api.stream."""
     for number, event in enumerate(_events(request, answer, ids)):
         data = json.dumps(event | {"sequence_number": number})
         yield f"event: {event['type']}\ndata: {data}\n\n"
 
 
 def error(status: int, message: str) -> JsonObject:
-    """See Wire.error."""
+    """See Api.error."""
     kind = {429: "rate_limit_error", 401: "authentication_error"}.get(
         status, "server_error" if status >= 500 else "invalid_request_error"
     )

@@ -1,6 +1,6 @@
-"""The providers' wire formats, one module each: parse a body, render an answer, whole or streamed, and an error.
+"""The providers' API formats, one module each: parse a body, render an answer, whole or streamed, and an error.
 
-Each module offers the same four functions (see `Wire`); app.py routes to them. Pure: bytes and HTTP stay in app.py.
+Each module offers the same four functions (see `Api`); app.py routes to them. Pure: bytes and HTTP stay in app.py.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ JsonObject = dict[str, Any]
 TEXT_PIECE_CHARS = 12
 
 
-class Wire(Protocol):
-    """What a wire module offers."""
+class Api(Protocol):
+    """What a module offers."""
 
     def parse(self, body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
         """The normalised request. `model` and `is_stream` come from the path where a provider puts them there."""

@@ -26,8 +26,8 @@ _UINT64_MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
 _VARINT_BITS_MAX: Final = 63
 _ONE_BYTE: Final = tuple(bytes((number,)) for number in range(128))
 
-Reader = Callable[[Any], Any]
-Writer = Callable[[Any], bytes]
+Decode = Callable[[Any], Any]
+Encode = Callable[[Any], bytes]
 
 
 class Presence(Enum):
@@ -47,8 +47,8 @@ class Kind(NamedTuple):
     """
 
     wire_type: int
-    read: Reader
-    writer: Callable[[int], Writer]
+    read: Decode
+    writer: Callable[[int], Encode]
     carries: type
     empty: Any = None
 
@@ -120,7 +120,7 @@ def skip_field(data: bytes, position: int, tag: int) -> int:
     return position + size
 
 
-def compile_decoder(shape: Shape) -> Reader:  # noqa: C901 - one flat loop, because it is hot
+def compile_decoder(shape: Shape) -> Decode:  # noqa: C901 - one flat loop, because it is hot
     """Function from payload bytes to the value of `shape`. Unknown fields are skipped; the last of a oneof wins."""
     fields, defaults = _fields_by_tag(shape), _defaults(shape)
     repeated = _slots(shape, Presence.REPEATED)
@@ -167,7 +167,7 @@ def compile_decoder(shape: Shape) -> Reader:  # noqa: C901 - one flat loop, beca
     return decode
 
 
-def _fields_by_tag(shape: Shape) -> dict[int, tuple[int, bool, Reader]]:
+def _fields_by_tag(shape: Shape) -> dict[int, tuple[int, bool, Decode]]:
     """For each tag on the wire: where its value goes, whether there may be several, how it is read."""
     return {
         row.number << 3 | row.kind.wire_type: (
@@ -207,7 +207,7 @@ def varint(number: int) -> bytes:
     return bytes(groups)
 
 
-def compile_encoder(shape: Shape, version: int) -> Writer:
+def compile_encoder(shape: Shape, version: int) -> Encode:
     """Function from the value of `shape` to payload bytes, fields in ascending order as the SDKs write them."""
     groups: dict[str, list[Field]] = {}
     for row in sorted(shape.fields):
@@ -235,8 +235,8 @@ def compile_encoder(shape: Shape, version: int) -> Writer:
     return encode
 
 
-def _attribute_writer(shape: Shape, rows: list[Field], version: int) -> Writer:
-    """Writer of one attribute from the field that carries it, or the several of a oneof."""
+def _attribute_writer(shape: Shape, rows: list[Field], version: int) -> Encode:
+    """The encoder of one attribute from the field that carries it, or the several of a oneof."""
     if rows[0].presence is Presence.REQUIRED:
         return _typed_writer(shape, rows, version)
     write = _field_writer(rows[0], version)
@@ -245,7 +245,7 @@ def _attribute_writer(shape: Shape, rows: list[Field], version: int) -> Writer:
     return write
 
 
-def _typed_writer(shape: Shape, rows: list[Field], version: int) -> Writer:
+def _typed_writer(shape: Shape, rows: list[Field], version: int) -> Encode:
     """Writes whichever field carries the value's type, so a result that a message cannot have is noticed."""
     writers = {row.kind.carries: _field_writer(row, version) for row in rows}
 
@@ -258,7 +258,7 @@ def _typed_writer(shape: Shape, rows: list[Field], version: int) -> Writer:
     return write
 
 
-def _field_writer(row: Field, version: int) -> Writer:
+def _field_writer(row: Field, version: int) -> Encode:
     tag = varint(row.number << 3 | row.kind.wire_type)
     write_body = row.kind.writer(version)
     if row.kind.wire_type == VARINT:

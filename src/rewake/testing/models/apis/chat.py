@@ -18,7 +18,7 @@ __all__ = ["error", "parse", "respond", "stream"]
 
 
 def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
-    """See Wire.parse."""
+    """See Api.parse."""
     system: list[str] = []
     messages: list[Message] = []
     call_names: dict[str, str] = {}
@@ -40,7 +40,7 @@ def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
 
 
 def respond(request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> JsonObject:
-    """See Wire.respond."""
+    """See Api.respond."""
     message: JsonObject = {"role": "assistant", "content": answer.text or None, "refusal": None, "annotations": []}
     if isinstance(answer, ToolCalls):
         message["tool_calls"] = _tool_calls(answer)
@@ -51,7 +51,7 @@ def respond(request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> JsonOb
 
 
 def stream(request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> Iterator[str]:
-    """See Wire.stream."""
+    """See Api.stream."""
     envelope = _envelope(request, ids, "chat.completion.chunk")
     for delta in _deltas(answer):
         yield _event(envelope | {"choices": [_chunk_choice(delta, None)]})

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewake.deployments.http.connect_errors import ConnectionBroken
-from rewake.deployments.http.http2_wire import (
+from rewake.deployments.http.http2_frames import (
     FRAME_BYTES_MAX,
     FRAMES_PER_SENT,
     FRAMES_PER_TURN_MAX,
