@@ -1,6 +1,7 @@
 """The commit loop: commands are applied at once, their writes committed in batches, their effects let out afterwards.
 
-One batch is in flight at a time; commands that arrive meanwhile form the next one, so the batch grows with the load.
+One batch is in flight at a time; commands that arrive meanwhile form the next one, so the batch grows with the load. A
+batch without effects waits a moment: nobody waits for it, and the next one with effects takes it along.
 The core's memory runs ahead of the disk by at most those two. If a commit fails or a transition raises, memory is
 thrown away and rebuilt from what is stored: nobody has heard of anything that was not stored.
 Called by everything in the engine; only this file calls core.apply and Store.submit.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
@@ -24,6 +25,9 @@ from rewake.engine.observer import Observer
 from rewake.errors import RewakeError
 
 log = structlog.get_logger("rewake.engine")
+
+UNAWAITED_S: Final = 0.005
+"""How long a batch that nobody waits for waits for company: a step's command is mostly stored with its result."""
 
 
 class BatchStore(Protocol):
@@ -67,6 +71,7 @@ class CommitLoop:
         self._applied: list[Command] = []
         self._lost: list[Command] = []
         self._is_scheduled = False
+        self._unawaited: asyncio.TimerHandle | None = None
         self._settled = asyncio.Event()
         self._halted: RewakeError | None = None
         self._flushing: list[tuple[int, asyncio.Future[None]]] = []
@@ -88,6 +93,9 @@ class CommitLoop:
 
     def _commit(self) -> None:
         self._is_scheduled = False
+        if self._unawaited is not None:
+            self._unawaited.cancel()
+            self._unawaited = None
         if self._in_flight is not None or self._halted is not None:
             return
         try:
@@ -132,9 +140,13 @@ class CommitLoop:
             self._schedule()
 
     def _schedule(self) -> None:
-        if not self._is_scheduled and self._in_flight is None:
+        if self._is_scheduled or self._in_flight is not None:
+            return
+        if self.state.effects or self._flushing:
             self._is_scheduled = True
             self._loop.call_soon(self._commit)
+        elif self._unawaited is None:
+            self._unawaited = self._loop.call_later(UNAWAITED_S, self._commit)
 
     async def flush(self) -> None:
         """Wait until everything applied so far is committed and its effects are out.
