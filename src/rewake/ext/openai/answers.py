@@ -20,14 +20,12 @@ LastEvent = ResponseCompletedEvent | ResponseFailedEvent | ResponseIncompleteEve
 
 
 def stored_answer(answer: ModelResponse) -> Any:
-    """JSON of an answer. Raises TerminalError if it would not come back: better now than at each replay."""
-    stored = _answers().dump_python(answer, mode="json", by_alias=True, exclude_unset=True, warnings=False)
-    read_answer(stored)
-    return stored
+    """JSON of an answer. Read it back before it is stored: better fail now than at each replay."""
+    return _answers().dump_python(answer, mode="json", by_alias=True, exclude_unset=True, warnings=False)
 
 
 def read_answer(stored: Any) -> ModelResponse:
-    """The answer again."""
+    """The answer again. Raises TerminalError where it does not come back."""
     try:
         answer: ModelResponse = _answers().validate_python(stored)
     except ValidationError as problem:

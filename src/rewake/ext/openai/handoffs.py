@@ -1,4 +1,4 @@
-"""Handoffs: the agent that takes over is adopted, and what the user does at a handoff is a step."""
+"""Handoffs: what the user does at a handoff is a step. DurableHooks adopt the agent that takes over."""
 
 from __future__ import annotations
 
@@ -49,9 +49,7 @@ class _DurableHandoff:
                 return envelope
 
             await found.record(f"handoff {known.name}", body)
-        from rewake.ext.openai.adoption import adopt  # agents hold handoffs, and handoffs lead to agents
-
-        return adopt(known)
+        return known
 
 
 def _callback_of(inner: Any) -> Any:

@@ -46,15 +46,19 @@ class DurableModel(Model):
             _count(usage_of(answer.usage))
             return answer
         request = _Request(self, found, dict(zip(_ARGUMENTS, args, strict=False)) | kwargs)
+        fresh: list[ModelResponse] = []  # of this attempt, as the journal has it: no need to read it twice
 
         async def ask() -> Envelope:
             answer = await _called(self._inner.get_response(*args, **kwargs))
+            stored = stored_answer(answer)
+            fresh.append(read_answer(stored))
             fields = request.told(answer.output)
             return request.envelope.with_value(
-                stored_answer(answer), usage=usage_of(answer.usage), request_id=answer.request_id, **fields
+                stored, usage=usage_of(answer.usage), request_id=answer.request_id, **fields
             )
 
-        answer = read_answer((await found.ask(ask)).value)
+        envelope = await found.ask(ask)
+        answer = fresh[-1] if fresh else read_answer(envelope.value)
         await request.heard(answer.output)
         return answer
 

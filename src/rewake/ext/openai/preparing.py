@@ -20,7 +20,7 @@ _OF_A_NEW_RUN: Final = ("context", "max_turns", "previous_response_id", "auto_pr
 
 
 class DurableHooks(RunHooks[Any]):
-    """The user's hooks; beside them the run learns which agent is asked next."""
+    """The user's hooks; beside them the run learns which agent is next."""
 
     def __init__(self, found: AgentRun, inner: RunHooksBase[Any, Any] | None) -> None:
         self._found, self._inner = found, inner if inner is not None else RunHooks()
@@ -44,6 +44,7 @@ class DurableHooks(RunHooks[Any]):
 
     async def on_handoff(self, context: Any, from_agent: Any, to_agent: Any) -> None:
         """As the user's."""
+        adopt(to_agent)
         await self._inner.on_handoff(context, from_agent, to_agent)
 
     async def on_tool_start(self, context: Any, agent: Any, tool: Any) -> None:
