@@ -19,7 +19,7 @@ from rewake.runs.waits import Waiting
 from rewake.ui.graph import Graph, handoff_graph
 from rewake.ui.run import Row
 
-HOSTILE: Final = '<script>alert(1)</script> "><img src=x onerror=alert(2)> \u202egnp.exe \x00\x1b[31m \ud83d'
+HOSTILE: Final = '<script>alert(1)</script> "><img src=x onerror=alert(2)> \u202egnp.exe \x00\x1b[31m'
 _SOURCE: Final = SourceLine("agents/desk.py", 80, "ask", 'raise Overloaded("the provider is overloaded")')
 _RUN: Final = ids.invocation_id_to_str(bytes(range(24)))
 

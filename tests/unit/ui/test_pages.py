@@ -85,7 +85,7 @@ def test_pages_are_html_and_json(stage: Stage, path: str) -> None:
     assert "unsafe" not in policy
     _Plain().feed(page.text)
     twin = ask(stage, "GET", f"{path}{'&' if '?' in path else '?'}format=json")
-    assert twin.headers["content-type"] == "application/json"
+    assert (twin.status, twin.headers["content-type"]) == (200, "application/json")
     assert isinstance(json.loads(twin.text), dict)
     assert json.loads(ask(stage, "GET", path, accept="application/json").text).keys() == json.loads(twin.text).keys()
 
