@@ -42,16 +42,16 @@ async def route(engine: Engine, number: int) -> str:
     return await engine.send("Steps", "route", "Ada", idempotency_key=f"run {number}")
 
 
-@pytest.fixture(params=["commits here", "commits elsewhere"])
-def commits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether the store commits on the engine's thread or, as on a slow disk, on its own."""
-    if request.param == "commits elsewhere":
-        monkeypatch.setattr(store, "COMMIT_INLINE_MAX_S", -1.0)
+@pytest.fixture(params=[*VERSIONS, "7, commits elsewhere"])
+def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Of the protocol; with the newest the store also commits, as on a slow disk, on a thread of its own."""
+    if isinstance(request.param, int):
+        return request.param
+    monkeypatch.setattr(store, "COMMIT_INLINE_MAX_S", -1.0)
+    return 7
 
 
 @pytest.mark.timeout(LONG_S + 10)
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.usefixtures("commits")
 def test_an_attempt_lost_after_any_message(stage: Stage, version: int) -> None:
     """Messages of the lost attempt that come later count for nothing."""
 
@@ -75,8 +75,6 @@ def test_an_attempt_lost_after_any_message(stage: Stage, version: int) -> None:
 
 
 @pytest.mark.timeout(LONG_S + 10)
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.usefixtures("commits")
 def test_an_engine_stopped_after_any_message(stage: Stage, version: int) -> None:
     """A new engine on the same directory finishes what the first began, by itself."""
 

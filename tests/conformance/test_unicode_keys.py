@@ -20,7 +20,7 @@ CALLERS = 8
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_each_key_is_its_own(stage: Stage, transport: Transport) -> None:
-    keys = unicode_keys(300)
+    keys = unicode_keys(100)
 
     def add(port: int, key: str, amount: int) -> Any:
         path = f"/Counter/{quote(key, safe='')}/add"

@@ -90,8 +90,14 @@ def test_pause_and_resume(engine: Running) -> None:
     assert engine.cli("invocations", "kill", invocation_id).returncode == 0
 
 
-@pytest.mark.parametrize("subcommand", ["show", "cancel", "kill", "pause", "purge", "restart", "resume"])
-@pytest.mark.parametrize("invocation_id", [UNKNOWN_ID, "nonsense"])
+@pytest.mark.parametrize(
+    ("subcommand", "invocation_id"),
+    [
+        *((each, UNKNOWN_ID) for each in ("show", "cancel", "kill", "pause", "purge", "restart", "resume")),
+        ("show", "nonsense"),
+        ("cancel", "nonsense"),
+    ],
+)
 def test_an_unknown_invocation(engine: Running, subcommand: str, invocation_id: str) -> None:
     result = engine.cli("invocations", subcommand, invocation_id)
     assert result.returncode == 3

@@ -57,7 +57,8 @@ def url(app: Running) -> str:
 
 
 def test_an_engine_calls_what_is_served(tmp_path: Path) -> None:
-    with registered(tmp_path) as (app, engine):
+    """Many at once, and large ones; what waits is suspended and comes back."""
+    with registered(tmp_path, "--inactivity-timeout", "100ms") as (app, engine), ThreadPoolExecutor(50) as callers:
         assert engine.call("/Steps/two", 3) == (200, 5)
         assert engine.call("/Counter/k/add", 2) == (200, 3)
         assert engine.call("/Steps/refuse", 1)[0] == 418
@@ -65,17 +66,11 @@ def test_an_engine_calls_what_is_served(tmp_path: Path) -> None:
         rows = engine.rows("select id, entry_type, name from sys_journal where name = 'first'")
         assert [row["entry_type"] for row in rows] == ["Command: Run"]
 
-
-def test_what_waits_is_suspended_and_comes_back(tmp_path: Path) -> None:
-    with registered(tmp_path, "--inactivity-timeout", "100ms") as (_, engine):
         invocation_id = engine.send("/Steps/nap", 1.0)
         engine.until(f"select id from sys_invocation where id = '{invocation_id}' and status = 'suspended'")
         engine.until(f"select id from sys_invocation where id = '{invocation_id}' and status = 'completed'")
 
-
-def test_many_at_once_and_large_ones(tmp_path: Path) -> None:
-    with registered(tmp_path) as (_, engine), ThreadPoolExecutor(50) as callers:
-        answers = list(callers.map(lambda number: engine.call("/Steps/two", number), range(300)))
+        answers = list(callers.map(lambda number: engine.call("/Steps/two", number), range(150)))
         assert {status for status, _ in answers} == {200}
         text = "ä" * 5_000_000
         assert engine.call("/Steps/size", text) == (200, text + "5000000")
@@ -119,10 +114,17 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         assert app.stop(signal.SIGINT) == 130
 
 
-def test_nothing_is_left_behind(tmp_path: Path) -> None:
-    """One process, and one that ends with the program that started it, if that asks for it."""
+def test_it_is_one_process_which_hangs_up_on_garbage(tmp_path: Path) -> None:
+    """And which ends with the program that started it, if that asks for it."""
+    headers_on_stream_0 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x04\x01\x04\x00\x00\x00\x00abcd"
     with serving(tmp_path) as app:
         assert psutil.Process(app.process.pid).children() == []
+        for garbage in (headers_on_stream_0, b"EHLO there\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", app.port), timeout=10) as connection:
+                connection.sendall(garbage)
+                while connection.recv(4096):
+                    pass
+        assert get(app.port, "/health")[0] == 200
     words = command("serve", "app.py", "--port", "0", "--log-format", "json", "--exit-with-stdin")
     with subprocess.Popen(
         words, cwd=tmp_path, env=environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -177,29 +179,18 @@ def test_http1_is_answered_too(tmp_path: Path) -> None:
         assert (deployment["http_version"], deployment["protocol_type"]) == ("HTTP/1.1", "RequestResponse")
 
 
-def test_garbage_is_hung_up_on(tmp_path: Path) -> None:
-    with serving(tmp_path) as app:
-        headers_on_stream_0 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x04\x01\x04\x00\x00\x00\x00abcd"
-        for garbage in (headers_on_stream_0, b"EHLO there\r\n\r\n"):
-            with socket.create_connection(("127.0.0.1", app.port), timeout=10) as connection:
-                connection.sendall(garbage)
-                while connection.recv(4096):
-                    pass
-        assert get(app.port, "/health")[0] == 200
-
-
-@pytest.mark.parametrize("http1", [False, True], ids=["http2", "http1"])
-def test_a_restate_server_calls_what_is_served(tmp_path: Path, http1: bool) -> None:
-    """One that is not ours, over several processes."""
+def test_a_restate_server_calls_what_is_served(tmp_path: Path) -> None:
+    """One that is not ours, over HTTP/2 and then over HTTP/1.1."""
     engine = make_engine(tmp_path, "restate")
     with serving(tmp_path) as app:
         try:
             engine.start()
             words = ("deployments", "register", url(app), "--admin", f"http://127.0.0.1:{engine.port}")
-            result = rewake(*words, *(["--http1"] if http1 else []), cwd=tmp_path)
-            assert result.returncode == 0, result.stderr
-            assert engine.call("/Steps/two", 3).body == 5
-            assert engine.call("/Steps/size", "abc").body == "abc3"
+            for count, version in enumerate(((), ("--http1", "--force")), start=1):
+                result = rewake(*words, *version, cwd=tmp_path)
+                assert result.returncode == 0, result.stderr
+                assert engine.call("/Steps/two", 3).body == 4 + count
+                assert engine.call("/Steps/size", "abc").body == "abc3"
         finally:
             engine.kill()
 
