@@ -112,7 +112,7 @@ def test_a_fork_goes_to_the_other_specialist(page: Any, stage: Stage) -> None:
     assert page.locator("tr.same").count() == 1
     page.get_by_role("table").get_by_role("link", name="After").click()
     page.get_by_role("link", name=run_id).click()
-    page.locator(".side").get_by_text('"billing answers"').first.wait_for()
+    page.locator(".turn.answer").get_by_text("billing answers").wait_for()
 
 
 def test_a_session_is_edited(page: Any, stage: Stage) -> None:

@@ -293,8 +293,8 @@ def test_a_run_is_paused_resumed_killed_and_restarted(stage: UiStage) -> None:
     assert found is not None
     new_id = found[1]
     assert new_id != run_id
-    assert stage.remote.page(f"/runs/{new_id}")["origin"]["id"] == run_id
-    assert [run["id"] for run in stage.remote.page(f"/runs/{run_id}")["restarts"]] == [new_id]
+    assert stage.remote.page(f"/runs/{new_id}")["family"]["origin"]["id"] == run_id
+    assert [run["id"] for run in stage.remote.page(f"/runs/{run_id}")["family"]["restarts"]] == [new_id]
     stage.remote.act("kill", new_id)
     until(lambda: stage.remote.status(new_id) == "failed")
     assert stage.remote.act("purge", new_id).startswith("/ui/?")

@@ -115,6 +115,7 @@ def _openai_agent(agent: Any) -> Facts:
     return {
         "name": _name(agent.name),
         "model": _model(agent.model) or _openai_default(),
+        "is_default_model": not _model(agent.model),
         "handoffs": _names(handoffs),
         "handoff_tools": named,
         "tools": _names(getattr(tool, "name", None) for tool in agent.tools),

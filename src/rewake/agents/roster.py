@@ -26,11 +26,12 @@ _NAME_CHARS_MAX: Final = 200
 class AgentFacts(msgspec.Struct, frozen=True):
     """One agent. handoffs: agents it may hand over to.   handoff_tools, asks: the agents behind tools, for good or not.
 
-    parent: of a sub-agent.   model: the declared one.
+    parent: of a sub-agent.   model: the declared one, or the framework's own where nobody declared one.
     """
 
     name: str
     model: str = ""
+    is_default_model: bool = False
     handoffs: tuple[str, ...] = ()
     handoff_tools: dict[str, str] = {}
     tools: tuple[str, ...] = ()
@@ -107,6 +108,11 @@ class Roster:
             return found.model or None
         models = {each.model for each in self._agents.values()}
         return next(iter(models)) or None if len(models) == 1 else None
+
+    def is_default_model(self, name: str) -> bool:
+        """Whether what model_of() gives is the framework's own, which nobody declared."""
+        found = self.agent(name)
+        return all(each.is_default_model for each in self._agents.values()) if found is None else found.is_default_model
 
     def _is_own(self, agent: AgentFacts, tool: str) -> bool:
         own = (*agent.tools, *agent.handoff_tools, *agent.asks)

@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from rewake import formats
-from rewake.agents.decoding import Said, decode_conversation
+from rewake.agents.decoding import Said, decode_conversation, decode_reply
+from rewake.agents.envelope import decode_envelope
 from rewake.agents.replies import loaded
 from rewake.agents.roster import plain
-from rewake.agents.routing import choice_in
+from rewake.agents.routing import choice_in, decision_in
 from rewake.core import ids
 from rewake.core.model import Invocation
 from rewake.protocol import messages as m
@@ -27,10 +28,15 @@ from rewake.runs.reading import Reading
 from rewake.runs.records import Record, fetch
 from rewake.runs.retries import add_retries
 from rewake.runs.spending import Usage, add, total_of
+from rewake.runs.steps import Step, decoded, steps_of, version_of
 from rewake.runs.turns import AgentTrace, Turn
 from rewake.runs.walk import SESSION_BYTES_MAX, Walk
 
 TURNS_MAX: Final = 400
+ENTRIES_LOOKED_AT: Final = 200
+STEPS_LOOKED_AT: Final = 8
+"""Of a run, to see whether it is one of agents."""
+
 _WORD: Final = re.compile(r"[a-z0-9]+")
 
 
@@ -62,6 +68,34 @@ def trace_of(
     trace.total = total_of(trace.usage)
     trace.agents = _in_order(trace)
     return trace
+
+
+def is_of_agents(reading: Reading, invocation: Invocation) -> bool:
+    """Whether models or routers are at work in a run, as its first steps show: for the page that it opens on."""
+    steps = [step for step in steps_of(reading.entries(invocation.id, high=ENTRIES_LOOKED_AT)) if _is_work(step)]
+    target = invocation.target
+    if steps and reading.directory.roster(target.service, target.handler):
+        return True
+    done = {step.result_index: step for step in steps if step.is_done}
+    payloads, _ = reading.payloads_within(
+        invocation.id, list(done)[:STEPS_LOOKED_AT], each_max=SESSION_BYTES_MAX, all_max=SESSION_BYTES_MAX
+    )
+    version = version_of(invocation)
+    return any(_is_of_agent(done[index], payload, version) for index, payload in payloads.items())
+
+
+def _is_work(step: Step) -> bool:
+    return step.type is MessageType.RUN
+
+
+def _is_of_agent(step: Step, payload: bytes, version: int) -> bool:
+    """Whether the step was a model's answer or a router's decision."""
+    result = carried(decoded(step.result_type, payload, version))
+    if not isinstance(result, m.Success):
+        return False
+    if decode_envelope(result.content) is not None or decode_reply(result.content) is not None:
+        return True
+    return decision_in(step.title, loaded(result.content)) is not None
 
 
 def names_of(reading: Reading, run_id: str) -> list[str]:
@@ -110,7 +144,8 @@ def _usage_of(turn: Turn) -> Usage:
         input_tokens=turn.reply.input_tokens or 0,
         output_tokens=turn.reply.output_tokens or 0,
         cost=turn.cost,
-        is_declared=turn.is_model_declared,
+        is_declared=turn.is_declared,
+        is_default=turn.is_default,
     )
 
 

@@ -21,7 +21,8 @@ SUM_MS: Final = 60
 class Usage(msgspec.Struct):
     """Tokens of one agent and model. cost: in US dollars, None where a price is not known.
 
-    is_declared: the journal names no model, this is the one the app gives the agent.
+    is_declared: the journal names no model, this is the one the app gives the agent.   is_default: nor does the app,
+    and this is the framework's own.
     """
 
     agent: str
@@ -31,6 +32,7 @@ class Usage(msgspec.Struct):
     output_tokens: int = 0
     cost: float | None = 0.0
     is_declared: bool = False
+    is_default: bool = False
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -63,6 +65,7 @@ def add(usages: list[Usage], more: Usage) -> None:
     found.output_tokens += more.output_tokens
     found.cost = None if more.cost is None or found.cost is None else found.cost + more.cost
     found.is_declared = found.is_declared and more.is_declared
+    found.is_default = found.is_default and more.is_default
 
 
 def total_of(usages: Iterable[Usage]) -> Total:

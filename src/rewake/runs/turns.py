@@ -22,7 +22,8 @@ class Turn(msgspec.Struct, kw_only=True):
     tool, call_id: of the model's call that a step answers.
     candidates: whom the agent could have chosen, as the app tells; chosen: those of them it did.
     is_kept: taken over from the run this one was forked from, and paid for there.
-    choices: without that, what earlier runs chose here, by how often.   model: of the reply, or declared for the agent.
+    choices: without that, what earlier runs chose here, by how often.   model: of the reply, else (is_declared) the one
+    the app gives the agent, else (is_default) the framework's own.
     """
 
     kind: str
@@ -43,7 +44,8 @@ class Turn(msgspec.Struct, kw_only=True):
     chosen: tuple[str, ...] = ()
     choices: dict[str, int] = {}
     model: str | None = None
-    is_model_declared: bool = False
+    is_declared: bool = False
+    is_default: bool = False
     is_kept: bool = False
     value: formats.Shown | None = None
     to_run: str | None = None

@@ -163,6 +163,7 @@ class Walk:
 
     def _on_reply(self, step: Step, speaker: Speaker, reply: ModelReply, target: str | None) -> None:
         declared = None if reply.model else self.roster.model_of(speaker.agent)
+        is_default = declared is not None and self.roster.is_default_model(speaker.agent)
         model = reply.model or declared
         turn = self._add(
             "model",
@@ -172,7 +173,8 @@ class Walk:
             text=reply.text,
             reply=reply,
             model=model,
-            is_model_declared=declared is not None,
+            is_declared=declared is not None and not is_default,
+            is_default=is_default,
             cost=cost_of(reply, model),
         )
         asked = [self.roster.asked_by(call.name) for call in reply.calls]

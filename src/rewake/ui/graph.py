@@ -1,28 +1,41 @@
-"""Handoffs as a drawing: agents in a row, in order of appearance, and a numbered arc for every handoff.
+"""Handoffs as a drawing: agents in columns by how many handoffs lead to them, and a numbered line for every handoff.
 
-Only geometry: the template draws it. Arcs to the right run above, arcs back below, each as high as it is long.
+Only geometry: the template draws it. A chain of handoffs is a row; a router's specialists are a column beside it. Lines
+to the next column, and back to the one before, are straight; one that goes further back runs below everything.
 """
 
 from __future__ import annotations
 
+import unicodedata
+from itertools import count
 from typing import Final
 
 import msgspec
 
+from rewake import formats
 from rewake.runs.turns import AgentTrace, Handoff
 
-NODE_WIDTH: Final = 168
+NODES_MAX: Final = 12
 NODE_HEIGHT: Final = 44
-_GAP: Final = 76
+NODE_WIDTH_MIN: Final = 132
+NODE_WIDTH_MAX: Final = 264
+_PADDING: Final = 12
+_GAP: Final = 84
+_ROW_GAP: Final = 18
 _MARGIN: Final = 12
-_ARC_STEP: Final = 26
+_LANE: Final = 13
+_ARC: Final = 44
 
 
 class Node(msgspec.Struct, frozen=True):
+    """A box. name: as long as it fits.   full_name: all of it."""
+
     name: str
     x: int
     y: int
+    width: int
     detail: str = ""
+    full_name: str = ""
 
 
 class Arc(msgspec.Struct, frozen=True):
@@ -43,51 +56,139 @@ class Graph(msgspec.Struct, frozen=True):
     words: list[str]
 
 
+_Edge = tuple[str, str, str]
+"""Source, target, kind."""
+
+
 def handoff_graph(trace: AgentTrace) -> Graph | None:
     """The drawing, or None when nobody handed over to anybody."""
     if not trace.handoffs:
         return None
-    names = trace.agents[:12]
-    place = {name: index for index, name in enumerate(names)}
-    arcs_by: dict[tuple[str, str, str], list[Handoff]] = {}
+    names = trace.agents[:NODES_MAX]
+    edges: dict[_Edge, list[Handoff]] = {}
     for item in trace.handoffs:
-        if item.source in place and item.target in place and item.source != item.target:
-            arcs_by.setdefault((item.source, item.target, item.kind), []).append(item)
-    reach_up = max((place[t] - place[s] for s, t, _ in arcs_by if place[t] > place[s]), default=0)
-    reach_up = 0 if reach_up == 1 else reach_up
-    reach_down = max((place[s] - place[t] for s, t, _ in arcs_by if place[t] < place[s]), default=0)
-    top = _MARGIN + (18 + _ARC_STEP * reach_up if reach_up else 0)
+        if item.source in names and item.target in names and item.source != item.target:
+            edges.setdefault((item.source, item.target, item.kind), []).append(item)
+    column = _columns(names, edges)
     detail = {item.agent: _detail(item.calls, item.input_tokens + item.output_tokens) for item in trace.usage}
-    nodes = [
-        Node(name, _MARGIN + index * (NODE_WIDTH + _GAP), top, detail.get(name, "")) for name, index in place.items()
-    ]
-    arcs = [_arc(nodes[place[s]], nodes[place[t]], place[t] - place[s], kind, made)
-            for (s, t, kind), made in arcs_by.items()]  # fmt: skip
+    nodes = _place(names, column, detail)
+    arcs = _arcs(edges, nodes, column)
+    bottom = max(node.y for node in nodes.values()) + NODE_HEIGHT
+    goes_below = any(column[source] - column[target] > 1 for source, target, _ in edges)
     return Graph(
-        nodes=nodes,
+        nodes=list(nodes.values()),
         arcs=arcs,
-        width=2 * _MARGIN + len(nodes) * NODE_WIDTH + (len(nodes) - 1) * _GAP,
-        height=top + NODE_HEIGHT + _MARGIN + (18 + _ARC_STEP * reach_down if reach_down else 0),
+        width=max(node.x + node.width for node in nodes.values()) + (_GAP if _has_siblings(edges, column) else _MARGIN),
+        height=bottom + (_ARC + _MARGIN if goes_below else _MARGIN),
         words=[f"{item.number}. {item.source} to {item.target}" for item in trace.handoffs[:50]],
     )
+
+
+def _columns(names: list[str], edges: dict[_Edge, list[Handoff]]) -> dict[str, int]:
+    """How many handoffs lead from the first agent to each, by the shortest way; 0 for one that none leads to."""
+    column = {names[0]: 0}
+    for reached in count(1):
+        found = [target for source, target, _ in edges if column.get(source) == reached - 1 and target not in column]
+        if not found:
+            break
+        column |= dict.fromkeys(found, reached)
+    return {name: column.get(name, 0) for name in names}
+
+
+def _has_siblings(edges: dict[_Edge, list[Handoff]], column: dict[str, int]) -> bool:
+    last = max(column.values())
+    return any(column[source] == column[target] == last for source, target, _ in edges)
+
+
+def _place(names: list[str], column: dict[str, int], detail: dict[str, str]) -> dict[str, Node]:
+    """Boxes of one width, each column in the middle of the height."""
+    width = max(_text_width(name, 13) for name in names)
+    width = max(width, *(_text_width(text, 11) for text in ["", *detail.values()])) + 2 * _PADDING
+    width = min(max(width, NODE_WIDTH_MIN), NODE_WIDTH_MAX)
+    step = NODE_HEIGHT + _ROW_GAP
+    members = {place: [name for name in names if column[name] == place] for place in column.values()}
+    tallest = max(len(each) for each in members.values())
+    nodes = {}
+    for place, inside in members.items():
+        top = _MARGIN + (tallest - len(inside)) * step // 2
+        for row, name in enumerate(inside):
+            x, y = _MARGIN + place * (width + _GAP), top + row * step
+            shown = _fitting(formats.safe(name), width - 2 * _PADDING)
+            nodes[name] = Node(shown, x, y, width, detail.get(name, ""), formats.safe(name))
+    return {name: nodes[name] for name in names}
+
+
+def _text_width(text: str, size: int) -> int:
+    """About how wide a text is in a sans-serif font; rather too much. size: of the font, in pixels."""
+    return round(sum(_char_width(char) for char in text) * size)
+
+
+def _char_width(char: str) -> float:
+    """In shares of the font's size, of a bold DejaVu Sans, which is wider than most."""
+    if unicodedata.east_asian_width(char) in "WF":
+        return 1.08
+    if unicodedata.combining(char):
+        return 0.0
+    if char in "iljtf. ,:'|":
+        return 0.44
+    if char in "MWmw@%":
+        return 1.1
+    return 0.82 if char.isupper() or not char.isascii() else 0.7
+
+
+def _fitting(name: str, width: int) -> str:
+    """The name, cut where the box ends."""
+    if _text_width(name, 13) <= width:
+        return name
+    while name and _text_width(name + "…", 13) > width:
+        name = name[:-1]
+    return name.rstrip() + "…"
 
 
 def _detail(calls: int, tokens: int) -> str:
     return f"{calls} model call{'' if calls == 1 else 's'}" + (f", {tokens:,} tokens" if tokens else "")
 
 
-def _arc(source: Node, target: Node, reach: int, kind: str, made: list[Handoff]) -> Arc:
-    """Next to each other: a straight arrow between the boxes; further apart or back: an arc."""
-    numbers = ", ".join(str(item.number) for item in made[:6]) + ("…" if len(made) > 6 else "")
-    if reach == 1:
-        y = source.y + NODE_HEIGHT // 2
-        start, end = source.x + NODE_WIDTH, target.x - 3
-        return Arc(f"M{start},{y} L{end},{y}", (start + end) // 2, y - 8, numbers, kind)
-    above = reach > 0
-    y = source.y if above else source.y + NODE_HEIGHT
-    bend = (-1 if above else 1) * (18 + _ARC_STEP * abs(reach))
-    start = source.x + NODE_WIDTH // 2 + (18 if above else -18)
-    end = target.x + NODE_WIDTH // 2 + (-18 if above else 18)
-    stop = y - 3 if above else y + 3
-    path = f"M{start},{y} C{start},{y + bend} {end},{y + bend} {end},{stop}"
-    return Arc(path, (start + end) // 2, y + round(bend * 0.75) + (-5 if above else 13), numbers, kind)
+def _arcs(edges: dict[_Edge, list[Handoff]], nodes: dict[str, Node], column: dict[str, int]) -> list[Arc]:
+    """Between the same two agents each line has a lane of its own."""
+    lanes: dict[frozenset[str], list[_Edge]] = {}
+    for edge in edges:
+        lanes.setdefault(frozenset(edge[:2]), []).append(edge)
+    found = []
+    for edge, made in edges.items():
+        source, target, kind = edge
+        beside = lanes[frozenset((source, target))]
+        offset = round((beside.index(edge) - (len(beside) - 1) / 2) * _LANE)
+        numbers = ", ".join(str(item.number) for item in made[:6]) + ("…" if len(made) > 6 else "")
+        path, x, y = _path(nodes, source, target, column[target] - column[source], offset)
+        found.append(Arc(path, x, y, numbers, kind))
+    return found
+
+
+def _path(nodes: dict[str, Node], source: str, target: str, reach: int, offset: int) -> tuple[str, int, int]:
+    """The line and the place of its number. reach: columns to the right.   offset: of its lane."""
+    start, end = nodes[source], nodes[target]
+    if reach == 0:
+        return _beside(start, end, offset)
+    if reach < -1:
+        return _below(start, end, max(node.y for node in nodes.values()) + NODE_HEIGHT)
+    from_x, to_x = (start.x + start.width, end.x - 3) if reach > 0 else (start.x, end.x + end.width + 3)
+    from_y, to_y = start.y + NODE_HEIGHT // 2 + offset, end.y + NODE_HEIGHT // 2 + offset
+    place = 0.62 if reach > 0 else 0.38  # nearer to the specialist, where lines of a fan are apart
+    x, y = from_x + round((to_x - from_x) * place), from_y + round((to_y - from_y) * place)
+    return f"M{from_x},{from_y} L{to_x},{to_y}", x, y - 5
+
+
+def _beside(start: Node, end: Node, offset: int) -> tuple[str, int, int]:
+    """From box to box of one column, along its right side."""
+    x, from_y, to_y = start.x + start.width, start.y + NODE_HEIGHT // 2, end.y + NODE_HEIGHT // 2
+    bend = x + _GAP // 2 + offset
+    return f"M{x},{from_y} C{bend},{from_y} {bend},{to_y} {x + 3},{to_y}", bend - 4, (from_y + to_y) // 2 + 4
+
+
+def _below(start: Node, end: Node, bottom: int) -> tuple[str, int, int]:
+    """Back over more than one column, below all boxes."""
+    from_x, to_x, y = start.x + start.width // 2, end.x + end.width // 2, bottom + _ARC
+    from_y, to_y = start.y + NODE_HEIGHT, end.y + NODE_HEIGHT + 3
+    path = f"M{from_x},{from_y} C{from_x},{y} {to_x},{y} {to_x},{to_y}"
+    return path, (from_x + to_x) // 2, bottom + round(_ARC * 0.75) + 12

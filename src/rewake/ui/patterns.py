@@ -113,7 +113,7 @@ _USAGE: Final = [
     Usage("Intake", "gpt-5-mini", 2, 151, 32, 0.000102),
     Usage("Medical specialist", None, 2, 131, 30, None),
     Usage("Car specialist", "gpt-5", 1, 90, 12, 0.00023, is_declared=True),
-    Usage("Car specialist", "house-model-7", 1, 90, 12, None),
+    Usage("Car specialist", "house-model-7", 1, 90, 12, None, is_default=True),
 ]
 
 
@@ -172,6 +172,7 @@ def _rows(now_ms: int) -> list[Row]:
                 is_done=is_done,
                 is_failure=is_failure,
                 bar=Bar(x, width, style),
+                lost=[Bar(275, 12, "lost")] if title == "Pick specialist" else [],
                 failures=[880, 930] if not is_done and kind == "step" else [],
                 failure_count=2 if not is_done and kind == "step" else 0,
                 child=_RUN if kind == "call" else None,

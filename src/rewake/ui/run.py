@@ -15,6 +15,7 @@ from rewake.agents.decoding import decode_reply
 from rewake.core import ids
 from rewake.core.model import Invocation
 from rewake.protocol import messages as m
+from rewake.protocol.messages import MessageType
 from rewake.runs.displays import carried, line_for
 from rewake.runs.facts import EventFact, RunSummary
 from rewake.runs.stacktrace import SourceLine, source_line
@@ -31,14 +32,19 @@ from rewake.runs.timeline import (
     waiting_stretches,
 )
 from rewake.runs.waits import Waiting
-from rewake.ui.run_data import ROWS_MAX, RowsData, RunData
+from rewake.ui.run_data import ROWS_MAX, Family, RowsData, RunData
 from rewake.ui.step import StepDetail, step_detail
 
 ERRORS_MAX: Final = 20
+LOST_MAX: Final = 20
 
 
 class Row(msgspec.Struct, kw_only=True):
-    """A row of the timeline. is_waiting: a wait the journal has no entry for.   failures: places of failed attempts."""
+    """A row of the timeline. bar: of the attempt that has, or may still get, the result.
+
+    lost: of the attempts that ended while the step was under way, so that it runs again.   failures: places of failed
+    attempts.
+    """
 
     run_id: str
     depth: int
@@ -51,6 +57,7 @@ class Row(msgspec.Struct, kw_only=True):
     is_done: bool
     is_failure: bool
     bar: Bar
+    lost: list[Bar] = []
     failures: list[int] = []
     failure_count: int = 0
     child: str | None = None
@@ -59,7 +66,7 @@ class Row(msgspec.Struct, kw_only=True):
 
 
 class RunView(msgspec.Struct, kw_only=True):
-    """The page of a run. sources: where each of the errors came from.   waiters: runs that wait for its result."""
+    """The page of a run. sources: where each of the errors came from."""
 
     run: RunSummary
     facts: list[tuple[str, str]]
@@ -76,10 +83,7 @@ class RunView(msgspec.Struct, kw_only=True):
     errors: list[EventFact]
     sources: list[SourceLine | None]
     standstills: list[Standstill]
-    waiters: list[RunSummary]
-    parent: RunSummary | None
-    origin: RunSummary | None
-    restarts: list[RunSummary]
+    family: Family
     scale: str
     start_ms: int
     end_ms: int
@@ -121,10 +125,7 @@ def run_view(data: RunData, scale_name: str) -> RunView:
         errors=errors,
         sources=[source_line(str(event.data.get("error_stacktrace") or "")) for event in errors],
         standstills=standstills_of(invocation, events, steps, attempts, scale),
-        waiters=data.waiters,
-        parent=data.parent,
-        origin=data.origin,
-        restarts=data.restarts,
+        family=data.family,
         scale=scale_name,
         start_ms=scale.start_ms,
         end_ms=scale.end_ms,
@@ -198,6 +199,7 @@ def _row(data: RowsData, step: Step, scale: Scale, now_ms: int, depth: int, fail
     style = step.kind if step.is_done else f"{step.kind} open"
     if step.is_failure:
         style = f"{step.kind} failed"
+    lost, again_ms = _lost(data, step, scale, now_ms)
     return Row(
         run_id=ids.invocation_id_to_str(data.invocation.id),
         depth=depth,
@@ -209,12 +211,26 @@ def _row(data: RowsData, step: Step, scale: Scale, now_ms: int, depth: int, fail
         took_ms=(step.end_ms if step.end_ms is not None else now_ms) - step.start_ms,
         is_done=step.is_done,
         is_failure=step.is_failure,
-        bar=scale.bar(step.start_ms, step.end_ms, style if model is None else style.replace("step", "model")),
+        bar=scale.bar(again_ms, step.end_ms, style if model is None else style.replace("step", "model")),
+        lost=lost,
         failures=[scale.x(event.at_ms) for event in failed[-20:]],
         failure_count=len(failed),
         child=None if step.child is None else ids.invocation_id_to_str(step.child),
         model=model,
     )
+
+
+def _lost(data: RowsData, step: Step, scale: Scale, now_ms: int) -> tuple[list[Bar], int]:
+    """What became of a step's earlier attempts, and when the last one of them began."""
+    if step.type is not MessageType.RUN:
+        return [], step.start_ms
+    end_ms = now_ms if step.end_ms is None else step.end_ms
+    ends = [each.at_ms for each in data.events if each.kind == "TransientError" and step.start_ms < each.at_ms < end_ms]
+    if not ends:
+        return [], step.start_ms
+    bars = [scale.bar(start, end, "lost") for start, end in zip([step.start_ms, *ends[:-1]], ends, strict=True)]
+    last_start_ms = data.invocation.last_start_at_ms or 0
+    return bars[-LOST_MAX:], last_start_ms if ends[-1] <= last_start_ms <= end_ms else ends[-1]
 
 
 def _preview(step: Step, payloads: dict[int, bytes], version: int) -> tuple[str, str | None]:

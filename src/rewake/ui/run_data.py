@@ -38,6 +38,15 @@ class RowsData(msgspec.Struct, kw_only=True):
     called: dict[bytes, RowsData] = {}
 
 
+class Family(msgspec.Struct, kw_only=True):
+    """The runs that have to do with one. waiters: those that wait for its result."""
+
+    parent: RunSummary | None = None
+    origin: RunSummary | None = None
+    restarts: list[RunSummary] = []
+    waiters: list[RunSummary] = []
+
+
 class RunData(msgspec.Struct, kw_only=True):
     """All that the page of a run needs. now_ms: the moment it is about.   steps: all.   window: those to show as rows.
 
@@ -53,10 +62,7 @@ class RunData(msgspec.Struct, kw_only=True):
     first_row: int
     window: RowsData
     waiting: list[Waiting]
-    waiters: list[RunSummary]
-    parent: RunSummary | None
-    origin: RunSummary | None
-    restarts: list[RunSummary]
+    family: Family
     step: StepData | None
 
 
@@ -68,7 +74,6 @@ def run_data(reading: Reading, invocation: Invocation, *, first_row: int, step_i
     steps = steps_of(reading.entries(invocation.id))
     events = reading.events(invocation.id)
     first_row = max(0, min(first_row, max(len(steps) - 1, 0)) // ROWS_MAX * ROWS_MAX)
-    caller, origin = invocation.invoked_by_id, invocation.restarted_from
     return RunData(
         now_ms=reading.now_ms,
         invocation=invocation,
@@ -79,11 +84,19 @@ def run_data(reading: Reading, invocation: Invocation, *, first_row: int, step_i
         first_row=first_row,
         window=_rows(reading, invocation, steps[first_row : first_row + ROWS_MAX], events, depth=0),
         waiting=waiting_for(reading, invocation, steps),
-        waiters=reading.waiting_runs(invocation.id) if invocation.is_open else [],
+        family=family_of(reading, invocation),
+        step=None if step_index is None else step_data(reading, invocation, step_index, steps, events),
+    )
+
+
+def family_of(reading: Reading, invocation: Invocation) -> Family:
+    """The runs that have to do with this one."""
+    caller, origin = invocation.invoked_by_id, invocation.restarted_from
+    return Family(
         parent=None if caller is None else reading.summary(caller),
         origin=None if origin is None else reading.summary(origin),
         restarts=reading.restarts_of(invocation.id),
-        step=None if step_index is None else step_data(reading, invocation, step_index, steps, events),
+        waiters=reading.waiting_runs(invocation.id) if invocation.is_open else [],
     )
 
 

@@ -51,7 +51,8 @@ class StepDetail(msgspec.Struct, kw_only=True):
     reply: ModelReply | None = None
     agent: str = ""
     model: str | None = None
-    is_model_declared: bool = False
+    is_declared: bool = False
+    is_default: bool = False
     is_kept: bool = False
     cost: float | None = None
     errors: list[EventFact] = []
@@ -171,7 +172,7 @@ def _fill_reply(detail: StepDetail, turn: Turn | None) -> None:
     """Who gave the reply, with which model and at what price; without a turn the price alone may be known."""
     if turn is not None:
         detail.agent, detail.model, detail.cost = turn.agent, turn.model, turn.cost
-        detail.is_model_declared, detail.is_kept = turn.is_model_declared, turn.is_kept
+        detail.is_declared, detail.is_default, detail.is_kept = turn.is_declared, turn.is_default, turn.is_kept
     elif detail.reply is not None:
         detail.model, detail.cost = detail.reply.model, cost_of(detail.reply)
 

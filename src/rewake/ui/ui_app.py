@@ -14,14 +14,14 @@ import msgspec
 import structlog
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from rewake.core import ids
 from rewake.core.ids import InvalidId
 from rewake.errors import RewakeError
-from rewake.runs.agents import agent_trace_with_choices
+from rewake.runs.agents import agent_trace_with_choices, is_of_agents
 from rewake.runs.facts import STATUSES, RunSummary
 from rewake.runs.filters import ORDERS, filter_from
 from rewake.runs.listing import Counts, run_page
@@ -29,6 +29,7 @@ from rewake.runs.reading import OpenReading, Reading
 from rewake.runs.spending import Remembered
 from rewake.runs.steps import steps_of
 from rewake.runs.turns import AgentTrace
+from rewake.runs.waits import Waiting, waiting_for
 from rewake.ui import patterns
 from rewake.ui.abilities import Abilities
 from rewake.ui.actions import Actions
@@ -37,12 +38,12 @@ from rewake.ui.compare import ComparePage, compare_page
 from rewake.ui.graph import handoff_graph
 from rewake.ui.port import UiEngine
 from rewake.ui.run import RunView, run_view
-from rewake.ui.run_data import run_data
+from rewake.ui.run_data import Family, family_of, run_data
 from rewake.ui.services import Playground, deployments_page, service_page, services_page
 from rewake.ui.sessions import session_page, sessions_page
 from rewake.ui.sign_in import SignIn
 from rewake.ui.step import StepDetail, step_data, step_detail
-from rewake.ui.web import HEADERS, STATIC, Problem, Web
+from rewake.ui.web import HEADERS, STATIC, Problem, Web, run_url, wants_json
 
 log = structlog.get_logger("rewake.ui")
 
@@ -55,6 +56,8 @@ class AgentPage(msgspec.Struct):
 
     run: RunSummary
     trace: AgentTrace
+    waiting: list[Waiting]
+    family: Family
 
 
 class ProblemPage(msgspec.Struct):
@@ -158,17 +161,25 @@ class _Pages:
         first_row = _number(request, "row")
         step_index = _number(request, "step") if request.query_params.get("step") else None
         scale = "work" if request.query_params.get("scale") == "work" else "time"
+        is_refresh = "x-rewake-part" in request.headers  # of a page that shows the timeline already
+        is_bare = not (request.query_params or is_refresh or wants_json(request))
 
-        def find(found: Reading) -> RunView:
+        def find(found: Reading) -> RunView | None:
+            """None where the run is better seen as agents."""
             invocation = found.invocation(invocation_id)
             if invocation is None:
                 raise run_unknown(request)
+            if is_bare and is_of_agents(found, invocation):
+                return None
             data = run_data(found, invocation, first_row=first_row, step_index=step_index)
             if data is None:
                 raise run_unknown(request)
             return run_view(data, scale)
 
-        return await self._show(request, "run.html", await self.read(find), tab="timeline")
+        view = await self.read(find)
+        if view is None:
+            return RedirectResponse(run_url(request.path_params["run"], "agents"), 303)
+        return await self._show(request, "run.html", view, tab="timeline")
 
     async def step(self, request: Request) -> Response:
         """One step alone, for programs; people see it beside the timeline."""
@@ -193,7 +204,9 @@ class _Pages:
             invocation, summary = found.invocation(invocation_id), found.summary(invocation_id)
             if invocation is None or summary is None:
                 raise run_unknown(request)
-            return AgentPage(summary, agent_trace_with_choices(found, invocation, with_retries=True))
+            waiting = waiting_for(found, invocation, steps_of(found.entries(invocation_id)))
+            trace = agent_trace_with_choices(found, invocation, with_retries=True)
+            return AgentPage(summary, trace, waiting, family_of(found, invocation))
 
         page = await self.read(find)
         return await self._show(request, "agents.html", page, tab="agents", graph=handoff_graph(page.trace))

@@ -236,6 +236,22 @@ def test_an_app_that_refuses_to_be_looked_at_is_discovered_all_the_same(monkeypa
     assert told(service)["run"] == []
 
 
+def test_a_model_that_nobody_declared_is_the_frameworks_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = types.ModuleType("agents.models")
+    models.get_default_model = lambda: "m-default"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "agents.models", models)
+    service = restate.Service("Undeclared")
+    plain, named = OpenAIAgent("Plain", model=None), OpenAIAgent("Named")
+
+    @service.handler()
+    async def run(ctx: restate.Context) -> str:
+        return f"{plain.name} {named.name}"
+
+    roster = Roster({METADATA_KEY: json.dumps(told(service)["run"])})
+    known = [(name, roster.model_of(name), roster.is_default_model(name)) for name in ("Plain", "Named", "somebody")]
+    assert known == [("Plain", "m-default", True), ("Named", "m-1", False), ("somebody", None, False)]
+
+
 def test_a_roster_reads_what_was_told() -> None:
     roster = Roster({METADATA_KEY: json.dumps(told(desk)["answer"])})
     assert roster.choices_of("intake") == ("Car specialist", "Medical specialist")

@@ -116,7 +116,7 @@ def test_a_step_tells_who_replied_with_which_model_and_at_what_price(tmp_path: P
         data = step_data(found, invocation, turn.index, steps_of(found.entries(invocation.id)), [])
     assert data is not None
     step = step_detail(data)
-    assert (step.agent, step.model, step.is_model_declared) == ("Medical specialist", turn.model, True)
+    assert (step.agent, step.model, step.is_declared) == ("Medical specialist", turn.model, True)
     assert step.cost == turn.cost is not None
 
 

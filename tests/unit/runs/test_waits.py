@@ -179,7 +179,7 @@ def test_who_waits_for_a_step_is_told(stage: Stage) -> None:
     detail = step_of(stage, first, "wait")
     assert [run["id"] for run in detail["waiters"]] == [second]
     inner = step_of(stage, outer, "call")["child"]["id"]
-    assert [run["id"] for run in found(stage, f"/runs/{inner}")["waiters"]] == [outer]
+    assert [run["id"] for run in found(stage, f"/runs/{inner}")["family"]["waiters"]] == [outer]
     assert "Waited for by" in ask(stage, "GET", f"/runs/{inner}").text
     assert "Waited for by" in ask(stage, "GET", f"/runs/{first}?step={detail['index']}").text
     stage.run(stage.engine.complete_promise("Trip", "who", "approval", Success(b"1")))

@@ -64,7 +64,9 @@ def test_all_that_match_are_purged_and_nothing_that_came_later(
         answer, requests = ask(stage, "POST", "/actions", fields_of(answer.text)), requests + 1
     assert notice_of(answer) == "5 runs purged."
     assert requests == (1 if act_s else 3)
-    assert [ask(stage, "GET", f"/runs/{run}").status for run in (*runs, other, later)] == [404] * 5 + [200] * 2
+    assert [ask(stage, "GET", f"/runs/{run}?scale=time").status for run in (*runs, other, later)] == [404] * 5 + [
+        200
+    ] * 2
     ask(stage, "POST", "/actions", {"action": "purge", "run": later, "token": token(stage)})
 
 
@@ -130,7 +132,7 @@ def test_a_form_that_does_not_say_which_runs_does_nothing(stage: Stage, query: s
     run = done(stage, "ask", "stay")
     answer = ask(stage, "POST", "/actions", {"action": "purge", "query": query, "token": token(stage)})
     assert answer.status == 400
-    assert ask(stage, "GET", f"/runs/{run}").status == 200
+    assert ask(stage, "GET", f"/runs/{run}?scale=time").status == 200
 
 
 def test_the_list_offers_all_that_match(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def test_forms_of_others_are_refused(stage: Stage, false_token: str | None, head
     run_id = done(stage, "ask", "Hello?")
     fields = {"action": "purge", "run": run_id, "token": false_token or token(stage)}
     assert ask(stage, "POST", "/actions", fields, **headers).status == 403
-    assert ask(stage, "GET", f"/runs/{run_id}").status == 200
+    assert ask(stage, "GET", f"/runs/{run_id}?scale=time").status == 200
 
 
 def test_a_purge(stage: Stage) -> None:
@@ -134,7 +134,7 @@ def test_a_purge(stage: Stage) -> None:
     fields = {"action": "purge", "run": run_id, "token": token(stage), "back": "https://evil.example/ui/"}
     answer = ask(stage, "POST", "/actions", fields)
     assert (answer.status, answer.headers["location"]) == (303, "/ui/?notice=1+run+purged.")
-    assert ask(stage, "GET", f"/runs/{run_id}").status == 404
+    assert ask(stage, "GET", f"/runs/{run_id}?scale=time").status == 404
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from rewake.protocol import messages as m
 from rewake.protocol.messages import Failure, Success
 from rewake.runs.facts import EventFact, RunSummary
 from rewake.runs.steps import steps_of
-from rewake.ui.run import RunView, rows_alone, run_view
-from rewake.ui.run_data import ROWS_MAX, RowsData, RunData
+from rewake.runs.timeline import Scale
+from rewake.ui.run import LOST_MAX, RunView, rows_alone, run_view
+from rewake.ui.run_data import ROWS_MAX, Family, RowsData, RunData
 from rewake.ui.step import StepData, step_detail
 
 SUMMARY = RunSummary(
@@ -37,7 +38,7 @@ def view(journal: Journal, scale: str = "time", first_row: int = 0, **more: Any)
     known: dict[str, Any] = {"invocation": window.invocation, "events": [], "window": window} | more
     data = RunData(
         now_ms=1_000, summary=SUMMARY, entry_count=len(journal.rows), steps=steps, first_row=first_row, waiting=[],
-        waiters=[], parent=None, origin=None, restarts=[], step=None, **known,
+        family=Family(), step=None, **known,
     )  # fmt: skip
     return run_view(data, scale)
 
@@ -57,6 +58,28 @@ def test_rows_with_a_reply_a_failure_and_a_wait() -> None:
     assert [row.bar.style for row in shown.rows] == ["model", "step failed", "sleep open"]
     assert [row.took_ms for row in shown.rows] == [10, 10, 860]
     assert (shown.start_ms, shown.end_ms, shown.overview, shown.window) == (100, 900, [], None)
+
+
+def test_a_model_call_cut_off_by_a_crash_has_a_bar_for_each_attempt() -> None:
+    """Lost when the worker died, at 103; answered in the attempt that began at 106."""
+    journal = Journal()
+    journal.run("ask", reply())
+    died = EventFact(1, 103, "TransientError", {"error_message": "the worker died"})
+    window = rows_data(journal, events=[died])
+    window.invocation = invocation(last_start_at_ms=106)
+    (row,) = view(journal, window=window, invocation=window.invocation).rows
+    scale = Scale(100, 900)
+    assert row.lost == [scale.bar(100, 103, "lost")]
+    assert row.bar == scale.bar(106, 110, "model")
+    assert row.failure_count == 0, "no step is to blame"
+
+
+def test_of_many_lost_attempts_the_last_ones_are_drawn() -> None:
+    journal = Journal()
+    journal.run("ask", reply())
+    died = EventFact(1, 103, "TransientError", {"error_message": "the worker died"})
+    (row,) = view(journal, window=rows_data(journal, events=[died] * (LOST_MAX + 5))).rows
+    assert len(row.lost) == LOST_MAX
 
 
 def test_a_run_that_goes_on_ends_now() -> None:

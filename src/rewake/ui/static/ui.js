@@ -48,7 +48,7 @@
     busy?.abort();
     const mine = (busy = new AbortController());
     const headers = tag && !soft ? { "if-none-match": tag } : {};
-    const response = await fetch(target, { headers: { accept: "text/html", ...headers }, signal: mine.signal, cache: "no-store" });
+    const response = await fetch(target, { headers: { accept: "text/html", "x-rewake-part": "main", ...headers }, signal: mine.signal, cache: "no-store" });
     if (response.status === 304) return;
     const made = new DOMParser().parseFromString(await response.text(), "text/html");
     if (mine.signal.aborted || !made.getElementById("main")) return;
