@@ -131,7 +131,7 @@ class Running:
             self.close()
             raise
         self.ingress_port, self.admin_port = ready.get("ingress_port", 0), ready.get("admin_port", 0)
-        self.port = ready.get("port", 0)
+        self.port, self.web_port = ready.get("port", 0), ready.get("web_port", 0)
         self.worker_pids: list[int] = ready.get("worker_pids", [])
         return self
 

@@ -40,10 +40,10 @@ from rewake.testing.models import ModelServer, rule, text
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES_WITH_BLOCKS = [page for page in PAGES if page.is_file() and blocks_of(page)]
-PORTS = ("8080", "9070", "4010", "8081", "9071", "9080")
+PORTS = ("8080", "9070", "8000", "4010", "8081", "9071", "9080")
 BLOCK_TIMEOUT_S = 50
 COPIED = {" PID": r"handlers .*[,;] process( \d+)", "sign_1...": r"sign_1[\w-]+"}
-KNOWN_LANGUAGES = {"python", "sh", "text", "json", "toml", "yaml", "ini", "mermaid", "sql", "http"}
+KNOWN_LANGUAGES = {"python", "sh", "text", "json", "toml", "yaml", "ini", "mermaid", "sql", "http", "js"}
 
 
 @dataclass
@@ -124,6 +124,7 @@ class Reader:
             "REWAKE_LOG_FORMAT": "text",  # as on a reader's terminal
             "REWAKE_INGRESS_PORT": self.ports["8080"],
             "REWAKE_ADMIN_PORT": self.ports["9070"],
+            "REWAKE_WEB_PORT": self.ports["8000"],
             "REWAKE_ADMIN": f"http://127.0.0.1:{self.ports['9070']}",
         }
 

@@ -30,6 +30,7 @@ def announce(
     ingress_url: str,
     admin_url: str,
     asks_tokens: bool,
+    web_url: str | None = None,
     data: Path,
     app: str | None,
     worker_pids: Sequence[int],
@@ -40,6 +41,7 @@ def announce(
         ("ingress", ingress_url.rstrip("/")),
         ("admin", admin_url.rstrip("/")),
         ("web UI", f"{admin_url}ui/"),
+        *([("web app", web_url)] if web_url else []),
         ("data", str(data.resolve())),
     ]
     if app is not None:

@@ -88,6 +88,9 @@ _ENGINE_SETTINGS = (
 )
 
 _HANDLER_SETTINGS = (
+    setting(
+        "web-port", default=8000, type=PORT, help="Port of the app's own web app, if it has one; 0 picks a free one."
+    ),
     setting("workers", default=1, type=click.IntRange(1, 256), help="Processes that run handlers."),
     setting("reload", is_flag=True, help="Replace the workers when a Python file changes."),
     setting(
@@ -119,7 +122,7 @@ def server(**options: Any) -> None:
 
     Options as those of `rewake run`.
     """
-    _serve(None, workers=0, reload=False, in_process=False, **options)
+    _serve(None, web_port=0, workers=0, reload=False, in_process=False, **options)
 
 
 def _serve(app: str | None, **options: Any) -> None:

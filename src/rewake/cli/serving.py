@@ -23,10 +23,12 @@ import structlog
 from rewake.cli.announce import announce, announce_json_log
 from rewake.cli.exits import INTERRUPTED
 from rewake.cli.logs import configure_logging
+from rewake.cli.web import Web
 from rewake.errors import ErrorCode, RewakeError
 
 if TYPE_CHECKING:
     from rewake.access.gate import Gate
+    from rewake.deployments.app_loader import Loaded
     from rewake.deployments.worker_pool import WorkerPool
     from rewake.engine import Engine, EngineOptions
     from rewake.server import Server
@@ -79,6 +81,7 @@ class ServeOptions:
     log_format: str
     live: str
     otlp_endpoint: str | None
+    web_port: int
     workers: int
     reload: bool
     in_process: bool
@@ -170,7 +173,8 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
     from rewake.telemetry.tracing import tracer_for
     from rewake.ui import ui_routes
 
-    app = _load(options)
+    loaded = _load(options)
+    app = None if loaded is None else loaded.app
     _make_folder(options.data)
     telemetry = Telemetry(tracer_for(options.data, options.otlp_endpoint))
     engine = Engine(options.data, app, options=_engine_options(options), observer=telemetry)
@@ -195,6 +199,7 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
     stack.push_async_callback(asyncio.to_thread, telemetry.close)  # After the engine: what completes last is sent too.
     stack.push_async_callback(engine.stop)
     pids = _Pids(telemetry)
+    web = Web(options, server.ingress_url, stack)
     missing_keys: list[str] = []
     if options.app is not None and not options.in_process:
         starting = add_workers(
@@ -204,17 +209,22 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
         stack.push_async_callback(_cancelled, workers)
         await asyncio.sleep(0)  # The children are spawned now, and import the app while we import the rest.
         if options.reload:
-            watching = asyncio.ensure_future(_watch(workers, options.app))
+            watching = asyncio.ensure_future(_watch(workers, options.app, web))
             stack.push_async_callback(_cancelled, watching)
         _import_the_rest()
-        missing_keys = (await _ready_workers(workers, options.app)).missing_keys
+        pool = await _ready_workers(workers, options.app)
+        missing_keys = pool.missing_keys
+        if pool.has_web:
+            web.start()
     if app is None:  # With an app of its own the engine drives on by itself.
         engine.drive()
     await server.start()
     stack.push_async_callback(server.stop)  # Before the engine: answers are let out while it runs.
     if options.in_process:
         missing_keys = provider_keys.missing_keys()
-    _report_ready(options, engine, server, list(pids.alive), missing_keys)
+        if loaded is not None and loaded.web is not None:
+            await web.start_here(loaded.web)
+    _report_ready(options, engine, server, web, list(pids.alive), missing_keys)
     if options.log_format == "text" and options.live == "auto":
         _start_live_view(engine, server, stack)
 
@@ -253,7 +263,7 @@ async def _ready_workers(workers: asyncio.Future[WorkerPool], app: str) -> Worke
 
 
 def _report_ready(
-    options: ServeOptions, engine: Engine, server: Server, worker_pids: list[int], missing_keys: list[str]
+    options: ServeOptions, engine: Engine, server: Server, web: Web, worker_pids: list[int], missing_keys: list[str]
 ) -> None:
     """For programs in the log; for people, the addresses and how to call."""
     for variable in missing_keys:
@@ -263,6 +273,7 @@ def _report_ready(
         pid=os.getpid(),
         ingress_port=server.ingress_port,
         admin_port=server.admin_port,
+        **({"web_port": web.port} if web.port else {}),
         worker_pids=worker_pids,
     )
     if options.log_format == "text":
@@ -271,6 +282,7 @@ def _report_ready(
             ingress_url=server.ingress_url,
             admin_url=server.admin_url,
             asks_tokens=server.asks_tokens,
+            web_url=web.url,
             data=options.data,
             app=options.app,
             worker_pids=worker_pids,
@@ -299,13 +311,13 @@ def _make_folder(data: Path) -> None:
             (data / ".gitignore").write_text(GITIGNORE)
 
 
-def _load(options: ServeOptions) -> Any:
-    """The app object, when it is to run in this process."""
+def _load(options: ServeOptions) -> Loaded | None:
+    """The app, when it is to run in this process."""
     if options.app is None or not options.in_process:
         return None
-    from rewake.deployments.app_loader import load_app
+    from rewake.deployments.app_loader import load
 
-    return load_app(options.app)
+    return load(options.app)
 
 
 def _engine_options(options: ServeOptions) -> EngineOptions:
@@ -358,7 +370,7 @@ class _Pids:
             self.alive.remove(pid)
 
 
-async def _watch(workers: asyncio.Future[WorkerPool], app: str) -> None:
+async def _watch(workers: asyncio.Future[WorkerPool], app: str, web: Web) -> None:
     """Reload whenever a Python file beside the app changes, until cancelled.
 
     Begins while the app is still being imported, so that no change is missed.
@@ -370,6 +382,7 @@ async def _watch(workers: asyncio.Future[WorkerPool], app: str) -> None:
         pool = await asyncio.shield(workers)
         try:
             await pool.reload()
+            web.reload(has_web=pool.has_web)
         except RewakeError as error:
             log.error("reload_failed", code=error.code.value, reason=error.message, serving="the code from before")
 

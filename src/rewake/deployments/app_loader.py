@@ -11,18 +11,20 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rewake.deployments.app_services import is_service, served_services
 from rewake.deployments.containment import contain
 from rewake.errors import ErrorCode, RewakeError
 from rewake.names import some_of
 
+WEB: Final = "web"
 _RESTATE_APP_QUALNAME: Final = "asgi_app.<locals>.app"
 _EXTRAS: Final = {
     "agents": "openai",
@@ -45,10 +47,23 @@ class AppImportError(RewakeError):
         self.traceback_text = traceback_text
 
 
+class Loaded(NamedTuple):
+    """What an app's module has. app: serves its handlers.   web: its web app, None without one."""
+
+    app: Any
+    web: Any
+
+
 def load_app(ref: str) -> Any:
+    """The app of `load`."""
+    return load(ref).app
+
+
+def load(ref: str) -> Loaded:
     """The ASGI app `ref` names: a path that ends in .py, `module` or `module:attribute`, or `FILE.py:attribute`.
 
-    Without an app in it, all services that the import brought from the project are served (app_services.py).
+    Without an app in it, all services that the import brought from the project are served (app_services.py). An ASGI
+    app that the module calls `web` is its web app.
     Raises AppImportError. Puts the directory of a file at the front of sys.path, as running it would.
     """
     location, attribute = _split_ref(ref)
@@ -60,10 +75,23 @@ def load_app(ref: str) -> Any:
     else:
         module = _import_module(location)
     contain()
+    web = _web_of(module)
     if attribute:
-        return _app_of_attribute(module, attribute, ref)
+        return Loaded(_app_of_attribute(module, attribute, ref), web)
     imported = [sys.modules[name] for name in list(sys.modules) if name not in known]
-    return _app_of_module(module, imported, ref)
+    return Loaded(_app_of_module(module, imported, ref), web)
+
+
+def _web_of(module: ModuleType) -> Any:
+    """The module's `web`, where that can be an ASGI app: something to call with scope, receive and send."""
+    found = getattr(module, WEB, None)
+    if not callable(found) or isinstance(found, type):
+        return None
+    try:
+        inspect.signature(found).bind({}, None, None)
+    except (TypeError, ValueError):
+        return None
+    return found
 
 
 def _split_ref(ref: str) -> tuple[str, str]:

@@ -169,6 +169,7 @@ class WorkerProcess:
         self.heard_at_s = 0.0
         self.restart_delay_ms = 0
         self.missing_keys: list[str] = []
+        self.has_web = False
         self._options = options
         self._on_dead = on_dead
         self.is_quarantine = is_quarantine
@@ -197,7 +198,7 @@ class WorkerProcess:
                 stdout=outputs[1].fd if 1 in outputs else None,
                 stderr=outputs[2].fd if 2 in outputs else None,
                 cwd=options.cwd,
-                env=_child_env(options),
+                env=child_env(options.env),
             )
             on_failure.pop_all()
         self._outputs = list(outputs.values())
@@ -270,6 +271,7 @@ class WorkerProcess:
             self.kill()
         else:
             self.missing_keys = told.get("missing_keys", [])
+            self.has_web = bool(told.get("has_web"))
             self.ready.set_result(discovery)
 
     def on_link_lost(self) -> None:
@@ -419,9 +421,9 @@ def _failure_of(told: dict[str, str]) -> RewakeError:
     return error
 
 
-def _child_env(options: WorkerOptions) -> dict[str, str]:
-    """The environment with this package importable, wherever the engine found it."""
-    env = {**os.environ, **(options.env or {})}
+def child_env(more: dict[str, str] | None = None) -> dict[str, str]:
+    """The environment with this package importable, wherever the engine found it. more: variables beside it."""
+    env = {**os.environ, **(more or {})}
     root = str(Path(__file__).resolve().parents[2])
     if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH")]))

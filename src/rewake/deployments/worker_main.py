@@ -226,7 +226,7 @@ class ChildLink(mux.MuxProtocol):
             self.closed.set_result(None)
 
 
-async def _serve(sock: socket.socket, app: App) -> None:
+async def _serve(sock: socket.socket, app: App, *, has_web: bool) -> None:
     loop = asyncio.get_running_loop()
     link = ChildLink(loop, app)
     status, headers, body = await call_discovery(app)
@@ -236,6 +236,7 @@ async def _serve(sock: socket.socket, app: App) -> None:
         "headers": headers,
         "body": body.decode(errors="replace"),
         "missing_keys": missing_keys(),
+        "has_web": has_web,
     }
     link.write_frame(mux.READY, mux.LINK, json.dumps(ready).encode())
     await loop.create_unix_connection(lambda: link, sock=sock)
@@ -269,7 +270,7 @@ def _watch_the_engine(sock: socket.socket, parent_pid: int) -> None:
     os._exit(EXIT_ENGINE_GONE)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask Linux for the same, for user code that never lets go of the interpreter lock."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
@@ -284,7 +285,7 @@ def _report_failure(sock: socket.socket, error: RewakeError, traceback_text: str
 
 
 @contextlib.contextmanager
-def _loop_runner(kind: str) -> Iterator[asyncio.Runner]:
+def loop_runner(kind: str) -> Iterator[asyncio.Runner]:
     factory = None
     if kind != "asyncio":
         try:
@@ -310,7 +311,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, lambda *_: None)
     sock = socket.socket(fileno=options.fd)
     os.set_inheritable(options.fd, False)
-    _die_with_parent()
+    die_with_parent()
     threading.Thread(target=_watch_the_engine, args=(sock, os.getppid()), daemon=True).start()
     for output in (sys.stdout, sys.stderr):
         if hasattr(output, "reconfigure"):
@@ -319,19 +320,19 @@ def main(argv: list[str] | None = None) -> int:
     if os.environ.get("REWAKE_LOG_FORMAT") == "json":
         logging.lastResort = JsonRecords()
     gc.set_threshold(*GC_THRESHOLD)  # Before the import, so that the app may choose otherwise.
-    from rewake.deployments.app_loader import AppImportError, load_app
+    from rewake.deployments.app_loader import AppImportError, load
     from rewake.deployments.repeated_tracebacks import print_tracebacks_once
 
     sys.argv = [options.app]
     try:
-        app = load_app(options.app)
+        loaded = load(options.app)
     except AppImportError as error:
         _report_failure(sock, error, error.traceback_text)
         return EXIT_IMPORT_FAILED
     print_tracebacks_once()
     gc.freeze()  # What import made stays: collections need not look at it again.
-    with _loop_runner(options.loop) as runner:
-        _run(runner.get_loop(), _serve(sock, app))
+    with loop_runner(options.loop) as runner:
+        _run(runner.get_loop(), _serve(sock, loaded.app, has_web=loaded.web is not None))
     return 0
 
 

@@ -132,6 +132,12 @@ class WorkerPool:
         process = self._slots[0].process
         return [] if process is None else process.missing_keys
 
+    @property
+    def has_web(self) -> bool:
+        """Whether the app's module has a web app, as the child of the first slot saw it."""
+        process = self._slots[0].process
+        return process is not None and process.has_web
+
     # DeploymentClient
 
     async def discover(self) -> DiscoveryResponse:

@@ -95,14 +95,18 @@ class Envelope:
         return dataclasses.replace(self, value=value, **fields)
 
 
-def encode(envelope: Envelope) -> bytes:
-    """JSON. Raises TypeError or ValueError where the value is none."""
-    told = {
+def as_json(envelope: Envelope) -> dict[str, Any]:
+    """The object that is stored."""
+    return {
         "rewake": VERSION,
         **{name: given for name in _FIELDS if (given := getattr(envelope, name)) not in _ABSENT[name]},
         "value": envelope.value,
     }
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def encode(envelope: Envelope) -> bytes:
+    """JSON. Raises TypeError or ValueError where the value is none."""
+    return json.dumps(as_json(envelope), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def decode(stored: bytes) -> Envelope:

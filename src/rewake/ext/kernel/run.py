@@ -41,6 +41,8 @@ class Run:
         self.rounds = Rounds(self.turns, self._order)
         self.invocation_id = str(ctx.request().id)
         self._ids = Ids(self.invocation_id)
+        self.listeners: list[Callable[[Envelope], None]] = []
+        """Hear of each stored step of an agent, in the flow of the code: the same ones at each replay."""
         self._is_driving = False
         self._cancelled_before: TerminalError | None = None
 
@@ -66,7 +68,14 @@ class Run:
         if self._is_driving and self.turns.cancelled is not self._cancelled_before:
             raise self.turns.cancelled or TerminalError("cancelled", CANCELLED)
         future = self.start(name, body, options=options, retry=retry, or_branch=or_branch)
-        return await self.turns.wait(future)
+        envelope = await self.turns.wait(future)
+        self.tell(envelope)
+        return envelope
+
+    def tell(self, envelope: Envelope) -> None:
+        """Let the listeners know of a step. Adapters call it for a call that was no step itself, with its result."""
+        for listener in self.listeners:
+            listener(envelope)
 
     def start(
         self,

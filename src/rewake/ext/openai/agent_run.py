@@ -31,11 +31,15 @@ class AgentRun:
     options: RunOptions[Any] | None = None
     outer: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
+    is_live: bool = False
+    """Models are asked for their answers piece by piece where somebody may watch."""
     to_come: list[list[str]] = field(default_factory=list)
     """Calls that the framework starts together: a round opens when the first of them comes."""
     is_guarded: bool = False
     """The first call of the model has guardrails beside it."""
     has_tripped: bool = False
+    waiting: set[str] = field(default_factory=set)
+    """Calls of agents as tools whose own runs wait for a person: they have no result yet."""
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     def envelope(self, kind: Any, **fields: Any) -> Envelope:

@@ -11,9 +11,10 @@ from agents.items import TResponseStreamEvent
 from openai.types.responses import Response
 from restate import TerminalError
 
-from rewake.ext.kernel import Envelope, body_here, fingerprint, put_delta
+from rewake.ext.kernel import Envelope, body_here, fingerprint
 from rewake.ext.openai.agent_run import AgentRun, agent_run
 from rewake.ext.openai.answers import last_event, read_answer, stored_answer, stored_response, usage_of
+from rewake.ext.openai.deltas import Deltas, is_heard, spoken
 from rewake.ext.openai.handoffs import adopt_handoff
 from rewake.ext.openai.tools import adopt_tool
 
@@ -49,7 +50,7 @@ class DurableModel(Model):
         fresh: list[ModelResponse] = []  # of this attempt, as the journal has it: no need to read it twice
 
         async def ask() -> Envelope:
-            answer = await _called(self._inner.get_response(*args, **kwargs))
+            answer = await _called(request.answer(self._inner, args, kwargs))
             stored = stored_answer(answer)
             fresh.append(read_answer(stored))
             fields = request.told(answer.output)
@@ -152,16 +153,30 @@ class _Request:
         targets = (names.get(item.name) for item in output if item.type == "function_call")
         return {"handoff": next((target for target in targets if target), None)}
 
+    def deltas(self) -> Deltas:
+        """Where the events of the answer go."""
+        return Deltas(self.run, (handoff.tool_name for handoff in self.handoffs))
+
+    async def answer(self, model: Model, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelResponse:
+        """Ask for the answer: whole, or piece by piece where somebody may watch."""
+        if self.run.is_live and is_heard():
+            try:
+                return await spoken(model.stream_response(*args, **kwargs), self.deltas())
+            except NotImplementedError:  # a model of the user's that does not stream
+                pass
+        return await model.get_response(*args, **kwargs)
+
     async def streamed(self, events: AsyncIterator[Any], live: asyncio.Queue[Any]) -> Envelope:
         """The body of a streamed call: deltas go out live, the last event is kept until it is stored."""
         response: Response | None = None
+        deltas = self.deltas()
         try:
             async for event in events:
                 if event.type in _LAST_EVENTS:
                     response = event.response
                 else:
                     live.put_nowait(event)
-                    put_delta(event)
+                    deltas.put(event)
         except AgentsException as problem:
             raise TerminalError(f"{type(problem).__name__}: {problem}") from problem
         if response is None:

@@ -66,7 +66,7 @@ def beginning(run: Run, agent: Agent[Any], options: RunOptions[Any] | None, oute
 def nested(outer: AgentRun, agent: Agent[Any]) -> AgentRun:
     """A run inside another one: an agent used as a tool, or one that a durable tool runs."""
     calls = (*outer.calls, call_here.get())
-    return AgentRun(outer.run, agent, outer.options, (*outer.outer, outer.agent.name), calls)
+    return AgentRun(outer.run, agent, outer.options, (*outer.outer, outer.agent.name), calls, outer.is_live)
 
 
 def prepared(found: AgentRun, input: Any, kwargs: dict[str, Any]) -> dict[str, Any]:

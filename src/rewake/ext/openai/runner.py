@@ -11,7 +11,7 @@ from restate import RunOptions, TerminalError
 
 from rewake.ext.kernel import Approvals, current_run
 from rewake.ext.kernel.approvals import Notify
-from rewake.ext.openai.agent_run import AgentRun, agent_run, agent_run_here
+from rewake.ext.openai.agent_run import AgentRun, agent_run, agent_run_here, call_here
 from rewake.ext.openai.approvals import answered
 from rewake.ext.openai.failures import lasting
 from rewake.ext.openai.preparing import DurableHooks, beginning, nested, prepared, resumed
@@ -32,6 +32,7 @@ class DurableRunner:
         use_restate_session: bool = False,
         run_options: RunOptions[Any] | None = None,
         wait_for_approvals: bool | Notify | Approvals = False,
+        live: bool = False,
         **kwargs: Any,
     ) -> RunResult:
         """Run an agent durably. Outside of a handler, and in the body of a step, it is `Runner.run`.
@@ -40,6 +41,7 @@ class DurableRunner:
         retries of model calls. wait_for_approvals: wait in place for calls that need an approval, instead of returning
         with `interruptions`. `Approvals(...)` says who is asked, until when, how often they are reminded and how many
         must approve; an async function alone is its `notify`, called in a step with each `ApprovalRequest`.
+        live: where the engine takes deltas, models are asked for their answers piece by piece.
 
         Raises what `Runner.run` raises; limits, tripped guardrails, a misbehaving model and refusals of the provider
         end the invocation at once (they are TerminalErrors, too).
@@ -49,6 +51,7 @@ class DurableRunner:
         if run is None:
             return await Runner.run(starting_agent, input, session=session, **kwargs)
         found = beginning(run, starting_agent, run_options, agent_run())
+        found.is_live = found.is_live or live
         token = agent_run_here.set(found)
         try:
             return await run.drive(lambda: _run(found, input, session, wait_for_approvals, kwargs))
@@ -132,7 +135,10 @@ class _NestedRunner(AgentRunner):
         token = agent_run_here.set(found)
         try:
             given = prepared(found, input, kwargs)
-            return await found.run.drive(lambda: AgentRunner.run(self, starting_agent, input, **given))
+            result = await found.run.drive(lambda: AgentRunner.run(self, starting_agent, input, **given))
+            if result.interruptions:
+                outer.waiting.add(call_here.get())
+            return result
         finally:
             agent_run_here.reset(token)
             await found.close()

@@ -93,7 +93,11 @@ class _Call:
         token = call_here.set(self.context.tool_call_id)
         try:
             show_context(self.found.run)
-            return await self.inner(self.context, self.arguments)
+            self.found.waiting.discard(self.context.tool_call_id)
+            output = await self.inner(self.context, self.arguments)
+            if self.context.tool_call_id not in self.found.waiting:
+                self.found.run.tell(self.envelope.with_value(encode(output)))
+            return output
         finally:
             call_here.reset(token)
 

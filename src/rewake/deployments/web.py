@@ -1,0 +1,116 @@
+"""The web app of a program, beside the engine: a child process on a port of its own, started again when it ends.
+
+The socket is the parent's, so a child that is replaced loses no caller that has not been answered yet. The child's side
+is web_main.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from rewake.deployments.worker import child_env
+from rewake.outlets import ChildOutput, outlet_of
+
+_RESTART_FIRST_S: Final = 0.2
+_RESTART_S_MAX: Final = 10.0
+_STOP_WITHIN_S: Final = 5.0
+_STEADY_AFTER_S: Final = 10.0
+"""A child that has lived so long is started again at once."""
+
+log = structlog.get_logger("rewake.web")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebOptions:
+    """How the child serves. ingress_url: where the app finds the engine.   is_local: it listens on loopback."""
+
+    app_ref: str
+    ingress_url: str
+    is_local: bool
+    allowed_hosts: Sequence[str] = ()
+    allowed_origins: Sequence[str] = ()
+    drain_s: float = 1.0
+
+
+class WebProcess:
+    """Serves the module's `web` on a listening socket until close()."""
+
+    def __init__(self, options: WebOptions, listener: socket.socket) -> None:
+        self._options, self._listener = options, listener
+        self._process: asyncio.subprocess.Process | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_replaced = False
+
+    def start(self) -> None:
+        """Start the child, and keep one alive."""
+        self._task = asyncio.get_running_loop().create_task(self._supervise())
+
+    def reload(self) -> None:
+        """Let a new child serve the code as it is now."""
+        if self._process is not None:
+            self._is_replaced = True
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+
+    async def close(self) -> None:
+        """End the child, and close the socket."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if (process := self._process) is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), _STOP_WITHIN_S)
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        self._listener.close()
+
+    async def _supervise(self) -> None:
+        loop = asyncio.get_running_loop()
+        delay_s = _RESTART_FIRST_S
+        while True:
+            began_s = loop.time()
+            self._process = await self._spawn()
+            returncode = await self._process.wait()
+            if self._is_replaced:
+                self._is_replaced = False
+                continue
+            delay_s = _RESTART_FIRST_S if loop.time() - began_s > _STEADY_AFTER_S else min(delay_s * 2, _RESTART_S_MAX)
+            log.warning("web_app_ended", pid=self._process.pid, returncode=returncode, restart_s=delay_s)
+            await asyncio.sleep(delay_s)
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        options, fd = self._options, self._listener.fileno()
+        command = [sys.executable, "-m", "rewake.deployments.web_main", "--fd", str(fd), "--app", options.app_ref]
+        command += ["--drain-s", str(options.drain_s), *(["--local"] if options.is_local else [])]
+        for name, values in (("--allowed-host", options.allowed_hosts), ("--allowed-origin", options.allowed_origins)):
+            command += [word for value in values for word in (name, value)]
+        outputs = {out: ChildOutput(outlet) for out in (1, 2) if (outlet := outlet_of(out)) is not None}
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                pass_fds=(fd,),
+                stdin=subprocess.PIPE,
+                stdout=outputs[1].fd if 1 in outputs else None,
+                stderr=outputs[2].fd if 2 in outputs else None,
+                env=child_env({"REWAKE_INGRESS_URL": options.ingress_url}),
+            )
+        except BaseException:
+            for output in outputs.values():
+                output.discard()
+            raise
+        for output in outputs.values():
+            output.start()
+        return process

@@ -1,0 +1,178 @@
+"""What happens in a turn of a conversation, for formats of front ends: small facts, in order.
+
+A reader that applies them one after the other has the turn's steps as transcript.py knows them. `step` counts the steps
+of a turn from 0; a part is named by its step and its place there, a tool call by its id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Outcome = Literal["ended", "failed", "stopped"]
+TextKind = Literal["text", "reasoning"]
+
+
+@dataclass(frozen=True)
+class TurnStarted:
+    """A turn, or the rest of one. turn: the id of the user's message.   is_rest: what came before is known already."""
+
+    turn: str
+    is_rest: bool = False
+
+
+@dataclass(frozen=True)
+class StepStarted:
+    """An agent's turn to speak."""
+
+    step: int
+    agent: str | None
+
+
+@dataclass(frozen=True)
+class TextStarted:
+    """A text begins."""
+
+    step: int
+    part: int
+    kind: TextKind = "text"
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """More of a text."""
+
+    step: int
+    part: int
+    text: str
+    kind: TextKind = "text"
+
+
+@dataclass(frozen=True)
+class TextEnded:
+    """A text is whole."""
+
+    step: int
+    part: int
+    kind: TextKind = "text"
+
+
+@dataclass(frozen=True)
+class ToolStarted:
+    """The model begins to write a call."""
+
+    step: int
+    call: str
+    tool: str
+    agent: str | None
+
+
+@dataclass(frozen=True)
+class ToolInputDelta:
+    """More of a call's arguments, as JSON text."""
+
+    call: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ToolCalled:
+    """A call is whole. input: its arguments."""
+
+    step: int
+    call: str
+    tool: str
+    input: Any
+
+
+@dataclass(frozen=True)
+class ToolProgress:
+    """What an agent that was called as a tool has said so far."""
+
+    call: str
+    output: Any
+
+
+@dataclass(frozen=True)
+class ToolReturned:
+    """A call has its result."""
+
+    call: str
+    output: Any
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """Another agent takes over."""
+
+    step: int
+    part: int
+    agent: str
+
+
+@dataclass(frozen=True)
+class ApprovalAsked:
+    """A call waits for a person. id: what the answer names.   expires_at_ms: None for never."""
+
+    id: str
+    step: int
+    call: str
+    tool: str
+    input: Any
+    agent: str | None = None
+    expires_at_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class ApprovalAnswered:
+    """A person has answered, or nobody in time (`expired`)."""
+
+    id: str
+    call: str
+    outcome: Literal["approved", "denied", "expired"]
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class StepReset:
+    """What was said since the step began is void; it is said anew. is_last: no later step has begun."""
+
+    step: int
+    is_last: bool
+    steps: list[Any] = field(default_factory=list)
+    """What a reader keeps: the steps before."""
+
+
+@dataclass(frozen=True)
+class TurnWaiting:
+    """The turn waits for people. approvals: all that are open."""
+
+    approvals: tuple[ApprovalAsked, ...]
+
+
+@dataclass(frozen=True)
+class TurnEnded:
+    """Nothing follows in this turn."""
+
+    outcome: Outcome
+    error: str | None = None
+
+
+ChatEvent = (
+    TurnStarted
+    | StepStarted
+    | TextStarted
+    | TextDelta
+    | TextEnded
+    | ToolStarted
+    | ToolInputDelta
+    | ToolCalled
+    | ToolProgress
+    | ToolReturned
+    | HandedOver
+    | ApprovalAsked
+    | ApprovalAnswered
+    | StepReset
+    | TurnWaiting
+    | TurnEnded
+)

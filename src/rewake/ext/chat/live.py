@@ -1,0 +1,76 @@
+r"""The steps of a turn from the events of its run's stream, as they happen: docs/reference/streams.md has the events.
+
+What a step says is a draft until the step is stored; then the journal's envelope takes its place. Drafts of a try that
+failed are forgotten. Beside text, adapters say:
+
+    {"type": "path", "path": ["Desk", "Bank"], "calls": ["call_1"]}    first, where a nested agent speaks
+    {"type": "reasoning", "text": "..."}
+    {"type": "tool_input", "call": "call_1", "tool": "refund", "text": "{\"amo"}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rewake.ext.chat.transcript import Step, Transcript
+
+Event = dict[str, Any]
+
+
+class LiveTurn:
+    """The fold. transcript: what is known of the turn.   offset: of the last event.   has_ended: nothing follows."""
+
+    def __init__(self) -> None:
+        self.transcript = Transcript()
+        self.has_ended = False
+        self.offset = 0
+        self._drafts: dict[int, _Draft] = {}
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether something is being said."""
+        return any(draft.step["parts"] for draft in self._drafts.values())
+
+    def apply(self, event: Event) -> None:
+        """One event of the stream. Unknown ones are passed over."""
+        self.offset = max(self.offset, event.get("offset", 0))
+        match event.get("type"):
+            case "step_started":
+                draft = self._drafts.setdefault(event["step"], _Draft(event.get("agent")))
+                draft.step["agent"] = event.get("agent") or draft.step["agent"]
+            case "delta":
+                self._say(event)
+            case "void" if event.get("from_offset") == 0:
+                self.transcript, self._drafts = Transcript(), {}
+            case "void":
+                for step in event.get("steps") or ():
+                    if (voided := self._drafts.get(step)) is not None:
+                        self.transcript.forget(voided.step)
+            case "step_committed":
+                self._commit(event)
+            case "ended":
+                self.has_ended = True
+
+    def _say(self, event: Event) -> None:
+        draft = self._drafts.setdefault(event["step"], _Draft(None))
+        data = event.get("data")
+        if isinstance(data, dict) and data.get("type") == "path":
+            draft.path, draft.calls = list(data.get("path") or ()), list(data.get("calls") or ())
+            return
+        self.transcript.say(draft.path, draft.calls, data, draft.step)
+
+    def _commit(self, event: Event) -> None:
+        draft, value = self._drafts.pop(event["step"], None), event.get("value")
+        if isinstance(value, dict) and "rewake" in value and "kind" in value:
+            self.transcript.settle(None if draft is None else draft.step, value)
+        elif draft is not None:
+            draft.step["is_done"] = True
+
+
+class _Draft:
+    """What a step says that is not stored yet."""
+
+    def __init__(self, agent: str | None) -> None:
+        self.step: Step = {"agent": agent, "parts": []}
+        self.path: list[str] = []
+        self.calls: list[str] = []

@@ -1,0 +1,157 @@
+"""A chat on public Context and public ingress alone: on Rewake and on the real restate-server, without deltas."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from http_service import Service
+from node_tour import EngineKind
+from subject import Subject, until
+
+from rewake.testing.models import ModelServer, rule, text, tool_call
+
+pytest.importorskip("agents", reason="the chat of these tests speaks with OpenAI agents")
+
+from chat_served import desk as chat  # noqa: E402  # after the skip
+from starlette.testclient import TestClient  # noqa: E402
+
+from rewake.ext.chat.routes import BODY_BYTES_MAX, CHAT_ID_MAX  # noqa: E402
+
+Chunk = dict[str, Any]
+
+RULES = [
+    rule(name="to billing", system="you are router", says="charged", answer=tool_call("transfer_to_billing")),
+    rule(name="to technical", system="you are router", answer=tool_call("transfer_to_technical")),
+    rule(name="technical", system="you are technical", answer=text("Switch it off and on.")),
+    rule(name="bank end", system="you are bank", after_tool="refund", answer=text("moved")),
+    rule(name="bank", system="you are bank", answer=tool_call("refund", {"amount": 40})),
+    rule(name="billing end", system="you are billing", tool_result=("moved", "way"), answer=text("You get it back.")),
+    rule(name="nested", system="you are billing", says="nested", answer=tool_call("ask_bank", {"input": "40"})),
+    rule(name="billing", system="you are billing", answer=tool_call("refund", {"amount": 30})),
+]
+
+
+class Desk:
+    """The chat on one engine, called as `useChat` calls it."""
+
+    def __init__(self, subject: Subject, client: TestClient, models: ModelServer, folder: Path) -> None:
+        self.subject, self.client, self.models, self.folder = subject, client, models, folder
+
+    def say(self, chat_id: str, message_id: str, said: str) -> list[Chunk]:
+        message = {"id": message_id, "role": "user", "parts": [{"type": "text", "text": said}]}
+        return self.post({"id": chat_id, "messages": [message], "trigger": "submit-message"})
+
+    def answer(self, chat_id: str, approval: str, approved: bool) -> list[Chunk]:
+        part = {
+            "type": "dynamic-tool",
+            "state": "approval-responded",
+            "approval": {"id": approval, "approved": approved},
+        }
+        return self.post({"id": chat_id, "messages": [{"id": "x", "role": "assistant", "parts": [part]}]})
+
+    def post(self, body: Any) -> list[Chunk]:
+        return read(self.client.post("/api/chat", json=body))
+
+    def get(self, chat_id: str, query: str = "") -> Any:
+        return self.client.get(f"/api/chat/{chat_id}{query}").json()
+
+
+def read(response: Any) -> list[Chunk]:
+    assert response.status_code == 200, response.text
+    lines = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
+    assert lines.pop() == "[DONE]"
+    return [json.loads(line) for line in lines]
+
+
+def text_of(chunks: list[Chunk]) -> str:
+    return "".join(chunk["delta"] for chunk in chunks if chunk["type"] == "text-delta")
+
+
+def approval_of(chunks: list[Chunk]) -> str:
+    assert chunks[-1] == {"type": "finish", "finishReason": "tool-calls"}
+    return next(str(chunk["approvalId"]) for chunk in chunks if chunk["type"] == "tool-approval-request")
+
+
+@pytest.fixture(scope="module", params=["rewake", "restate"])
+def desk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    kind: EngineKind = request.param
+    folder = tmp_path_factory.mktemp("chat")
+    with ModelServer(RULES) as models:
+        environment = models.env() | {"LAB_FOLDER": str(folder), "PYTHONPATH": str(Path(__file__).parent)}
+        service = Service("chat_served:app", "hypercorn", options=(), **environment)
+        subject = Subject(kind, folder, service)
+        app = chat.web(ingress_url=f"http://127.0.0.1:{subject.ingress_port}")
+        with TestClient(app, base_url="http://desk") as client:
+            yield Desk(subject, client, models, folder)
+        subject.close()
+
+
+def test_a_conversation_with_an_approval(desk: Desk) -> None:
+    """Two turns; a message sent twice is one; an answer is taken once."""
+    assert text_of(desk.say("one", "m1", "My box is broken")) == "Switch it off and on."
+    assert text_of(desk.say("one", "m1", "My box is broken")) == "Switch it off and on."
+    assert desk.models.counts["technical"].asked == 1
+    approval = approval_of(desk.say("one", "m2", "I was charged twice"))
+    assert desk.get("one")["status"] == "waiting"
+    assert approval_of(read(desk.client.get("/api/chat/one/stream"))) == approval
+    unknown = desk.client.post("/api/chat/one/approvals/sign_1no", json={"approved": True})
+    assert unknown.status_code == 409
+    rest = desk.answer("one", approval, approved=True)
+    assert [chunk["output"] for chunk in rest if chunk["type"] == "tool-output-available"] == [
+        "30 EUR are on their way"
+    ]
+    assert text_of(rest) == "You get it back."
+    assert desk.client.get("/api/chat/one/stream").status_code == 204
+    history = desk.get("one")
+    assert [message["role"] for message in history["messages"]] == ["user", "assistant", "user", "assistant"]
+    assert desk.get("one", "?format=ag-ui")["messages"][-1]["content"] == "You get it back."
+
+
+def test_a_turn_that_is_stopped_leaves_a_conversation_that_goes_on(desk: Desk) -> None:
+    approval_of(desk.say("two", "m1", "I was charged twice"))
+    assert desk.client.post("/api/chat/two/stop", json={}).json() == {"stopped": True}
+    until(lambda: desk.get("two")["status"] == "stopped", lambda: str(desk.get("two")))
+    assert desk.client.post("/api/chat/two/stop", json={}).json() == {"stopped": False}
+    assert text_of(desk.say("two", "m2", "My box is broken")) == "Switch it off and on."
+    asked = desk.models.exchanges[-1].request.body["input"]
+    calls = {item["call_id"] for item in asked if item.get("type") == "function_call"}
+    assert calls == {item["call_id"] for item in asked if item.get("type") == "function_call_output"}
+
+
+def test_an_approval_in_a_nested_specialist_outlives_everything(desk: Desk) -> None:
+    """kill -9 of handlers and engine while a person thinks: no model is asked again, nothing is paid twice."""
+    approval = approval_of(desk.say("three", "m1", "I was charged twice, nested"))
+    before = {name: count.asked for name, count in desk.models.counts.items()}
+    desk.subject.service.restart()
+    desk.subject.restart()
+    until(lambda: desk.client.get("/api/chat/three").status_code == 200, lambda: "the engine")
+    rest = desk.answer("three", approval, approved=True)
+    outputs = [chunk["output"] for chunk in rest if chunk["type"] == "tool-output-available"]
+    assert set(outputs) == {"moved", "40 EUR are on their way"}
+    assert text_of(rest) == "You get it back."
+    asked = {name: count.asked - before[name] for name, count in desk.models.counts.items()}
+    assert {name: count for name, count in asked.items() if count} == {"bank end": 1, "billing end": 1}
+    assert (desk.folder / "marks").read_text().splitlines().count("refund 40") == 1
+
+
+def test_requests_that_are_refused(desk: Desk) -> None:
+    """Each with its own status, before anything runs."""
+    message = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "hello"}]}
+
+    def status(body: Any = None, **headers: str) -> int:
+        return desk.client.post("/api/chat", json=body, headers=headers).status_code
+
+    good = {"id": "five", "messages": [message]}
+    assert status(good, origin="https://evil.example") == 403
+    assert status(good, **{"sec-fetch-site": "cross-site"}) == 403
+    assert desk.client.post("/api/chat", content=json.dumps(good)).status_code == 415
+    assert desk.client.post("/api/chat", content="{", headers={"content-type": "application/json"}).status_code == 400
+    assert status({"id": "x" * (CHAT_ID_MAX + 1), "messages": [message]}) == 400
+    assert status({"id": "five", "messages": [message | {"parts": []}]}) == 400
+    assert status({"id": "five", "messages": []}) == 400
+    assert status({"id": "five", "text": "x" * BODY_BYTES_MAX}) == 413
+    assert desk.get("five") == {"messages": [], "status": "ended", "turn": None}
