@@ -104,6 +104,8 @@ class ErrorCode(StrEnum):
     APPROVAL_CHANGED = "RW4029", "The answer is for other arguments than those that wait"
     APPROVAL_PERSON_REFUSED = "RW4030", "The person's answer does not count towards the quorum"
     APPROVAL_RUN_ENDED = "RW4031", "The run that asked has ended"
+    APPROVAL_LINK_INVALID = "RW4032", "The link is not one that this engine made"
+    APPROVAL_LINK_EXPIRED = "RW4033", "The link can no longer be used"
     TOKEN_MISSING = "RW4040", "The request shows no access token that is known"
     ROLE_MISSING = "RW4041", "The access token does not allow the request"
 

@@ -13,9 +13,11 @@ import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol, Self
+from urllib.parse import urlsplit
 
 from rewake.access.gate import Gate
 from rewake.admin.engine_port import EnginePort
+from rewake.engine.approval_links import ApprovalLinks
 from rewake.errors import ErrorCode, RewakeError
 from rewake.http_server.limits import Limits, connections_max
 from rewake.http_server.listening import listening_socket
@@ -52,6 +54,7 @@ class Server:
     port 0: any free one; `ingress_port` and `admin_port` tell which once bound.   admin_routes: the UI and the like.
     ingress_concurrency_max: calls in flight before the ingress answers 429, None for no limit.   limits: of each port.
     allowed_hosts, allowed_origins: as those of http_server.origins.Door; the origins are let in to the ingress alone.
+    approvals_url: where people reach the admin port for signed links, None for its own address.
     gate: who may come in, None for everybody.   certificate: of both ports, None for no TLS.
     """
 
@@ -69,6 +72,7 @@ class Server:
         limits: Limits | None = None,
         allowed_hosts: Iterable[str] = (),
         allowed_origins: Iterable[str] = (),
+        approvals_url: str | None = None,
         gate: Gate | None = None,
         certificate: Certificate | None = None,
     ) -> None:
@@ -81,7 +85,9 @@ class Server:
         self._drain_s = drain_s
         self._admin_routes = admin_routes
         self._limits = limits or Limits()
-        self._allowed_hosts = frozenset(allowed_hosts)
+        self._approvals_url = approvals_url
+        self._allowed_hosts = frozenset((*allowed_hosts, *_hosts_of(approvals_url)))
+        engine.approval_links = ApprovalLinks(engine.path, lambda: self.approvals_url)
         self._allowed_origins = frozenset(allowed_origins)
         self._gate = gate
         self._certificate = certificate
@@ -101,6 +107,11 @@ class Server:
     @property
     def asks_tokens(self) -> bool:
         return self._gate is not None
+
+    @property
+    def approvals_url(self) -> str:
+        """Where people reach the pages of signed links."""
+        return self.admin_url if self._approvals_url is None else self._approvals_url.rstrip("/") + "/"
 
     def bind(self) -> None:
         """Take both ports; callers that connect now are answered after start(). Raises RewakeError RW1005.
@@ -169,6 +180,17 @@ class Server:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+
+def _hosts_of(url: str | None) -> list[str]:
+    """The name in an address, by which the server is reached, too. Raises RewakeError RW1004."""
+    if url is None:
+        return []
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        message = f"approvals-url is {url!r}, which is no address."
+        raise RewakeError(ErrorCode.SETTING_INVALID, message, "Write it as https://approve.example.com.")
+    return [parts.hostname]
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

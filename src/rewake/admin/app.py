@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rewake.access.gate import GATE_IN_SCOPE, MISSING, TOKEN_IN_SCOPE, Gate, role_missing
 from rewake.access.tokens import Role
 from rewake.admin.about import API_VERSION_MAX, API_VERSION_MIN, PUBLIC_VERSION, About
+from rewake.admin.approval_links import ApprovalPages
 from rewake.admin.approvals import Approvals
 from rewake.admin.deployments import Deployments
 from rewake.admin.engine_port import EnginePort
@@ -148,7 +149,7 @@ def _table(engine: EnginePort, ingress_url: str) -> dict[str, dict[str, Endpoint
     """Path -> method -> endpoint."""
     about, queries = About(engine, ingress_url), Queries(engine)
     services, deployments, invocations = Services(engine, ingress_url), Deployments(engine), Invocations(engine)
-    approvals = Approvals(engine)
+    approvals, approval_pages = Approvals(engine), ApprovalPages(engine)
     return {
         "/health": {"GET": about.health},
         "/version": {"GET": about.version},
@@ -174,6 +175,8 @@ def _table(engine: EnginePort, ingress_url: str) -> dict[str, dict[str, Endpoint
         "/approvals/{approval}": {"GET": approvals.get},
         "/approvals/{approval}/approve": {"POST": approvals.approve},
         "/approvals/{approval}/deny": {"POST": approvals.deny},
+        "/approvals/{approval}/link": {"POST": approvals.link},
+        "/approve/{link}": {"GET": approval_pages.show, "POST": approval_pages.answer},
         "/query": {"POST": queries.run},
         "/limits/rules": {"PUT": about.no_flow_control},
         "/limits/rules/bulk-delete": {"POST": about.no_flow_control},

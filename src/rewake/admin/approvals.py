@@ -12,13 +12,15 @@ from starlette.responses import Response
 
 from rewake.admin.engine_port import EnginePort
 from rewake.admin.refusals import Refused
-from rewake.admin.requests import json_response, read_json
-from rewake.errors import RewakeError
+from rewake.admin.requests import Duration, duration_ms, json_response, read_json
+from rewake.engine.approval_links import LASTS_MS, Link
+from rewake.errors import ErrorCode, RewakeError
 
 if TYPE_CHECKING:
     from rewake.runs.reading import Reading  # Late: reading runs is a lot to import, and few servers are asked to.
 
 _Found = TypeVar("_Found")
+NO_LINKS: Final = "Give an embedded engine approval_links: ApprovalLinks(path, lambda: URL of the admin port)."
 _FILTERS: Final = ("service", "agent", "cursor")
 
 
@@ -28,6 +30,13 @@ class Body(msgspec.Struct):
     who: str = ""
     why: str = ""
     digest: str = ""
+
+
+class LinkBody(msgspec.Struct):
+    """Body of a link, which may be absent. who: whom it is for, else anybody.   lasts: a duration, else 30 days."""
+
+    who: str = ""
+    lasts: Duration | None = None
 
 
 class Approvals:
@@ -62,6 +71,21 @@ class Approvals:
     async def deny(self, request: Request) -> Response:
         """Deny; the agent's model reads `why`."""
         return await self._answer(request, approved=False)
+
+    async def link(self, request: Request) -> Response:
+        """Make a signed link to the page of one question, for `who` or anybody, which `lasts` so long."""
+        from rewake.runs.approvals import approval_of
+
+        body = await read_json(request, LinkBody) if request.headers.get("content-length", "0") != "0" else LinkBody()
+        links = self._engine.approval_links
+        if links is None:
+            raise Refused(501, ErrorCode.OPERATION_UNSUPPORTED, "This engine makes no links.", NO_LINKS)
+        found = await _refusing(self._read(lambda reading: approval_of(reading, request.path_params["approval"])))
+        lasts_ms = duration_ms("lasts", body.lasts)
+        until_ms = found.asked.deadline_at_ms if lasts_ms is None else None
+        until_ms = until_ms or self._engine.now_ms() + (LASTS_MS if lasts_ms is None else lasts_ms)
+        url = links.link(Link(found.id, found.asked.digest, body.who.strip(), until_ms))
+        return json_response({"url": url, "expires_at_ms": until_ms})
 
     async def _answer(self, request: Request, *, approved: bool) -> Response:
         from rewake.admin.answering import answer

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import Deployment, ServiceSchema
 from rewake.core.settings import Settings
+from rewake.engine.approval_links import ApprovalLinks
 from rewake.engine.registration import RegistrationResult
 from rewake.errors import RewakeError
 from rewake.operations import Operation
@@ -45,6 +46,7 @@ class EnginePort(Operations, Protocol):
 
     settings: Settings
     path: Path
+    approval_links: ApprovalLinks | None
 
     def now_ms(self) -> int: ...
 

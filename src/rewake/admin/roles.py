@@ -23,9 +23,9 @@ _CALLED: Final = re.compile(r"/ui/services/")
 
 
 def role_needed(method: str, path: str) -> Role | None:
-    """None: nobody has to show a token. What no rule names takes an administrator."""
+    """None: nobody has to show a token; a signed link is one by itself. What no rule names takes an administrator."""
     path = _VERSION.sub("", path, count=1) if path.startswith("/v") else path
-    if path in _FREE or path.startswith("/ui/static/"):
+    if path in _FREE or path.startswith(("/ui/static/", "/approve/")):
         return None
     if method in _READING or path in _POSTS_THAT_READ:
         return Role.READ

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from rewake.cli.admin_client import AdminClient, admin_options
+from rewake.cli.admin_client import AdminClient, admin_options, segment
 from rewake.cli.awakeables import ingress_of, ingress_option
 from rewake.cli.exits import Group
 from rewake.cli.state import confirm
@@ -78,6 +78,21 @@ def approve(admin: AdminClient, as_json: bool, **given: Any) -> None:
 def deny(admin: AdminClient, as_json: bool, **given: Any) -> None:
     """Deny ID."""
     _answer(admin, as_json, approved=False, **given)
+
+
+@approvals.command()
+@click.argument("approval_id", metavar="ID")
+@click.option("--who", metavar="NAME", default="", help="Whom it is for, whose answer it then is; else anybody's.")
+@click.option("--lasts", metavar="DURATION", help="How long it can be used. [default: until the deadline, or 30 days]")
+@admin_options
+def link(approval_id: str, who: str, lasts: str | None, admin: AdminClient, as_json: bool) -> None:
+    """Make a signed link to a page that asks for the answer to ID. Whoever has it may answer."""
+    body: dict[str, str] = {"who": who} if lasts is None else {"who": who, "lasts": lasts}
+    made = admin.ask("POST", f"/approvals/{segment(approval_id)}/link", body)
+    if as_json:
+        print_json(made)
+    else:
+        click.echo(made["url"])
 
 
 def _answer(

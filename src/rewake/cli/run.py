@@ -75,6 +75,12 @@ _ENGINE_SETTINGS = (
         metavar="NAMES",
         help="Headers of callers whose values are neither kept nor shown to handlers, by comma; empty keeps all.",
     ),
+    setting(
+        "approvals-url",
+        metavar="URL",
+        show_default="the admin port",
+        help="Address at which people reach the admin port's /approve/, for signed links to approvals.",
+    ),
     setting("query-deadline", default="10s", type=Duration(), help="Time a SQL query may take."),
     setting("stop-grace", default="5s", type=Duration(), help="Time open calls get when stopping."),
     *LOG_SETTINGS,

@@ -75,6 +75,7 @@ class ServeOptions:
     workflow_retention: int
     identity_key: str | None
     redact_headers: str
+    approvals_url: str | None
     query_deadline: int
     stop_grace: int
     log_level: str
@@ -186,6 +187,7 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
         drain_s=options.stop_grace / 1_000,
         allowed_hosts=options.allowed_hosts,
         allowed_origins=options.allowed_origins,
+        approvals_url=options.approvals_url,
         gate=_gate(options, engine),
         certificate=None if options.tls_cert is None else Certificate(options.tls_cert, options.tls_key),
         admin_routes=[metrics_route(engine, telemetry), *ui_routes(engine, lambda: server.ingress_url)],

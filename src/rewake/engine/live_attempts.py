@@ -30,6 +30,7 @@ from rewake.deployments.base import (
     DeploymentClient,
     ReceivedMessage,
 )
+from rewake.engine.approval_links import ApprovalLinks
 from rewake.engine.mismatch import explain
 from rewake.engine.observer import Observer
 from rewake.protocol.codec import encode_message
@@ -147,7 +148,9 @@ class LiveAttempt:
         self.delivered = delivered
         observer = self._attempts.observer
         traceparent = effect.traceparent if observer is None else observer.attempt_traceparent(effect)
-        headers = (("traceparent", traceparent),) if traceparent else ()
+        headers: tuple[tuple[str, str], ...] = (("traceparent", traceparent),) if traceparent else ()
+        if (links := self._attempts.approval_links()) is not None:
+            headers += (links.header(effect.invocation_id),)
         start = AttemptStart(
             service=effect.target.service,
             handler=effect.target.handler,
@@ -258,7 +261,9 @@ class LiveAttempts:
         now_ms: Callable[[], int],
         concurrency_max: int,
         observer: Observer | None = None,
+        approval_links: Callable[[], ApprovalLinks | None] = lambda: None,
     ) -> None:
+        self.approval_links = approval_links
         self.loop = asyncio.get_running_loop()
         self.observer = observer
         self.now_ms = now_ms

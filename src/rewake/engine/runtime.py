@@ -32,6 +32,7 @@ from rewake.core.registry import under_defaults
 from rewake.core.settings import Settings
 from rewake.core.state import State
 from rewake.deployments.base import DeploymentClient
+from rewake.engine.approval_links import ApprovalLinks
 from rewake.engine.clock import SET_BACK_MS_MIN, Clock
 from rewake.engine.commit_loop import CommitLoop
 from rewake.engine.housekeeping import Housekeeping
@@ -72,6 +73,8 @@ class Runtime:
             pause_after_alike=options.pause_after_alike,
         )
         self.clients: dict[str, DeploymentClient] = {}
+        self.approval_links: ApprovalLinks | None = None
+        """Links that handlers may make; a Server sets it."""
         self.is_running = False
         self._clock = Clock(self._on_set_back)
         self._waiters = Waiters()
@@ -102,6 +105,7 @@ class Runtime:
                 now_ms=self.now_ms,
                 concurrency_max=self.options.concurrency_max,
                 observer=self._observer,
+                approval_links=lambda: self.approval_links,
             )
             self._housekeeping = Housekeeping(
                 self._store.reader,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 import restate
@@ -16,15 +17,23 @@ from tests.unit.ui.test_pages import Answer
 from tests.unit.ui.test_pages import ask as page
 
 from rewake.core import ids
-from rewake.ext.kernel import ask
+from rewake.engine.approval_links import Link
+from rewake.ext.kernel import ApprovalRequest, ask
 from rewake.ui.approvals import ANSWERS_MAX
 
+SENT: list[str] = []
 teller = restate.Service("Teller")
 
 
 @teller.handler()
 async def pay(ctx: restate.Context, args: dict[str, Any]) -> str:
-    return (await ask("Pay it?", args, who=args.get("who", ()), quorum=args.get("quorum", 1))).outcome
+    notify = mail if args.get("is_mailed") else None
+    found = await ask("Pay it?", args, who=args.get("who", ()), quorum=args.get("quorum", 1), notify=notify)
+    return found.outcome
+
+
+async def mail(request: ApprovalRequest) -> None:
+    SENT.append(request.link("Ada") or "")
 
 
 @pytest.fixture(scope="module")
@@ -143,4 +152,80 @@ def test_the_runs_page_leads_to_the_question(stage: Stage) -> None:
     run_id, told = asked(stage, amount=1)
     assert f'href="/ui/approvals/{told["id"]}"' in page(stage, "GET", f"/runs/{run_id}").text
     api(stage, "POST", f"/approvals/{told['id']}/deny", {"why": "no"})
+    assert outcome(stage, run_id) == "denied"
+
+
+def link(stage: Stage, approval_id: str, **given: Any) -> str:
+    """The path of a signed link, as `rewake approvals link` gets it."""
+    status, made = api(stage, "POST", f"/approvals/{approval_id}/link", given)
+    assert status == 200, made
+    assert made["url"].startswith(f"{stage.url}/approve/")
+    return str(made["url"].removeprefix(stage.url))
+
+
+def visit(stage: Stage, path: str, fields: Any = None, method: str | None = None) -> Answer:
+    connection = http.client.HTTPConnection(urlsplit(stage.url).netloc, timeout=20)
+    try:
+        body = None if fields is None else urlencode(fields)
+        connection.request(method or ("GET" if fields is None else "POST"), path, body)
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def test_a_link_asks_first_and_is_used_once(stage: Stage) -> None:
+    """A scanner that follows it approves nothing; a second press is refused in words."""
+    run_id, told = asked(stage, note=HOSTILE)
+    path = link(stage, told["id"], who="Ada")
+    for method in ("GET", "HEAD", "GET"):
+        shown = visit(stage, path, method=method)
+        assert shown.status == 200
+    assert "You answer as <strong>Ada</strong>" in shown.text
+    assert HOSTILE not in shown.text
+    assert (shown.headers["referrer-policy"], shown.headers["cache-control"]) == ("no-referrer", "no-store")
+    assert api(stage, "GET", f"/approvals/{told['id']}")[1]["state"] == "waiting"
+    assert visit(stage, path, {"outcome": "perhaps"}).status == 400
+    done = visit(stage, path, {"outcome": "approve", "who": "Mallory", "why": "fine"})
+    assert (done.status, "Approved." in done.text) == (200, True)
+    assert outcome(stage, run_id) == "approved"
+    again = visit(stage, path, {"outcome": "deny"})
+    assert (again.status, "RW4027" in again.text, "by Ada" in again.text) == (409, True, True)
+    assert visit(stage, path).status == 409
+
+
+def test_links_that_are_over_cut_or_of_another_question(stage: Stage) -> None:
+    run_id, told = asked(stage, amount=5)
+    over = visit(stage, link(stage, told["id"], lasts="0s"))
+    assert (over.status, "RW4033" in over.text) == (410, True)
+    path = link(stage, told["id"])
+    cut = visit(stage, path[:-2], {"outcome": "approve"})
+    assert (cut.status, "RW4032" in cut.text) == (404, True)
+    links = stage.engine.approval_links
+    assert links is not None
+    changed = links.link(Link(told["id"], "0" * 64, "", 1 << 45)).removeprefix(stage.url)
+    for fields in (None, {"outcome": "approve"}):
+        answer = visit(stage, changed, fields)
+        assert (answer.status, "RW4029" in answer.text) == (409, True)
+    stage.run(stage.engine.cancel(ids.invocation_id_from_str(run_id)))
+    with pytest.raises(Exception, match="cancelled"):
+        outcome(stage, run_id)
+    gone = visit(stage, path, {"outcome": "approve"})
+    assert (gone.status, "RW4031" in gone.text) == (410, True)
+
+
+def test_two_people_with_links_of_their_own(stage: Stage) -> None:
+    run_id, told = asked(stage, quorum=2)
+    ada, bob = (link(stage, told["id"], who=who) for who in ("Ada", "Bob"))
+    assert "1 more must approve" in visit(stage, ada, {"outcome": "approve"}).text
+    assert "RW4030" in visit(stage, ada, {"outcome": "approve"}).text
+    assert visit(stage, bob, {"outcome": "approve"}).status == 200
+    assert outcome(stage, run_id) == "approved"
+
+
+def test_a_handler_sends_links_itself(stage: Stage) -> None:
+    SENT.clear()
+    run_id, _ = asked(stage, is_mailed=True)
+    while not SENT:
+        time.sleep(0.01)
+    assert visit(stage, SENT[0].removeprefix(stage.url), {"outcome": "deny", "why": "no"}).status == 200
     assert outcome(stage, run_id) == "denied"

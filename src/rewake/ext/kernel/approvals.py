@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from rewake.ext.kernel.links import LinkMaker, until_ms
 from rewake.ext.kernel.values import plain
 
 _YES: Final = ("approved", "approve", "yes", "true")
@@ -80,6 +81,18 @@ class ApprovalRequest:
     deadline: datetime | None = None
     reminder: int = 0
     refused: str = ""
+    links: LinkMaker | None = field(default=None, repr=False, compare=False)
+
+    def link(self, who: str = "", *, lasts: timedelta | None = None) -> str | None:
+        """A signed address of a page that asks for the answer; None on an engine that offers none.
+
+        who: the person it is for, whose answer it then is; without, anybody who has the link may answer. lasts: how
+        long it can be used; else until the deadline, or 30 days. It is a secret: send it to this person alone.
+        """
+        if self.links is None:
+            return None
+        deadline_ms = None if self.deadline is None else round(self.deadline.timestamp() * 1000)
+        return self.links.link(self.id, self.digest, who, until_ms(deadline_ms, lasts))
 
 
 Notify = Callable[[ApprovalRequest], Awaitable[Any]]

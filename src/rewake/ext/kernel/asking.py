@@ -35,6 +35,7 @@ from rewake.ext.kernel.approvals import (
 from rewake.ext.kernel.context import durable_context
 from rewake.ext.kernel.envelope import Envelope
 from rewake.ext.kernel.errors import arguments_changed, never_answered
+from rewake.ext.kernel.links import link_maker
 from rewake.ext.kernel.run import FRAMEWORK, Run, cancelled, current_run
 
 REMINDERS_MAX: Final = 100
@@ -183,6 +184,7 @@ class _Question:
             quorum=self.terms.quorum,
             asked_at=moment(self.asked_at_ms),
             deadline=moment(self.deadline_ms),
+            links=link_maker(self.run.ctx),
             **more,
         )
 
