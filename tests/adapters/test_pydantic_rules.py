@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from pydantic import TypeAdapter
 from pydantic_ai import Agent, RunContext, Tool, UsageLimits, capabilities
 from pydantic_ai.durable_exec import BaseDurabilityCapability
 from pydantic_ai.exceptions import ModelHTTPError, UsageLimitExceeded
+from pydantic_ai.messages import ModelMessage
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.tool_manager import ToolManager
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, ToolDenied
 from pydantic_ai.toolsets import FunctionToolset
@@ -208,6 +211,71 @@ def test_a_cancelled_run_ends_and_no_tool_makes_an_answer_of_it(tmp_path: Path) 
     assert log.count("desk 1") == 0
 
 
+# Streams
+
+
+@pytest.mark.parametrize("how", ["events", "text", "left early"])
+@pytest.mark.parametrize("service", ["Desk", "Suspending"])
+def test_a_stream_is_live_while_the_model_answers(how: str, service: str, tmp_path: Path) -> None:
+    """The model says its second word only when the first one was heard; a replay has the same answer."""
+    log, heard = Log(), asyncio.Event()
+
+    async def speak(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+        with log.body("model"):
+            yield "one "
+            await heard.wait()
+            yield "two"
+
+    agent = Agent(FunctionModel(stream_function=speak), name="desk", capabilities=[RewakeDurability()])
+
+    async def handler(ctx: restate.Context) -> Any:
+        if how == "events":
+            async with agent.run_stream_events("go") as events:
+                async for event in events:
+                    if event.event_kind == "part_start":
+                        heard.set()
+                    elif event.event_kind == "agent_run_result":
+                        answer = event.result.output
+        else:
+            async with agent.run_stream("go") as stream:
+                async for _ in stream.stream_text(delta=True, debounce_by=None):
+                    heard.set()
+                    if how == "left early":
+                        break
+                answer = "" if how == "left early" else await stream.get_output()
+            answer = answer or ("one two" if log.count("model+") else "the step goes on beside the handler")
+        return [answer, await ctx.run_typed("after", lambda: "after")]
+
+    assert asyncio.run(outcome(handler, tmp_path, service)) == ["one two", "after"]
+    assert log.finished == {"model": 1}
+
+
+def test_an_event_handler_hears_the_model_live_and_once(tmp_path: Path) -> None:
+    """In the body of the model's step, so a replay does not hear it again."""
+    log, heard, kinds = Log(), asyncio.Event(), list[str]()
+
+    async def speak(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+        with log.body("model"):
+            yield "one "
+            await heard.wait()
+            yield "two"
+
+    async def hear(ctx: RunContext[Any], events: Any) -> None:
+        async for event in events:
+            kinds.append(event.event_kind)
+            heard.set()
+
+    durable = RewakeDurability[None](event_stream_handler=hear)
+    agent = Agent(FunctionModel(stream_function=speak), name="desk", capabilities=[durable])
+
+    async def handler(ctx: restate.Context) -> Any:
+        answer = (await agent.run("go")).output
+        return [answer, await ctx.run_typed("after", lambda: "after")]
+
+    assert asyncio.run(outcome(handler, tmp_path, "Suspending")) == ["one two", "after"]
+    assert log.finished == {"model": 1} and kinds.count("part_delta") == 1
+
+
 # Which model, which order, which names
 
 
@@ -340,10 +408,12 @@ def test_every_name_of_the_framework_is_known() -> None:
     """What this adapter relies on that is private, and the names the official extension has."""
     assert set(official.__all__) <= set(ours.__all__)
     for name in (
+        "_build_durable_model",
         "_find_model_id",
         "_dispatch_event_stream_event",
         "_single_event_stream",
         "_effective_event_stream_handler",
+        "_model_stream_event_handler",
     ):
         assert callable(getattr(BaseDurabilityCapability, name)), name
     assert ToolManager.get_parallel_execution_mode(None) == "parallel"  # type: ignore[arg-type]

@@ -96,7 +96,7 @@ class Run:
                 if or_branch is None:
                     raise
                 return or_branch
-            return envelope.with_value(envelope.value, attempts=step.attempts)
+            return envelope if step.attempts == 1 else envelope.with_value(envelope.value, attempts=step.attempts)
 
         return self._entry(step, recorded, EnvelopeSerde(), options, retry)
 

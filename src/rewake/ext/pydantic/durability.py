@@ -1,8 +1,8 @@
 """RewakeDurability: the capability that makes an agent of Pydantic AI durable in a Restate handler.
 
-On the public interface for engines (`pydantic_ai.durable_exec`); what it does not offer is behind two private names,
-which a test pins: `_find_model_id` (model objects given per run) and `_dispatch_event_stream_event` (events while tools
-run).
+On the public interface for engines (`pydantic_ai.durable_exec`); what it does not offer is behind private names, which
+a test pins: `_find_model_id` (model objects given per run), `_dispatch_event_stream_event` (events while tools run),
+`_build_durable_model` and `_model_stream_event_handler` (live streams, see live.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar
 
 from pydantic_ai.agent import EventStreamHandler
@@ -34,6 +35,7 @@ from rewake.ext.pydantic.envelopes import FRAMEWORK
 from rewake.ext.pydantic.failures import FINAL, terminal
 from rewake.ext.pydantic.flow import flow_here, flow_of
 from rewake.ext.pydantic.history import settle_times
+from rewake.ext.pydantic.live import hand_on, make_live
 from rewake.ext.pydantic.newer import external_event_scope, replay_scope
 from rewake.ext.pydantic.operations import StepBackend, StepOptions, tool_body_here
 from rewake.ext.pydantic.waiting import AwakeableWaiter
@@ -154,6 +156,16 @@ class RewakeDurability(BaseDurabilityCapability[AgentDepsT]):
         return (_models_here.get() or {}).get(model_id) or await super().resolve_model_id(ctx, model_id=model_id)
 
     # Events
+
+    async def _build_durable_model(self, ctx: RunContext[AgentDepsT], request_context: Any) -> Any:
+        """The model of a request, whose streams are live."""
+        model = await super()._build_durable_model(ctx, request_context)
+        make_live(model)
+        return model
+
+    def _model_stream_event_handler(self) -> EventStreamHandler[AgentDepsT]:
+        """Hears a model in the body of its step."""
+        return partial(hand_on, super()._model_stream_event_handler())
 
     async def _dispatch_event_stream_event(self, ctx: RunContext[AgentDepsT], event: AgentStreamEvent) -> None:
         """One event of a tool, in a step; while tools run, which make steps themselves, without one."""

@@ -29,20 +29,24 @@ _USAGE: Final = {"input_tokens": "input_tokens", "output_tokens": "output_tokens
 def envelope_of(operation_id: DurableOperationId, params: Any, flow: Flow | None, *, agent: str) -> Envelope:
     """The envelope of an operation before its outcome is known. agent: whose it is, outside of any run."""
     path, calls = ((agent,), ()) if flow is None else (flow.path, flow.calls)
-    begun = Envelope(kind="decision", framework=FRAMEWORK, agent=path[-1], path=path, calls=calls)
+    return Envelope(framework=FRAMEWORK, agent=path[-1], path=path, calls=calls, **_fields_of(operation_id, params))
+
+
+def _fields_of(operation_id: DurableOperationId, params: Any) -> dict[str, Any]:
+    """What kind of step an operation is, and what is known of it."""
     match operation_id:
         case ModelRequestId() | ModelCompactMessagesId():
-            return begun.with_value(None, kind="model", model=operation_id.model_name, fingerprint=_asked(params))
+            return {"kind": "model", "model": operation_id.model_name, "fingerprint": _asked(params)}
         case ToolsetCallToolId(toolset_kind=kind, toolset_id=toolset_id):
-            return begun.with_value(None, **_called(params, server=toolset_id if kind == "mcp" else None))
+            return _called(params, server=toolset_id if kind == "mcp" else None)
         case ToolsetGetToolsId(toolset_kind="mcp", toolset_id=toolset_id):
-            return begun.with_value(None, kind="mcp", server=toolset_id)
+            return {"kind": "mcp", "server": toolset_id}
         case ToolsetGetInstructionsId(toolset_id=toolset_id):
-            return begun.with_value(None, kind="mcp", server=toolset_id)
+            return {"kind": "mcp", "server": toolset_id}
         case EventStreamHandlerId() | CapabilityOperationId():
-            return begun
+            return {"kind": "decision"}
         case _:  # the union grows in minor releases
-            return begun
+            return {"kind": "decision"}
 
 
 def answered(begun: Envelope, result: Any, value: Any) -> Envelope:

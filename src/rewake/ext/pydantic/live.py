@@ -1,0 +1,150 @@
+"""Streams that are live in the attempt that asks the model: the body of the model's step hands its events on.
+
+The framework gives the streams of durable engines when the answer is complete. Here `run_stream` and
+`run_stream_events` get each event as it comes, while the step is under way; the end of the stream waits until the
+answer is stored. At replay the answer comes whole. When the step is tried again in place, only the first try is live,
+and the end of the stream has the whole answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from pydantic_ai.agent import EventStreamHandler
+from pydantic_ai.messages import (
+    ModelResponse,
+    ModelResponseStreamEvent,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+)
+from pydantic_ai.models import CompletedStreamedResponse, Model, StreamedResponse
+from pydantic_ai.tools import RunContext
+
+from rewake.ext.kernel import put_delta
+from rewake.ext.kernel.steps import body_here
+
+_live_here: ContextVar[asyncio.Queue[ModelResponseStreamEvent] | None] = ContextVar(
+    "rewake_pydantic_live", default=None
+)
+
+
+def make_live(model: Model) -> None:
+    """Let a durable model of the framework, whose streams are complete when they begin, stream live."""
+    complete = model.request_stream
+
+    @asynccontextmanager
+    async def request_stream(messages: Any, settings: Any, parameters: Any, *more: Any) -> AsyncGenerator[LiveStream]:
+        async def ask() -> StreamedResponse:
+            async with complete(messages, settings, parameters, *more) as stream:
+                return stream
+
+        begun = ModelResponse(parts=[], model_name=model.model_name, provider_name=model.system)
+        stream = LiveStream(begun, model_request_parameters=parameters, replay_events=True)
+        try:
+            await stream.open(ask())
+            yield stream
+        finally:
+            await stream.ended()
+
+    model.request_stream = request_stream  # type: ignore[method-assign, assignment]  # an object of this run's own
+
+
+async def hand_on(
+    hear: EventStreamHandler[Any] | None, ctx: RunContext[Any], events: AsyncIterable[ModelResponseStreamEvent]
+) -> None:
+    """In the body of a model's step: let the stream, watchers and the user's handler have each event."""
+    passed = _passed(events)
+    if hear is not None:
+        await hear(ctx, passed)
+    async for _ in passed:  # what the handler left
+        pass
+
+
+async def _passed(events: AsyncIterable[ModelResponseStreamEvent]) -> AsyncIterator[ModelResponseStreamEvent]:
+    live, body = _live_here.get(), body_here.get()
+    is_first = body is None or body.attempts <= 1
+    async for event in events:
+        if text := _text_of(event):
+            put_delta(text)
+        if live is not None and is_first:
+            live.put_nowait(event)
+        yield event
+
+
+def _text_of(event: ModelResponseStreamEvent) -> str:
+    if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
+        return event.part.content
+    if isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
+        return event.delta.content_delta
+    return ""
+
+
+class LiveStream(CompletedStreamedResponse):
+    """The stream of a model's step. Before its end `get` gives what has come, afterwards what is stored."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._events: asyncio.Queue[ModelResponseStreamEvent] = asyncio.Queue()
+        self._step: asyncio.Future[StreamedResponse] | None = None
+        self._coming: asyncio.Future[ModelResponseStreamEvent] | None = None
+
+    async def open(self, ask: Any) -> None:
+        """Start the step, until its first event or its end. Raises what it raises before."""
+        token = _live_here.set(self._events)
+        self._step = asyncio.ensure_future(ask)
+        _live_here.reset(token)
+        if not await self._has_next():
+            await self._step
+
+    async def ended(self) -> None:
+        """Until the step is stored, whether or not its events were read: a replay has it whole."""
+        if self._coming is not None:
+            self._coming.cancel()
+        if self._step is not None and not self._finished:
+            self._store(await self._step)
+
+    def __aiter__(self) -> AsyncIterator[ModelResponseStreamEvent]:
+        if self._event_iterator is None:
+            self._event_iterator = self._iterated()
+        return self._event_iterator
+
+    def get(self) -> ModelResponse:
+        """What is stored, or what has come so far."""
+        if not self._finished:
+            self.response.parts = self._parts_manager.get_parts()
+        return super().get()
+
+    async def _iterated(self) -> AsyncIterator[ModelResponseStreamEvent]:
+        assert self._step is not None, "opened before"
+        was_live = False
+        while await self._has_next():
+            assert self._coming is not None
+            event, self._coming, was_live = self._coming.result(), None, True
+            self._parts_manager.apply_event(event)
+            yield event
+        complete = await self._step
+        if not was_live:
+            async for event in complete:
+                self._parts_manager.apply_event(event)
+                yield event
+        self._store(complete)
+
+    async def _has_next(self) -> bool:
+        """Whether there is another live event, in `_coming`; not when the step has ended and none is left."""
+        assert self._step is not None
+        if self._coming is None:
+            self._coming = asyncio.ensure_future(self._events.get())
+            await asyncio.sleep(0)  # takes what is there already
+        either: set[asyncio.Future[Any]] = {self._coming, self._step}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        return self._coming.done()
+
+    def _store(self, complete: StreamedResponse) -> None:
+        self.response, self._finished = complete.get(), True
+        self.state, self.canonical_system = self.response.state, self.response.canonical_system
