@@ -21,7 +21,7 @@ from rewake.ext.kernel import ApprovalRequest, Decision, ask
 from rewake.ext.kernel.asking import REFUSALS_MAX
 from rewake.protocol.messages import Failure, Success
 from rewake.runs.approvals import Approval, approval_of, inbox
-from rewake.runs.local.database import reading
+from rewake.runs.local.database import local_reading
 
 DEADLINE_S = 20.0
 
@@ -68,14 +68,14 @@ class Engine:
         await self.engine.complete_awakeable(*awakeable_id_parse(name), result)
 
     def approval(self, name: str) -> Approval:
-        with reading(self.folder, self.engine.now_ms()) as found:
+        with local_reading(self.folder, self.engine.now_ms()) as found:
             return approval_of(found, name)
 
     async def answer(self, name: str, **said: Any) -> Approval:
         """As pages and CLI do: refused, or counted."""
 
         async def read(find: Any) -> Any:
-            with reading(self.folder, self.engine.now_ms()) as found:
+            with local_reading(self.folder, self.engine.now_ms()) as found:
                 return find(found)
 
         return await answer(self.engine, read, name, **said)
@@ -91,7 +91,7 @@ def test_it_waits_is_listed_and_is_approved_for_its_arguments(tmp_path: Path) ->
         async with desk.engine(tmp_path) as engine:
             paid = engine.pay()
             request = await desk.requests.get()
-            with reading(tmp_path, engine.engine.now_ms()) as found:
+            with local_reading(tmp_path, engine.engine.now_ms()) as found:
                 (waiting,) = inbox(found).approvals
             assert (waiting.id, waiting.state, waiting.target) == (request.id, "waiting", "Desk/pay")
             assert (waiting.asked.question, waiting.asked.arguments) == ("Pay it?", '{"amount": 750}')

@@ -26,7 +26,7 @@ from bench.unicode_keys import PLANE_COUNT, unicode_keys
 from rewake.core import ids
 from rewake.runs.filters import RunFilter
 from rewake.runs.listing import Counts, run_page
-from rewake.runs.local.database import reading
+from rewake.runs.local.database import local_reading
 
 
 def row(peer: str = "rewake", callers: int = 64, **figures: float) -> Row:
@@ -170,7 +170,7 @@ def test_sizes_stand_by_what_they_are_of_and_say_what_failed() -> None:
 def test_stored_runs_are_what_the_pages_are_checked_against(tmp_path: Path) -> None:
     made = ui_store.stored(5_000, tmp_path)
     assert ui_store.stored(5_000, tmp_path).made_seconds is None
-    with reading(made.path, ui_store.created_at_ms(6_000)) as found:
+    with local_reading(made.path, ui_store.created_at_ms(6_000)) as found:
         page = run_page(found, RunFilter(), Counts())
         assert [run.id for run in page.runs] == [ui_store.run_id(number) for number in range(4_999, 4_899, -1)]
         assert sum(page.counts.values()) == 5_000

@@ -83,10 +83,10 @@ class ApprovalPages:
         return links.read(request.path_params["link"], self._engine.now_ms())
 
     async def _read(self, find: Callable[[Reading], _Found]) -> _Found:
-        from rewake.runs.local.database import reading
+        from rewake.runs.local.database import local_reading
 
         def on_thread() -> _Found:
-            with reading(self._engine.path, self._engine.now_ms(), dict(self._engine.services)) as found:
+            with local_reading(self._engine.path, self._engine.now_ms(), dict(self._engine.services)) as found:
                 return find(found)
 
         return await asyncio.to_thread(on_thread)

@@ -99,10 +99,10 @@ class Approvals:
         return json_response(approval_json(await _refusing(answering)))
 
     async def _read(self, find: Callable[[Reading], _Found]) -> _Found:
-        from rewake.runs.local.database import reading
+        from rewake.runs.local.database import local_reading
 
         def on_thread() -> _Found:
-            with reading(self._engine.path, self._engine.now_ms(), dict(self._engine.services)) as found:
+            with local_reading(self._engine.path, self._engine.now_ms(), dict(self._engine.services)) as found:
                 return find(found)
 
         return await asyncio.to_thread(on_thread)

@@ -163,7 +163,7 @@ REFUSALS: Final[dict[Operation, dict[ReplyStatus, Refusal]]] = {
 """Operation -> how each of its unhappy outcomes is answered."""
 
 
-class Batch(msgspec.Struct):
+class BatchBody(msgspec.Struct):
     """Body of a batch operation. deployment: for resume and restart-as-new."""
 
     invocation_ids: list[str]
@@ -222,7 +222,7 @@ class Invocations:
             operation = Operation(request.path_params["operation"])
         except ValueError:
             return Response(status_code=404)
-        batch = await read_json(request, Batch)
+        batch = await read_json(request, BatchBody)
         invocation_ids = _batch_ids(batch)
         default = _default_deployment(operation)
         deployment = deployment_choice(batch.deployment, default, "request field 'deployment'")
@@ -269,7 +269,7 @@ def _new_id(reply: Reply) -> str:
     return invocation_id_to_str(reply.invocation_id)
 
 
-def _batch_ids(batch: Batch) -> dict[str, bytes]:
+def _batch_ids(batch: BatchBody) -> dict[str, bytes]:
     """The ids, decoded, each once."""
     size = len(batch.invocation_ids)
     if size > BATCH_SIZE_MAX:

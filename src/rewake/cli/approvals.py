@@ -139,9 +139,9 @@ def _seen(admin: AdminClient, approval_id: str, answer: Any) -> Any:
 
 
 def _reading(admin: AdminClient) -> Any:
-    from rewake.runs.elsewhere.reading import RemoteReading
+    from rewake.runs.elsewhere.reading import ReadingElsewhere
 
-    return RemoteReading(admin, now_ms(), is_rewake=False)
+    return ReadingElsewhere(admin, now_ms(), is_rewake=False)
 
 
 def _json(found: Any) -> dict[str, Any]:

@@ -53,13 +53,13 @@ def _waiting(admin: AdminClient) -> list[dict[str, Any]]:
     from rewake.cli.durations import spoken_duration
     from rewake.cli.waits_view import asked_in
     from rewake.core.ids import invocation_id_from_str
-    from rewake.runs.elsewhere.reading import RemoteReading
+    from rewake.runs.elsewhere.reading import ReadingElsewhere
     from rewake.runs.facts import STATUSES
     from rewake.runs.filters import RunFilter
     from rewake.runs.steps import steps_of
     from rewake.runs.waits import waiting_for
 
-    reading = RemoteReading(admin, now_ms(), is_rewake=False)
+    reading = ReadingElsewhere(admin, now_ms(), is_rewake=False)
     found = []
     for run in reading.find(RunFilter(waiting=True), dict.fromkeys(STATUSES, 0)).runs:
         invocation = reading.invocation(invocation_id_from_str(run.id))

@@ -128,9 +128,9 @@ def _waits(reading: Reading, invocation: Invocation) -> list[str]:
 def reading_of(admin: AdminClient, invocation_id: str) -> tuple[Reading, Invocation]:
     """An invocation that is known to be there, and what reads more of it."""
     from rewake.core.ids import invocation_id_from_str
-    from rewake.runs.elsewhere.reading import RemoteReading
+    from rewake.runs.elsewhere.reading import ReadingElsewhere
 
-    reading = RemoteReading(admin, now_ms(), is_rewake=False)
+    reading = ReadingElsewhere(admin, now_ms(), is_rewake=False)
     invocation = reading.invocation(invocation_id_from_str(invocation_id))
     if invocation is None:
         hint = "It has just been forgotten; see `rewake invocations list`."

@@ -22,7 +22,7 @@ from rewake.runs.displays import WAITS
 from rewake.runs.facts import RunSummary
 from rewake.runs.filters import RunFilter
 from rewake.runs.listing import Counts, RunPage, run_page
-from rewake.runs.local.database import reading
+from rewake.runs.local.database import local_reading
 from rewake.runs.steps import Step, decoded, name_step, steps_of, version_of
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class LiveView:
             self._lines.close()
 
     def _look(self) -> list[str]:
-        with reading(self._engine.path, self._engine.now_ms()) as found:
+        with local_reading(self._engine.path, self._engine.now_ms()) as found:
             return list(self._picture(found, run_page(found, RunFilter(status=_SHOWN), self._counts)))
 
     def _picture(self, found: Reading, page: RunPage) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 auto: text on a terminal, JSON elsewhere.
 text: `15:50:01.123 warning worker_exited pid=4711 reason='os_signal SIGKILL'`.   json: one object a line.
-structlog is imported here, so nothing but serving.py may import this module.
+structlog is imported here, so nothing but engine_process.py may import this module.
 """
 
 from __future__ import annotations

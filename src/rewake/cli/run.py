@@ -1,4 +1,4 @@
-"""`rewake run` and `rewake server`: their options. What they do is in serving.py, imported when they run."""
+"""`rewake run` and `rewake server`: their options. What they do is in engine_process.py, imported when they run."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def server(**options: Any) -> None:
 
 def _serve(app: str | None, **options: Any) -> None:
     from rewake.cli.app_reference import resolve
-    from rewake.cli.serving import ServeOptions, serve
+    from rewake.cli.engine_process import RunOptions, run_engine
 
     app = None if app is None else resolve(app)
     options["data"] = Path(options["data"])
@@ -144,4 +144,4 @@ def _serve(app: str | None, **options: Any) -> None:
     if options["insecure"] and options["require_tokens"]:
         raise click.UsageError("--insecure and --require-tokens exclude each other.")
     settings_file = click.get_current_context().meta.get(FILE_READ)
-    serve(ServeOptions(app=app, settings_file=settings_file, **options))
+    run_engine(RunOptions(app=app, settings_file=settings_file, **options))

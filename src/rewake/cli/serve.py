@@ -111,7 +111,7 @@ def _reload(options: _Options, listener: socket.socket) -> int:
 async def _serve(options: _Options, listener: socket.socket) -> None:
     import structlog
 
-    from rewake.cli.serving import asked_to_stop
+    from rewake.cli.engine_process import asked_to_stop
     from rewake.deployments.app_loader import load_app
     from rewake.http_server.tls import Certificate
     from rewake.serving.server import PROTOCOLS, AppServer

@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from rewake.cli.serving import asked_to_stop
+from rewake.cli.engine_process import asked_to_stop
 from rewake.deployments.watch import watch_for_changes
 
 log = structlog.get_logger("rewake.cli")

@@ -1,6 +1,6 @@
 """`rewake ui`: the web UI for a server elsewhere, be it a Restate server, a cluster or another Rewake.
 
-Keeps nothing: a stop loses nothing, and several may show the same server. What the pages are is ui/remote.py.
+Keeps nothing: a stop loses nothing, and several may show the same server. What the pages are is ui/elsewhere.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rewake.cli.admin_client import AdminClient, admin_option
 from rewake.cli.settings import ALLOWED_HOSTS, LOG_SETTINGS, setting, with_settings
 
 if TYPE_CHECKING:
-    from rewake.ui.remote_engine import Server
+    from rewake.ui.engine_elsewhere import ServerElsewhere
 
 DEFAULT_PORT: Final = 9075
 DRAIN_S: Final = 1.0
@@ -49,7 +49,7 @@ def ui(admin: AdminClient, ingress: str | None, **options: Any) -> None:
     """
     from rewake.cli.logs import configure_logging
     from rewake.server import new_event_loop
-    from rewake.ui.remote_engine import connect
+    from rewake.ui.engine_elsewhere import connect
 
     options["log_format"] = configure_logging(options.pop("log_level"), options["log_format"])
     server = connect(admin.url, ingress)
@@ -65,15 +65,15 @@ class _Options:
     log_format: str
 
 
-async def _serve(server: Server, options: _Options) -> None:
+async def _serve(server: ServerElsewhere, options: _Options) -> None:
     import structlog
 
     from rewake.admin.app import Guarded
-    from rewake.cli.serving import asked_to_stop
+    from rewake.cli.engine_process import asked_to_stop
     from rewake.http_server.origins import Door, is_loopback_address
     from rewake.http_server.server import HttpServer
     from rewake.server import listen, url_of
-    from rewake.ui.remote import build_remote_ui
+    from rewake.ui.elsewhere import build_ui_elsewhere
 
     log = structlog.get_logger("rewake.cli")
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "page"))
@@ -81,7 +81,7 @@ async def _serve(server: Server, options: _Options) -> None:
         port = listener.getsockname()[1]
         url = f"{url_of(options.host, port)}ui/"
         door = Door(frozenset(options.allowed_hosts), is_local=is_loopback_address(options.host))
-        serving = HttpServer(Guarded(build_remote_ui(server), door))
+        serving = HttpServer(Guarded(build_ui_elsewhere(server), door))
         with asked_to_stop(exit_with_stdin=False) as stop:
             await serving.start(listener)
             log.info("ready", pid=os.getpid(), port=port, url=url, admin=server.url, ingress=server.ingress_url)
@@ -92,7 +92,7 @@ async def _serve(server: Server, options: _Options) -> None:
     log.info("stopped")
 
 
-def _announce(server: Server, url: str) -> None:
+def _announce(server: ServerElsewhere, url: str) -> None:
     kind = f"Rewake {server.rewake_version}" if server.rewake_version is not None else f"Restate {server.version}"
     lines = (
         f"rewake {rewake.__version__} shows a {kind}; Ctrl-C stops it",

@@ -7,14 +7,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rewake.cli.serving import ServeOptions
+    from rewake.cli.engine_process import RunOptions
     from rewake.deployments.web import WebProcess
 
 
 class Web:
     """Nothing until an app with a `web` is there. port: that is served, 0 for none."""
 
-    def __init__(self, options: ServeOptions, ingress_url: str, stack: contextlib.AsyncExitStack) -> None:
+    def __init__(self, options: RunOptions, ingress_url: str, stack: contextlib.AsyncExitStack) -> None:
         self._options, self._ingress_url, self._stack = options, ingress_url, stack
         self._process: WebProcess | None = None
         self.port = 0

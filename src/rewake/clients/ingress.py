@@ -1,6 +1,6 @@
 """A client of the ingress of a server elsewhere: where it is, one request at a time, answers to awakeables.
 
-Blocks. The subcommands use it, and the pages for a server elsewhere (ui/remote_engine.py).
+Blocks. The subcommands use it, and the pages for a server elsewhere (ui/engine_elsewhere.py).
 """
 
 from __future__ import annotations

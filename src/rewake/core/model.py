@@ -124,7 +124,7 @@ class ServiceSchema(msgspec.Struct, frozen=True):
         return self.type is not ServiceType.SERVICE
 
 
-REMOTE = "http"
+BY_URL = "http"
 """Kind of a deployment that is reached by URL."""
 
 

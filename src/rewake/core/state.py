@@ -15,7 +15,7 @@ from rewake.core.effects import Effect
 from rewake.core.errors import EngineBug
 from rewake.core.ids import Epoch, InvocationId
 from rewake.core.model import (
-    REMOTE,
+    BY_URL,
     AttemptError,
     Deployment,
     HandlerOptions,
@@ -190,7 +190,7 @@ class State:
     @property
     def is_self_contained(self) -> bool:
         """Whether all handlers are the app's own: nothing elsewhere was registered that could serve more."""
-        return all(deployment.kind != REMOTE for deployment in self.deployments.values())
+        return all(deployment.kind != BY_URL for deployment in self.deployments.values())
 
     def options_of(self, target: Target) -> HandlerOptions:
         """Effective settings of a handler, the engine's defaults when it is no longer registered."""

@@ -3,7 +3,7 @@
 engine.py         Engine, the public face              runtime.py       the parts put together, start, stop, rebuild
 commit_loop.py    commands -> batches -> effects       live_attempts.py one object per running attempt
 waiters.py        who outside waits for which answer   housekeeping.py  timers and the retention sweep
-registration.py   what a deployment serves             remote.py        deployments reached by URL
+registration.py   what a deployment serves             http_deployments.py  those reached by URL
 workers.py        child processes that run an app      observer.py      who may hear of what happens
 """
 

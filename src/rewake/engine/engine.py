@@ -22,15 +22,15 @@ from rewake.core.effects import (
     ReplyStatus,
 )
 from rewake.core.ids import DeploymentId, InvocationId
-from rewake.core.model import REMOTE, Deployment, ServiceSchema, Status, Target
+from rewake.core.model import BY_URL, Deployment, ServiceSchema, Status, Target
 from rewake.core.registry import overridden
 from rewake.deployments.base import DeploymentClient
 from rewake.deployments.in_process import InProcessDeployment
+from rewake.engine.http_deployments import in_use
 from rewake.engine.observer import Observer
 from rewake.engine.operating import command_of
 from rewake.engine.options import EngineOptions
 from rewake.engine.registration import RegistrationResult, plan_registration, restored_without, with_token
-from rewake.engine.remote import in_use
 from rewake.engine.results import decode_result, encode_body, require_storable
 from rewake.engine.runtime import Runtime
 from rewake.engine.waiters import OnAccepted
@@ -144,7 +144,7 @@ class Engine(Runtime):
         dry_run: do all but store it.   additional_headers: sent with every request.
         Raises RewakeError RW2003 to RW2012; nothing is registered then.
         """
-        return await self._remote.register(
+        return await self._http_deployments.register(
             uri,
             use_http_11=use_http_11,
             additional_headers=additional_headers,
@@ -169,7 +169,7 @@ class Engine(Runtime):
         What is None stays; headers are replaced as a whole.   overwrite: take its services as the endpoint now has
         them, else they stay as registered.   Raises RewakeError RW2003 to RW2014; nothing is changed then.
         """
-        return await self._remote.update(
+        return await self._http_deployments.update(
             deployment_id,
             uri=uri,
             additional_headers=additional_headers,
@@ -199,9 +199,9 @@ class Engine(Runtime):
             )
         )
         client = self.clients.pop(deployment_id, None)
-        if deployment is not None and deployment.kind != REMOTE:
+        if deployment is not None and deployment.kind != BY_URL:
             self._attempts.fail_on(deployment_id)
-        await self._remote.release(client)
+        await self._http_deployments.release(client)
         return reply.status is ReplyStatus.DONE
 
     async def update_service(self, name: str, **overrides: Any) -> ServiceSchema:

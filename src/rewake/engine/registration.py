@@ -3,7 +3,7 @@
 Pure planning: from the registry and a discovery answer to the command that changes the registry, or to the reason why
 not. A local deployment (a worker of ours, or the app in this process) is registered by its address each time it starts;
 the same manifest changes nothing, so running invocations stay pinned to the same deployment id across restarts. What
-reaches a deployment by URL is remote.py's.
+reaches a deployment by URL is http_deployments.py's.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def plan_registration(
     return RegisterDeployment(now_ms=now_ms, token=0, deployment=deployment, services=services)
 
 
-def plan_remote(
+def plan_http(
     state: State,
     discovery: DiscoveryResponse,
     reached: Reached,

@@ -36,12 +36,12 @@ from rewake.engine.approval_links import ApprovalLinks
 from rewake.engine.clock import SET_BACK_MS_MIN, Clock
 from rewake.engine.commit_loop import CommitLoop
 from rewake.engine.housekeeping import Housekeeping
+from rewake.engine.http_deployments import HttpDeployments
 from rewake.engine.live_attempts import LiveAttempts
 from rewake.engine.loss import COMMAND_CHARS_MAX, Loss, loss_of
 from rewake.engine.observer import Observer
 from rewake.engine.options import EngineOptions
 from rewake.engine.registration import with_token
-from rewake.engine.remote import RemoteDeployments
 from rewake.engine.waiters import Waiters
 from rewake.errors import ErrorCode, RewakeError
 from rewake.sql.threads import QueryThreads
@@ -115,7 +115,7 @@ class Runtime:
                 self.options.cleanup_interval_ms,
                 self._store.release_pages,
             )
-            self._remote = RemoteDeployments(
+            self._http_deployments = HttpDeployments(
                 clients=self.clients,
                 state=lambda: self._loop.state,
                 commit=lambda command: self._ask(lambda token: with_token(command, token)),
@@ -124,7 +124,7 @@ class Runtime:
                 identity_key_file=self.options.identity_key_file,
                 options=self.options.http,
             )
-            self._remote.connect_stored()
+            self._http_deployments.connect_stored()
             self.is_running = True
         except BaseException:
             self._store.close()
@@ -165,7 +165,7 @@ class Runtime:
         self._waiters.fail_all(stopped)
         for client in self.clients.values():
             await client.close()
-        await self._remote.close()
+        await self._http_deployments.close()
         self._store.close()
 
     def now_ms(self) -> int:

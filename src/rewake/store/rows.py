@@ -1,7 +1,7 @@
 """Structs to rows and back: one function per table and direction, and the column lists they belong to.
 
 Part of the hot path: a run writes about nine rows, so each function does only attribute reads and builds one tuple.
-Numbers stored for enums are given here once. Used by writing.py and reading.py; the tables are in schema.py.
+Numbers stored for enums are given here once. Used by writing.py and reader.py; the tables are in schema.py.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ another thread costs one fight for the interpreter lock per statement (measured 
 of 1.2 ms for 64 runs). Once commits get slow (a slow disk), only the commit goes to the writer thread, and what arrives
 meanwhile is merged into the next transaction. Checkpoints have a thread of their own (checkpoints.py).
 After a failure nothing is written until `resume`: what was queued behind it was computed from lost changes.
-Read next: writing.py, reading.py, connection.py.
+Read next: writing.py, reader.py, connection.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rewake.store.checkpoints import Checkpoints
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader, open_writer, require_safe_sqlite
 from rewake.store.lock import DirectoryLock
 from rewake.store.private import make_folder, make_private
-from rewake.store.reading import StoreReader
+from rewake.store.reader import StoreReader
 from rewake.store.wal import advance_mark, index_of, log_of, require_own_log
 from rewake.store.writing import BatchRefused, BatchWriter, is_about_content
 

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rewake.runs.local.database import reading
+from rewake.runs.local.database import local_reading
 from rewake.runs.local.figures import open_by_service
 from rewake.runs.reading import Reading
 from rewake.store.connection import DATABASE_FILE
@@ -138,7 +138,7 @@ def _look_up(
     directory: Path, unnamed: list[bytes]
 ) -> tuple[list[tuple[str, str, int]], dict[str, int], dict[bytes, str | None]]:
     """Open invocations as (service, status, count), the sizes of the database's files, and the models of `unnamed`."""
-    with reading(directory, time.time_ns() // 1_000_000) as found:
+    with local_reading(directory, time.time_ns() // 1_000_000) as found:
         counts = open_by_service(found)
         models = {id_: _declared_for(found, id_) for id_ in unnamed}
     database = directory / DATABASE_FILE

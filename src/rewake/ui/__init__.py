@@ -8,7 +8,7 @@ graph.py     handoffs as a drawing                  compare.py    a fork beside 
 sessions.py  virtual objects and their state        services.py   services, deployments, playground
 actions.py   what a person may do                   bulk.py       ... to all runs that match; operations.py, forms.py
 sign_in.py   a token for a cookie, where tokens are asked for
-remote.py    the same pages for a server elsewhere: remote_engine.py acts
+elsewhere.py the same pages for a server elsewhere: engine_elsewhere.py acts
 abilities.py what the server behind the pages can do
 """
 

@@ -38,12 +38,12 @@ class _Late:
         await self._app(scope, receive, send)
 
     def _build(self) -> ASGIApp:
-        from rewake.runs.local.database import reading
+        from rewake.runs.local.database import local_reading
         from rewake.ui.abilities import Abilities
         from rewake.ui.ui_app import build_ui
 
         engine, abilities = self._engine, Abilities(ingress=shown_ingress(self._ingress_url()))
-        return build_ui(engine, lambda: reading(engine.path, engine.now_ms(), dict(engine.services)), abilities)
+        return build_ui(engine, lambda: local_reading(engine.path, engine.now_ms(), dict(engine.services)), abilities)
 
 
 def shown_ingress(url: str) -> str:

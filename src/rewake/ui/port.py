@@ -14,7 +14,7 @@ from rewake.protocol.messages import SignalResult
 
 
 class UiEngine(Operations, Protocol):
-    """An engine of this process, or one elsewhere (remote_engine.py). The pages read past it (reading.py)."""
+    """An engine of this process, or one elsewhere (engine_elsewhere.py). The pages read past it (reading.py)."""
 
     def now_ms(self) -> int: ...
 

@@ -21,10 +21,10 @@ from rewake.core.ids import invocation_id_from_str
 from rewake.core.model import Invocation
 from rewake.core.writes import Batch
 from rewake.runs.agents import agent_trace
-from rewake.runs.elsewhere.reading import RemoteReading
+from rewake.runs.elsewhere.reading import ReadingElsewhere
 from rewake.runs.facts import STATUSES
 from rewake.runs.filters import RunFilter
-from rewake.runs.local.database import DatabaseReading, reading
+from rewake.runs.local.database import DatabaseReading, local_reading
 from rewake.runs.local.figures import completed_since
 from rewake.runs.reading import Reading
 from rewake.runs.records import record_from
@@ -47,7 +47,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def found(folder: Path) -> Iterator[DatabaseReading]:
-    with reading(folder, NOW_MS) as opened:
+    with local_reading(folder, NOW_MS) as opened:
         yield opened
 
 
@@ -129,7 +129,7 @@ def test_pages_and_spans_agree(found: DatabaseReading) -> None:
 
 def test_pages_and_terminal_agree_here_and_elsewhere(folder: Path, found: DatabaseReading) -> None:
     services = [service_json(service, None) for service in found.services()]
-    elsewhere = RemoteReading(Admin(folder, services), NOW_MS, is_rewake=True)
+    elsewhere = ReadingElsewhere(Admin(folder, services), NOW_MS, is_rewake=True)
     lines = [line for run in roots(elsewhere) for line in picture_lines(elsewhere, run)]
     printed = [parts.groups() for line in lines if (parts := LINE.fullmatch(line)) is not None]
     assert handed(traces(found)) == Handed((source, target, kind) for source, target, kind in printed)

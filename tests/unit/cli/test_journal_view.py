@@ -14,7 +14,7 @@ from rewake.core.ids import invocation_id_to_str
 from rewake.protocol import messages as m
 from rewake.protocol.messages import Failure, MessageType, Success
 from rewake.runs.facts import EventFact
-from rewake.runs.local.database import reading
+from rewake.runs.local.database import local_reading
 from rewake.runs.local.figures import completed_since
 from rewake.runs.records import record_from
 
@@ -85,7 +85,7 @@ def test_a_journal_that_is_gone() -> None:
 def test_values_beyond_the_bounds_are_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_view, "VALUE_BYTES_MAX", 60)
     monkeypatch.setattr(journal_view, "JOURNAL_BYTES_MAX", 200)
-    with reading(load("support_router", tmp_path), 1 << 42) as found:
+    with local_reading(load("support_router", tmp_path), 1 << 42) as found:
         run = completed_since(found, 0, 1)[0]
         entries, record = fetch_journal(found, run)
     assert record.payloads

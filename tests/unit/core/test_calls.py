@@ -24,7 +24,7 @@ from tests.unit.core.play import (
 from rewake.core import calls, commands, ids
 from rewake.core.effects import ReplyStatus
 from rewake.core.ids import InvocationId
-from rewake.core.model import REMOTE, Status
+from rewake.core.model import BY_URL, Status
 from rewake.core.settings import UNKNOWN_CALLEE_ATTEMPTS_MAX
 from rewake.protocol import messages as m
 
@@ -250,7 +250,7 @@ def test_what_nobody_serves_is_called_a_few_times_and_then_fails_the_run(play: P
 
 def test_a_call_waits_for_its_service_where_others_are_registered_by_url(play: Play) -> None:
     caller = play.call("greeter/route")
-    play.register(msgspec.structs.replace(deployment("dp2"), kind=REMOTE))
+    play.register(msgspec.structs.replace(deployment("dp2"), kind=BY_URL))
     _call_nobody(play, caller, 2 * UNKNOWN_CALLEE_ATTEMPTS_MAX)
     assert play.status(caller) is Status.INVOKED
     error = play.row(caller).last_error

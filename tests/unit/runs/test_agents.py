@@ -12,7 +12,7 @@ from rewake.runs.agents import agent_trace_with_choices
 from rewake.runs.filters import RunFilter
 from rewake.runs.listing import Counts, run_page
 from rewake.runs.local import scan
-from rewake.runs.local.database import reading
+from rewake.runs.local.database import local_reading
 from rewake.runs.steps import steps_of
 from rewake.runs.turns import AgentTrace
 from rewake.store.connection import DATABASE_FILE, open_writer
@@ -26,7 +26,7 @@ def traces(name: str, folder: Path, *, is_told: bool = True) -> list[AgentTrace]
         connection = open_writer(data / DATABASE_FILE)
         connection.execute("delete from service")
         connection.close()
-    with reading(data, 1 << 42) as found:
+    with local_reading(data, 1 << 42) as found:
         roots = [
             id_
             for (id_,) in found.execute("select id from invocation where invoked_by = 'ingress' order by created_at_ms")
@@ -110,7 +110,7 @@ def test_openai_agents_tell_candidates_and_the_model(tmp_path: Path) -> None:
 
 def test_a_step_tells_who_replied_with_which_model_and_at_what_price(tmp_path: Path) -> None:
     turn = traces("claim_handoffs", tmp_path)[0].turns[3]
-    with reading(tmp_path, 1 << 42) as found:
+    with local_reading(tmp_path, 1 << 42) as found:
         invocation = found.invocation(ids.invocation_id_from_str(turn.run_id))
         assert invocation is not None
         data = step_data(found, invocation, turn.index, steps_of(found.entries(invocation.id)), [])
@@ -290,7 +290,7 @@ def test_runs_are_found_by_an_agent_that_only_the_app_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: str, count: int
 ) -> None:
     monkeypatch.setattr(scan, "LOOK_S", 10.0)
-    with reading(load("claim_handoffs", tmp_path), 1 << 42) as found:
+    with local_reading(load("claim_handoffs", tmp_path), 1 << 42) as found:
         page = run_page(found, RunFilter(agent=agent), Counts())
     assert len(page.runs) == count
 

@@ -11,7 +11,7 @@ from rewake.core.model import Invocation
 from rewake.runs import records
 from rewake.runs.facts import STATUSES
 from rewake.runs.filters import RunFilter
-from rewake.runs.local.database import DatabaseReading, reading
+from rewake.runs.local.database import DatabaseReading, local_reading
 from rewake.runs.records import Record, fetch
 
 
@@ -26,7 +26,7 @@ def fetched(found: DatabaseReading) -> tuple[Invocation, Record]:
 
 
 def test_a_run_with_those_it_called(tmp_path: Path) -> None:
-    with reading(load("remote_specialists", tmp_path), 1 << 42) as found:
+    with local_reading(load("remote_specialists", tmp_path), 1 << 42) as found:
         _, record = fetched(found)
         assert [each.invocation.target.service for each in record.walk()] == ["ClaimRouter", "CarSpecialist"]
         assert record.is_whole
@@ -41,14 +41,14 @@ def test_a_record_that_is_not_whole_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
     monkeypatch.setattr(records, bound, value)
-    with reading(load("remote_specialists", tmp_path), 1 << 42) as found:
+    with local_reading(load("remote_specialists", tmp_path), 1 << 42) as found:
         _, record = fetched(found)
     assert not all(each.is_whole for each in record.walk())
 
 
 def test_a_payload_beyond_reason_is_left_out_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "PAYLOAD_BYTES_MAX", 100)
-    with reading(load("remote_specialists", tmp_path), 1 << 42) as found:
+    with local_reading(load("remote_specialists", tmp_path), 1 << 42) as found:
         _, record = fetched(found)
     assert record.is_whole
     assert record.payloads

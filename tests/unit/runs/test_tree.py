@@ -11,7 +11,7 @@ from rewake.core.ids import invocation_id_from_str
 from rewake.runs import tree
 from rewake.runs.facts import STATUSES
 from rewake.runs.filters import RunFilter
-from rewake.runs.local.database import DatabaseReading, reading
+from rewake.runs.local.database import DatabaseReading, local_reading
 from rewake.runs.tree import Branch, fetch_tree
 
 
@@ -23,7 +23,7 @@ def whole(found: DatabaseReading, runs_max: int = 100) -> Branch:
 
 
 def test_callees_are_below_their_callers(tmp_path: Path) -> None:
-    with reading(load("remote_specialists", tmp_path), 1 << 42) as found:
+    with local_reading(load("remote_specialists", tmp_path), 1 << 42) as found:
         root = whole(found)
         assert [branch.run.service for branch in root.walk()] == ["ClaimRouter", "CarSpecialist"]
         call = next(step for step in root.steps if step.kind == "call")
@@ -36,5 +36,5 @@ def test_beyond_so_many_steps_names_are_those_without_a_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tree, "NAMED_STEPS_MAX", 0)
-    with reading(load("remote_specialists", tmp_path), 1 << 42) as found:
+    with local_reading(load("remote_specialists", tmp_path), 1 << 42) as found:
         assert next(step for step in whole(found).steps if step.kind == "call").subject == ""

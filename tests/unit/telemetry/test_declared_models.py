@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.unit.agents.recorded import load
 
 from rewake.core.writes import Batch
-from rewake.runs.local.database import reading
+from rewake.runs.local.database import local_reading
 from rewake.runs.local.figures import completed_since
 from rewake.runs.records import record_from
 from rewake.telemetry import Telemetry
@@ -28,7 +28,7 @@ class Engine:
 
 
 def test_spans_ask_for_the_declared_model_and_claim_no_other(tmp_path: Path) -> None:
-    with reading(load("claim_handoffs", tmp_path), 1 << 42) as found:
+    with local_reading(load("claim_handoffs", tmp_path), 1 << 42) as found:
         model = found.directory.roster("ClaimDesk", "message").model_of("")
         spans: list[Span] = []
         for invocation in completed_since(found, 0, 100):
@@ -43,7 +43,7 @@ def test_spans_ask_for_the_declared_model_and_claim_no_other(tmp_path: Path) -> 
 
 def test_tokens_are_counted_under_the_declared_model(tmp_path: Path) -> None:
     data = load("claim_handoffs", tmp_path)
-    with reading(data, 1 << 42) as found:
+    with local_reading(data, 1 << 42) as found:
         model = found.directory.roster("ClaimDesk", "message").model_of("")
         runs = completed_since(found, 0, 100)
         entries = [entry for run in runs for entry in found.entries(run.id, with_payload=True)]

@@ -12,7 +12,7 @@ from tests.unit.agents.recorded import load
 from rewake.agents.replies import ModelReply, ToolCall
 from rewake.protocol import messages as m
 from rewake.protocol.codec import decode_message, encode_message
-from rewake.runs.local.database import reading
+from rewake.runs.local.database import local_reading
 from rewake.runs.turns import Turn
 from rewake.store.connection import DATABASE_FILE, open_writer
 from rewake.ui.compare import compare_page, turn_difference
@@ -76,7 +76,7 @@ def test_steps_differ_also_where_the_preview_ends(tmp_path: Path) -> None:
         (encode_message(changed, 6), other_id, index),
     )
     connection.close()
-    with reading(data, 1 << 42) as found:
+    with local_reading(data, 1 << 42) as found:
         old, new = found.invocation(run_id), found.invocation(other_id)
         assert old is not None and new is not None
         page = compare_page(found, old, new)

@@ -10,14 +10,14 @@ from tests.unit.agents.recorded import load
 
 from rewake.core.model import Invocation
 from rewake.runs.facts import EventFact
-from rewake.runs.local.database import DatabaseReading, reading
+from rewake.runs.local.database import DatabaseReading, local_reading
 from rewake.ui import run_data as fetching
 from rewake.ui.run_data import RunData, first_rows, run_data
 
 
 @pytest.fixture
 def found(tmp_path: Path) -> Iterator[DatabaseReading]:
-    with reading(load("remote_specialists", tmp_path), 1 << 42) as opened:
+    with local_reading(load("remote_specialists", tmp_path), 1 << 42) as opened:
         yield opened
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.agents.recorded import load
 
 from rewake.core.writes import Batch
-from rewake.runs.local.database import reading
+from rewake.runs.local.database import local_reading
 from rewake.runs.spending import Remembered, Usage, sum_runs
 from rewake.store.store import Store
 from rewake.ui.sessions import STATE_VALUES_MAX, SessionPage, session_page, spending_of
@@ -18,7 +18,7 @@ NEVER_MS = 1 << 40
 
 
 def page(name: str, service: str, folder: Path, key: str = "alice") -> SessionPage:
-    with reading(load(name, folder), 1 << 42) as found:
+    with local_reading(load(name, folder), 1 << 42) as found:
         return session_page(found, service, key, Remembered(), sum_budget_ms=NEVER_MS)
 
 
@@ -52,7 +52,7 @@ def test_who_spoke_last(tmp_path: Path, name: str, service: str, key: str, last_
 
 def test_runs_are_counted_until_the_time_is_up_and_remembered(tmp_path: Path) -> None:
     remembered = Remembered()
-    with reading(load("claim_handoffs", tmp_path), 1 << 42) as found:
+    with local_reading(load("claim_handoffs", tmp_path), 1 << 42) as found:
         runs = found.runs_of_key("ClaimDesk", "alice", 10)
         nothing = spending_of(found, runs, remembered, budget_ms=0)
         assert (nothing.runs_summed, nothing.runs, nothing.usage) == (0, 3, [])
@@ -92,7 +92,7 @@ def test_state_is_shown_by_pages(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "data", now_ms=1)
     store.submit(Batch(state=state), lambda error: None)
     names, after, lengths = [], "", []
-    with reading(store.path.parent, 1 << 42) as found:
+    with local_reading(store.path.parent, 1 << 42) as found:
         while True:
             shown = session_page(found, "S", "k", Remembered(), after_value=after)
             names += [item.name for item in shown.state]

@@ -54,7 +54,7 @@ class Memory:
         return found
 
 
-class RemoteReading(JournalReading):
+class ReadingElsewhere(JournalReading):
     """The queries of one request."""
 
     def __init__(self, admin: AdminClient, now_ms: int, *, is_rewake: bool, memory: Memory | None = None) -> None:
@@ -247,10 +247,10 @@ class RemoteReading(JournalReading):
 
 
 @contextmanager
-def remote_reading(url: str, *, is_rewake: bool, memory: Memory | None = None) -> Iterator[RemoteReading]:
+def reading_elsewhere(url: str, *, is_rewake: bool, memory: Memory | None = None) -> Iterator[ReadingElsewhere]:
     """The server at one moment, nearly. For a thread beside the event loop. Raises RewakeError."""
     with AdminClient(url, timeout_s=REQUEST_S) as admin:
-        yield RemoteReading(admin, time.time_ns() // 1_000_000, is_rewake=is_rewake, memory=memory)
+        yield ReadingElsewhere(admin, time.time_ns() // 1_000_000, is_rewake=is_rewake, memory=memory)
 
 
 def _of_key(service: str, key: str) -> str:

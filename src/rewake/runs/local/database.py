@@ -348,7 +348,7 @@ class DatabaseReading(Statements):
 
 
 @contextmanager
-def reading(
+def local_reading(
     directory: Path, now_ms: int, services: Mapping[str, ServiceSchema] | None = None
 ) -> Iterator[DatabaseReading]:
     """The database at one moment, for a thread beside the event loop. Raises RewakeError when it cannot be read."""

@@ -61,8 +61,8 @@ class Rows(msgspec.Struct):
     sorted_until_ms: int | None = None
 
 
-class _Batch(msgspec.Struct):
-    """Rows that match, and where the next batch begins; None after the last."""
+class _Matches(msgspec.Struct):
+    """Rows that match, and where the next of them begin; None after the last."""
 
     rows: list[Row]
     until: Place | None
@@ -96,16 +96,16 @@ class Walk:
         ends_at_s = time.monotonic() + LOOK_S
         check = self._conditions.check
         found: list[Row] = []
-        for batch in self._batches():
-            for row in batch.rows:
+        for matches in self._matches():
+            for row in matches.rows:
                 if check is None or check(row[_ID]):
                     found.append(row)
                     if len(found) > PAGE_RUNS_MAX:
                         return Rows(found[:-1], _cursor(_place_of(found[-2])))
                 if check is not None and time.monotonic() >= ends_at_s:
                     return Rows(found, _cursor(_place_of(row)), row[_CREATED_AT_MS])
-            if batch.until is not None and time.monotonic() >= ends_at_s:
-                return Rows(found, _cursor(batch.until), batch.until[0])
+            if matches.until is not None and time.monotonic() >= ends_at_s:
+                return Rows(found, _cursor(matches.until), matches.until[0])
         return Rows(found)
 
     def sorted_page(self, cursor: str, sort: str, *, is_descending: bool) -> Rows:
@@ -160,11 +160,11 @@ class Walk:
 
     # Statements
 
-    def _batches(self) -> Iterator[_Batch]:
+    def _matches(self) -> Iterator[_Matches]:
         limit = -1 if self._conditions.check else PAGE_RUNS_MAX + 1
         order = f"{self._in_order} limit {limit}"
         if self._source in ("open", "key"):
-            yield _Batch(list(self._select(order)), None)
+            yield _Matches(list(self._select(order)), None)
             return
         waiting = self._open_rows() if self._source == "failed and open" else []
         size = _SLICE_RUNS * 10 if self._conditions.is_indexed else _SLICE_RUNS
@@ -175,7 +175,7 @@ class Walk:
                 taken = [row for row in waiting if last is None or not self._is_beyond(_place_of(row), last)]
                 waiting = waiting[len(taken) :]
                 rows = sorted(rows + taken, key=_place_of, reverse=self._is_newest_first)
-            yield _Batch(rows, last)
+            yield _Matches(rows, last)
 
     def _slices(self, size: int) -> Iterator[Place | None]:
         """The end of each slice, None for the last; statements see the slice until the next is asked for."""

@@ -10,7 +10,7 @@ import pytest
 from rewake.clients.admin import AdminClient
 from rewake.core import ids
 from rewake.runs.elsewhere import listing
-from rewake.runs.elsewhere.reading import RemoteReading
+from rewake.runs.elsewhere.reading import ReadingElsewhere
 from rewake.runs.filters import RunFilter
 from rewake.timestamps import rfc3339_millis
 
@@ -57,7 +57,7 @@ def row(number: int) -> dict[str, Any]:
 
 def pages(table: Table, **wanted: Any) -> list[tuple[list[str], int | None]]:
     """All pages: ids, and how far a page that is not full looked."""
-    reading, found, cursor = RemoteReading(table, CREATED_MS, is_rewake=False), [], ""
+    reading, found, cursor = ReadingElsewhere(table, CREATED_MS, is_rewake=False), [], ""
     while True:
         page = listing._find(reading, RunFilter(cursor=cursor, **wanted))
         found.append(([item["id"] for item in page.rows], page.looked_until_ms))
@@ -109,14 +109,16 @@ def test_a_look_that_takes_too_long_says_how_far_it_came(table: Table, monkeypat
 @pytest.mark.parametrize("cursor", ["x", "1-2", "-5-inv_1", "9" * 30, "1795372601000-inv_1'; --"])
 def test_a_cursor_nobody_made_is_the_beginning(table: Table, cursor: str) -> None:
     for order in ("newest", "target"):
-        page = listing._find(RemoteReading(table, CREATED_MS, is_rewake=False), RunFilter(cursor=cursor, order=order))
+        page = listing._find(
+            ReadingElsewhere(table, CREATED_MS, is_rewake=False), RunFilter(cursor=cursor, order=order)
+        )
         assert page.rows[0]["id"] == run_id(RUNS - 1)
     assert not any("--" in sql for sql in table.asked)
 
 
 def test_filters_in_sql(table: Table) -> None:
     def sql(**wanted: Any) -> str:
-        for_real = RemoteReading(table, CREATED_MS, is_rewake=bool(wanted.pop("is_rewake", False)))
+        for_real = ReadingElsewhere(table, CREATED_MS, is_rewake=bool(wanted.pop("is_rewake", False)))
         return " and ".join(listing.conditions_of(for_real, RunFilter(**wanted)))
 
     assert sql() == ""

@@ -17,7 +17,7 @@ from rewake.runs.facts import STATUSES, RunSummary
 from rewake.runs.filters import RunFilter
 from rewake.runs.listing import Counts, RunPage, run_page
 from rewake.runs.local import scan
-from rewake.runs.local.database import DatabaseReading, reading
+from rewake.runs.local.database import DatabaseReading, local_reading
 
 NOW_MS = 1_900_000_000_000
 TEMPLATE = "claim_handoffs"
@@ -68,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def found(folder: Path) -> Iterator[DatabaseReading]:
-    with reading(folder, NOW_MS) as found:
+    with local_reading(folder, NOW_MS) as found:
         yield found
 
 

@@ -11,23 +11,23 @@ from rewake.core.effects import ReplyStatus
 from rewake.errors import ErrorCode, RewakeError
 from rewake.operations import Operation
 from rewake.runs.elsewhere.reading import Memory
-from rewake.ui.remote_engine import RemoteEngine, Server
+from rewake.ui.engine_elsewhere import EngineElsewhere, ServerElsewhere
 
-RESTATE = Server("http://127.0.0.1:1", "http://127.0.0.1:2", "1.7.12", None)
+RESTATE = ServerElsewhere("http://127.0.0.1:1", "http://127.0.0.1:2", "1.7.12", None)
 
 
 def test_a_restate_server_is_not_asked_for_what_it_would_ignore() -> None:
-    engine = RemoteEngine(RESTATE)
+    engine = EngineElsewhere(RESTATE)
     with pytest.raises(RewakeError) as raised:
         asyncio.run(engine.restart_as_new(bytes(24), from_index=1, result=b"1"))
     assert (raised.value.code, raised.value.facts) == (ErrorCode.OPERATION_UNSUPPORTED, {"http_status": 400})
     assert not engine.abilities().replaces_results
     assert not engine.abilities().completes_promises
-    assert RemoteEngine(Server("u", "i", "1.7.12", "0.1.0")).abilities().replaces_results
+    assert EngineElsewhere(ServerElsewhere("u", "i", "1.7.12", "0.1.0")).abilities().replaces_results
 
 
 def test_the_ingress_is_asked_again_only_after_a_while() -> None:
-    engine, asked = RemoteEngine(RESTATE), []
+    engine, asked = EngineElsewhere(RESTATE), []
 
     def refuse(*_: object) -> tuple[int, bytes]:
         asked.append(1)
@@ -57,7 +57,7 @@ def test_counts_that_take_long_are_remembered_for_a_while(monkeypatch: pytest.Mo
 
 
 def test_operations_are_accepted_or_raised() -> None:
-    engine, asked = RemoteEngine(RESTATE), []
+    engine, asked = EngineElsewhere(RESTATE), []
 
     async def ask(*what: object, **parameters: object) -> None:
         asked.append((*what, parameters))

@@ -1,4 +1,4 @@
-"""Remote deployments of an engine: those reached by URL, registered, changed, and connected again when it starts.
+"""HttpDeployments: the deployments an engine reaches by URL, registered, changed, and connected again when it starts.
 
 An endpoint is asked what it serves before anything changes; only then is the registry changed, in one command, so an
 endpoint that fails leaves nothing behind. Checks and revisions are registration.py's, connections deployments/http's.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from rewake.core.commands import RegisterDeployment
 from rewake.core.ids import DeploymentId
-from rewake.core.model import REMOTE, Deployment
+from rewake.core.model import BY_URL, Deployment
 from rewake.core.settings import Settings
 from rewake.core.state import State
 from rewake.deployments.base import DeploymentClient, DiscoveryResponse, ProtocolType
@@ -24,9 +24,9 @@ from rewake.engine.registration import (
     RegistrationResult,
     RegistrationStatus,
     deployment_at,
+    plan_http,
     plan_move,
     plan_overwrite,
-    plan_remote,
 )
 from rewake.errors import ErrorCode, RewakeError
 from rewake.redaction import unmasked
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _HttpVersion = Literal["HTTP/1.1", "HTTP/2.0"]
 
 
-class RemoteDeployments:
+class HttpDeployments:
     """Registers by URL and keeps the clients. clients: those of the engine, by deployment id.
 
     state: the registry as of now.   commit: has the registry changed, and waits until that is stored.
@@ -73,7 +73,7 @@ class RemoteDeployments:
     def connect_stored(self) -> None:
         """Clients for what is registered. None of them opens a connection before it is needed."""
         for deployment in self._state().deployments.values():
-            if deployment.kind == REMOTE:
+            if deployment.kind == BY_URL:
                 self._clients[deployment.id] = self._client(
                     deployment.uri,
                     http_version=cast("_HttpVersion", deployment.http_version),  # stored by us
@@ -104,7 +104,7 @@ class RemoteDeployments:
             known = deployment_at(self._state(), uri)  # as of now: another registration may have been faster
             if known is not None and not force:
                 return None
-            return plan_remote(
+            return plan_http(
                 self._state(),
                 discovery,
                 _reached(uri, client, headers, dict(metadata or {})),
@@ -135,7 +135,7 @@ class RemoteDeployments:
         known = self._state().deployments.get(deployment_id)
         if known is None:
             return None
-        if known.kind != REMOTE:
+        if known.kind != BY_URL:
             raise _local(known)
         uri = known.uri if uri is None else parse_address(uri).uri
         changed_headers = checked_headers(unmasked(additional_headers or {}, known.additional_headers))
@@ -235,7 +235,7 @@ class RemoteDeployments:
 def _reached(uri: str, client: HttpDeployment, headers: Mapping[str, str], metadata: dict[str, str]) -> Reached:
     return Reached(
         uri=uri,
-        kind=REMOTE,
+        kind=BY_URL,
         protocol_type=client.protocol_type,
         http_version=client.http_version,
         additional_headers=dict(headers),

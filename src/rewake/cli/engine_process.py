@@ -50,7 +50,7 @@ log = structlog.get_logger("rewake.cli")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServeOptions:
+class RunOptions:
     """The settings of run.py; durations in milliseconds as they come from click, without the unit in the name."""
 
     app: str | None
@@ -92,7 +92,7 @@ class ServeOptions:
     """Nobody chose the format of the log: a JSON log then begins with two plain lines."""
 
 
-def serve(options: ServeOptions) -> None:
+def run_engine(options: RunOptions) -> None:
     """Serve until told to stop. Raises RewakeError when it cannot start."""
     log_format = configure_logging(options.log_level, options.log_format)
     is_for_people = options.log_format == "auto"
@@ -104,10 +104,10 @@ def serve(options: ServeOptions) -> None:
     raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_serve(options))
+        runner.run(_run(options))
 
 
-def _log_settings(options: ServeOptions) -> None:
+def _log_settings(options: RunOptions) -> None:
     """What a working directory may have set without anybody noticing, before anything else is logged."""
     from rewake.http_server.origins import is_loopback_address
 
@@ -122,7 +122,7 @@ def _log_settings(options: ServeOptions) -> None:
         log.warning("traces_leave_this_machine", otlp_endpoint=options.otlp_endpoint)
 
 
-async def _serve(options: ServeOptions) -> None:
+async def _run(options: RunOptions) -> None:
     with asked_to_stop(exit_with_stdin=options.exit_with_stdin) as stop:
         async with contextlib.AsyncExitStack() as stack:
             serving = asyncio.ensure_future(_start(options, stack))
@@ -163,7 +163,7 @@ def _wait_for_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event)
         loop.call_soon_threadsafe(stop.set)
 
 
-async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> None:
+async def _start(options: RunOptions, stack: contextlib.AsyncExitStack) -> None:
     """Bring everything up; `stack` takes it down in reverse order."""
     from rewake.deployments import provider_keys
     from rewake.engine import Engine
@@ -231,7 +231,7 @@ async def _start(options: ServeOptions, stack: contextlib.AsyncExitStack) -> Non
         _start_live_view(engine, server, stack)
 
 
-def _gate(options: ServeOptions, engine: Engine) -> Gate | None:
+def _gate(options: RunOptions, engine: Engine) -> Gate | None:
     """Who may come in; None for everybody. Raises RewakeError RW1022 where nobody could, or anybody."""
     from rewake.access.gate import Gate
     from rewake.access.token_file import FILE_NAME, TokenFile
@@ -265,7 +265,7 @@ async def _ready_workers(workers: asyncio.Future[WorkerPool], app: str) -> Worke
 
 
 def _report_ready(
-    options: ServeOptions, engine: Engine, server: Server, web: Web, worker_pids: list[int], missing_keys: list[str]
+    options: RunOptions, engine: Engine, server: Server, web: Web, worker_pids: list[int], missing_keys: list[str]
 ) -> None:
     """For programs in the log; for people, the addresses and how to call."""
     for variable in missing_keys:
@@ -313,7 +313,7 @@ def _make_folder(data: Path) -> None:
             (data / ".gitignore").write_text(GITIGNORE)
 
 
-def _load(options: ServeOptions) -> Loaded | None:
+def _load(options: RunOptions) -> Loaded | None:
     """The app, when it is to run in this process."""
     if options.app is None or not options.in_process:
         return None
@@ -322,7 +322,7 @@ def _load(options: ServeOptions) -> Loaded | None:
     return load(options.app)
 
 
-def _engine_options(options: ServeOptions) -> EngineOptions:
+def _engine_options(options: RunOptions) -> EngineOptions:
     from rewake.core.model import HandlerOptions
     from rewake.engine import EngineOptions
 

@@ -1,6 +1,7 @@
 """The UI as an app of its own, for a server elsewhere: what `rewake ui` serves.
 
-remote_engine.py acts, rewake.runs.elsewhere reads; the pages are the same. Nothing is kept here but what they remember.
+engine_elsewhere.py acts, rewake.runs.elsewhere reads; the pages are the same. Nothing is kept here but what they
+remember.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from rewake.runs.elsewhere.reading import Memory, remote_reading
+from rewake.runs.elsewhere.reading import Memory, reading_elsewhere
 from rewake.runs.reading import Reading
-from rewake.ui.remote_engine import RemoteEngine, Server
+from rewake.ui.engine_elsewhere import EngineElsewhere, ServerElsewhere
 from rewake.ui.ui_app import build_ui
 
 
-def build_remote_ui(server: Server) -> ASGIApp:
+def build_ui_elsewhere(server: ServerElsewhere) -> ASGIApp:
     """The UI under /ui, to which / leads."""
-    engine, memory = RemoteEngine(server), Memory()
+    engine, memory = EngineElsewhere(server), Memory()
 
     def open_reading() -> AbstractContextManager[Reading]:
-        return remote_reading(server.url, is_rewake=server.is_rewake, memory=memory)
+        return reading_elsewhere(server.url, is_rewake=server.is_rewake, memory=memory)
 
     pages = build_ui(engine, open_reading, engine.abilities())
     return Starlette(routes=[Route("/", _home), Route("/ui", _home), Mount("/ui", app=pages)])

@@ -36,7 +36,7 @@ _PROBE_GOOD_S: Final = 10.0
 _NOT_KEPT: Final = Failure(404, "It has ended, and the server keeps no result of it.")
 
 
-class Server(msgspec.Struct, frozen=True):
+class ServerElsewhere(msgspec.Struct, frozen=True):
     """A server that was found. version: as it says; rewake_version: of another Rewake, else None."""
 
     url: str
@@ -49,7 +49,7 @@ class Server(msgspec.Struct, frozen=True):
         return self.rewake_version is not None
 
 
-def connect(url: str, ingress_url: str | None) -> Server:
+def connect(url: str, ingress_url: str | None) -> ServerElsewhere:
     """What is at the URL. Raises RewakeError RW1009 when nothing is, RW1015 and RW1016 when it is the wrong thing."""
     with AdminClient(url, timeout_s=REQUEST_S) as admin:
         try:
@@ -63,7 +63,7 @@ def connect(url: str, ingress_url: str | None) -> Server:
             raise not_an_admin_api(admin.url) from None
         _check_tables(admin, version)
         ingress = checked_url(ingress_url) if ingress_url else url_beside(admin.url, told.get("ingress_endpoint"))
-        return Server(admin.url, ingress, version, told.get("rewake_version"))
+        return ServerElsewhere(admin.url, ingress, version, told.get("rewake_version"))
 
 
 def _check_tables(admin: AdminClient, version: str) -> None:
@@ -81,10 +81,10 @@ def _check_tables(admin: AdminClient, version: str) -> None:
             ) from error
 
 
-class RemoteEngine:
+class EngineElsewhere:
     """A UiEngine on a server elsewhere."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ServerElsewhere) -> None:
         self.server = server
         self.ingress = IngressClient(server.ingress_url)
         self._probed_at_s = 0.0
