@@ -29,7 +29,7 @@ from rewake.core import commands, ids, placement
 from rewake.core.effects import ReplyStatus
 from rewake.core.ids import EntryIndex, InvocationId
 from rewake.core.model import HandlerOptions, OnMaxAttempts, RetryPolicy, Status
-from rewake.core.settings import Settings
+from rewake.core.settings import JOURNAL_ENTRIES_MAX, Settings
 from rewake.protocol import messages as m
 from rewake.protocol.framing import Oversized
 
@@ -180,10 +180,19 @@ def test_a_run_is_proposed_once(play: Play, first: InvocationId) -> None:
 def test_the_journal_has_a_limit() -> None:
     play = Play(Settings(journal_entries_max=2))
     first = play.call("greeter/greet")
-    play.sdk(first, m.RunCommand(1), m.RunCommand(2))
+    play.sdk(first, m.RunCommand(1))
+    assert play.row(first).last_error is None
+    play.sdk(first, m.RunCommand(2))
     error = play.row(first).last_error
     assert error is not None
     assert (error.restate_code, error.message) == ("RT0017", "the journal has reached its limit of 2 entries")
+
+
+def test_the_limit_of_a_journal_where_no_other_is_chosen(play: Play, first: InvocationId) -> None:
+    play.state.invocations[first].journal_length = JOURNAL_ENTRIES_MAX
+    play.sdk(first, m.RunCommand(1))
+    error = play.row(first).last_error
+    assert error is not None and f"its limit of {JOURNAL_ENTRIES_MAX} entries" in error.message
 
 
 # End

@@ -10,7 +10,7 @@ from rewake.core.effects import CloseMode
 from rewake.core.errors import EngineBug
 from rewake.core.ids import CompletionId, InvocationId
 from rewake.core.model import Listener, Promise, Status
-from rewake.core.settings import Settings
+from rewake.core.settings import IDLE_INSTANCES_MAX, IDLE_STATE_BYTES_MAX, Settings
 from rewake.core.state import State
 from rewake.protocol import messages as m
 
@@ -151,6 +151,23 @@ def test_keys_that_are_free_stay_in_memory_while_there_is_room() -> None:
     play.call("cart/c/view")
     play.commit()
     assert list(play.state.instances) == [("cart", "c")]
+
+
+@pytest.mark.parametrize(("size", "is_kept"), [(IDLE_STATE_BYTES_MAX, True), (IDLE_STATE_BYTES_MAX + 1, False)])
+def test_a_key_that_is_free_stays_with_state_up_to_a_size(play: Play, size: int, is_kept: bool) -> None:
+    holder = play.call("cart/a/add")
+    play.sdk(holder, m.SetStateCommand(b"x", bytes(size)))
+    play.sdk_ends(holder)
+    play.commit()
+    assert (("cart", "a") in play.state.instances) == is_kept
+
+
+def test_so_many_keys_that_are_free_stay(play: Play) -> None:
+    for key in range(IDLE_INSTANCES_MAX + 1):
+        play.sdk_ends(play.call(f"cart/{key}/add"))
+    play.commit()
+    assert len(play.state.instances) == IDLE_INSTANCES_MAX
+    assert ("cart", "0") not in play.state.instances and ("cart", "1") in play.state.instances
 
 
 def test_one_that_ends_waiting_leaves_the_others_in_line(play: Play) -> None:
