@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import protocol_strategies as strategies
 import pytest
 from hypothesis import given
@@ -12,26 +11,12 @@ from protocol_vectors import VECTORS
 from rewake.protocol.codec import VERSION_MAX, VERSION_MIN, decode_message, encode_message, message_type
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.messages import (
-    VOID,
     AwaitingOn,
-    CallCommand,
     Combinator,
-    Completion,
-    Error,
-    ErrorBehavior,
-    Failure,
     Future,
-    IdempotentRequestTarget,
     Message,
     MessageType,
-    OutputCommand,
-    ProposeRunCompletion,
     ProposeRunCompletionAck,
-    RunCommand,
-    SendSignalCommand,
-    SleepCommand,
-    Start,
-    Success,
     Suspension,
 )
 
@@ -77,35 +62,6 @@ def test_nested_suspension() -> None:
 # What a version does not know
 
 
-def test_failure_metadata_since_6() -> None:
-    output = OutputCommand(Failure(400, "no", (("k", "v"),)))
-    assert decode_message(0x401, encode_message(output, 5), 5) == OutputCommand(Failure(400, "no"))
-    assert decode_message(0x401, encode_message(output, 6), 6) == output
-
-
-def test_start_fields_by_version() -> None:
-    start = Start(b"id", "inv", 1, ((b"k", b""),), False, "key", 0, 0, 9, "scope", "limit", "idempotency")
-
-    def sent(version: int) -> Message:
-        return decode_message(0, encode_message(start, version), version)
-
-    assert sent(7) == start
-    without = {"scope": None, "limit_key": None, "idempotency_key": None}
-    assert sent(6) == msgspec.structs.replace(start, **without)
-    assert sent(5) == msgspec.structs.replace(start, **without, random_seed=0)
-
-
-def test_scope_and_behavior_since_7() -> None:
-    target = IdempotentRequestTarget("S", None, "h", "ik", "scope")
-    call = CallCommand("S", "h", b"", (), "", None, "scope", "limit", 1, 2)
-    error = Error(500, "no", behavior=ErrorBehavior.PAUSE)
-    assert b"scope" not in encode_message(call, 6)
-    assert b"limit" not in encode_message(call, 6)
-    assert decode_message(MessageType.ERROR, encode_message(error, 6), 6) == Error(500, "no")
-    assert decode_message(MessageType.ERROR, encode_message(error, 7), 7) == error
-    assert target.scope == "scope"
-
-
 def test_a_tree_becomes_flat_lists_before_7() -> None:
     tree = Future((1,), (1,), ("go",), (Future((2, 1), (17,)),), Combinator.ALL_COMPLETED)
     flat = Suspension(Future((1, 2), (1, 17), ("go",)))
@@ -119,55 +75,6 @@ def test_messages_that_came_with_7(message: Message) -> None:
         encode_message(message, 6)
     with pytest.raises(ProtocolViolation, match="does not exist in protocol version 6"):
         decode_message(message_type(message), payload, 6)
-
-
-# Reading what others write
-
-
-def test_repeated_numbers_one_by_one_and_packed() -> None:
-    packed = bytes.fromhex("0a 02 01 02 12 01 11")
-    one_by_one = bytes.fromhex("08 01 08 02 10 11")
-    expected = Suspension(Future((1, 2), (17,)))
-    assert decode_message(1, packed, 6) == decode_message(1, one_by_one, 6) == expected
-
-
-def test_unknown_fields_are_skipped() -> None:
-    unknown = bytes.fromhex("f0 06 96 01  f9 06 0102030405060708  fa 06 03 616263  fd 06 01020304")
-    run = encode_message(RunCommand(1, "pick"))
-    assert decode_message(MessageType.RUN, unknown + run + unknown, 6) == RunCommand(1, "pick")
-    suspension = encode_message(Suspension(Future((1,))), 6)
-    assert decode_message(1, unknown + suspension, 6) == Suspension(Future((1,)))
-
-
-def test_a_known_number_with_another_wire_type_is_unknown() -> None:
-    assert decode_message(MessageType.RUN, bytes.fromhex("5a 01 07  58 01"), 6) == RunCommand(1)
-
-
-def test_the_last_member_of_a_oneof_wins() -> None:
-    success = encode_message(OutputCommand(Success(b"1")))
-    failure = encode_message(OutputCommand(Failure(400, "no")))
-    assert decode_message(0x401, success + failure, 6) == OutputCommand(Failure(400, "no"))
-    assert decode_message(0x401, failure + success, 6) == OutputCommand(Success(b"1"))
-
-
-def test_members_a_later_protocol_adds_to_an_enum() -> None:
-    assert decode_message(MessageType.ERROR, bytes.fromhex("48 09"), 7) == Error(0, "")
-    assert decode_message(1, bytes.fromhex("22 05 0a 01 01 28 09"), 7) == Suspension(Future((1,)))
-
-
-def test_codes_above_16_bits_are_500() -> None:
-    assert decode_message(MessageType.ERROR, bytes.fromhex("08 80 80 04"), 6) == Error(500, "")
-
-
-def test_times_fit_a_database_column() -> None:
-    latest = bytes.fromhex("08 ff ff ff ff ff ff ff ff ff 01 58 01")
-    assert decode_message(MessageType.SLEEP, latest, 6) == SleepCommand(2**63 - 1, 1)
-
-
-def test_a_named_signal_has_its_entry_name_under_both_names() -> None:
-    command = SendSignalCommand("inv", "go", VOID, "my entry")
-    assert command.name == command.entry_name == "my entry"
-    assert decode_message(MessageType.SEND_SIGNAL, encode_message(command), 6) == command
 
 
 # Broken bytes
@@ -229,47 +136,3 @@ def test_damaged_messages_are_a_message_or_a_violation(message: Message, data: s
         decode_message(message_type(message), bytes(payload[:end]), 7)
     except ProtocolViolation as violation:
         assert violation.code == "RT0012"
-
-
-def _nested(depth: int) -> Future:
-    future = Future((1,))
-    for _ in range(depth - 1):
-        future = Future(nested=(future,))
-    return future
-
-
-def test_trees_up_to_the_depth_limit() -> None:
-    payload = encode_message(Suspension(_nested(1000)), 7)
-    suspension = decode_message(1, payload, 7)
-    assert isinstance(suspension, Suspension)
-    assert encode_message(suspension, 7) == payload
-
-
-@pytest.mark.parametrize(("type_id", "version"), [(1, 7), (6, 7)])
-def test_deeper_trees_are_refused(type_id: int, version: int) -> None:
-    message = Suspension(_nested(1001)) if type_id == 1 else AwaitingOn(_nested(1001))
-    with pytest.raises(ProtocolViolation, match="deeper than 1000 levels") as caught:
-        decode_message(type_id, encode_message(message, 7), version)
-    assert caught.value.code == "RT0025"
-
-
-# Our own mistakes
-
-
-def test_a_result_its_completion_cannot_have() -> None:
-    with pytest.raises(ValueError, match=r"Completion.result cannot be Success\(content=b''\)"):
-        encode_message(Completion(MessageType.SLEEP_COMPLETION, 1, Success(b"")))
-    with pytest.raises(ValueError, match=r"ProposeRunCompletion\.result cannot be Void"):
-        encode_message(ProposeRunCompletion(1, VOID))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("number", [-1, 2**64])
-def test_numbers_that_are_not_unsigned_64_bits(number: int) -> None:
-    with pytest.raises(ValueError, match="is not an unsigned 64-bit number"):
-        encode_message(SleepCommand(number, 1))
-
-
-def test_messages_survive_msgpack_as_a_union() -> None:
-    """The tag lets the store keep results and messages as they are."""
-    packed = msgspec.msgpack.encode(OutputCommand(Failure(409, "killed"), "out"))
-    assert msgspec.msgpack.decode(packed, type=Message) == OutputCommand(Failure(409, "killed"), "out")
