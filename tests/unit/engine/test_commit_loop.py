@@ -1,20 +1,25 @@
-"""The commit loop: what is committed at once, and what waits for company."""
+"""The commit loop: what is committed together, what waits for company, what is let out, and what is lost."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.unit.core.play import Play
+from tests.simulation.memory_store import MemoryStore
+from tests.unit.core.play import NOW_MS, Play, deployment, services, target_of
 
 from rewake.core import commands
-from rewake.core.effects import Effect, Forward
+from rewake.core.commands import Command
+from rewake.core.effects import Effect, Forward, Reply, StartAttempt
 from rewake.core.ids import InvocationId
+from rewake.core.model import HandlerOptions
+from rewake.core.state import State
 from rewake.core.writes import Batch
 from rewake.engine import commit_loop
 from rewake.engine.commit_loop import CommitLoop
+from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol import messages as m
 
 
@@ -105,3 +110,164 @@ def test_a_flush_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
         return len(store.batches)
 
     assert asyncio.run(run()) == 1
+
+
+# A store that commits when the test says so
+
+FULL = RewakeError(ErrorCode.STORE_FULL, "The disk is full.")
+
+
+class SlowStore:
+    """Keeps batches until `commit` or `refuse`."""
+
+    def __init__(self) -> None:
+        self.rows = MemoryStore()
+        self.waiting: list[tuple[Batch, Callable[[BaseException | None], None]]] = []
+
+    def submit(self, batch: Batch, on_done: Callable[[BaseException | None], None]) -> None:
+        self.waiting.append((batch, on_done))
+
+    def commit(self) -> None:
+        batch, on_done = self.waiting.pop(0)
+        self.rows.apply(batch)
+        on_done(None)
+
+    def refuse(self) -> None:
+        self.waiting.pop(0)[1](FULL)
+
+
+class Stage:
+    """A loop on such a store, what it let out, and what it lost."""
+
+    def __init__(self) -> None:
+        self.store = SlowStore()
+        self.effects: list[Effect] = []
+        self.lost: list[tuple[BaseException, Command | None, list[Command]]] = []
+        self.loop = CommitLoop(self.store, self.fresh(), self.effects.extend, lambda *lost: self.lost.append(lost))
+
+    def fresh(self) -> State:
+        return State(self.store.rows)
+
+    def call(self, number: int) -> Command:
+        call = commands.Invoke(
+            now_ms=NOW_MS, token=number, target=target_of("greeter/greet"), input=b"", headers=(),
+            random=number.to_bytes(10, "big"), wait=False,
+        )  # fmt: skip
+        self.loop.submit(call)
+        return call
+
+    @property
+    def answered(self) -> list[int]:
+        return [effect.token for effect in self.effects if isinstance(effect, Reply)]
+
+
+def on_stage(play: Callable[[Stage], Awaitable[Any]]) -> None:
+    async def main() -> None:
+        stage = Stage()
+        register = commands.RegisterDeployment(
+            now_ms=NOW_MS, token=100, deployment=deployment(), services=services(HandlerOptions())
+        )
+        stage.loop.submit(register)
+        await asyncio.sleep(0)
+        stage.store.commit()
+        async with asyncio.timeout(10):
+            await play(stage)
+
+    asyncio.run(main())
+
+
+def test_what_comes_during_a_commit_is_the_next_batch_and_nobody_hears_before() -> None:
+    async def play(stage: Stage) -> None:
+        stage.call(1)
+        await asyncio.sleep(0)
+        for number in (2, 3, 4):
+            stage.call(number)
+        await asyncio.sleep(0)
+        assert len(stage.store.waiting) == 1 and stage.answered == [100]
+        stage.store.commit()
+        assert stage.answered == [100, 1]
+        await asyncio.sleep(0)
+        assert [len(batch.inserts) for batch, _ in stage.store.waiting] == [3]
+        stage.store.commit()
+        assert stage.answered == [100, 1, 2, 3, 4]
+        assert sum(isinstance(effect, StartAttempt) for effect in stage.effects) == 4
+        assert (stage.loop.command_count, stage.loop.batch_count) == (5, 3)
+
+    on_stage(play)
+
+
+def test_a_flush_waits_for_what_was_applied_before_it() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.loop.flush()  # nothing to wait for
+        stage.call(1)
+        await asyncio.sleep(0)
+        stage.call(2)
+        flushed = asyncio.ensure_future(stage.loop.flush())
+        await asyncio.sleep(0)
+        stage.store.commit()
+        await asyncio.sleep(0)
+        assert stage.answered == [100, 1] and not flushed.done()
+        stage.store.commit()
+        await flushed
+        assert stage.answered == [100, 1, 2]
+
+    on_stage(play)
+
+
+def test_a_commit_that_is_refused_loses_it_and_all_that_followed() -> None:
+    async def play(stage: Stage) -> None:
+        first = stage.call(1)
+        flushed = asyncio.ensure_future(stage.loop.flush())
+        await asyncio.sleep(0)
+        second = stage.call(2)
+        stage.store.refuse()
+        assert stage.lost == [(FULL, None, [first, second])]
+        assert stage.loop.take_lost() == [first, second] and not stage.loop.take_lost()
+        assert stage.answered == [100]
+        with pytest.raises(RewakeError, match="disk is full"):
+            await flushed
+
+    on_stage(play)
+
+
+def test_a_halted_loop_refuses_until_it_has_new_memory() -> None:
+    """The commit under way may still arrive: what it made is let out, and may be read."""
+
+    async def play(stage: Stage) -> None:
+        stage.call(1)
+        await asyncio.sleep(0)
+        stage.loop.halt(FULL)
+        assert stage.loop.is_halted and stage.loop.problem is FULL
+        with pytest.raises(RewakeError, match="disk is full"):
+            stage.call(2)
+        with pytest.raises(RewakeError, match="disk is full"):
+            await stage.loop.flush()
+        settled = asyncio.ensure_future(stage.loop.settled())
+        await asyncio.sleep(0)
+        assert not settled.done()
+        stage.store.commit()
+        await settled
+        assert stage.answered == [100, 1]
+        stage.loop.restart(stage.fresh())
+        stage.call(3)
+        await asyncio.sleep(0)
+        stage.store.commit()
+        assert stage.answered == [100, 1, 3]
+
+    on_stage(play)
+
+
+def test_a_transition_that_raises_loses_what_is_not_stored() -> None:
+    async def play(stage: Stage) -> None:
+        under_way = stage.call(1)
+        await asyncio.sleep(0)
+        applied = stage.call(2)
+        broken = commands.Cancel(now_ms=NOW_MS, token=3, invocation_id=InvocationId(b"x" * 24))
+        stage.loop.state.invocation = None  # type: ignore[method-assign,assignment]
+        stage.loop.submit(broken)
+        ((error, command, lost),) = stage.lost
+        assert isinstance(error, TypeError) and command is broken
+        assert lost == [under_way, applied]
+        assert stage.loop.take_lost() == [applied]  # the other one is on its way to the disk
+
+    on_stage(play)
