@@ -11,8 +11,11 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
+from rewake.admin.about import API_VERSION_MAX
 from rewake.admin.app import build_admin
-from rewake.admin.invocations import REFUSALS
+from rewake.admin.invocations import BATCH_SIZE_MAX, REFUSALS, BatchBody, _batch_ids
+from rewake.admin.refusals import Refused
+from rewake.core import ids
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.settings import Settings
 from rewake.errors import ErrorCode, RewakeError
@@ -126,3 +129,17 @@ def test_input_beyond_all_reason_is_the_askers_mistake(method: str, path: str, b
     """It was an error 500."""
     answer, _, _ = ask(app(), method, path, body)
     assert 400 <= answer < 500
+
+
+def test_versions_of_the_api_up_to_the_newest() -> None:
+    assert ask(app(), "PATCH", f"/v{API_VERSION_MAX}/invocations/{ID}/cancel")[0] == 200
+    assert ask(app(), "PATCH", f"/v{API_VERSION_MAX + 1}/invocations/{ID}/cancel")[0] == 404
+    version = json.loads(ask(app(), "GET", "/version")[2])
+    assert version["max_admin_api_version"] == API_VERSION_MAX
+
+
+def test_a_batch_has_so_many_ids() -> None:
+    found = [ids.invocation_id_to_str(number.to_bytes(24, "big")) for number in range(BATCH_SIZE_MAX + 1)]
+    assert len(_batch_ids(BatchBody(found[1:]))) == BATCH_SIZE_MAX
+    with pytest.raises(Refused, match=f"Batch size {BATCH_SIZE_MAX + 1} exceeds"):
+        _batch_ids(BatchBody(found))

@@ -13,7 +13,7 @@ import pytest
 import restate
 
 from rewake.agents import introspection
-from rewake.agents.introspection import METADATA_KEY
+from rewake.agents.introspection import METADATA_CHARS_MAX, METADATA_KEY, OBJECTS_MAX, OBJECTS_PER_HANDLER_MIN
 from rewake.agents.roster import Roster
 from rewake.deployments.asgi import call_discovery
 
@@ -264,3 +264,40 @@ def test_a_roster_reads_what_was_told() -> None:
 def test_a_roster_is_empty_when_metadata_is_anything_else(text: str) -> None:
     assert not Roster({METADATA_KEY: text})
     assert Roster({METADATA_KEY: text, "rewake.candidates": "car, medical,, "}).choices_of("x") == ("car", "medical")
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_metadata_too_large_are_left_out(more: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = [Tool(f"tool{number}", len) for number in range(3)]
+    agent = OpenAIAgent("Large", tools=tools)
+    service = restate.Service("Large")
+
+    @service.handler()
+    async def run(ctx: restate.Context) -> str:
+        return agent.name
+
+    (facts,) = told(service)["run"]
+    service.handlers["run"].metadata = None
+    size = len(json.dumps([facts], ensure_ascii=False))
+    assert size < METADATA_CHARS_MAX
+    monkeypatch.setattr(introspection, "METADATA_CHARS_MAX", size - more)
+    assert bool(told(service)["run"]) == (not more)
+
+
+def test_so_many_objects_are_looked_at_over_all_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def agents_of(handler: Any, others: Any, describers: Any, objects_max: int) -> list[Any]:
+        looked.append(objects_max)
+        return []
+
+    monkeypatch.setattr(introspection, "_agents_of", agents_of)
+    for count in (1, 10, 100):
+        service = restate.Service("Many")
+        for number in range(count):
+            service.handler(f"h{number}")(_nothing)
+        told(service)
+    assert looked == [OBJECTS_MAX, *[OBJECTS_MAX // 10] * 10, *[OBJECTS_PER_HANDLER_MIN] * 100]
+
+
+async def _nothing(ctx: restate.Context) -> None: ...

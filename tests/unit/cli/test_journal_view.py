@@ -9,7 +9,7 @@ from tests.unit.agents.recorded import load
 from tests.unit.runs.written import CHILD, Journal, invocation
 
 from rewake.cli import journal_view
-from rewake.cli.journal_view import fetch_journal, journal_lines
+from rewake.cli.journal_view import VALUE_CHARS_MAX, fetch_journal, journal_lines
 from rewake.core.ids import invocation_id_to_str
 from rewake.protocol import messages as m
 from rewake.protocol.messages import Failure, MessageType, Success
@@ -91,3 +91,11 @@ def test_values_beyond_the_bounds_are_not_fetched(tmp_path: Path, monkeypatch: p
     assert record.payloads
     assert sum(map(len, record.payloads.values())) <= 200
     assert len(journal_lines(entries, record)) == len(record.steps) + 1
+
+
+def test_a_value_has_so_many_characters() -> None:
+    for more in (0, 1):
+        journal = Journal()
+        journal.run("look", "x" * (VALUE_CHARS_MAX + more))
+        value = lines_of(journal)[-1].split()[-1]
+        assert len(value) == VALUE_CHARS_MAX and value.endswith("…") == bool(more)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rewake.cli import timeline_view
-from rewake.cli.timeline_view import handoff_lines, timeline_lines
+from rewake.cli.timeline_view import NAME_CHARS_MAX, handoff_lines, timeline_lines
 from rewake.core.ids import invocation_id_to_str
 from rewake.protocol.messages import MessageType
 from rewake.runs.displays import DISPLAYS
@@ -121,3 +121,12 @@ def test_journals_beyond_reason(monkeypatch: Any) -> None:
     assert len(lines) == 6
     assert "7 steps more" in lines[-1]
     assert max(map(len, lines)) <= timeline_view.WIDTH_CHARS
+
+
+def test_a_name_has_so_many_characters() -> None:
+    """And ends with a mark when it had more."""
+    for more in (0, 1):
+        target = "Desk/" + "x" * (NAME_CHARS_MAX - len("Desk/") + more)
+        branch = Branch(run=run("a", target, 0, 100), steps=[], children=[])
+        (name,) = {line.split()[0] for line in timeline_lines(branch, 120) if "Desk/" in line}
+        assert len(name) == NAME_CHARS_MAX and name.endswith("…") == bool(more)

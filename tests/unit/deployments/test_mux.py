@@ -115,3 +115,22 @@ def test_heads_round_trip() -> None:
     assert mux.decode_open(mux.encode_open(b"/invoke/A/b", headers, b"\0body")) == (b"/invoke/A/b", headers, b"\0body")
     assert mux.decode_head(mux.encode_head(503, headers)) == (503, headers)
     assert mux.decode_head(mux.encode_head(200, [])) == (200, [])
+
+
+def test_so_much_is_buffered_for_a_peer_that_does_not_read() -> None:
+    async def main() -> None:
+        left, right = await connected()
+        assert left.transport is not None and right.transport is not None
+        assert left.transport.get_write_buffer_limits()[1] == mux.WRITE_BUFFER_BYTES_MAX
+        right.transport.pause_reading()
+        left.write_frame(mux.BODY, 1, bytes(mux.WRITE_BUFFER_BYTES_MAX // 2))
+        left._flush()
+        assert not left.is_paused
+        left.write_frame(mux.BODY, 1, bytes(2 * mux.WRITE_BUFFER_BYTES_MAX))
+        left._flush()
+        assert left.is_paused
+        right.transport.resume_reading()
+        await left.drain()
+        await close(left, right)
+
+    asyncio.run(main())

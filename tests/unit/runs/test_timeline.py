@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.unit.runs.written import invocation
 
 from rewake.core.ids import InvocationId
 from rewake.core.model import Invocation, Status, Target
@@ -11,6 +12,7 @@ from rewake.protocol.messages import MessageType
 from rewake.runs.facts import EventFact
 from rewake.runs.steps import Step
 from rewake.runs.timeline import (
+    PAUSES_MAX,
     WIDTH,
     AttemptSpan,
     Bar,
@@ -125,3 +127,9 @@ def test_why_nothing_runs(status: Status, next_retry_at_ms: int | None, standsti
     pauses = [EventFact(1, at_ms, "Paused", {}) for at_ms in (100, 500)]
     over = standstills_of(invocation, pauses, [step(300, 700)], [attempt], scale)
     assert [(item.start_ms, item.end_ms, item.is_over) for item in over] == [(100, 300, True), (500, 700, True)]
+
+
+def test_the_last_pauses_are_shown() -> None:
+    pauses = [EventFact(0, at_ms, "Paused", {}) for at_ms in range(100, 100 + 10 * (PAUSES_MAX + 1), 10)]
+    shown = standstills_of(invocation(), pauses, [], [], Scale(0, 1_000))
+    assert [each.start_ms for each in shown] == [event.at_ms for event in pauses[1:]]

@@ -10,11 +10,12 @@ from tests.unit.runs.written import Journal, invocation, reply
 from rewake.agents.introspection import METADATA_KEY
 from rewake.core.model import ServiceSchema
 from rewake.protocol import messages as m
-from rewake.runs.agents import trace_of
+from rewake.runs.agents import TURNS_MAX, trace_of
 from rewake.runs.directory import Directory
 from rewake.runs.elsewhere.services import service_from
 from rewake.runs.records import record_from
 from rewake.runs.turns import AgentTrace
+from rewake.runs.walk import SESSION_BYTES_MAX, _stored
 
 BOSS: list[dict[str, Any]] = [
     {"name": "Boss", "asks": {"ask_car": "Car", "ask_med": "Med"}, "tools": ["note"]},
@@ -170,3 +171,22 @@ def test_a_service_that_takes_no_part_lends_no_name() -> None:
     journal.run("call LLM", reply())
     trace = trace_of(record_from(invocation(), journal.rows), Directory([service("Billing", [{"name": "BILLING"}])]))
     assert went(trace) == [("Desk", "billing", "handoff")]
+
+
+def test_a_trace_ends_after_so_many_turns() -> None:
+    for more in (0, 1):
+        journal = Journal()
+        for number in range(TURNS_MAX + more):
+            journal.run("call LLM", openai(text=f"{number}"))
+        trace = told(journal)
+        assert (len(trace.turns), trace.is_cut) == (TURNS_MAX, bool(more))
+
+
+def test_a_conversation_too_large_to_read_is_left_out() -> None:
+    items = [{"role": "user", "content": "hello"}]
+    for more, is_read in ((0, True), (1, False)):
+        value = json.dumps(items).encode()
+        value += b" " * (SESSION_BYTES_MAX - len(value) + more)
+        journal = Journal()
+        journal.add(m.SetStateCommand(b"items", value))
+        assert bool(_stored(record_from(invocation(), journal.rows))) == is_read

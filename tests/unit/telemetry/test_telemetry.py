@@ -17,6 +17,7 @@ from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import Completion, Failure, MessageType, Success
 from rewake.telemetry import Telemetry
 from rewake.telemetry import telemetry as module
+from rewake.telemetry.telemetry import REPLY_BYTES_MAX
 
 ID = b"i" * 24
 TARGET = Target("Desk", "route", None, ServiceType.SERVICE, HandlerKind.SHARED)
@@ -125,3 +126,16 @@ def test_a_reply_that_cannot_be_read_stops_nothing(monkeypatch: pytest.MonkeyPat
     telemetry.on_commit(Batch(entries=[completion_row(reply("m"))]), 0.0)
     telemetry.read_replies()
     assert telemetry.model_calls == {}
+
+
+def test_a_reply_too_large_is_not_read() -> None:
+    for more, calls in ((0, 1), (1, 0)):
+        telemetry = Telemetry()
+        row = completion_row(reply("m"))
+        row.payload += b"\xf2\x06"  # a field that nobody knows, to fill
+        room = REPLY_BYTES_MAX + more - len(row.payload) - 3
+        row.payload += bytes((room & 0x7F | 0x80, room >> 7 & 0x7F | 0x80, room >> 14)) + bytes(room)
+        assert len(row.payload) == REPLY_BYTES_MAX + more
+        telemetry.on_commit(Batch(entries=[row]), 0.0)
+        telemetry.read_replies()
+        assert telemetry.model_calls["m"] == calls

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any, cast
+
+import pytest
 
 from rewake.core.ids import InvocationId
 from rewake.core.model import Invocation, Status, Target
 from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import Success
 from rewake.telemetry import tracing
+from rewake.telemetry.sent import Sent
 from rewake.telemetry.spans import Span
-from rewake.telemetry.tracing import QUEUE_MAX, Tracer
+from rewake.telemetry.tracing import MISSED_MAX, QUEUE_MAX, Tracer
 
 
 class NoSender:
@@ -51,3 +55,13 @@ def test_what_is_beyond_the_limit_is_counted_as_dropped(tmp_path: Path) -> None:
         tracer.add(completed(tracing._DONE))
     assert tracer.waiting_count == QUEUE_MAX
     assert tracer.span_counts() == {"sent": 0, "dropped": 3}
+
+
+def test_so_many_that_were_missed_are_sent_at_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(_: object, since_ms: int, limit: int) -> list[Invocation]:
+        return [completed(Success(b""))] * limit if since_ms == 7 else []
+
+    monkeypatch.setattr(tracing, "completed_since", found)
+    tracer, sent, reading = Tracer(tmp_path, NoSender()), Sent(tmp_path, 7), cast("Any", None)
+    tracer._add_missed(reading, sent)
+    assert tracer.waiting_count == MISSED_MAX

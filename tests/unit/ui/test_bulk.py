@@ -18,6 +18,7 @@ from rewake.errors import ErrorCode, RewakeError
 from rewake.operations import Operation
 from rewake.runs.local import scan
 from rewake.ui import bulk
+from rewake.ui.bulk import SHOWN_RUNS_MAX
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +145,14 @@ def test_the_list_offers_all_that_match(stage: Stage, monkeypatch: pytest.Monkey
     page = ask(stage, "GET", "/?status=failed&failure=no+more&order=longest").text
     assert 'name="filter" value="failure=no+more&amp;status=failed&amp;order=longest"' in page
     assert "that match, not only" not in ask(stage, "GET", "/?text=nothing+says+this").text
+
+
+def test_only_the_first_of_many_are_named(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [stage.send("Desk", "approve", number, key=f"named{number}") for number in range(3)]
+    for shown_max in (SHOWN_RUNS_MAX, 3, 2):
+        monkeypatch.setattr(bulk, "SHOWN_RUNS_MAX", shown_max)
+        text = confirmed(stage, "kill", "service=Desk&handler=approve").text
+        assert "Kill 3 runs?" in text
+        assert sum(run in text for run in runs) == min(shown_max, 3)
+    for run in runs:
+        stage.run(stage.engine.kill(run))

@@ -16,6 +16,7 @@ import pytest
 from tests.browser.stage import HOSTILE, Stage, staged
 
 from rewake.agents import prices
+from rewake.ui.web import FORM_BYTES_MAX
 
 
 @pytest.fixture(scope="module")
@@ -237,3 +238,13 @@ def test_where_no_price_list_is_installed_the_models_table_names_the_package(
         shown = ask(stage, "GET", "/patterns").text
     prices.has_list.cache_clear()
     assert hint in shown
+
+
+def test_a_form_has_a_size(stage: Stage) -> None:
+    connection = http.client.HTTPConnection(urlsplit(stage.url).netloc, timeout=20)
+    for more, status in ((0, 403), (1, 413)):  # without the token of one of our pages
+        connection.request("POST", "/ui/actions", b"x" * (FORM_BYTES_MAX + more))
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == status
+    connection.close()

@@ -13,7 +13,7 @@ from rewake.protocol.messages import Failure, Success
 from rewake.runs.facts import EventFact, RunSummary
 from rewake.runs.steps import steps_of
 from rewake.runs.timeline import Scale
-from rewake.ui.run import LOST_MAX, RunView, rows_alone, run_view
+from rewake.ui.run import ERRORS_MAX, LOST_MAX, RunView, rows_alone, run_view
 from rewake.ui.run_data import ROWS_MAX, Family, RowsData, RunData
 from rewake.ui.step import StepData, step_detail
 
@@ -154,3 +154,11 @@ def test_a_result_is_shown_as_the_page_has_it() -> None:
     shown = view(Journal(), invocation=invocation(result=Success(b"42")))
     assert shown.result is not None and shown.result.text == "42"
     assert view(Journal(), invocation=invocation(result=Failure(500, "x"))).result is None
+
+
+def test_the_last_errors_are_shown() -> None:
+    journal = Journal()
+    journal.run("ask", 1)
+    errors = [EventFact(0, 100 + number, "TransientError", {"error_message": "no"}) for number in range(ERRORS_MAX + 1)]
+    shown = view(journal, events=errors).errors
+    assert [event.at_ms for event in shown] == [event.at_ms for event in errors[1:]]

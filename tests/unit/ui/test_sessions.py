@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from tests.unit.agents.recorded import load
 
 from rewake.core.writes import Batch
+from rewake.runs.facts import RunSummary
 from rewake.runs.local.database import local_reading
 from rewake.runs.spending import Remembered, Usage, sum_runs
 from rewake.store.store import Store
-from rewake.ui.sessions import STATE_VALUES_MAX, SessionPage, session_page, spending_of
+from rewake.ui.sessions import (
+    CONVERSATION_MAX,
+    HISTORY_MAX,
+    SESSIONS_MAX,
+    STATE_VALUES_MAX,
+    SUMMED_MAX,
+    SessionPage,
+    session_page,
+    sessions_page,
+    spending_of,
+)
 
 NEVER_MS = 1 << 40
 
@@ -104,3 +118,67 @@ def test_state_is_shown_by_pages(tmp_path: Path) -> None:
     store.close()
     assert lengths == [STATE_VALUES_MAX, STATE_VALUES_MAX, 7]
     assert names == [f"v{number:04d}" for number in range(count)]
+
+
+RUN = RunSummary(
+    id="", service="Desk", handler="ask", key="k", status="succeeded", created_at_ms=0, running_at_ms=None,
+    completed_at_ms=1, start_at_ms=None, retry_count=0, next_retry_at_ms=None, invoked_by="ingress", parent=None,
+    restarted_from=None, problem=None, modified_at_ms=1,
+)  # fmt: skip
+
+
+class Many:
+    """A service with as many of everything as one likes."""
+
+    now_ms = 1
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.asked: dict[str, int] = {}
+
+    def services(self) -> list[Any]:
+        return []
+
+    def service(self, _: str) -> None:
+        return None
+
+    def keys_at_work(self, *_: Any) -> dict[str, tuple[int, int]]:
+        return {}
+
+    def keys_with_state(self, service: str, *, after: str, contains: str, limit: int) -> list[tuple[str, int, int]]:
+        return [(f"k{number:03}", 1, 1) for number in range(self.count)][:limit]
+
+    def state(self, *_: str) -> dict[bytes, bytes]:
+        said = [{"role": "user", "content": f"{number}"} for number in range(self.count)]
+        return {b"history": json.dumps(said).encode()}
+
+    def open_runs_of_key(self, *_: str) -> list[Any]:
+        return []
+
+    def runs_of_key(self, service: str, key: str, limit: int) -> list[Any]:
+        self.asked["runs"] = limit
+        return [msgspec.structs.replace(RUN, id=f"{number}") for number in range(self.count)]
+
+    def promises(self, *_: str) -> list[tuple[str, None, None, None]]:
+        return [(f"p{number}", None, None, None) for number in range(self.count)]
+
+    def with_inputs(self, runs: list[Any]) -> list[Any]:
+        return runs
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_keys_are_shown_by_pages(more: int) -> None:
+    found: Any = Many(SESSIONS_MAX + more)
+    page = sessions_page(found, "Desk", "", "")
+    assert len(page.sessions) == SESSIONS_MAX
+    assert page.next_after == (f"k{SESSIONS_MAX - 1:03}" if more else None)
+
+
+def test_of_a_busy_key_the_latest_is_shown() -> None:
+    found: Any = Many(CONVERSATION_MAX + HISTORY_MAX)
+    page = session_page(found, "Desk", "k", Remembered(), sum_budget_ms=0)
+    assert found.asked == {"runs": SUMMED_MAX}
+    assert [run.id for run in page.history] == [f"{number}" for number in range(HISTORY_MAX)]
+    assert len(page.promises) == HISTORY_MAX
+    assert [said.text for said in page.conversation][:1] == [f"{HISTORY_MAX}"]
+    assert len(page.conversation) == CONVERSATION_MAX

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ResponseReceived
+from h2.exceptions import ProtocolError
 from hpack import Decoder
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, PingFrame, SettingsFrame, WindowUpdateFrame
 from hypothesis import given
@@ -13,10 +17,12 @@ from rewake.deployments.http.http2_frames import (
     FRAME_BYTES_MAX,
     FRAMES_PER_SENT,
     FRAMES_PER_TURN_MAX,
+    HEADER_LIST_BYTES_MAX,
     IDLE_FRAMES_MAX,
     FrameGuard,
     Goaway,
     LiteralEncoder,
+    new_connection,
 )
 
 GOAWAY = GoAwayFrame(0, last_stream_id=7, error_code=0, additional_data=b"bye")
@@ -108,3 +114,23 @@ def test_the_frames_of_one_turn_are_bounded() -> None:
 def test_any_hpack_decoder_reads_our_headers(headers: list[tuple[bytes, bytes]]) -> None:
     decoder = Decoder(max_header_list_size=1_000_000)
     assert [tuple(each) for each in decoder.decode(LiteralEncoder().encode(headers), raw=True)] == headers
+
+
+@pytest.mark.parametrize(("size", "is_taken"), [(HEADER_LIST_BYTES_MAX, True), (HEADER_LIST_BYTES_MAX + 1, False)])
+def test_headers_of_a_peer_are_bounded(size: int, is_taken: bool) -> None:
+    """Counted as HTTP/2 counts them: names, values, and 32 bytes for each."""
+    ours = new_connection(client_side=True, checks_headers=False, settings={})
+    theirs = H2Connection(H2Configuration(client_side=False, validate_outbound_headers=False))
+    ours.initiate_connection()
+    ours.send_headers(1, [(b":method", b"GET"), (b":path", b"/"), (b":scheme", b"http"), (b":authority", b"x")])
+    theirs.initiate_connection()
+    theirs.receive_data(ours.data_to_send())
+    ours.receive_data(theirs.data_to_send())
+    status = len(b":status" + b"200") + 32
+    theirs.max_outbound_frame_size = FRAME_BYTES_MAX
+    theirs.send_headers(1, [(b":status", b"200"), (b"x", bytes(size - status - 1 - 32))])
+    if is_taken:
+        assert any(isinstance(event, ResponseReceived) for event in ours.receive_data(theirs.data_to_send()))
+    else:
+        with pytest.raises(ProtocolError):
+            ours.receive_data(theirs.data_to_send())

@@ -18,6 +18,7 @@ from rewake.runs.filters import RunFilter
 from rewake.runs.listing import Counts, RunPage, run_page
 from rewake.runs.local import scan
 from rewake.runs.local.database import DatabaseReading, local_reading
+from rewake.runs.local.listing import OPEN_RUNS_MAX, _source
 
 NOW_MS = 1_900_000_000_000
 TEMPLATE = "claim_handoffs"
@@ -223,3 +224,9 @@ def test_how_many_match_is_honest_when_time_is_up(found: DatabaseReading, monkey
 def test_agents_seen_lately(found: DatabaseReading, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "_AGENTS_S", 10.0)
     assert "Medical specialist" in page(found).agents
+
+
+def test_among_very_many_open_runs_those_of_a_status_are_no_shorter_way() -> None:
+    wanted = RunFilter(status=("running",))
+    assert _source(wanted, OPEN_RUNS_MAX) == "open"
+    assert _source(wanted, OPEN_RUNS_MAX + 1) == "created"
