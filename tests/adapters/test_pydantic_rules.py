@@ -29,6 +29,7 @@ import rewake.ext.pydantic as ours
 from rewake.agents.envelope import decode_envelope
 from rewake.core.ids import awakeable_id_parse
 from rewake.ext.pydantic import RestateAgent, RewakeDurability, restate_context
+from rewake.ext.pydantic.newer import CAN_STREAM_LIVE
 from rewake.protocol.messages import Failure, MessageType, Success
 
 # What ends a run, and who is asked
@@ -214,6 +215,7 @@ def test_a_cancelled_run_ends_and_no_tool_makes_an_answer_of_it(tmp_path: Path) 
 # Streams
 
 
+@pytest.mark.skipif(not CAN_STREAM_LIVE, reason="this version gives streams when the answer is complete")
 @pytest.mark.parametrize("how", ["events", "text", "left early"])
 @pytest.mark.parametrize("service", ["Desk", "Suspending"])
 def test_a_stream_is_live_while_the_model_answers(how: str, service: str, tmp_path: Path) -> None:
@@ -413,7 +415,7 @@ def test_every_name_of_the_framework_is_known() -> None:
         "_dispatch_event_stream_event",
         "_single_event_stream",
         "_effective_event_stream_handler",
-        "_model_stream_event_handler",
+        *(["_model_stream_event_handler"] if CAN_STREAM_LIVE else ()),
     ):
         assert callable(getattr(BaseDurabilityCapability, name)), name
     assert ToolManager.get_parallel_execution_mode(None) == "parallel"  # type: ignore[arg-type]
