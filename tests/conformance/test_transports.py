@@ -46,10 +46,10 @@ def services() -> Iterator[Services]:
     running.close()
 
 
-DUPLEX = ("in_process", "worker", "worker_on_asyncio", "http2")
+DUPLEX = ("in_process", "worker", "http2")
 
 
-@pytest.fixture(params=DUPLEX)
+@pytest.fixture(params=(*DUPLEX, "worker_on_asyncio"))
 def with_deployment(request: pytest.FixtureRequest, services: Services) -> With:
     """Runs a scenario against the named app of apps.py, over one transport that is full duplex."""
     return scenarios_over(request.param, services)
@@ -57,7 +57,7 @@ def with_deployment(request: pytest.FixtureRequest, services: Services) -> With:
 
 @pytest.fixture(params=(*DUPLEX, "http1"))
 def with_any_deployment(request: pytest.FixtureRequest, services: Services) -> With:
-    """The same over any transport."""
+    """The same over any transport. Which event loop a worker has does not matter to an answer that comes at once."""
     return scenarios_over(request.param, services)
 
 
