@@ -17,6 +17,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from rewake.deployments.waking import handler_begins
+
 CONTAINED: Final = (asyncio.CancelledError, SystemExit, KeyboardInterrupt, GeneratorExit)
 _MARK: Final = "_rewake_contained"
 
@@ -38,7 +40,8 @@ def contain() -> None:
     """Make the SDK of this process report them. Does nothing where no SDK is loaded, or for the second time.
 
     The seams: `ServerInvocationContext.create_run_coroutine(handle, action, ...)`, which runs a step, and
-    `invoke_handler(...)`, which runs a handler, both of restate.server_context.
+    `invoke_handler(...)`, which runs a handler, both of restate.server_context. The second is also where a host learns
+    where the handler's tasks sleep (waking.py).
     """
     sdk: Any = sys.modules.get("restate.server_context")
     if sdk is None or hasattr(sdk, _MARK):
@@ -52,6 +55,7 @@ def contain() -> None:
 
     @functools.wraps(run_handler)
     async def invoke_handler(*args: Any, **kwargs: Any) -> Any:
+        handler_begins(kwargs.get("ctx"))
         with _named("handler", asyncio.current_task()):
             return await run_handler(*args, **kwargs)
 

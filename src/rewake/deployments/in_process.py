@@ -28,7 +28,7 @@ from rewake.deployments.framed_attempt import (
     protocol_type_of,
     request_headers,
 )
-from rewake.deployments.waking import Waker
+from rewake.deployments.waking import Waker, watching
 from rewake.protocol.peeking import read_sent
 
 
@@ -64,7 +64,7 @@ class InProcessDeployment:
         scope["raw_path"] = path = invoke_path(start)
         scope["path"] = path.decode()
         scope["headers"] = request_headers(start)
-        call.task = loop.create_task(self._app(scope, call.receive, call.send))
+        call.task = loop.create_task(self._app(scope, call.receive, call.send), context=watching(call))
         call.task.add_done_callback(call.on_task_done)
         self._calls.add(call)
         call.task.add_done_callback(lambda _: self._calls.discard(call))

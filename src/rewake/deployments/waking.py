@@ -3,7 +3,8 @@
 The SDK has one queue for all waits of an attempt, and an event wakes one task: a result for task A that wakes task B
 leaves A asleep until something else arrives. An empty event is a wake-up without a message. So a handler that says
 nothing after a delivery gets some, one at a time, in which the waiting tasks take turns. One that goes on with a
-command has woken the right task and gets none, so steps in sequence pay only for the look.
+command has woken the right task and gets none, so steps in sequence pay only for the look. Nor does one of which no
+task sleeps: an agent at work between two steps is silent for long, and what it was given is known to it.
 
 Owned by whoever hands messages to an ASGI app: in_process.py, worker_main.py, serving/. Source: restate/server_types.py
 and server_context.py of restate-sdk 1.3.0; measured in experiments with two tasks of steps of random length.
@@ -12,7 +13,8 @@ and server_context.py of restate-sdk 1.3.0; measured in experiments with two tas
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from contextvars import Context, ContextVar, copy_context
+from typing import Any, Final
 
 TURNS_PER_WAKE_UP: Final = 3
 """Loop iterations between two wake-ups. A task that was woken must wait again before the next one, or it takes both."""
@@ -26,12 +28,13 @@ LATE_WAKE_UPS: Final = (4, 8, 16, 32)
 
 
 class Watched:
-    """What a Waker keeps of one attempt. is_deaf: it needs no more events.
+    """What a Waker keeps of one attempt. is_deaf: it needs no more events. channel: the SDK's, where its tasks sleep.
 
     It has no slots, as a class may have only one base with some: see serving/stream.py.
     """
 
     def __init__(self) -> None:
+        self.channel: Any = None
         self.is_deaf = False
         self.is_queued = False
         self.unanswered = 0
@@ -41,6 +44,28 @@ class Watched:
     def wake(self) -> None:
         """Give the app an empty event."""
         raise NotImplementedError
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether a task waits for an event; also where that cannot be seen."""
+        sleepers = getattr(getattr(self.channel, "_queue", None), "_getters", None)
+        return sleepers is None or bool(sleepers)
+
+
+_watched_here: ContextVar[Watched | None] = ContextVar("rewake_watched", default=None)
+
+
+def watching(attempt: Watched) -> Context:
+    """The contextvars for the task that runs the app: the handler in it belongs to this attempt."""
+    context = copy_context()
+    context.run(_watched_here.set, attempt)
+    return context
+
+
+def handler_begins(context: Any) -> None:
+    """Called in the handler's task with the SDK's context, whose `receive` is the channel of all its waits."""
+    if (watched := _watched_here.get()) is not None:
+        watched.channel = getattr(context, "receive", None)
 
 
 class Waker:
@@ -96,7 +121,7 @@ class Waker:
         """Wake each attempt once that was delivered to before the last round, and is still silent."""
         ripe, self._ripe, self._fresh = self._ripe, self._fresh, []
         for attempt in ripe:
-            if attempt.wake_ups and not attempt.is_deaf:
+            if attempt.wake_ups and not attempt.is_deaf and attempt.is_asleep:
                 attempt.wake_ups -= 1
                 attempt.wake()
                 self._ripe.append(attempt)

@@ -36,7 +36,7 @@ from rewake.deployments.asgi import (
     call_discovery,
 )
 from rewake.deployments.provider_keys import missing_keys
-from rewake.deployments.waking import Waker
+from rewake.deployments.waking import Waker, watching
 from rewake.errors import RewakeError
 from rewake.json_records import JsonRecords
 from rewake.protocol.peeking import read_sent
@@ -182,7 +182,7 @@ class ChildLink(mux.MuxProtocol):
         scope["raw_path"] = path
         scope["headers"] = headers
         stream = self._streams[stream_id] = Stream(self, stream_id, body)
-        stream.task = self.loop.create_task(self._app(scope, stream.receive, stream.send))
+        stream.task = self.loop.create_task(self._app(scope, stream.receive, stream.send), context=watching(stream))
         stream.task.add_done_callback(stream.on_task_done)
 
     def head_of(self, event: Event) -> bytes:

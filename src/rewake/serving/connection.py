@@ -25,7 +25,7 @@ from rewake.deployments.asgi import REQUEST_SCOPE
 from rewake.deployments.http.connect_errors import ConnectionBroken
 from rewake.deployments.http.http2_frames import FrameGuard, new_connection
 from rewake.deployments.http.turns import Turns
-from rewake.deployments.waking import Waker
+from rewake.deployments.waking import Waker, watching
 from rewake.http_server.connection import Connection, Site
 from rewake.http_server.http1 import HttpConnection
 from rewake.serving.stream import Stream, describe_failure
@@ -276,7 +276,7 @@ class Http2Connection(Connection):
             return
         self._last_stream_id = stream_id
         stream = self.streams[stream_id] = Stream(self, stream_id)
-        stream.task = self._loop.create_task(self._run(stream, _scope(event)))
+        stream.task = self._loop.create_task(self._run(stream, _scope(event)), context=watching(stream))
         stream.task.add_done_callback(lambda task: self._on_task_done(stream, task))
 
     async def _run(self, stream: Stream, scope: dict[str, Any]) -> None:

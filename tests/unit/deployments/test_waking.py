@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
 
 import pytest
+from restate.server_types import ReceiveChannel
 
 from rewake.deployments import waking
-from rewake.deployments.waking import LATE_WAKE_UPS, SPARE_WAKE_UPS, TURNS_PER_WAKE_UP, Waker, Watched
+from rewake.deployments.waking import (
+    LATE_WAKE_UPS,
+    SPARE_WAKE_UPS,
+    TURNS_PER_WAKE_UP,
+    Waker,
+    Watched,
+    handler_begins,
+    watching,
+)
 
 SWEEP_S = 0.001
 NEVER_S = 3600.0
@@ -113,3 +123,31 @@ def test_sweeps_wake_a_silent_one_more_often_and_any_other_once(
         assert sleeper.count == wake_ups
 
     with_waker(scenario)
+
+
+def test_one_of_which_no_task_sleeps_is_left_alone() -> None:
+    """The SDK's own channel shows it: a name of its queue that is not public, which this holds."""
+
+    async def scenario(waker: Waker, sleeper: Sleeper) -> None:
+        sleeper.channel = channel = ReceiveChannel(asyncio.get_running_loop().create_future)
+        waker.delivered(sleeper, 3)
+        await turns()
+        assert (sleeper.is_asleep, sleeper.count) == (False, 0)
+
+        asleep = asyncio.create_task(channel())
+        await turns(2)
+        assert sleeper.is_asleep
+        waker.delivered(sleeper, 3)
+        await turns()
+        assert sleeper.count > 0
+        asleep.cancel()
+        await channel.close()  # type: ignore[no-untyped-call]  # the SDK's
+
+    with_waker(scenario)
+
+
+def test_a_handler_is_watched_by_the_attempt_that_its_host_named() -> None:
+    sleeper = Sleeper()
+    watching(sleeper).run(handler_begins, SimpleNamespace(receive="the channel"))
+    handler_begins(SimpleNamespace(receive="of nobody"))
+    assert sleeper.channel == "the channel"
