@@ -27,5 +27,6 @@ pydantic="tests/adapters/test_pydantic_rules.py tests/adapters/test_rows.py -k p
 run pydantic_ai "pydantic-ai-slim==2.62.0 pydantic-graph==2.62.0" "$pydantic"
 run pydantic_ai "pydantic-ai-slim<3 pydantic-graph<3" "$pydantic"
 
-openai="tests/adapters/test_openai_edges.py tests/adapters/test_rows.py -k openai"
+openai="tests/adapters/test_openai_private.py tests/adapters/test_openai_edges.py tests/adapters/test_rows.py -k openai"
+run agents "openai-agents==0.21.0" "$openai"  # the oldest for version 3 of the client library
 run agents "openai-agents<1" "$openai"

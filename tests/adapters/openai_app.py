@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import litellm_stand_in
 import restate
 from adapter_kit import Program, app_of, ask, mark
 from agents import (
@@ -18,6 +19,7 @@ from agents import (
     GuardrailFunctionOutput,
     InputGuardrail,
     InputGuardrailTripwireTriggered,
+    OpenAIChatCompletionsModel,
     OpenAIProvider,
     OpenAIResponsesModel,
     OutputGuardrail,
@@ -35,7 +37,7 @@ from agents import (
     tool_output_guardrail,
 )
 from agents.mcp import MCPServerStdio, MCPServerStreamableHttp
-from openai import AsyncOpenAI
+from openai import AsyncAzureOpenAI, AsyncOpenAI
 from pydantic import BaseModel
 
 from rewake.ext.kernel import parallel, restate_context
@@ -263,6 +265,29 @@ async def models(ctx: restate.Context, text: str) -> Any:
         (await DurableRunner.run(agent("named", output_type=Verdict), text, run_config=config)).final_output.is_fine
     )
     return [*told, dataclasses.astuple(customer), isinstance(with_own.model, OpenAIResponsesModel)]
+
+
+@row
+async def azure(ctx: restate.Context, text: str) -> Any:
+    """Azure's client, with either of its interfaces."""
+    url = os.environ["OPENAI_BASE_URL"].removesuffix("/v1")
+    own = AsyncAzureOpenAI(azure_endpoint=url, api_key="none", api_version="2025-04-01-preview", max_retries=0)
+    _clients.append(own)
+    chat = agent("chat", model=OpenAIChatCompletionsModel("on-azure", own), tools=[look_up])
+    chat.handoffs = [agent("responses", model=OpenAIResponsesModel("on-azure", own))]
+    result = await DurableRunner.run(chat, text)
+    return [result.final_output, result.last_agent.name]
+
+
+@row
+async def litellm(ctx: restate.Context, text: str) -> Any:
+    """A model of another provider through LiteLLM."""
+    litellm_stand_in.install()
+    from agents.extensions.models.litellm_model import LitellmModel
+
+    model = LitellmModel("openai/any", base_url=os.environ["OPENAI_BASE_URL"], api_key="none")
+    desk = agent("desk", model=model, tools=[look_up])
+    return [(await DurableRunner.run(desk, text)).final_output, isinstance(desk.model, LitellmModel)]
 
 
 @row

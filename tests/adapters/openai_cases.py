@@ -171,6 +171,25 @@ CASES: dict[str, Case] = {
         {"own": 1, "own end": 1, "named": 1},
         {"remember": 1},
     ),
+    "azure": Case(
+        [
+            rule(name="look", system="you are chat", answer=tool_call("look_up", {"number": 3}), times=1),
+            rule(name="over", model="on-azure", system="you are chat", answer=tool_call("transfer_to_responses")),
+            rule(name="end", model="on-azure", answer=text("from azure")),
+        ],
+        ["from azure", "responses"],
+        {"look": 1, "over": 1, "end": 1},
+        {"look_up 3": 1},
+    ),
+    "litellm": Case(
+        [
+            rule(name="end", model="any", after_tool=True, answer=text("through it")),
+            rule(name="look", model="any", answer=tool_call("look_up", {"number": 4})),
+        ],
+        ["through it", True],
+        {"look": 1, "end": 1},
+        {"look_up 4": 1},
+    ),
     "session": Case(
         [
             rule(name="second", says="and now", answer=text("as before")),

@@ -115,6 +115,8 @@ CASES: Final[dict[str, Case]] = {
 }
 
 ABSENT: Final = {
+    "azure": "its clients of OpenAI are those of the framework's own providers, wrapped as any model",
+    "litellm": "a provider of the framework like any other",
     "stop_at_the_tool": "functions that make the output are no steps, as with all its durable engines",
     "streamed_and_tripped": "no guardrails run beside a model's call",
 }

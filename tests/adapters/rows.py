@@ -18,6 +18,8 @@ from adapter_kit import Case
 
 ROWS: Final = {
     "models": "model objects, names, providers, a model for one run: each call once",
+    "azure": "Azure's client, with either of its interfaces",
+    "litellm": "a provider behind LiteLLM",
     "cycle": "two agents hand over to each other",
     "both": "a handoff and a tool in one answer",
     "tools": "tools of all kinds in one answer, side by side; a failing one leaves its siblings alone",

@@ -24,6 +24,7 @@ from .script import Exchange, NoRuleMatches, Script
 
 WAIT_DEFAULT_S = 30.0
 HANG_UP_GRACE_S = 0.05
+_AZURE_PREFIXES = ("/openai", "/openai/deployments/{deployment}")  # what Azure's client puts before a path
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -41,7 +42,7 @@ def make_app(script: Script) -> Starlette:
 
     provider_routes = [
         Route(f"{prefix}{path}", handler, methods=["POST"])
-        for prefix in ("/v1", "")
+        for prefix in ("/v1", "", *_AZURE_PREFIXES)
         for path, handler in (("/responses", openai_responses), ("/chat/completions", openai_chat))
     ]
     gemini_route = Route("/{version}/models/{call}", gemini_content, methods=["POST"])
