@@ -21,6 +21,7 @@ FRAMEWORK = os.environ.get("BENCH_FRAMEWORK", "pydantic")
 QUESTION = "Is my windscreen covered?"
 ROUTER, SPECIALIST = "You route questions to the specialist.", "You are the specialist of an insurer."
 MODEL = "gpt-bench"
+STEPS = 4
 
 Run = Callable[[], Awaitable[str]]
 
@@ -93,7 +94,18 @@ def durable_app() -> Any:
     async def answer(ctx: restate.Context, number: int) -> str:
         return await run_agents()
 
+    @agents.handler()
+    async def steps(ctx: restate.Context, number: int) -> str:
+        """As many steps as a run of the agents has, with empty bodies: what engine and SDK cost by themselves."""
+        for _ in range(STEPS):
+            await ctx.run_typed("empty", empty)
+        return "done"
+
     return restate.app([agents])
+
+
+async def empty() -> None:
+    """The body of a step that does nothing."""
 
 
 async def bare_app(scope: Any, receive: Any, send: Any) -> None:

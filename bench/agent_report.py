@@ -13,6 +13,7 @@ from bench.agent_work import (
     RATE_SHARE_MIN,
     AgentRow,
     Bare,
+    EmptySteps,
     OfficialOnRestate,
     OursOnRewake,
 )
@@ -58,7 +59,11 @@ def lines(rows: Sequence[AgentRow]) -> list[str]:
     for row in found.values():
         bare = found.get((row.framework, row.callers, Bare.title))
         is_bare = row.way == Bare.title
-        added = "" if bare is None or is_bare else f"{(row.median_ms - bare.median_ms) / MODEL_CALLS:.2f}"
+        added = (
+            ""
+            if bare is None or row.way in (Bare.title, EmptySteps.title)
+            else f"{(row.median_ms - bare.median_ms) / MODEL_CALLS:.2f}"
+        )
         journal = ("", "") if is_bare else (str(row.steps), str(row.journal_bytes))
         told = (row.framework, str(row.callers), row.way, f"{row.runs_per_second:.0f}", f"{row.median_ms:.1f}")
         cells.append((*told, added, f"{row.cpu_ms:.1f}", *journal))
@@ -76,6 +81,9 @@ def floors(found: dict[tuple[str, int, str], AgentRow]) -> list[str]:
         if bare is not None and ours.steps:
             added = (ours.median_ms - bare.median_ms) / ours.steps
             text.append(_judged(f"{framework}: added ms a step, 1 caller", added, ADDED_MS_MAX, is_most=True))
+        empty = found.get((framework, one, EmptySteps.title))
+        if empty is not None and empty.steps:
+            text.append(f"{framework}: ms a step with an empty body, 1 caller: {empty.median_ms / empty.steps:.2f}")
         ours, bare = found[framework, many, OursOnRewake.title], found.get((framework, many, Bare.title))
         if bare is not None:
             share = ours.runs_per_second / bare.runs_per_second

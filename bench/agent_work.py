@@ -50,10 +50,12 @@ class AgentRow:
 
 
 class AgentPeer(Peer):
-    """Answers `/Agents/answer`. extension: what makes its agents durable."""
+    """Answers `/Agents/answer`. extension: what makes its agents durable. work: what is asked of it."""
 
     extension: ClassVar[str] = ""
     title: ClassVar[str] = ""
+    work: ClassVar[str] = "agents"
+    callers: ClassVar[tuple[int, ...]] = CALLERS
 
     def __init__(self, framework: str, provider: str) -> None:
         super().__init__()
@@ -109,7 +111,20 @@ class OursOnRewake(OfficialOnRewake):
     name, extension, title = "rewake-ext-rewake", "rewake", "rewake.ext on Rewake"
 
 
-WAYS: tuple[Callable[[str, str], AgentPeer], ...] = (Bare, OfficialOnRestate, OfficialOnRewake, OursOnRewake)
+class EmptySteps(OursOnRewake):
+    """As many steps of the plain SDK with empty bodies: what of the added time no extension can save."""
+
+    title, work, callers = "empty steps on Rewake", "empty_steps", CALLERS[:1]
+    first_call = ("/Agents/steps", b'"done"')
+
+
+WAYS: tuple[Callable[[str, str], AgentPeer], ...] = (
+    Bare,
+    OfficialOnRestate,
+    OfficialOnRewake,
+    OursOnRewake,
+    EmptySteps,
+)
 
 
 def measure(
@@ -122,7 +137,10 @@ def measure(
         for framework in frameworks:
             for number in range(1, rounds + 1):
                 for way in WAYS:
-                    if way is OursOnRewake and importlib.util.find_spec(f"rewake.ext.{framework}") is None:
+                    if (
+                        way in (OursOnRewake, EmptySteps)
+                        and importlib.util.find_spec(f"rewake.ext.{framework}") is None
+                    ):
                         continue
                     say(f"agents, {framework}, round {number} of {rounds}: {way.title}")  # type: ignore[attr-defined]
                     try:
@@ -137,9 +155,9 @@ def measure_way(peer: AgentPeer, framework: str, seconds: float) -> list[AgentRo
     rows = []
     try:
         peer.start()
-        for count in CALLERS:
+        for count in peer.callers:
             for length in (WARM_UP_SECONDS, seconds):
-                spec = Spec(port=peer.ingress_port, work="agents", callers=count, seconds=length)
+                spec = Spec(port=peer.ingress_port, work=peer.work, callers=count, seconds=length)
                 row, outcome = callers.measure(peer, spec)
             steps, journal_bytes = (0, 0) if isinstance(peer, Bare) else peer.journal()
             rows.append(

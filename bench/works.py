@@ -175,6 +175,8 @@ def make_work(spec: Spec) -> Work:
             return Function(spec, "/Steps/steps10", lambda n: n + 10)
         case "agents":
             return Function(spec, "/Agents/answer", lambda _: "It is covered.")
+        case "empty_steps":
+            return Function(spec, "/Agents/steps", lambda _: "done")
         case "keyed":
             return Keyed(spec)
         case "unicode":

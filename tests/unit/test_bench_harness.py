@@ -304,14 +304,17 @@ def test_agents_are_judged_against_the_bare_framework_and_the_official_extension
         agent_row("rewake.ext on Rewake", 1, 60.0, 17.0),
         agent_row("rewake.ext on Rewake", 1, 62.0, 17.2),
         agent_row("rewake.ext on Rewake", 1, 20.0, 50.0),
+        agent_row("empty steps on Rewake", 1, 400.0, 2.4),
         agent_row("framework alone", 16, 100.0, 160.0),
         agent_row("restate.ext on restate-server", 16, 80.0, 200.0),
         agent_row("rewake.ext on Rewake", 16, 96.0, 166.0),
     ]
     lines = agent_report.lines(rows)
-    assert lines[2].split() == ["pydantic", "1", "rewake.ext", "on", "Rewake", "60", "17.2", "1.07", "9.0", "4", "4000"]
-    assert lines[-3:] == [
+    assert lines[1].split() == ["pydantic", "1", "empty", "steps", "on", "Rewake", "400", "2.4", "9.0", "4", "4000"]
+    assert lines[3].split() == ["pydantic", "1", "rewake.ext", "on", "Rewake", "60", "17.2", "1.07", "9.0", "4", "4000"]
+    assert lines[-4:] == [
         "pydantic: added ms a step, 1 caller: 0.80, met (target <= 1.0)",
+        "pydantic: ms a step with an empty body, 1 caller: 0.60",
         "pydantic: runs/s of the bare framework's, 16 callers: 0.96, met (target >= 0.95)",
         "pydantic: runs/s of restate.ext on restate-server, 16 callers: 1.20, MISSED (target >= 1.3)",
     ]
