@@ -74,6 +74,7 @@ def paths(runs: Runs) -> Iterator[str]:
     yield from ("/patterns", "/help", "/no-such-page", "/runs/inv_1nothing", "/services/Unknown")
 
 
+@pytest.mark.timeout(180)  # about 60 checks in one browser
 def test_axe_finds_nothing(page: Any, stage: Stage, runs: Runs, axe: str) -> None:
     found = []
     for path in paths(runs):

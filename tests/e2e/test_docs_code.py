@@ -115,8 +115,11 @@ class Reader:
             program = programs / name
             program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
             program.chmod(0o755)
-        kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
+        temporary = self.folder / "tmp"
+        temporary.mkdir()
+        kept = {name: os.environ[name] for name in ("HOME", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
         return kept | {
+            "TMPDIR": str(temporary),  # what a page leaves there goes with the page
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT / "src"),
             "PYTHONUNBUFFERED": "1",
