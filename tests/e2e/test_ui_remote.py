@@ -259,8 +259,9 @@ def test_sessions_and_services_are_read_as_what_they_are(stage: UiStage) -> None
 
 def test_every_page_is_html_and_names_its_server(stage: UiStage) -> None:
     run = f"/runs/{stage.runs['tree']}"
-    for path in ("/", run, f"{run}?step=1", f"{run}/agents", f"{run}/steps/1", "/sessions", "/sessions/Desk?key=a",
-                 "/services", "/services/Desk", "/services/Desk/approve", "/deployments", "/help"):  # fmt: skip
+    views = (f"{run}?scale=time", f"{run}?step=1", f"{run}/agents", f"{run}/steps/1")
+    for path in ("/", *views, "/sessions", "/sessions/Desk?key=a", "/services", "/services/Desk",
+                 "/services/Desk/approve", "/deployments", "/help"):  # fmt: skip
         assert f"http://127.0.0.1:{stage.engine.port}" in stage.remote.html(path), path
     assert stage.remote.ask("GET", "/runs/inv_1aDcgkwRzurf63EjxyzWlE7fxLFXQM1sVg")[0] == 404
     assert stage.remote.ask("GET", "/services/Nobody")[0] == 404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rewake.core.effects import Reply, ReplyStatus
@@ -48,6 +49,7 @@ class FakeEngine:
     """`answer` is returned or raised by everything; `asked` has the arguments of each call."""
 
     def __init__(self) -> None:
+        self.path = Path("no directory")
         self.services: dict[str, ServiceSchema] = {}
         self.problem: RewakeError | None = None
         self.asked: list[dict[str, Any]] = []

@@ -150,7 +150,8 @@ def test_a_form_of_another_site_or_for_other_arguments_changes_nothing(stage: St
 
 def test_the_runs_page_leads_to_the_question(stage: Stage) -> None:
     run_id, told = asked(stage, amount=1)
-    assert f'href="/ui/approvals/{told["id"]}"' in page(stage, "GET", f"/runs/{run_id}").text
+    for view in ("?scale=time", "/agents"):
+        assert f'href="/ui/approvals/{told["id"]}"' in page(stage, "GET", f"/runs/{run_id}{view}").text, view
     api(stage, "POST", f"/approvals/{told['id']}/deny", {"why": "no"})
     assert outcome(stage, run_id) == "denied"
 
