@@ -215,7 +215,7 @@ def test_kill_of_a_deep_tree_and_of_a_key_holder(stage: Stage) -> None:
             root = await engine.send("Cancels", "tree", 60)
             await stage.marked("tree 0")
             await kill(engine, root)
-            assert engine._store.reader.open_counts() == {}
+            await until(lambda: not engine._store.reader.open_counts())  # a tree of this size is killed in slices
 
             assert await engine.call("Counter", "add", 5, key="k") == 5
             holder = await engine.send("Counter", "hold", "gate", key="k")

@@ -72,6 +72,7 @@ def test_a_running_one_is_forked_with_another_decision(stage: Stage) -> None:
         async with stage.engine(app=app) as engine:
             first = await engine.send("Agents", "answer", "Ada")
             await stage.marked("work billing")
+            await engine._loop.flush()  # the command of the step that runs is stored a moment later
             before = (row(engine, first), entries(engine, first))
             fork = new_id(await engine.restart_as_new(first, from_index=1, result=b'"technical"'))
             stage.open_gate("work technical")
