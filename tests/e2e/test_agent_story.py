@@ -46,22 +46,24 @@ def test_a_claim_survives_a_kill_and_a_deploy_and_asks_each_model_once(tmp_path:
                 "Car specialist: estimate_damage",
                 "Car specialist: model",
                 "Car specialist: ask pay_claim",
+                "Car specialist: answer pay_claim",
                 "Car specialist: pay_claim",
                 "Car specialist: model",
                 "Intake: model",
                 "Intake: ask close_case",
+                "Intake: answer close_case",
                 "Intake: close_case",
                 "Intake: model",
             ]
 
 
 def _asked(engine: TourEngine, run: str, name: str) -> str:
-    """The awakeable of a question, once it is in the journal."""
+    """The awakeable of a question, which is its id, once it is in the journal."""
     found: list[str] = []
 
     def is_there() -> bool:
         steps = [step for step in engine.journal(run) if step.title.endswith(name) and step.result is not None]
-        found.extend(step.result["value"]["awakeable"] for step in steps)
+        found.extend(step.result["value"]["id"] for step in steps)
         return bool(found)
 
     until(is_there, name)
