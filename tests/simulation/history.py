@@ -18,7 +18,7 @@ from tests.simulation.programs import body
 from tests.simulation.sdk_model import Attempt, Outside, Violation
 from tests.simulation.world import IDEMPOTENCY_KEYS, KEYS, STATE_NAMES, make_deployment, make_world, services_of
 
-from rewake.core import commands
+from rewake.core import commands, wakeups
 from rewake.core.apply import apply
 from rewake.core.effects import CloseAttempt, CloseMode, Completed, Effect, Forward, Reply, ReplyStatus, StartAttempt
 from rewake.core.ids import DeploymentId, InvocationId, workflow_invocation_id
@@ -545,7 +545,8 @@ class History:
         if is_moving:
             return True
         open_ids = [item.id for item in self.store.invocations.values() if item.status is not Status.COMPLETED]
-        if not open_ids:
+        is_killing = any(completion_id == wakeups.KILL for _, _, completion_id in self.store.timers)
+        if not open_ids and not is_killing:  # a kill that is due may find that its invocation has ended
             return False
         if self.store.timers:
             self.outside.now_ms = max(self.outside.now_ms, min(self.store.timers)[0])

@@ -20,6 +20,7 @@ FIXED_CHUNKS = range(MOVES_TAKEN_BY // CHUNK, 10)
 FRESH_CHUNKS = 3
 
 KNOWN_SEEDS = {
+    357462202833: "a kill that was put off finds that its invocation has ended, and nothing else is left to do",
     8720: "a crash, after which places in line are counted from the start, as nobody stands in one",
     713: "a fork begins its branch of a key with a state that no command wrote",
     3022: "one that came behind a sleeping holder and was stored leaves before the queue is loaded",
