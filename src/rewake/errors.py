@@ -49,6 +49,7 @@ class ErrorCode(StrEnum):
     CODE_UNKNOWN = "RW1019", "No error has that code"
     OPEN_TO_ALL = "RW1022", "The ports would be open to everybody who reaches them"
     TOKENS_INVALID = "RW1023", "The access tokens cannot be used"
+    CRASH_TEST_FAILED = "RW1024", "The crash test could not be made"
 
     # RW2xxx deployments
     WORKER_START_FAILED = "RW2001", "The worker process did not become ready"

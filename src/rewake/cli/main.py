@@ -8,6 +8,7 @@ import rewake
 from rewake.cli import exits
 from rewake.cli.approvals import approvals
 from rewake.cli.awakeables import awakeables
+from rewake.cli.crash_test import crash_test
 from rewake.cli.data import backup, compact, restore, upgrade
 from rewake.cli.demo import demo
 from rewake.cli.example import example
@@ -38,6 +39,7 @@ for subcommand in (
     serve,
     ui,
     demo,
+    crash_test,
     example,
     invocations,
     services,
