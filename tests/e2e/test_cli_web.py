@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -71,6 +72,28 @@ def test_a_web_app_beside_the_engine(tmp_path: Path) -> None:
         assert engine.process.wait(WAIT_S) == 0
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_a_web_app_asks_for_tokens_where_the_ingress_does(tmp_path: Path) -> None:
+    """And has a token of its own for the ingress."""
+    file = tmp_path / "app.py"
+    file.write_text(APP.replace("VERSION", "{os.environ['REWAKE_TOKEN']}"))
+    secret = "a-secret-that-is-long-enough"
+    options = ("--require-tokens", "--web-port", "0")
+    with Running(
+        "run", file, *options, cwd=tmp_path, REWAKE_TOKENS=f"me:call:{secret} you:read:{secret[::-1]}"
+    ) as engine:
+        assert ask(engine.web_port)[0] == 401
+        assert ask(engine.web_port, authorization=f"Bearer {secret[::-1]}")[0] == 403
+        status, said = ask(engine.web_port, authorization=f"Bearer {secret}")
+        assert status == 200
+        own = said.split()[-1]
+        caller = http.client.HTTPConnection("127.0.0.1", engine.ingress_port, timeout=WAIT_S)
+        with contextlib.closing(caller):
+            caller.request(
+                "POST", "/Greeter/greet", '"Ada"', {"x-rewake-token": own, "content-type": "application/json"}
+            )
+            assert caller.getresponse().read() == b'"hello Ada"'
 
 
 def test_a_web_app_in_the_engines_process(tmp_path: Path) -> None:

@@ -62,6 +62,11 @@ class TokenFile:
         else:
             log.info("tokens_read", path=str(self.path), tokens=len(self._by_digest))
 
+    def keep(self, token: Token) -> None:
+        """Take a token too that is in no file, as long as this process lives."""
+        self._more.append(token)
+        self._by_digest[token.digest] = token
+
     def find(self, digest: str) -> Token | None:
         return self._by_digest.get(digest)
 

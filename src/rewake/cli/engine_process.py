@@ -179,6 +179,7 @@ async def _start(options: RunOptions, stack: contextlib.AsyncExitStack) -> None:
     _make_folder(options.data)
     telemetry = Telemetry(tracer_for(options.data, options.otlp_endpoint))
     engine = Engine(options.data, app, options=_engine_options(options), observer=telemetry)
+    gate = _gate(options, engine)
     server = Server(
         engine,
         options.host,
@@ -188,7 +189,7 @@ async def _start(options: RunOptions, stack: contextlib.AsyncExitStack) -> None:
         allowed_hosts=options.allowed_hosts,
         allowed_origins=options.allowed_origins,
         approvals_url=options.approvals_url,
-        gate=_gate(options, engine),
+        gate=gate,
         certificate=None if options.tls_cert is None else Certificate(options.tls_cert, options.tls_key),
         admin_routes=[metrics_route(engine, telemetry), *ui_routes(engine, lambda: server.ingress_url)],
     )
@@ -201,7 +202,7 @@ async def _start(options: RunOptions, stack: contextlib.AsyncExitStack) -> None:
     stack.push_async_callback(asyncio.to_thread, telemetry.close)  # After the engine: what completes last is sent too.
     stack.push_async_callback(engine.stop)
     pids = _Pids(telemetry)
-    web = Web(options, server.ingress_url, stack)
+    web = Web(options, server.ingress_url, gate, stack)
     missing_keys: list[str] = []
     if options.app is not None and not options.in_process:
         starting = add_workers(

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from rewake.access.gate import Gate
     from rewake.cli.engine_process import RunOptions
     from rewake.deployments.web import WebProcess
+    from rewake.deployments.web_app import WebSettings
+
+TOKEN_NAME: Final = "rewake-web"
 
 
 class Web:
-    """Nothing until an app with a `web` is there. port: that is served, 0 for none."""
+    """Nothing until an app with a `web` is there. gate: who may come in at the ingress.   port: 0 for none."""
 
-    def __init__(self, options: RunOptions, ingress_url: str, stack: contextlib.AsyncExitStack) -> None:
-        self._options, self._ingress_url, self._stack = options, ingress_url, stack
+    def __init__(
+        self, options: RunOptions, ingress_url: str, gate: Gate | None, stack: contextlib.AsyncExitStack
+    ) -> None:
+        self._options, self._ingress_url, self._gate, self._stack = options, ingress_url, gate, stack
         self._process: WebProcess | None = None
         self.port = 0
 
@@ -24,24 +30,14 @@ class Web:
         """Where a person of this machine finds it."""
         from rewake.server import url_of
 
-        return url_of(self._options.host, self.port) if self.port else None
+        is_tls = self._options.tls_cert is not None
+        return url_of(self._options.host, self.port, is_tls=is_tls) if self.port else None
 
     def start(self) -> None:
         """In a process of its own. Raises RewakeError RW1005 when the port cannot be had."""
-        from rewake.deployments.web import WebOptions, WebProcess
-        from rewake.http_server.origins import is_loopback_address
+        from rewake.deployments.web import WebProcess
 
-        options = self._options
-        assert options.app is not None
-        web_options = WebOptions(
-            app_ref=options.app,
-            ingress_url=self._ingress_url,
-            is_local=is_loopback_address(options.host),
-            allowed_hosts=options.allowed_hosts,
-            allowed_origins=options.allowed_origins,
-            drain_s=options.stop_grace / 1_000,
-        )
-        self._process = WebProcess(web_options, self._listen())
+        self._process = WebProcess(self._settings(), self._environment(), self._listen())
         self._stack.push_async_callback(self._process.close)
         self._process.start()
 
@@ -54,20 +50,43 @@ class Web:
 
     async def start_here(self, app: Any) -> None:
         """In this process, as the handlers are."""
-        from rewake.deployments.web_app import Guarded, Lifespan
-        from rewake.http_server.origins import Door, is_loopback_address
-        from rewake.http_server.server import HttpServer
+        from rewake.deployments.web_app import Lifespan, certificate_of, web_server
 
-        options = self._options
-        os.environ["REWAKE_INGRESS_URL"] = self._ingress_url
-        hosts, origins = frozenset(options.allowed_hosts), frozenset(options.allowed_origins)
-        door = Door(hosts, origins, is_local=is_loopback_address(options.host))
-        server, lifespan = HttpServer(Guarded(app, door), cancels=True), Lifespan(app)
+        settings = self._settings()
+        os.environ.update(self._environment())
+        server, lifespan = web_server(app, settings), Lifespan(app)
         listener = self._listen()
         await lifespan.start()
         self._stack.push_async_callback(lifespan.stop)
-        await server.start(listener)
-        self._stack.push_async_callback(server.stop, options.stop_grace / 1_000)
+        await server.start(listener, certificate_of(settings))
+        self._stack.push_async_callback(server.stop, settings.drain_s)
+
+    def _settings(self) -> WebSettings:
+        from rewake.deployments.web_app import WebSettings
+        from rewake.http_server.origins import is_loopback_address
+
+        options, gate = self._options, self._gate
+        assert options.app is not None
+        return WebSettings(
+            app_ref=options.app,
+            is_local=is_loopback_address(options.host),
+            allowed_hosts=options.allowed_hosts,
+            allowed_origins=options.allowed_origins,
+            tokens_file=None if gate is None else str(gate.tokens.path),
+            tls_cert=None if options.tls_cert is None else str(options.tls_cert),
+            tls_key=None if options.tls_key is None else str(options.tls_key),
+            drain_s=options.stop_grace / 1_000,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        """Where the app finds the engine, and a token for it that lives as long as the engine does."""
+        found = {"REWAKE_INGRESS_URL": self._ingress_url}
+        if self._gate is not None:
+            from rewake.access.tokens import Role, Token, digest_of, new_secret
+
+            secret = found["REWAKE_TOKEN"] = new_secret()
+            self._gate.tokens.keep(Token(TOKEN_NAME, Role.CALL, digest_of(secret)))
+        return found
 
     def _listen(self) -> Any:
         from rewake.server import listen

@@ -11,12 +11,12 @@ import contextlib
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import structlog
 
+from rewake.deployments.web_app import WebSettings
 from rewake.deployments.worker import child_env
 from rewake.outlets import ChildOutput, outlet_of
 
@@ -29,23 +29,11 @@ _STEADY_AFTER_S: Final = 10.0
 log = structlog.get_logger("rewake.web")
 
 
-@dataclass(frozen=True, kw_only=True)
-class WebOptions:
-    """How the child serves. ingress_url: where the app finds the engine.   is_local: it listens on loopback."""
-
-    app_ref: str
-    ingress_url: str
-    is_local: bool
-    allowed_hosts: Sequence[str] = ()
-    allowed_origins: Sequence[str] = ()
-    drain_s: float = 1.0
-
-
 class WebProcess:
-    """Serves the module's `web` on a listening socket until close()."""
+    """Serves the module's `web` on a listening socket until close(). environment: of the child, beside ours."""
 
-    def __init__(self, options: WebOptions, listener: socket.socket) -> None:
-        self._options, self._listener = options, listener
+    def __init__(self, settings: WebSettings, environment: dict[str, str], listener: socket.socket) -> None:
+        self._settings, self._environment, self._listener = settings, environment, listener
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_replaced = False
@@ -92,11 +80,9 @@ class WebProcess:
             await asyncio.sleep(delay_s)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        options, fd = self._options, self._listener.fileno()
-        command = [sys.executable, "-m", "rewake.deployments.web_main", "--fd", str(fd), "--app", options.app_ref]
-        command += ["--drain-s", str(options.drain_s), *(["--local"] if options.is_local else [])]
-        for name, values in (("--allowed-host", options.allowed_hosts), ("--allowed-origin", options.allowed_origins)):
-            command += [word for value in values for word in (name, value)]
+        fd = self._listener.fileno()
+        command = [sys.executable, "-m", "rewake.deployments.web_main", "--fd", str(fd)]
+        command += ["--settings", msgspec.json.encode(self._settings).decode()]
         outputs = {out: ChildOutput(outlet) for out in (1, 2) if (outlet := outlet_of(out)) is not None}
         try:
             process = await asyncio.create_subprocess_exec(
@@ -105,7 +91,7 @@ class WebProcess:
                 stdin=subprocess.PIPE,
                 stdout=outputs[1].fd if 1 in outputs else None,
                 stderr=outputs[2].fd if 2 in outputs else None,
-                env=child_env({"REWAKE_INGRESS_URL": options.ingress_url}),
+                env=child_env(self._environment),
             )
         except BaseException:
             for output in outputs.values():

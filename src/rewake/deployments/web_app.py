@@ -1,35 +1,96 @@
-"""The web app of a program as our server calls it: its door, and the lifespan that frameworks expect."""
+"""The web app of a program as our server calls it: who may come in, and the lifespan that frameworks expect."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import time
+from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
+from rewake.access.gate import MISSING, Gate, role_missing
+from rewake.access.token_file import TokenFile
+from rewake.access.tokens import Role, tokens_in
+from rewake.errors import ErrorCode
 from rewake.http_server.exchange import App, Receive, Send
 from rewake.http_server.origins import Door
+from rewake.http_server.server import HttpServer
+from rewake.http_server.tls import Certificate
 
 STARTUP_S: Final = 60.0
 
 
-class Guarded:
-    """Lets requests in to `app` that the door lets in. Links from other sites may be followed to its pages."""
+class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a web app is served. The port asks as the ingress does.
 
-    def __init__(self, app: App, door: Door) -> None:
-        self._app, self._door = app, door
+    app_ref: whose `web` it is.   is_local: it listens on loopback.   tokens_file: of access tokens, None to ask for
+    none.   tls_cert, tls_key: None for no TLS.
+    """
+
+    app_ref: str
+    is_local: bool = True
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    tokens_file: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    drain_s: float = 1.0
+
+
+def web_server(app: App, settings: WebSettings) -> HttpServer:
+    """A server of the app, not started."""
+    door = Door(frozenset(settings.allowed_hosts), frozenset(settings.allowed_origins), is_local=settings.is_local)
+    return HttpServer(Guarded(app, door, _gate(settings)), cancels=True)
+
+
+def certificate_of(settings: WebSettings) -> Certificate | None:
+    """The certificate to start the server with. Raises RewakeError RW1018."""
+    if settings.tls_cert is None:
+        return None
+    return Certificate(Path(settings.tls_cert), None if settings.tls_key is None else Path(settings.tls_key))
+
+
+def _gate(settings: WebSettings) -> Gate | None:
+    if settings.tokens_file is None:
+        return None
+    tokens = TokenFile(Path(settings.tokens_file), tokens_in(os.environ.get("REWAKE_TOKENS", "")))
+    tokens.refresh()
+    return Gate(tokens, lambda: time.time_ns() // 1_000_000)
+
+
+class Guarded:
+    """Lets requests in to `app` that door and gate let in. Links from other sites may be followed to its pages."""
+
+    def __init__(self, app: App, door: Door, gate: Gate | None = None) -> None:
+        self._app, self._door, self._gate = app, door, gate
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-            is_safe = scope["method"] in ("GET", "HEAD")
-            refusal = self._door.refusal(headers, is_navigation_safe=is_safe)
-            if refusal is not None:
-                told = {"code": refusal.code.value, "message": refusal.message, "hint": refusal.hint}
-                head = [(b"content-type", b"application/json")]
-                await send({"type": "http.response.start", "status": 403, "headers": head})
-                await send({"type": "http.response.body", "body": json.dumps(told).encode()})
-                return
-        await self._app(scope, receive, send)
+        refused = self._refusal(scope) if scope["type"] == "http" else None
+        if refused is None:
+            await self._app(scope, receive, send)
+            return
+        status, code, message, hint = refused
+        head = [(b"content-type", b"application/json")]
+        if status == 401:
+            head.append((b"www-authenticate", b'Bearer realm="rewake"'))
+        told = {"code": code.value, "message": message, "hint": hint}
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": json.dumps(told).encode()})
+
+    def _refusal(self, scope: Any) -> tuple[int, ErrorCode, str, str] | None:
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self._door.refusal(headers, is_navigation_safe=scope["method"] in ("GET", "HEAD"))
+        if refusal is not None:
+            return 403, refusal.code, refusal.message, refusal.hint
+        if self._gate is None or scope["method"] == "OPTIONS":  # a preflight carries no token
+            return None
+        token = self._gate.holder(headers)
+        if token is None:
+            return 401, *MISSING
+        return None if token.allows(Role.CALL) else (403, *role_missing(token, Role.CALL))
 
 
 class Lifespan:
