@@ -57,6 +57,27 @@ def test_responses_stream_typed_events() -> None:
     asyncio.run(play())
 
 
+def test_a_streamed_answer_hangs_in_its_middle_until_released() -> None:
+    """And comes no faster than its pace."""
+
+    async def play() -> None:
+        held = rule(name="slow", answer=text("one two three four"), pace_s=0.001, hold_after=5)
+        async with ModelServer([held]) as server, client_of(server) as client:
+            async with client.responses.stream(model="gpt-5", input="hi") as events:
+                said = ""
+                async for event in events:
+                    if event.type == "response.output_text.delta":
+                        said += event.delta
+                        if len(said) < len("one two three four"):
+                            server.release("slow")
+            assert said == "one two three four"
+            server.reset()
+            asking = asyncio.ensure_future(client.responses.create(model="gpt-5", input="hi"))
+            assert (await asking).output_text == "one two three four"  # one that comes whole does not hang
+
+    asyncio.run(play())
+
+
 def test_chat_gives_text_and_tool_calls() -> None:
     async def play() -> None:
         async with ModelServer(RULES) as server, client_of(server) as client:

@@ -7,7 +7,7 @@ calls, hold and release them; client.py is their Python side. Started by server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import asdict
 from types import ModuleType
 from typing import Any, cast
@@ -93,8 +93,17 @@ async def _answer(http: Request, script: Script, api: Api, request: ModelRequest
         return JSONResponse(api.error(answer.status, answer.message), answer.status, headers)
     script.finish(exchange, "answered")
     if request.is_stream:
-        return StreamingResponse(api.stream(request, answer, script.ids), media_type="text/event-stream")
+        events = _paced(script, exchange, api.stream(request, answer, script.ids))
+        return StreamingResponse(events, media_type="text/event-stream")
     return JSONResponse(api.respond(request, answer, script.ids))
+
+
+async def _paced(script: Script, exchange: Exchange, events: Iterator[str]) -> AsyncIterator[str]:
+    """The events of a streamed answer, as the rule lets them go."""
+    for number, event in enumerate(events):
+        if not await script.pass_event(exchange, number):
+            return
+        yield event
 
 
 async def _client_waits(http: Request, script: Script, exchange: Exchange) -> bool:

@@ -104,6 +104,8 @@ class Rule:
     times: int | None = None
     delay_s: float = 0.0
     hold: bool = False
+    pace_s: float = 0.0
+    hold_after: int | None = None
 
     def mismatch(self, request: ModelRequest, asked: int) -> str | None:
         """Why this rule does not answer, or None when it does.   asked: how often it was chosen already."""
@@ -127,7 +129,7 @@ class Rule:
 
     def conditions(self) -> str:
         """The conditions as they were written, for messages."""
-        hidden = {"answer", "name", "delay_s", "hold"}
+        hidden = {"answer", "name", "delay_s", "hold", "pace_s", "hold_after"}
         given = [(f.name, getattr(self, f.name)) for f in fields(self) if f.name not in hidden]
         return ", ".join(f"{name}={value!r}" for name, value in given if value is not None) or "anything"
 
@@ -173,6 +175,8 @@ def rule(
     times: int | None = None,
     delay_s: float = 0.0,
     hold: bool = False,
+    pace_s: float = 0.0,
+    hold_after: int | None = None,
 ) -> Rule:
     """A rule that answers when every given condition holds.
 
@@ -186,6 +190,8 @@ def rule(
         api: only for one API.   when: any other condition.
         times: the rule steps aside after it was chosen this often.
         delay_s: wait before answering.   hold: hang from the start, until released by name.
+        pace_s: wait before each event of a streamed answer.   hold_after: a streamed answer hangs after so many events,
+            until the rule is released.
     """
     return Rule(
         answer=answer,
@@ -201,6 +207,8 @@ def rule(
         times=times,
         delay_s=delay_s,
         hold=hold,
+        pace_s=pace_s,
+        hold_after=hold_after,
     )
 
 

@@ -72,7 +72,7 @@ class Script:
         self.rules = _named(rules)
         self.ids = Ids()
         self._exchanges: list[Exchange] = []
-        self._gates = {rule.name: Gate(is_closed=rule.hold) for rule in self.rules}
+        self._gates = {rule.name: Gate(is_closed=_begins_closed(rule)) for rule in self.rules}
         self._is_closing = False
         self._changed: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -102,14 +102,30 @@ class Script:
 
     async def pass_gate(self, exchange: Exchange) -> bool:
         """Wait for the rule's delay and while its gate is closed; False when the server stops meanwhile."""
-        rule = next(rule for rule in self.rules if rule.name == exchange.rule)
-        if rule.delay_s:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.wait_until(lambda: self._is_closing), rule.delay_s)
+        rule = self._rule_of(exchange)
+        await self._rest(rule.delay_s)
         gate = self._gates[rule.name]
-        if gate.is_closed:
+        if gate.is_closed and rule.hold_after is None:
             await self._wait_at(gate)
         return not self._is_closing
+
+    async def pass_event(self, exchange: Exchange, number: int) -> bool:
+        """Wait before the event of this number, from 0, of a streamed answer; False when the server stops."""
+        rule = self._rule_of(exchange)
+        await self._rest(rule.pace_s)
+        gate = self._gates[rule.name]
+        if gate.is_closed and number == rule.hold_after:
+            await self._wait_at(gate)
+        return not self._is_closing
+
+    def _rule_of(self, exchange: Exchange) -> Rule:
+        return next(rule for rule in self.rules if rule.name == exchange.rule)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait so long, or until the server stops."""
+        if seconds:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.wait_until(lambda: self._is_closing), seconds)
 
     def finish(self, exchange: Exchange, outcome: Outcome) -> None:
         """Record the end of a call."""
@@ -138,7 +154,7 @@ class Script:
         self._exchanges.clear()
         for rule in self.rules:
             gate = self._gates[rule.name]
-            gate.is_closed, gate.reached = rule.hold, 0
+            gate.is_closed, gate.reached = _begins_closed(rule), 0
         self._notify_from_any_thread()
 
     def gate(self, rule_name: str) -> Gate:
@@ -195,6 +211,10 @@ class Script:
     def _notify_from_any_thread(self) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._notify)
+
+
+def _begins_closed(rule: Rule) -> bool:
+    return rule.hold or rule.hold_after is not None
 
 
 def _named(rules: Iterable[Rule]) -> tuple[Rule, ...]:
