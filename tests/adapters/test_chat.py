@@ -8,20 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from http_service import Service
-from node_tour import EngineKind
-from subject import Subject, until
+from chat_kit import Desk, approval_of, desk_of, read, text_of
+from subject import until
 
-from rewake.testing.models import ModelServer, rule, text, tool_call
+from rewake.ext.chat.routes import BODY_BYTES_MAX, CHAT_ID_MAX
+from rewake.testing.models import rule, text, tool_call
 
 pytest.importorskip("agents", reason="the chat of these tests speaks with OpenAI agents")
-
-from chat_served import desk as chat  # noqa: E402  # after the skip
-from starlette.testclient import TestClient  # noqa: E402
-
-from rewake.ext.chat.routes import BODY_BYTES_MAX, CHAT_ID_MAX  # noqa: E402
-
-Chunk = dict[str, Any]
 
 RULES = [
     rule(name="to billing", system="you are router", says="charged", answer=tool_call("transfer_to_billing")),
@@ -35,59 +28,11 @@ RULES = [
 ]
 
 
-class Desk:
-    """The chat on one engine, called as `useChat` calls it."""
-
-    def __init__(self, subject: Subject, client: TestClient, models: ModelServer, folder: Path) -> None:
-        self.subject, self.client, self.models, self.folder = subject, client, models, folder
-
-    def say(self, chat_id: str, message_id: str, said: str) -> list[Chunk]:
-        message = {"id": message_id, "role": "user", "parts": [{"type": "text", "text": said}]}
-        return self.post({"id": chat_id, "messages": [message], "trigger": "submit-message"})
-
-    def answer(self, chat_id: str, approval: str, approved: bool) -> list[Chunk]:
-        part = {
-            "type": "dynamic-tool",
-            "state": "approval-responded",
-            "approval": {"id": approval, "approved": approved},
-        }
-        return self.post({"id": chat_id, "messages": [{"id": "x", "role": "assistant", "parts": [part]}]})
-
-    def post(self, body: Any) -> list[Chunk]:
-        return read(self.client.post("/api/chat", json=body))
-
-    def get(self, chat_id: str, query: str = "") -> Any:
-        return self.client.get(f"/api/chat/{chat_id}{query}").json()
-
-
-def read(response: Any) -> list[Chunk]:
-    assert response.status_code == 200, response.text
-    lines = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
-    assert lines.pop() == "[DONE]"
-    return [json.loads(line) for line in lines]
-
-
-def text_of(chunks: list[Chunk]) -> str:
-    return "".join(chunk["delta"] for chunk in chunks if chunk["type"] == "text-delta")
-
-
-def approval_of(chunks: list[Chunk]) -> str:
-    assert chunks[-1] == {"type": "finish", "finishReason": "tool-calls"}
-    return next(str(chunk["approvalId"]) for chunk in chunks if chunk["type"] == "tool-approval-request")
-
-
 @pytest.fixture(scope="module", params=["rewake", "restate"])
 def desk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    kind: EngineKind = request.param
-    folder = tmp_path_factory.mktemp("chat")
-    with ModelServer(RULES) as models:
-        environment = models.env() | {"LAB_FOLDER": str(folder), "PYTHONPATH": str(Path(__file__).parent)}
-        service = Service("chat_served:app", "hypercorn", options=(), **environment)
-        subject = Subject(kind, folder, service)
-        app = chat.web(ingress_url=f"http://127.0.0.1:{subject.ingress_port}")
-        with TestClient(app, base_url="http://desk") as client:
-            yield Desk(subject, client, models, folder)
-        subject.close()
+    from chat_served import desk as chat
+
+    yield from desk_of(request.param, chat, "chat_served:app", RULES, Path(tmp_path_factory.mktemp("chat")))
 
 
 def test_a_conversation_with_an_approval(desk: Desk) -> None:

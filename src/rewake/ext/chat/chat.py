@@ -89,6 +89,10 @@ def _speaker(agent: Any, *, starts_with_last: bool, approvals: Any, options: dic
         from rewake.ext.chat.openai import OpenAITurns
 
         return OpenAITurns(agent, starts_with_last=starts_with_last, approvals=approvals, options=options)
+    if package == "pydantic_ai" or package == "rewake":
+        from rewake.ext.chat.pydantic import PydanticTurns
+
+        return PydanticTurns(agent, approvals=approvals, options=options)
     if callable(agent) and not isinstance(agent, type):
         found: Speak = agent
         return found

@@ -30,31 +30,29 @@ Record = dict[str, Any]
 class Following:
     """One turn of one conversation.
 
-    known: the turn's record as the reader has it, None to begin with nothing. answered: awakeables that the reader has
-    answered since; where the turn still waits for them, their answers are on the way.
+    record: the turn's, as far as it is known.   is_rest: the reader has the steps of the record already.   answered:
+    awakeables that the reader has answered since; where the turn still waits for them, their answers are on the way.
     """
 
     def __init__(
         self,
         ingress: Ingress,
         chat: str,
-        turn: str,
+        record: Record,
         *,
-        invocation: str | None = None,
-        known: Record | None = None,
+        is_rest: bool = False,
         answered: frozenset[str] = frozenset(),
     ) -> None:
-        self._ingress, self._chat, self._turn = ingress, chat, turn
-        self._invocation = invocation or (known or {}).get("invocation")
-        self._known, self._answered = known, answered
-        self._said = Said(known["steps"] if known else None)
+        self._ingress, self._chat, self._answered = ingress, chat, answered
+        self._known = record if is_rest else None
+        self._said = Said(record["steps"] if is_rest else None)
         self._live = LiveTurn()
-        self._has_stream = True
-        self.record: Record = known or {"id": turn, "text": "", "steps": [], "status": "running"}
+        self._has_stream, self._has_begun = True, False
+        self.record = record
 
     async def events(self) -> AsyncIterator[ChatEvent]:
         """The events from here on. Raises EngineUnavailable when the engine stays away."""
-        yield TurnStarted(self._turn, is_rest=self._known is not None)
+        yield TurnStarted(self.record["id"], is_rest=self._known is not None)
         async for record in self._records():
             self.record = record
             for event in self._said.go_on_to(record["steps"]):
@@ -70,13 +68,13 @@ class Following:
                     async for record in growing:
                         yield record
                         delay_s, away_s = _POLL_FIRST_S, 0.0
-                found = await find(self._ingress, self._chat, self._turn)
+                found = await find(self._ingress, self._chat, self.record["id"])
             except EngineUnavailable:
                 if (away_s := away_s + delay_s) > _AWAY_S:
                     raise
                 found = None
             if found is not None:
-                self.record, self._invocation = found, found["invocation"]
+                self.record, self._has_begun = found, True
                 if found["status"] != "running" and not self._is_on_the_way(found):
                     yield found
                     return
@@ -85,10 +83,10 @@ class Following:
 
     async def _stream(self) -> AsyncGenerator[Record]:
         """The record as the run's stream shows it, until it rests or ends; nothing where there is no stream."""
-        if self._invocation is None or not self._has_stream:
+        if not self._has_stream:
             return
         live = self._live
-        async with contextlib.aclosing(self._ingress.events(self._invocation, live.offset)) as batches:
+        async with contextlib.aclosing(self._ingress.events(self.record["invocation"], live.offset)) as batches:
             while not live.has_ended:
                 is_resting = bool(live.transcript.waiting) and not live.is_at_work
                 try:
@@ -96,7 +94,7 @@ class Following:
                 except (StopAsyncIteration, TimeoutError):
                     return
                 except Refused:  # an engine without streams, or a run that has not begun
-                    self._has_stream = self.record["status"] == "running" and not self.record.get("invocation")
+                    self._has_stream = not self._has_begun
                     return
                 for event in batch:
                     live.apply(event)

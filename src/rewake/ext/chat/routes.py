@@ -13,6 +13,7 @@ Requests have JSON bodies with their content type, so that no page of another si
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Final
@@ -31,6 +32,7 @@ Authorize = Callable[[Request, str], Awaitable[str | None]]
 
 BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 CHAT_ID_MAX: Final = 200
+_QUIET_S: Final = 15.0
 _OPEN: Final = ("running", "waiting")
 
 
@@ -117,7 +119,7 @@ class Routes:
         record = await self._last(chat)
         if record is None or record["status"] not in _OPEN:
             return Response(status_code=204)
-        return self._ui_stream(self._following(chat, record))
+        return self._ui_stream(Following(self._ingress, chat, record))
 
     def _ui_stream(self, following: Following) -> Response:
         stream = ai_sdk.UiMessageStream()
@@ -145,11 +147,13 @@ class Routes:
         elif last.get("role") == "user":
             following = await self._say(chat, last.get("id"), _text_of(last.get("content")))
         elif turns and turns[-1]["status"] in _OPEN:
-            following = self._following(chat, turns[-1])
+            following = Following(self._ingress, chat, turns[-1])
         else:
             raise _Problem(400, "There is neither a message nor an answer, and no turn under way.")
-        before = [record for record in turns if record["id"] != following.record["id"]]
-        run = ag_ui.AgUiRun(chat, str(body.get("runId") or ""), [m for t in before for m in ag_ui.messages_of(t)])
+        turn = following.record["id"]
+        before = [message for record in turns if record["id"] != turn for message in ag_ui.messages_of(record)]
+        is_new = all(record["id"] != turn for record in turns)
+        run = ag_ui.AgUiRun(chat, str(body.get("runId") or ""), before, is_new=is_new)
 
         async def lines() -> AsyncIterator[bytes]:
             async for event in following.events():
@@ -184,7 +188,7 @@ class Routes:
         record = await self._last(chat)
         if record is None:
             return Response(status_code=204)
-        following = self._following(chat, record)
+        following = Following(self._ingress, chat, record)
 
         async def lines() -> AsyncIterator[bytes]:
             async for event in following.events():
@@ -210,15 +214,11 @@ class Routes:
         if not isinstance(message, str) or not message or not text.strip():
             raise _Problem(400, "A message needs an id and a text.")
         record = await find(self._ingress, chat, message)
-        if record is not None:
-            return self._following(chat, record)
-        body = {"id": message, "text": text}
-        invocation = await self._ingress.send(chat, "turn", body, f"{chat}/{message}")
-        return Following(self._ingress, chat, message, invocation=invocation)
-
-    def _following(self, chat: str, record: Record) -> Following:
-        """A turn from its beginning."""
-        return Following(self._ingress, chat, record["id"], invocation=record["invocation"])
+        if record is None:
+            body = {"id": message, "text": text}
+            invocation = await self._ingress.send(chat, "turn", body, f"{chat}/{message}")
+            record = body | {"invocation": invocation, "status": "running", "steps": []}
+        return Following(self._ingress, chat, record)
 
     async def _answer(self, chat: str, answers: dict[str, tuple[bool, str | None]], who: str | None) -> Following:
         """Give answers to open approvals. Those that were answered already are passed over, unless all were."""
@@ -234,7 +234,7 @@ class Routes:
             awakeable = awakeables_of(parts[name])[0]
             await self._ingress.resolve(awakeable, _answer_of(parts[name], who, reason, is_approved=is_approved))
             given.add(awakeable)
-        return Following(self._ingress, chat, record["id"], known=record, answered=frozenset(given))
+        return Following(self._ingress, chat, record, is_rest=True, answered=frozenset(given))
 
     async def _last(self, chat: str) -> Record | None:
         view = await self._ingress.call(chat, "view", {"turns": 1})
@@ -273,9 +273,28 @@ def _text_of(content: Any) -> str:
     return "\n".join(part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))
 
 
+async def with_signs_of_life(lines: AsyncIterator[bytes], quiet_s: float = _QUIET_S) -> AsyncIterator[bytes]:
+    """The lines, and a comment where nothing comes for so long, so that no proxy takes the response for dead."""
+    coming: asyncio.Future[bytes] = asyncio.ensure_future(anext(lines))
+    try:
+        while True:
+            done, _ = await asyncio.wait({coming}, timeout=quiet_s)
+            if not done:
+                yield b":\n\n"
+                continue
+            try:
+                yield coming.result()
+            except StopAsyncIteration:
+                return
+            coming = asyncio.ensure_future(anext(lines))
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+
+
 def _stream(lines: AsyncIterator[bytes], headers: dict[str, str]) -> Response:
     headers = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no", **headers}
-    return StreamingResponse(lines, media_type="text/event-stream", headers=headers)
+    return StreamingResponse(with_signs_of_life(lines), media_type="text/event-stream", headers=headers)
 
 
 def _problem(status: int, message: str) -> Response:

@@ -177,5 +177,7 @@ def _write(parts: list[Part], delta: Any, agent: str | None) -> None:
 def shown_value(value: Any) -> Any:
     """What a tool returned, without what the envelope keeps beside it."""
     if isinstance(value, dict) and "$context" in value:
-        value = value.get("$value")
+        return value.get("$value")
+    if isinstance(value, dict) and value.get("kind") == "tool_return" and "result" in value:
+        return value["result"]  # Pydantic AI says what kind of result it is
     return value

@@ -95,7 +95,7 @@ class _Call:
             show_context(self.found.run)
             self.found.waiting.discard(self.context.tool_call_id)
             output = await self.inner(self.context, self.arguments)
-            if self.context.tool_call_id not in self.found.waiting:
+            if self.found.run.listeners and self.context.tool_call_id not in self.found.waiting:
                 self.found.run.tell(self.envelope.with_value(encode(output)))
             return output
         finally:

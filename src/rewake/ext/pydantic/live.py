@@ -22,12 +22,17 @@ from pydantic_ai.messages import (
     PartStartEvent,
     TextPart,
     TextPartDelta,
+    ThinkingPart,
+    ThinkingPartDelta,
+    ToolCallPart,
+    ToolCallPartDelta,
 )
 from pydantic_ai.models import CompletedStreamedResponse, Model, StreamedResponse
 from pydantic_ai.tools import RunContext
 
 from rewake.ext.kernel import put_delta
 from rewake.ext.kernel.steps import body_here
+from rewake.ext.pydantic.flow import flow_here
 
 _live_here: ContextVar[asyncio.Queue[ModelResponseStreamEvent] | None] = ContextVar(
     "rewake_pydantic_live", default=None
@@ -69,20 +74,50 @@ async def hand_on(
 async def _passed(events: AsyncIterable[ModelResponseStreamEvent]) -> AsyncIterator[ModelResponseStreamEvent]:
     live, body = _live_here.get(), body_here.get()
     is_first = body is None or body.attempts <= 1
+    said = _Said()
     async for event in events:
-        if text := _text_of(event):
-            put_delta(text)
+        said.pass_on(event)
         if live is not None and is_first:
             live.put_nowait(event)
         yield event
 
 
-def _text_of(event: ModelResponseStreamEvent) -> str:
-    if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
-        return event.part.content
-    if isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
-        return event.delta.content_delta
-    return ""
+class _Said:
+    """Deltas of one answer, in the form that readers of a stream know for every framework: see rewake.ext.chat.live."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, str] = {}
+        """Ids of calls, by the places of their parts."""
+        self._has_begun = False
+
+    def pass_on(self, event: ModelResponseStreamEvent) -> None:
+        """Put the delta of an event, if it has one."""
+        delta = self._delta(event)
+        if not delta:
+            return
+        flow = flow_here.get()
+        if not self._has_begun and flow is not None and len(flow.path) > 1:
+            put_delta({"type": "path", "path": list(flow.path), "calls": list(flow.calls)})
+        self._has_begun = True
+        put_delta(delta)
+
+    def _delta(self, event: ModelResponseStreamEvent) -> Any:
+        match event:
+            case PartStartEvent(part=TextPart(content=text)):
+                return text
+            case PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
+                return text
+            case PartStartEvent(part=ThinkingPart(content=text)) if text:
+                return {"type": "reasoning", "text": text}
+            case PartDeltaEvent(delta=ThinkingPartDelta(content_delta=thought)) if thought:
+                return {"type": "reasoning", "text": thought}
+            case PartStartEvent(index=index, part=ToolCallPart() as call):
+                self._calls[index] = call.tool_call_id
+                text = call.args_as_json_str() if call.args else ""
+                return {"type": "tool_input", "call": call.tool_call_id, "tool": call.tool_name, "text": text}
+            case PartDeltaEvent(index=index, delta=ToolCallPartDelta(args_delta=str(text))) if index in self._calls:
+                return {"type": "tool_input", "call": self._calls[index], "text": text}
+        return None
 
 
 class LiveStream(CompletedStreamedResponse):

@@ -102,7 +102,10 @@ class _Bound(BoundDurableOperation[Any, Any, Any]):
         if not envelope.branch:
             return self._operation.result_codec.load(envelope.value)
         show_context(run)
-        return await self._operation.handler(params)
+        result = await self._operation.handler(params)
+        if run.listeners:
+            run.tell(envelope.with_value(self._operation.result_codec.dump(result), branch=False))
+        return result
 
     async def _step(self, run: Run, params: Any, given: StepOptions) -> Any:
         return self._operation.result_codec.load((await self._record(run, params, given)).value)

@@ -44,11 +44,15 @@ _RESPONSE: Final = {
 
 
 class AgUiRun:
-    """Events of one run. before: messages of the turns before, for snapshots."""
+    """Events of one run.
 
-    def __init__(self, thread_id: str, run_id: str, before: Sequence[Message] = ()) -> None:
+    before: messages of the turns before, for snapshots.   is_new: the turn begins with this run; else a client may have
+    some of it, and gets all messages anew.
+    """
+
+    def __init__(self, thread_id: str, run_id: str, before: Sequence[Message] = (), *, is_new: bool = True) -> None:
         self._ids = {"threadId": thread_id, "runId": run_id}
-        self._before = list(before)
+        self._before, self._is_new = list(before), is_new
         self._turn: dict[str, Any] = {}
         self._step: str | None = None
         self._open: str | None = None
@@ -59,8 +63,10 @@ class AgUiRun:
         """The events of one event. turn: its record, for snapshots."""
         self._turn = turn
         match event:
-            case TurnStarted():
+            case TurnStarted(is_rest=is_rest):
                 yield {"type": "RUN_STARTED", **self._ids, "protocolVersion": PROTOCOL_VERSION}
+                if not is_rest and not self._is_new:
+                    yield self._snapshot([])
                 yield {"type": "STATE_SNAPSHOT", "snapshot": {"agent": None, "status": "running"}}
             case StepStarted(agent=agent):
                 yield from self._close()
@@ -69,8 +75,7 @@ class AgUiRun:
                 yield {"type": "STATE_DELTA", "delta": [{"op": "replace", "path": "/agent", "value": agent}]}
             case StepReset(steps=steps):
                 yield from self._close()
-                said = [*self._before, *messages_of({**turn, "steps": steps})]
-                yield {"type": "MESSAGES_SNAPSHOT", "messages": said}
+                yield self._snapshot(steps)
             case TurnWaiting() | TurnEnded():
                 yield from self._close()
                 yield from self._end(event)
@@ -78,6 +83,10 @@ class AgUiRun:
                 yield from self._text(event)
             case _:
                 yield from self._tool(event)
+
+    def _snapshot(self, steps: list[Any]) -> Event:
+        messages = [*self._before, *messages_of({**self._turn, "steps": steps})]
+        return {"type": "MESSAGES_SNAPSHOT", "messages": messages}
 
     def _text(self, event: TextStarted | TextDelta | TextEnded) -> Iterator[Event]:
         name = _text_id(self._turn["id"], event.step, event.part)

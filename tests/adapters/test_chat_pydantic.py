@@ -1,0 +1,66 @@
+"""A chat with an agent of Pydantic AI: a nested agent, an approval that outlives the handlers, what is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_kit import Desk, approval_of, desk_of, text_of
+
+from rewake.testing.models import rule, text, tool_call
+
+pytest.importorskip("pydantic_ai", reason="the chat of these tests speaks with an agent of Pydantic AI")
+
+RULES = [
+    rule(name="bank", system="you are bank", answer=text("the bank agrees")),
+    rule(name="end", system="you are billing", tool_result="way", answer=text("You get it back.")),
+    rule(name="denied", system="you are billing", tool_result="too much", answer=text("Then not.")),
+    rule(name="refund", system="you are billing", after_tool="ask_bank", answer=tool_call("refund", {"amount": 40})),
+    rule(name="billing", system="you are billing", says="charged", answer=tool_call("ask_bank", {"question": "40?"})),
+    rule(name="hello", system="you are billing", answer=text("Hello.")),
+]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", "scripted")  # the model asks for one when it is made
+        from chat_pydantic_served import desk as chat
+    yield from desk_of("rewake", chat, "chat_pydantic_served:app", RULES, Path(tmp_path_factory.mktemp("chat")))
+
+
+def test_an_approval_outlives_the_handlers_and_the_conversation_is_remembered(desk: Desk) -> None:
+    assert text_of(desk.say("one", "m1", "Hello")) == "Hello."
+    asking = desk.say("one", "m2", "I was charged twice")
+    approval = approval_of(asking)
+    assert [chunk["output"] for chunk in asking if chunk["type"] == "tool-output-available"] == ["the bank agrees"]
+    desk.subject.service.restart()
+    rest = desk.answer("one", approval, approved=True)
+    outputs = [chunk["output"] for chunk in rest if chunk["type"] == "tool-output-available"]
+    assert outputs == ["40 EUR are on their way"]
+    assert text_of(rest) == "You get it back."
+    assert (desk.folder / "marks").read_text().splitlines() == ["refund 40"]
+    assert text_of(desk.say("one", "m3", "Hello again")) == "Hello."
+    said = [message["content"] for message in _asked(desk) if message["role"] == "user"]
+    assert said == ["Hello", "I was charged twice", "Hello again"]
+    assert {name: count.asked for name, count in desk.models.counts.items()} == {
+        "bank": 1,
+        "end": 1,
+        "denied": 0,
+        "refund": 1,
+        "billing": 1,
+        "hello": 2,
+    }
+
+
+def test_a_denial_reaches_the_model(desk: Desk) -> None:
+    approval = approval_of(desk.say("two", "m1", "I was charged twice"))
+    rest = desk.answer("two", approval, approved=False, reason="too much")
+    assert "tool-output-denied" in [chunk["type"] for chunk in rest]
+    assert text_of(rest) == "Then not."
+
+
+def _asked(desk: Desk) -> Any:
+    return desk.models.exchanges[-1].request.body["messages"]
