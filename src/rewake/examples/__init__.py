@@ -34,6 +34,7 @@ class Example:
 EXAMPLES: Final = (
     Example("claim_handoffs", "claim router with handoffs (OpenAI Agents SDK)", "openai"),
     Example("claim_approvals", "claim with two approvals and a handback (OpenAI Agents SDK)", "openai"),
+    Example("chat_desk", "support chat with an approval, on useChat and AG-UI (OpenAI Agents SDK)", "chat,openai"),
     Example("claim_subagents", "claim router with sub-agents (Google ADK)", "adk"),
     Example("claim_tools", "claim router with agents as tools (Pydantic AI)", "pydantic"),
     Example("claim_chain", "claim router with agents as tools (LangChain)", "langchain"),

@@ -199,6 +199,8 @@ def _tool_part(part: dict[str, Any]) -> Chunk:
             found["state"] = "approval-requested"
         case "approved":
             found |= {"state": "approval-responded", "approval": {"id": approval["id"], "approved": True}}
+        case _ if "progress" in part:
+            found |= {"state": "output-available", "output": part["progress"], "preliminary": True}
         case _:
             found["state"] = "input-available"
     return found
