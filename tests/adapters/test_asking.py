@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import adapter_kit
+import crash_lab
 import pytest
 import restate
 
@@ -24,6 +29,28 @@ from rewake.runs.approvals import Approval, approval_of, inbox
 from rewake.runs.local.database import local_reading
 
 DEADLINE_S = 20.0
+DAY_MS = 86_400_000
+KILLED = """
+import asyncio
+import rewake, restate
+from test_asking import Desk
+
+async def main():
+    desk = Desk()
+    async with rewake.Engine("data", restate.app([desk.service])) as engine:
+        await engine.send("Desk", "pay")
+        name = (await desk.requests.get()).id
+        while not (await engine.query("select id from sys_invocation where status = 'suspended'")).rows:
+            await asyncio.sleep(0.01)
+        print(name, flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+TESTS = Path(__file__).parents[1]
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": os.pathsep.join(str(TESTS / each) for each in ("adapters", "conformance", "e2e"))
+}
 
 
 class Desk:
@@ -241,5 +268,76 @@ def test_an_id_of_nothing_is_unknown(tmp_path: Path) -> None:
             for name in ("sign_1", "perhaps", ""):
                 with pytest.raises(RewakeError, match="RW4026"):
                     engine.approval(name)
+
+    scenario(work())
+
+
+@pytest.mark.timeout(120)
+def test_reminders_and_expiry_happen_once_under_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engine and handlers die at each result of the journal."""
+    monkeypatch.setenv("LAB_FOLDER", str(tmp_path))
+    script = Path(crash_lab.__file__)
+    command = [sys.executable, str(script), "engine", "asking_app", str(tmp_path), "Suspending", "asked", '""']
+    environment = ENVIRONMENT | {"LAB_FOLDER": str(tmp_path)}
+    done = subprocess.run(command, env=environment, cwd=script.parent, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["answer"] == ["approved", "expired", "expired"]
+    assert told["kills"] >= 12
+    assert adapter_kit.marks() == {"ask one": 1, "remind one": 1, "ask two": 1, "ask three": 1}
+
+
+class Calendar(rewake.Engine):
+    """An engine whose clock is days ahead."""
+
+    days = 0.0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + round(self.days * DAY_MS)
+
+
+@pytest.mark.parametrize("answered_on", [None, 20])
+def test_a_month_over_restarts(answered_on: int | None, tmp_path: Path) -> None:
+    """Weekly reminders, each once; expired after 30 days, or approved when somebody came back from a holiday."""
+    desk = Desk(deadline=timedelta(days=30), remind=timedelta(days=7))
+
+    async def work() -> None:
+        first, run_id = "", None
+        for day in (0, 3, 7, 10, 14, 17.5, 20, 21.5, 28, 29.9, 30.1):
+            Calendar.days = day
+            async with Calendar(tmp_path, restate.app([desk.service])) as engine:
+                if run_id is None:
+                    run_id = await engine.send("Desk", "pay")
+                    first = (await desk.requests.get()).id
+                if day == answered_on:
+                    await Engine(engine, tmp_path).answer(first, approved=True, who="Ada")
+                if day > 30 or day == answered_on:
+                    found = await engine.result(run_id)
+                    break
+                while len(desk.notified) <= day // 7:
+                    await asyncio.sleep(0.01)
+        expected = ("expired", 5) if answered_on is None else ("approved", 3)
+        assert (found["outcome"], len(desk.notified)) == expected
+        assert [number for number, _ in desk.notified] == [*range(expected[1])]
+
+    scenario(work())
+
+
+def test_a_killed_engine_still_knows_what_waits(tmp_path: Path) -> None:
+    """Killed while it waits; the question is listed by the next one, and answered there."""
+    (tmp_path / "app.py").write_text(KILLED)
+    command = [sys.executable, "app.py"]
+    with subprocess.Popen(command, env=ENVIRONMENT, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        name = first.stdout.readline().strip()
+        first.kill()
+
+    async def work() -> None:
+        desk = Desk()
+        async with desk.engine(tmp_path / "data") as engine:
+            with reading(tmp_path / "data", engine.engine.now_ms()) as found:
+                assert [each.id for each in inbox(found).approvals] == [name]
+            now = await engine.answer(name, approved=True, who="Ada")
+            assert (await engine.engine.result(now.run_id))["who"] == "Ada"
+        assert desk.notified == []
 
     scenario(work())
