@@ -207,6 +207,7 @@ def test_an_answer_that_cannot_be_taken_is_asked_again(tmp_path: Path) -> None:
             second = next(name for name in engine.approval(first.id).slots if name != again.id)
             await engine.resolve(second, {"approved": True, "who": "ADA"})
             await desk.requests.get()
+            assert engine.approval(second).id == first.id  # each of its ids leads to it
             await engine.answer(first.id, approved=True, who="Bob")
             assert (await paid)["outcome"] == "approved"
         refused = [why.partition(".")[0].casefold() for _, why in desk.notified]
@@ -240,6 +241,9 @@ def test_other_arguments_at_replay_end_the_run(tmp_path: Path) -> None:
             paid = engine.pay()
             request = await desk.requests.get()
             desk.args = {"amount": 9_999}
+            await engine.resolve(request.id, "perhaps")
+            again = await desk.requests.get()
+            assert again.arguments == engine.approval(request.id).asked.arguments == '{"amount": 750}'
             await engine.answer(request.id, approved=True)
             with pytest.raises(rewake.InvocationFailed, match="An approval holds for exactly what was shown"):
                 await paid
@@ -334,7 +338,7 @@ def test_a_killed_engine_still_knows_what_waits(tmp_path: Path) -> None:
     async def work() -> None:
         desk = Desk()
         async with desk.engine(tmp_path / "data") as engine:
-            with reading(tmp_path / "data", engine.engine.now_ms()) as found:
+            with local_reading(tmp_path / "data", engine.engine.now_ms()) as found:
                 assert [each.id for each in inbox(found).approvals] == [name]
             now = await engine.answer(name, approved=True, who="Ada")
             assert (await engine.engine.result(now.run_id))["who"] == "Ada"

@@ -28,7 +28,14 @@ import rewake
 import rewake.ext.pydantic as ours
 from rewake.agents.envelope import decode_envelope
 from rewake.core.ids import awakeable_id_parse
-from rewake.ext.pydantic import RestateAgent, RewakeDurability, restate_context
+from rewake.ext.pydantic import (
+    ApprovalRequest,
+    Approvals,
+    DurableApprovals,
+    RestateAgent,
+    RewakeDurability,
+    restate_context,
+)
 from rewake.ext.pydantic.newer import CAN_STREAM_LIVE
 from rewake.protocol.messages import Failure, MessageType, Success
 
@@ -420,3 +427,51 @@ def test_every_name_of_the_framework_is_known() -> None:
         assert callable(getattr(BaseDurabilityCapability, name)), name
     assert ToolManager.get_parallel_execution_mode(None) == "parallel"  # type: ignore[arg-type]
     assert FunctionToolset([])._explicit_id is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"), [(True, "paid 5"), (False, "denied"), (None, "neither approved nor denied")]
+)
+def test_each_call_is_asked_for_by_itself(answer: bool | None, says: str, tmp_path: Path) -> None:
+    """Approved, denied, or nobody answered: for its exact arguments; the other call is free."""
+    log = Log()
+    asked: list[ApprovalRequest] = []
+
+    async def notify(request: ApprovalRequest) -> None:
+        asked.append(request)
+
+    approvals = Approvals(notify=notify, deadline=timedelta(milliseconds=50) if answer is None else None)
+    agent = Agent(
+        script(log, "desk", [call("pay", "a", amount=5), call("free", "b")], text("done")),
+        name="desk",
+        capabilities=[RewakeDurability(), DurableApprovals(approvals)],
+    )
+
+    @agent.tool_plain(requires_approval=True)
+    def pay(amount: int) -> str:
+        with log.body("pay"):
+            return f"paid {amount}"
+
+    @agent.tool_plain
+    def free() -> str:
+        return "free"
+
+    async def handler(ctx: restate.Context) -> Any:
+        return returned((await agent.run("go")).all_messages())
+
+    async def main() -> dict[str, Any]:
+        async with rewake.Engine(tmp_path, app_of(handler)) as engine, asyncio.timeout(DEADLINE_S):
+            invocation_id = await engine.send("Suspending", "go")
+            while not asked:
+                await asyncio.sleep(0.005)
+            if answer is not None:
+                await complete(engine, asked[0].id, Success(json.dumps(answer).encode()))
+            found: dict[str, Any] = await engine.result(invocation_id)
+            return found
+
+    found = asyncio.run(main())
+    assert found["b"] == "free"
+    assert says in found["a"]
+    assert log.count("pay") == (answer is True)
+    assert [(each.agent, each.tool, each.call_id) for each in asked] == [("desk", "pay", "a")]
+    assert json.loads(asked[0].arguments) == {"amount": 5}

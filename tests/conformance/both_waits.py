@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import restate
 from both_kit import BRIEF_INACTIVITY, HOUR, PATIENT, delta, gate, mark, step, told
 from restate import TerminalError
+
+from rewake.ext.kernel import ApprovalRequest, ask
 
 # Awakeables, signals, combinators
 
@@ -29,6 +32,17 @@ async def awakeable_later(ctx: restate.Context, name: str) -> str:
         return f"got {await future}"
     except TerminalError as error:
         return told(error)
+
+
+async def asks_people(ctx: restate.Context, seconds: float | None) -> str:
+    """Two people must approve, in time if there is an end."""
+
+    async def notify(request: ApprovalRequest) -> None:
+        mark(ctx, f"asked {request.id} {request.link()}")
+
+    deadline = None if seconds is None else timedelta(seconds=seconds)
+    found = await ask("Pay it?", {"amount": 7}, quorum=2, deadline=deadline, notify=notify)
+    return f"{found.outcome} {[each.who for each in found.answers]}"
 
 
 async def named(ctx: restate.Context, names: list[str]) -> list[str]:
@@ -115,7 +129,8 @@ async def first_failure(ctx: restate.Context) -> str:
 waits = restate.Service("Waits", invocation_retry_policy=PATIENT)
 brief_waits = restate.Service("BriefWaits", invocation_retry_policy=PATIENT, inactivity_timeout=BRIEF_INACTIVITY)
 waiting: tuple[Any, ...] = (
-    awakeable, awakeable_later, named, signaller, gathered, selected, completed_in_turn, waited, late, first_failure,
+    awakeable, awakeable_later, asks_people, named, signaller, gathered, selected, completed_in_turn, waited, late,
+    first_failure,
 )  # fmt: skip
 for each in (waits, brief_waits):
     for handler in waiting:

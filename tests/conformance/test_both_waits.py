@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
+from cli_process import rewake
 from subject import Subject, outcome
 
 SERVICES = ("Waits", "BriefWaits")
@@ -21,6 +24,31 @@ def test_an_awakeable_is_resolved(subject: Subject, service: str, value: str) ->
     assert (answer.status, answer.body) == (202, b"")
     assert subject.result(invocation_id) == f"got {value}"
     assert subject.commands(invocation_id) == ["Input", "Output"]
+
+
+def test_people_are_asked_and_answer_from_a_terminal(subject: Subject, service: str) -> None:
+    """`ask()` and `rewake approvals` need nothing of the engine that the public one has not."""
+    invocation_id = subject.send(f"{service}/asks_people", None)
+    name, _, link = subject.marked(invocation_id, "asked").partition(" ")
+    assert (link == "None") == (subject.kind == "restate")
+    subject.waits(invocation_id, service)
+    assert name in cli(subject, "approvals", "list").stdout
+    assert "1 more must approve" in cli(subject, "approvals", "approve", name, "--who", "Ada").stdout
+    assert "RW4030" in cli(subject, "approvals", "approve", name, "--who", "ada").stderr
+    assert cli(subject, "approvals", "approve", name, "--who", "Bob").returncode == 0
+    assert subject.result(invocation_id) == "approved ['Ada', 'Bob']"
+    assert "RW4027" in cli(subject, "approvals", "deny", name).stderr
+    assert '"amount": 7' in cli(subject, "approvals", "show", name).stdout
+
+
+def test_a_question_that_nobody_answers_expires(subject: Subject, service: str) -> None:
+    assert subject.result(subject.send(f"{service}/asks_people", 0.2)) == "expired []"
+
+
+def cli(subject: Subject, *arguments: str) -> subprocess.CompletedProcess[str]:
+    places = ("--admin", f"http://127.0.0.1:{subject.admin_port}")
+    ingress = ("--ingress", f"http://127.0.0.1:{subject.ingress_port}") if arguments[1] in ("approve", "deny") else ()
+    return rewake(*arguments, *places, *ingress, cwd=subject.folder)
 
 
 def test_an_awakeable_is_rejected(subject: Subject, service: str) -> None:

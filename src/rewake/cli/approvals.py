@@ -118,8 +118,8 @@ def _answer(
         slot = checked(found, answer, now_ms())
         ingress_of(admin, ingress).answer(slot, Success(answer_body(answer)))
         now = _seen(admin, approval_id, answer)
-        more = f"; {now.missing} more must approve" if approved and now.missing else ""
-        confirm(as_json, f"{'Approved' if approved else 'Denied'}: {one_line(asker(found.asked))}{more}.")
+        more = f" ({now.missing} more must approve)" if approved and now.missing else ""
+        confirm(as_json, f"{'Approved' if approved else 'Denied'}: {one_line(asker(found.asked))}{more}")
 
 
 def _seen(admin: AdminClient, approval_id: str, answer: Any) -> Any:

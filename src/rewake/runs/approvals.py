@@ -33,6 +33,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """A question of one run. state: `waiting`, `answered` (the run has not gone on yet), one of OUTCOMES, or `ended`.
 
     `ended`: the run ended without it.   given: what people have said so far.   slots: awakeables still to answer.
+    names: all it has had.
     """
 
     asked: Asked
@@ -41,6 +42,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     given: tuple[Given, ...] = ()
     slots: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     decided: Decided | None = None
 
     @property
@@ -84,7 +86,7 @@ def approval_of(reading: Reading, approval_id: str) -> Approval:
     invocation = reading.invocation(invocation_id)
     found = [] if invocation is None else approvals_of(reading, invocation)
     for each in found:
-        if approval_id == each.id or approval_id in each.asked.awakeables:
+        if approval_id == each.id or approval_id in each.names:
             return each
     raise _unknown(approval_id)
 
@@ -160,10 +162,9 @@ def answer_body(answer: Given) -> bytes:
 
 
 def asker(asked: Asked) -> str:
-    """Who asks for what, in one line."""
-    if asked.tool:
-        return formats.safe(f"{asked.agent or 'An agent'} wants to call {asked.tool}")
-    return formats.safe(asked.question or "A question without words")
+    """What is asked, in one line."""
+    wanted = f"{asked.agent or 'An agent'} wants to call {asked.tool}" if asked.tool else "A question without words"
+    return formats.safe(asked.question or wanted)
 
 
 def approval_json(approval: Approval) -> dict[str, Any]:
@@ -208,6 +209,7 @@ def _approval(
         state="waiting",
         given=given if decided is None else decided.answers,
         slots=tuple(name for name in names if name not in come),
+        names=tuple(names),
         decided=decided,
     )
     return msgspec.structs.replace(approval, state=_state(now_ms, invocation, approval))

@@ -164,11 +164,8 @@ class _Question:
         """The value of the envelope that asks."""
         terms = self.terms
         told: dict[str, Any] = {"id": self.id, "awakeables": [*self.slots], "question": terms.question}
-        return (
-            told
-            | {"arguments": terms.arguments, "digest": terms.digest, "who": list(terms.who), "quorum": terms.quorum}
-            | more
-        )
+        told |= {"arguments": self.arguments, "digest": self.digest, "who": list(terms.who), "quorum": terms.quorum}
+        return told | more
 
     def request(self, **more: Any) -> ApprovalRequest:
         """For the user's notify."""

@@ -41,7 +41,8 @@ Absent fields are left out; readers ignore fields they do not know. Values by ki
   text, "arguments": text, "digest": sha256 hex, "asked_at_ms": ..., "deadline_at_ms": ... or null, "who": [...],
   "quorum": 1}`, with `refused` and `answers` where it is asked again; `id` is the first awakeable, and stays. Outcome:
   `{"outcome": "approved" | "denied" | "expired", "id": ..., "digest": ..., "at_ms": ..., "who": ..., "why": ...,
-  "answers": [{"approved": true, "who": ..., "why": ..., "at_ms": ...}]}`.
+  "answers": [{"approved": true, "who": ..., "why": ..., "at_ms": ...}]}`. pydantic-ai's external events: `{"token":
+  awakeable, "answer": what was answered at once, or null}`.
 - `handoff`: null; the agent that takes over is the field `handoff`.
 
 Names of steps are `Agent: what`: `Intake: model`, `Medical: file_claim` (a tool), `Medical: guardrail relevance`,

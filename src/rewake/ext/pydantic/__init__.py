@@ -11,7 +11,8 @@ Two forms. `RestateAgent` wraps an agent, with the call form and all names of `r
 
 Outside of a handler both are the agent as it is. Where things are: durability.py (the capability), operations.py (how
 an operation becomes a step or a piece), flow.py (which agent asks, which calls are to come), envelopes.py (what is
-stored), waiting.py (durable questions), agent.py and wrappers.py (the names of the official extension), failures.py.
+stored), approvals.py (people decide on calls), waiting.py (durable questions), agent.py and wrappers.py (the names of
+the official extension), failures.py.
 """
 
 try:
@@ -21,13 +22,18 @@ except ImportError as missing:
         "rewake.ext.pydantic needs Pydantic AI with `pydantic_ai.durable_exec`: pip install 'rewake[pydantic]'"
     ) from missing
 
+from rewake.ext.kernel import ApprovalRequest, Approvals
 from rewake.ext.pydantic.agent import RestateAgent, restate_context, restate_object_context
+from rewake.ext.pydantic.approvals import DurableApprovals
 from rewake.ext.pydantic.durability import RewakeDurability
 from rewake.ext.pydantic.waiting import AwakeableWaiter
 from rewake.ext.pydantic.wrappers import PydanticTypeAdapter, RestateContextRunToolSet, RestateModelWrapper
 
 __all__ = [
+    "ApprovalRequest",
+    "Approvals",
     "AwakeableWaiter",
+    "DurableApprovals",
     "PydanticTypeAdapter",
     "RestateAgent",
     "RestateContextRunToolSet",
