@@ -2,7 +2,7 @@
 
 A page marks such a part with `<!-- generated: NAME -->` and `<!-- end -->`; the text around it is written by hand.
 tests/unit/test_docs.py fails when a part is stale. Meanings of columns and limits are in the
-columns.toml and limits.toml beside this file.
+columns.toml and limits.toml beside this file; promises with their tests are in promises.toml.
 """
 
 from __future__ import annotations
@@ -159,6 +159,15 @@ def limits() -> str:
         value = getattr(import_module(limit["module"]), limit["name"])
         shown = f"{value:,g}" if isinstance(value, float) else f"{value:,}"
         lines.append(f"| `{limit['name']}` | {shown} | {limit['unit']} | {limit['bounds']} |")
+    return "\n".join(lines)
+
+
+def promises() -> str:
+    """What is promised, with the tests that show it."""
+    lines = ["| promise | how it is tested | tests |", "| --- | --- | --- |"]
+    for promise in tomllib.loads((DOCS / "promises.toml").read_text(encoding="utf-8"))["promise"]:
+        tests = dict.fromkeys(f"`{test.partition('::')[0]}`" for test in promise["tests"])
+        lines.append(f"| {promise['says']} | {promise['how']} | {', '.join(tests)} |")
     return "\n".join(lines)
 
 
@@ -328,6 +337,7 @@ def moves() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "promises": promises,
     "admin-routes": admin_routes,
     "bench": bench,
     "bench-sizes": bench_sizes,

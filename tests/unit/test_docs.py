@@ -176,3 +176,11 @@ def test_no_page_names_a_path_of_the_machine_it_was_written_on(page: Path) -> No
 def test_the_readme_is_one_screen() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 120
+
+
+def test_each_promise_names_tests_that_are_there() -> None:
+    promises = tomllib.loads((DOCS / "promises.toml").read_text(encoding="utf-8"))["promise"]
+    for test in (test for promise in promises for test in promise["tests"]):
+        path, _, function = test.partition("::")
+        assert (ROOT / path).is_file(), test
+        assert not function or f"def {function}(" in (ROOT / path).read_text(encoding="utf-8"), test
