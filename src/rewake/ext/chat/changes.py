@@ -106,7 +106,8 @@ def _tool(step: int, said: Part, part: Part) -> Iterator[ChatEvent]:
     if said["state"] == "writing" and state != "writing":
         said |= {"state": "called", "input": part.get("input"), "agent": part.get("agent")}
         yield ToolCalled(step, call, tool, part.get("input"))
-    if (progress := part.get("progress")) is not None and said.get("progress") != progress and state != "returned":
+    progress = part.get("progress")
+    if progress is not None and said.get("progress") != progress and "output" not in said and state != "returned":
         said["progress"] = dict(progress)
         yield ToolProgress(call, said["progress"])
     yield from _approval(step, said, part)
@@ -159,5 +160,7 @@ def _part_goes_on(said: Part, part: Part) -> bool:
         text, before = part["text"], said.get("text", "")
         return bool(text == before if has_ended else text.startswith(before))
     if said["type"] == "tool":
-        return bool(said["call"] == part["call"]) and ("output" not in said or said["output"] == part.get("output"))
+        # Results of agents that were called as tools are in the record of a turn alone: a stream may not know them yet.
+        is_same = "output" not in said or "output" not in part or said["output"] == part["output"]
+        return bool(said["call"] == part["call"]) and is_same
     return bool(said == part)

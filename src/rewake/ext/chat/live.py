@@ -3,7 +3,7 @@ r"""The steps of a turn from the events of its run's stream, as they happen: doc
 What a step says is a draft until the step is stored; then the journal's envelope takes its place. Drafts of a try that
 failed are forgotten. Beside text, adapters say:
 
-    {"type": "path", "path": ["Desk", "Bank"], "calls": ["call_1"]}    first, where a nested agent speaks
+    {"type": "path", "path": ["Desk", "Bank"], "calls": ["call_1"]}    first, where the name of the step does not say it
     {"type": "reasoning", "text": "..."}
     {"type": "tool_input", "call": "call_1", "tool": "refund", "text": "{\"amo"}
 """
@@ -56,6 +56,7 @@ class LiveTurn:
         data = event.get("data")
         if isinstance(data, dict) and data.get("type") == "path":
             draft.path, draft.calls = list(data.get("path") or ()), list(data.get("calls") or ())
+            draft.step["agent"] = draft.path[-1] if draft.path else draft.step["agent"]
             return
         self.transcript.say(draft.path, draft.calls, data, draft.step)
 

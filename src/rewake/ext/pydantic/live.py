@@ -96,7 +96,7 @@ class _Said:
         if not delta:
             return
         flow = flow_here.get()
-        if not self._has_begun and flow is not None and len(flow.path) > 1:
+        if not self._has_begun and flow is not None:  # names of the framework's steps do not begin with the agent's
             put_delta({"type": "path", "path": list(flow.path), "calls": list(flow.calls)})
         self._has_begun = True
         put_delta(delta)

@@ -100,6 +100,12 @@ def test_a_call_that_a_person_approves() -> None:
     assert events(said, paid) == [ApprovalAnswered("a1", "c1", "approved"), ToolReturned("c1", "paid")]
 
 
+def test_a_stream_that_does_not_know_a_result_yet_takes_nothing_back() -> None:
+    said = Said([call("returned", output="paid")])
+    assert events(said, call("called", progress={"agent": "Bank", "text": "I look"})) == []
+    assert events(said, call("returned", output="paid")) == []
+
+
 def test_a_handoff_is_said_once() -> None:
     said = Said()
     step = {"agent": "Desk", "parts": [{"type": "handoff", "agent": "Bank"}], "is_done": True}
