@@ -94,11 +94,8 @@ def crash_everywhere(
     on_play(done, of, play): hears of each play, on the thread of the caller.
     Raises RewakeError RW1024 when the call does not end by itself, without any kill.
     """
-    first, second = (_play(call, None, timeout_s) for _ in range(2))
-    for undisturbed in (first, second):
-        if undisturbed.answer is None:
-            raise _no_answer(call, undisturbed, timeout_s)
-    is_comparable = first.answer == second.answer
+    first = _undisturbed(call, timeout_s)
+    is_comparable = first.answer == _undisturbed(call, timeout_s).answer
     boundaries = [msgspec.convert(fact["at"], Boundary) for fact in first.named("boundary")]
     kills = [Kill(one, at) for one in who for at in _spread(boundaries, limit)]
     expected = first.answer if is_comparable else None
@@ -119,6 +116,13 @@ def crash_everywhere(
             if on_play is not None:
                 on_play(done, len(waiting), play)
     return report
+
+
+def _undisturbed(call: Call, timeout_s: float) -> _Life:
+    life = _play(call, None, timeout_s)
+    if life.answer is None:
+        raise _no_answer(call, life, timeout_s)
+    return life
 
 
 def _spread(boundaries: list[Boundary], limit: int | None) -> list[Boundary]:
