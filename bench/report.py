@@ -59,7 +59,7 @@ def title(peer: str) -> str:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least `percent` of the values do not exceed (nearest rank); nan when there is none."""
+    """The smallest value that at least `percent` of the values do not exceed (nearest rank); nan without values."""
     if not values:
         return math.nan
     rank = math.ceil(percent / 100 * len(values))

@@ -95,7 +95,7 @@ def _iso(text: str) -> Decimal:
         raise DurationError("please use units of days or smaller")
     match = _ISO.fullmatch(text)
     if match is None or not any(match.group(1, 2)):
-        raise DurationError("it starts like an ISO 8601 duration, but is none (such as `PT3S` or `P1DT12H`)")
+        raise DurationError("it starts like an ISO 8601 duration, but is not one (such as `PT3S` or `P1DT12H`)")
     if match[2] is not None and not any(match.group(3, 4, 5)):
         raise DurationError("it has a time designator `T`, but no time units after it")
     sizes_ms = (DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS)

@@ -129,7 +129,7 @@ class ErrorCode(StrEnum):
 
 
 class RewakeError(Exception):
-    """An error told to a user.
+    """An error for a user to read.
 
     code: the stable code.   message: what happened, then on further lines why.   hint: what to do about it.
     facts: ids and values for logs and JSON; never needed to understand the message.

@@ -1,8 +1,8 @@
 """What Python code says through `logging`, as JSON lines like those of the engine's log.
 
 Takes the place of `logging.lastResort`, so it serves where nobody has configured logging: asyncio's "Task exception was
-never retrieved", the SDK's tracebacks. Whoever calls `logging.basicConfig` keeps what they chose. For worker processes;
-cli/logs.py does the same for the engine's own.
+never retrieved", the SDK's tracebacks. A program that calls `logging.basicConfig` keeps its choice. For worker
+processes; cli/logs.py does the same for the engine's own.
 """
 
 from __future__ import annotations

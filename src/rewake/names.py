@@ -11,7 +11,7 @@ _COMPARED_CHARS_MAX: Final = 100
 
 
 def some_of(names: Iterable[str], otherwise: str = "none") -> str:
-    """The first names by alphabet, and how many more there are. otherwise: when there is none."""
+    """The first names by alphabet, and how many more there are. otherwise: when the list is empty."""
     shown = sorted(names)
     more = f" and {len(shown) - _SHOWN_MAX} more" if len(shown) > _SHOWN_MAX else ""
     return (", ".join(shown[:_SHOWN_MAX]) or otherwise) + more

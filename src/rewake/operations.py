@@ -1,6 +1,6 @@
 """Operations: what an operator can do to one invocation. The one table of them, for engine, admin API, UI and CLI.
 
-What each does is core/operations.py's business, and its neighbours'; how its outcomes are answered over HTTP is
+core/operations.py does each business, and its neighbours'; how its outcomes are answered over HTTP is
 admin/invocations.py's.
 """
 

@@ -1,8 +1,8 @@
 """Outlets: standard output and error that never block their writer, also when nobody reads the pipe they are.
 
 A write to a full pipe waits for its reader: a log collector that hangs would stop the engine, and prints of handlers
-their workers. An Outlet takes what is written into a bounded queue, from which a thread writes to the descriptor. What
-does not fit is dropped, counted, and the count is written once there is room again. Terminals and files are left as
+their workers. An Outlet takes what is written into a bounded queue, from which a thread writes to the descriptor. Lines
+that do not fit are dropped and counted; the count is written once there is room again. Terminals and files are left as
 they are. Used by cli/logs.py for this process and by deployments/worker.py for the output of its children.
 """
 

@@ -14,7 +14,7 @@ INVISIBLE: Final = {
         *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF,
     )
 }  # fmt: skip
-"""Controls and marks that reorder or hide what stands beside them; white space is none."""
+"""Controls and marks that reorder or hide the text beside them; white space is not among them."""
 
 _ON_A_TERMINAL: Final = INVISIBLE | {0x0D: "\\r"}
 

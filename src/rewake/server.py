@@ -51,7 +51,7 @@ class Engine(EnginePort, api.Engine, Protocol):
 class Server:
     """Both HTTP surfaces of one engine.
 
-    port 0: any free one; `ingress_port` and `admin_port` tell which once bound.   admin_routes: the UI and the like.
+    port 0: any free one; `ingress_port` and `admin_port` have it once bound.   admin_routes: the UI and the like.
     ingress_concurrency_max: calls in flight before the ingress answers 429, None for no limit.   limits: of each port.
     allowed_hosts, allowed_origins: as those of http_server.origins.Door; the origins are let in to the ingress alone.
     approvals_url: where people reach the admin port for signed links, None for its own address.

@@ -194,6 +194,6 @@ def staged(path: Path, app: Any = APP) -> Iterator[Stage]:
 
 
 def chromium_path() -> str | None:
-    """Chromium of the system, or the one of REWAKE_CHROMIUM; None when there is none."""
+    """Chromium of the system, or the one of REWAKE_CHROMIUM; None without one."""
     named = os.environ.get("REWAKE_CHROMIUM")
     return named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -84,12 +84,12 @@ def entry_count(stage: Stage, run_id: str) -> int:
 
 
 def test_an_open_run_is_not_forked_behind_an_approval_it_asked_for(stage: Stage) -> None:
-    """The command line refuses as the API does: what would be kept tells the id of the first one's awakeable."""
+    """The command line refuses as the API does: the kept entries hold the id of the first one's awakeable."""
     run_id = stage.send("Desk", "approve", 3, key="fork")
     while entry_count(stage, run_id) < 3:
         time.sleep(0.01)
     status, answer = fork(stage, run_id, 0, {})
     assert (status, answer["message"]) == (409, f"The invocation '{run_id}' is still running.")
     said = CliRunner().invoke(restart, [run_id, "--from", "1", "--admin", stage.url])
-    assert "tells the id of an awakeable" in str(said.exception)
+    assert "holds the id of an awakeable" in str(said.exception)
     stage.run(stage.engine.kill(run_id))

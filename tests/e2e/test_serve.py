@@ -224,7 +224,7 @@ def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:
     for words, reason in (
         (("--tls-cert", "missing.pem"), "No such file or directory."),
         (("--tls-cert", "garbage.pem"), "The certificate or the key is not there, or not PEM."),
-        (("--tls-cert", certificate), "its key in the same file"),  # and there is none
+        (("--tls-cert", certificate), "its key in the same file"),  # which has no key
         (("--tls-cert", certificate, "--tls-key", other_key), "key values mismatch."),
     ):
         result = rewake("serve", "app.py", "--port", "0", *words, cwd=tmp_path)

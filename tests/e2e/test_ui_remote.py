@@ -98,7 +98,7 @@ def assert_alike(stage: UiStage, path: str, query: dict[str, str], untold: set[s
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_looks_as_in_the_engines_own_ui(rewake_stage: UiStage, name: str) -> None:
-    # How often it failed, and when the last attempt began, the tables do not tell of a run without one.
+    # The tables do not have the failures and the last start of a run without an attempt.
     untold = {"retry_count", *(MOVING if name in OPEN else ())}
     run_id = rewake_stage.runs[name]
     assert_alike(rewake_stage, f"/runs/{run_id}/agents", {}, untold)

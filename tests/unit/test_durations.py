@@ -60,8 +60,8 @@ def test_every_form_is_read(text: str, expected_ms: int) -> None:
         ("P1Y", "please use units of days or smaller"),
         ("P2W", "please use units of days or smaller"),
         ("PT", "no time units after it"),
-        ("P", "but is none"),
-        ("P1H", "but is none"),
+        ("P", "but is not one"),
+        ("P1H", "but is not one"),
         ("9" * 40 + "d", "the duration is too long"),
     ],
 )

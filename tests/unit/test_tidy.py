@@ -32,8 +32,16 @@ RIDDLES = {
     r"\btaken at (?:its|their) word\b": "say what is done",
     r"\bneeds? somebody\b": "name the status",
     r"\bstood once\b": "say who shared it",
+    r"\b(?:is|are|was|were) none\b(?![^{]*[%}]\})": "say what it is instead; none is a value",
+    r"\bthere (?:is|are) none\b": "say what is missing",
+    r"\bunless told otherwise\b": "by default",
+    r"\bas the (?:app|journal|session|state) tells\b": "from the app",
+    r"\btells? of\b": "is about, describes",
 }
 """Wording that has to be read twice -> what to write instead (CONTRIBUTING.md)."""
+
+CLAUSE_AS_SUBJECT = re.compile(r"(?:(?<=[.;] )|^)(?:What|Whatever|Whoever) [^.?!;:]* [^.?!;:]*[.;]")
+"""A sentence such as "What cannot be read is refused." The first line of a docstring may be a phrase of that form."""
 
 
 def relative(path: Path) -> str:
@@ -173,3 +181,27 @@ def test_prose_is_plain() -> None:
         for riddle in riddles.finditer(text(path))
     ]
     assert not found, f"say it plainly ({list(RIDDLES.values())}): {found}"
+
+
+def sentences_in(path: Path) -> Iterator[str]:
+    """Docstrings, comments and paragraphs of a file, each on one line; a docstring's summary in lower case."""
+    if path.suffix == ".md":
+        parts = re.split(r"```.*?```|\n\s*\n|\n(?=[-|#])", text(path), flags=re.DOTALL)
+        yield from (" ".join(part.split()) for part in parts)
+        return
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            first, _, rest = " ".join(node.value.value.split()).partition(". ")
+            yield f"{first.lower()}. {rest}"
+    yield from re.findall(r"# (.*)", text(path))
+
+
+def test_the_subject_of_a_sentence_is_a_thing() -> None:
+    found = [
+        f"{relative(path)}: {match[0]}"
+        for path in prose()
+        if path.suffix in (".py", ".md") and not {"examples", "tests", "bench"} & set(path.relative_to(ROOT).parts)
+        for part in sentences_in(path)
+        for match in CLAUSE_AS_SUBJECT.finditer(part)
+    ]
+    assert not found, "say what it is first:\n" + "\n".join(found)

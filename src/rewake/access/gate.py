@@ -1,4 +1,4 @@
-"""Gate: the token that a request shows, if it shows one that is known. What it may do is for ingress and admin to say.
+"""Gate: the token that a request shows, if it shows one that is known. Ingress and admin decide what the token allows.
 
 A token comes as `authorization: Bearer SECRET`, or as `x-rewake-token: SECRET` where the handler is to see an
 authorization of its own. Neither is passed on.
@@ -49,7 +49,7 @@ class Gate:
         self._refresh_at = 0.0
 
     def holder(self, headers: Mapping[str, str]) -> Token | None:
-        """The token in these headers, by lower-case name; one that is unknown, revoked or expired is none."""
+        """The token in these headers, by lower-case name; an unknown, revoked or expired one counts as absent."""
         shown = headers.get(HEADER)
         if shown is None:
             scheme, _, shown = headers.get("authorization", "").partition(" ")

@@ -109,7 +109,7 @@ def add_token(path: Path, token: Token) -> None:
 
 
 def remove_token(path: Path, name: str) -> Token:
-    """The token that was there. Raises RewakeError RW1023 when there is none of that name."""
+    """The token that was there. Raises RewakeError RW1023 when no token has that name."""
     tokens = read_tokens(path)
     found = next((token for token in tokens if token.name == name), None)
     if found is None:

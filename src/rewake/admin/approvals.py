@@ -109,7 +109,7 @@ class Approvals:
 
 
 async def _refusing(asked: Awaitable[_Found]) -> _Found:
-    """The answer. What refuses it has the status it is answered with."""
+    """The answer. A refusal is raised with the HTTP status of the answer."""
     try:
         return await asked
     except RewakeError as error:

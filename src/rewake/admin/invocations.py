@@ -1,6 +1,6 @@
 """Operations on invocations: cancel, kill, pause, resume, restart, purge, one by one or many (http-api.md 2.4).
 
-Reading invocations is done by SQL. What an operation answers in which status of the invocation is a table here; the
+Reading invocations is done by SQL. A table here holds what each operation answers, by the invocation's status; the
 statuses themselves are the core's (ReplyStatus).
 """
 
@@ -139,10 +139,10 @@ _RESTART: Final = {
     ),
     ReplyStatus.OPEN_AWAKEABLE: Refusal(
         409,
-        "The journal of the invocation '{id}' up to 'from' tells the id of an awakeable that is not completed yet."
+        "The journal of the invocation '{id}' up to 'from' holds the id of an awakeable that is not completed yet."
         " Whoever has the id completes it there, not in a new invocation.",
-        "The journal prefix of invocation '{id}' tells the id of an awakeable that is not completed yet",
-        "Complete it first, or choose an entry before the one that tells the id.",
+        "The journal prefix of invocation '{id}' holds the id of an awakeable that is not completed yet",
+        "Complete it first, or choose an entry before the one that holds the id.",
     ),
     ReplyStatus.DEPLOYMENT_NOT_FOUND: Refusal(
         400,

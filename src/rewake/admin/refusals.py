@@ -29,7 +29,7 @@ _QUERY_MESSAGES: Final = {
     "unknown_column": "Schema error: No field named {name}. Valid fields are {fields}.",
     "unknown_table": "Error during planning: table 'restate.public.{name}' not found",
 }
-"""The public server's wording, by `reason`. What else can go wrong is worded by us."""
+"""The public server's wording, by `reason`. Other errors have our own wording."""
 
 _QUERY_CODES: Final = frozenset(
     {

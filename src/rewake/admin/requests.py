@@ -1,4 +1,7 @@
-"""Reading requests: JSON bodies into types, query parameters, ids. What cannot be read is refused as text (2.1)."""
+"""Reading requests: JSON bodies into types, query parameters, ids.
+
+A request that cannot be read is refused as text (2.1).
+"""
 
 from __future__ import annotations
 

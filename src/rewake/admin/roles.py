@@ -23,7 +23,10 @@ _CALLED: Final = re.compile(r"/ui/services/")
 
 
 def role_needed(method: str, path: str) -> Role | None:
-    """None: nobody has to show a token; a signed link is one by itself. What no rule names takes an administrator."""
+    """None: nobody has to show a token; a signed link is one by itself.
+
+    A path that no rule names takes an administrator.
+    """
     path = _VERSION.sub("", path, count=1) if path.startswith("/v") else path
     if path in _FREE or path.startswith(("/ui/static/", "/approve/")):
         return None

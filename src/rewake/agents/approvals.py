@@ -37,7 +37,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A question that waits for people. arguments: the exact text, empty where there are none. digest: of them.
+    """A question that waits for people. arguments: the exact text, empty without arguments. digest: of them.
 
     awakeables: as many as answers are missing.   quorum: people that must approve.   refused: why it is asked again.
     """
@@ -72,7 +72,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def asked_in(step: Envelope | bytes | None) -> Asked | None:
-    """The question in a step's result; None when it is none."""
+    """The question in a step's result; None when it holds no question."""
     envelope, value = _value_of(step)
     if envelope is None or "outcome" in value:
         return None
@@ -100,7 +100,7 @@ def asked_in(step: Envelope | bytes | None) -> Asked | None:
 
 
 def outcome_in(step: Envelope | bytes | None) -> Decided | None:
-    """The end of a question in a step's result; None when it is none."""
+    """The end of a question in a step's result; None when it holds no such end."""
     envelope, value = _value_of(step)
     outcome, id_ = _text(value.get("outcome")), _text(value.get("id"))
     if envelope is None or outcome not in OUTCOMES or not id_:

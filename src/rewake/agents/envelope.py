@@ -46,7 +46,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decode_envelope(content: bytes | None) -> Envelope | None:
-    """The envelope in a step's result; None when it is none."""
+    """The envelope in a step's result; None for any other value."""
     if content is None or not content.startswith(b"{") or b'"rewake"' not in content[:200]:
         return None
     told = loaded(content)

@@ -1,7 +1,7 @@
 """Agent frameworks, and the client libraries below them: one table of what is known of each.
 
 A new one is a row of FRAMEWORKS, a function here that reads its replies, and a recorded journal in tests/unit/agents.
-What an app's own objects tell of its agents is in introspection.py, as that runs beside the app. Called by decoding.py.
+introspection.py reads the app's own objects instead, as it runs beside the app. Called by decoding.py.
 """
 
 from __future__ import annotations

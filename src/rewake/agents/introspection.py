@@ -30,13 +30,13 @@ _NAMES_MAX: Final = 64
 _NAME_CHARS_MAX: Final = 200
 
 _NOT_NAMES: Final = frozenset({"", "LangGraph"})
-"""What an agent is called that nobody named."""
+"""Names that frameworks give to an agent nobody named."""
 
 _PLAIN: Final = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis))
 
 Facts = dict[str, Any]
 Describer = tuple[type, Callable[[Any], Facts]]
-"""A class of agents, and what tells of one."""
+"""A class of agents, and the function that describes one."""
 
 
 def tell_agents(app: Any) -> None:
@@ -87,7 +87,7 @@ def _agents_of(handler: Any, others: set[int], describers: list[Describer], obje
 
 
 def _describers() -> list[Describer]:
-    """What tells of an agent, for each framework that is imported."""
+    """The class of agents and the describing function of each framework that is imported."""
     known = (
         ("agents", "Agent", _openai_agent),
         ("google.adk.agents", "LlmAgent", _adk_agent),
@@ -228,7 +228,10 @@ def _name(value: Any) -> str:
 
 
 def _walk(start: Any, *, stop_at: Callable[[Any], bool], objects_max: int) -> Iterator[Any]:
-    """What can be reached from an object, nearest first. What stop_at holds for is not looked into, `start` is."""
+    """What can be reached from an object, nearest first.
+
+    Objects that stop_at accepts are given, but their content is not; `start` is always looked into.
+    """
     seen = {id(start)}
     kept = [start]  # An id says who an object is as long as it lives.
     queue = deque([start])

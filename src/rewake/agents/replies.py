@@ -38,7 +38,7 @@ class ModelReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def loaded(content: bytes | None) -> Any:
-    """Decoded JSON, None when it is none."""
+    """Decoded JSON; None for anything else."""
     if not content:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The agents a handler is made of, as its metadata tells: who may hand over to whom, and with which model.
+"""The agents a handler is made of, from its metadata: who may hand over to whom, and with which model.
 
 What introspection.py wrote at discovery, and what users say themselves for handlers that decide without a framework:
 `rewake.candidates`, names with commas between. Metadata is anybody's text; what cannot be read is as if not there.
@@ -64,7 +64,7 @@ class Roster:
         return self._agents.values()
 
     def handed_to_by(self, tool: str) -> str | None:
-        """The agent a tool hands over to, where the app tells."""
+        """The agent a tool hands over to, where the app names it."""
         return next((each.handoff_tools[tool] for each in self._agents.values() if tool in each.handoff_tools), None)
 
     def asked_by(self, tool: str) -> str | None:

@@ -1,7 +1,7 @@
 """Who takes over: handoffs in tool calls, and routing decisions in the results of steps.
 
 Read from names, the only thing the frameworks agree on: `transfer_to_billing`, ADK's `transfer_to_agent`, a step called
-"Pick specialist", a field called `specialist`. What does not look like a decision is none. See decoding.py.
+"Pick specialist", a field called `specialist`. Anything that does not look like a decision is ignored. See decoding.py.
 """
 
 from __future__ import annotations

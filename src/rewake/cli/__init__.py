@@ -4,7 +4,7 @@ main.py       the command itself                           exits.py     exit cod
 run.py        `run` and `server`, options alone            settings.py  flag > environment > rewake.toml > default
 engine_process.py  what both do, once started
 ui.py         the web UI for a server elsewhere             serve.py     an app over HTTP, without an engine
-example.py    writes an app of the tour into a folder      demo/        runs one, kills it, and tells of it
+example.py    writes an app of the tour into a folder      demo/        runs one, kills it, and tells the story
 invocations.py, registry.py, state.py, sql.py: reading and changing a running engine, over admin_client.py.
 Modules of subcommands import what is heavy inside their functions, so that `rewake --help` stays quick.
 """

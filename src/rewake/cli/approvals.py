@@ -86,7 +86,7 @@ def deny(admin: AdminClient, as_json: bool, **given: Any) -> None:
 @click.option("--lasts", metavar="DURATION", help="How long it can be used. [default: until the deadline, or 30 days]")
 @admin_options
 def link(approval_id: str, who: str, lasts: str | None, admin: AdminClient, as_json: bool) -> None:
-    """Make a signed link to a page that asks for the answer to ID. Whoever has it may answer."""
+    """Make a signed link to a page that asks for the answer to ID. Anyone who has it may answer."""
     body: dict[str, str] = {"who": who} if lasts is None else {"who": who, "lasts": lasts}
     made = admin.ask("POST", f"/approvals/{segment(approval_id)}/link", body)
     if as_json:

@@ -39,7 +39,7 @@ def backup(directory: Path, data: Path, as_json: bool) -> None:
 def restore(backup: Path, data: Path, as_json: bool) -> None:
     """Put a backup in place of the database: the folder `rewake backup` wrote, or any copy of rewake.db.
 
-    The engine must be stopped. What was there is kept in a folder beside it, log included.
+    The engine must be stopped. The database from before is kept in a folder beside it, log included.
     """
     from rewake.store.backup import restore as put_back
 

@@ -1,6 +1,6 @@
 """Durations on the command line: a click type for options, and a short form for people.
 
-What forms are understood is rewake.durations' business; a bare number has no unit and is refused.
+rewake.durations knows the forms; a bare number has no unit and is refused.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class RunOptions:
 
 
 def run_engine(options: RunOptions) -> None:
-    """Serve until told to stop. Raises RewakeError when it cannot start."""
+    """Serve until a signal asks to stop. Raises RewakeError when it cannot start."""
     log_format = configure_logging(options.log_level, options.log_format)
     is_for_people = options.log_format == "auto"
     options = replace(options, log_format=log_format, is_for_people=is_for_people)
@@ -305,7 +305,7 @@ def _start_live_view(engine: Engine, server: Server, stack: contextlib.AsyncExit
 
 
 def _make_folder(data: Path) -> None:
-    """The data folder, which keeps itself out of version control. What goes wrong is the store's to report."""
+    """The data folder, which keeps itself out of version control. The store reports what goes wrong."""
     from rewake.store.private import make_folder
 
     if not data.exists():

@@ -25,7 +25,7 @@ from rewake.runs.steps import Step, name_step, steps_of
 VALUE_CHARS_MAX: Final = 72
 VALUE_BYTES_MAX: Final = 1 << 20
 JOURNAL_BYTES_MAX: Final = 32 << 20
-"""Values beyond these bounds are not fetched; their lines have none."""
+"""Values beyond these bounds are not fetched; their lines show no value."""
 
 
 def fetch_journal(reading: Reading, invocation: Invocation) -> tuple[list[EntryRow], Record]:

@@ -112,7 +112,7 @@ def describe(found: Reading, run: RunSummary) -> str:
 
 
 def _doing(found: Reading, run: RunSummary) -> tuple[str, str]:
-    """The agent at work, if the journal tells, and the step."""
+    """The agent at work, if the journal names it, and the step."""
     invocation_id = ids.invocation_id_from_str(run.id)
     invocation = found.invocation(invocation_id)
     if invocation is None:

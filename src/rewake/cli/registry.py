@@ -215,7 +215,8 @@ def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
 def remove(deployment_id: str, force: bool, admin: AdminClient, as_json: bool) -> None:
     """Forget a deployment that nothing needs any more.
 
-    With --force its services fall back to the deployment before, or are gone. What began on it cannot go on.
+    With --force its services fall back to the deployment before, or are gone. Invocations that began on it cannot go
+    on.
     """
     item = admin.get(f"/deployments/{segment(deployment_id)}")
     if not force:

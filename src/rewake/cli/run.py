@@ -1,4 +1,4 @@
-"""`rewake run` and `rewake server`: their options. What they do is in engine_process.py, imported when they run."""
+"""`rewake run` and `rewake server`: their options. engine_process.py does the work; it is imported when they run."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class _Options:
 
 
 def _run(options: _Options, listener: socket.socket) -> int:
-    """Serve in this process until told to stop."""
+    """Serve in this process until a signal asks to stop."""
     from rewake.server import new_event_loop
 
     gc.set_threshold(*GC_THRESHOLD)  # Before the import, so that the app may choose otherwise.

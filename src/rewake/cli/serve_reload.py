@@ -1,6 +1,6 @@
 """`rewake serve --reload`: a child process serves, and another one takes its place when a Python file changes.
 
-What is new serves before what is old stops; code that cannot start changes nothing. The children share the listening
+The new code serves before the old one stops; code that cannot start changes nothing. The children share the listening
 socket of this process, and end with it: it holds their stdin. Called by serve.py.
 """
 
@@ -60,7 +60,7 @@ class Child:
 
 
 async def serve_and_reload(args: Sequence[str], listener: socket.socket, folder: Path, *, exit_with_stdin: bool) -> int:
-    """Serve until told to stop, or until the process that serves ends by itself; the exit code."""
+    """Serve until a signal asks to stop, or until the process that serves ends by itself; the exit code."""
     reloading = Reloading(args, listener)
     with asked_to_stop(exit_with_stdin=exit_with_stdin) as stop:
         watching = asyncio.ensure_future(watch_for_changes([folder], reloading.reload))

@@ -152,7 +152,7 @@ def _settings_of(command: click.Command) -> list[click.Option]:
 
 
 def _check(option: click.Option, value: Any, context: click.Context, path: Path, key: str) -> None:
-    """Convert as click would, to tell of the file."""
+    """Convert as click would; an error names the file."""
     is_wrong_kind = isinstance(value, bool) != option.is_flag or isinstance(value, list | dict)
     try:
         if is_wrong_kind:

@@ -129,7 +129,7 @@ def check_json(value: str) -> None:
 
 
 def _shown(value: bytes) -> Any:
-    """The decoded JSON; text that is none as text, other bytes as hex."""
+    """The decoded JSON; other text as text, other bytes as hex."""
     try:
         return json.loads(value)
     except ValueError:

@@ -1,8 +1,9 @@
 """`rewake state export` and `rewake state import`: the state of objects and workflows, from one engine to another.
 
 Both talk to a public admin API, Rewake's or a Restate server's, so state goes in either direction. An export that was
-cut off goes on after its last line; an import passes over what is there already, so both are simply run again. What was
-written is read back and compared, by count and hash. The file is state_file.py's; joined to `rewake state` by state.py.
+cut off goes on after its last line; an import passes over what is there already, so both are simply run again.
+Afterwards the written state is read back and compared, by count and hash. The file is state_file.py's; joined to
+`rewake state` by state.py.
 """
 
 from __future__ import annotations

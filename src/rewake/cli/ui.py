@@ -1,6 +1,6 @@
 """`rewake ui`: the web UI for a server elsewhere, be it a Restate server, a cluster or another Rewake.
 
-Keeps nothing: a stop loses nothing, and several may show the same server. What the pages are is ui/elsewhere.py.
+Keeps nothing: a stop loses nothing, and several may show the same server. ui/elsewhere.py makes the pages.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class IngressClient:
     def send(
         self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float = REQUEST_S
     ) -> tuple[int, bytes]:
-        """Status and body of the answer. Raises RewakeError RW1017 when there is none."""
+        """Status and body of the answer. Raises RewakeError RW1017 when the ingress cannot be reached."""
         parts = url_parts(self.url)
         assert parts is not None, "the URL was checked"
         try:

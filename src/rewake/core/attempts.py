@@ -173,7 +173,7 @@ def _on_end(context: sdk_commands.Context) -> None:
 
 
 def _on_suspension(context: sdk_commands.Context, message: Suspension, delivered: EntryIndex) -> None:
-    """Suspend, unless something the handler was not told resolves its await already (the race of 5.4)."""
+    """Suspend, unless an entry the handler has not seen resolves its await already (the race of 5.4)."""
     state, invocation, now_ms = context.state, context.invocation, context.now_ms
     attempt = invocation.attempt
     assert attempt is not None

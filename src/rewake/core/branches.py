@@ -76,7 +76,7 @@ def make(state: State, old: Invocation, kept: list[EntryRow], new_id: ids.Invoca
 
 
 def values_known(rows: list[EntryRow], version: int) -> Values:
-    """Each value that these entries read or wrote, as the last of them has it; None where there is none."""
+    """Each value that these entries read or wrote, as the last of them has it; None where no entry has it."""
     values: Values = {}
     asked: dict[int, bytes] = {}
     for row in rows:

@@ -107,7 +107,7 @@ def on_attach(state: State, command: Attach) -> None:
 def call(
     state: State, caller: Invocation, message: CallCommand | OneWayCallCommand, now_ms: int, random: bytes
 ) -> InvocationId:
-    """Create or join the callee, and for a Call have the caller told of its result. Returns the callee's id.
+    """Create or join the callee, and for a Call let the caller hear its result. Returns the callee's id.
 
     The Call itself must already be in the caller's journal; its invocation-id notification is appended here.
     """

@@ -74,7 +74,7 @@ class CloseAttempt(msgspec.Struct, frozen=True):
 class Completed(msgspec.Struct, frozen=True):
     """An invocation has its result; tell everyone outside who waits.
 
-    invocation: as it stands in memory, for observers; it may be forgotten already.
+    invocation: as it is in memory, for observers; it may be forgotten already.
     """
 
     invocation_id: InvocationId

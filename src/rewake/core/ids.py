@@ -1,9 +1,9 @@
 """Ids: the bytes the engine keeps and the strings users, SDKs and clients see.
 
 An invocation id is 24 bytes, an 8-byte partition key and a 16-byte unique part. Ids of one object key or one service
-share the partition key, so their rows stand together. The unique part is a ULID, or a hash where the same call must get
-the same id (workflow runs, idempotency keys). Nothing random is drawn here: the caller brings the bytes.
-Strings are the public format: prefix, `_`, codec version `1`, base 62. InvalidId says why a string is none.
+share the partition key, so their rows are next to each other. The unique part is a ULID, or a hash where the same call
+must get the same id (workflow runs, idempotency keys). Nothing random is drawn here: the caller brings the bytes.
+Strings are the public format: prefix, `_`, codec version `1`, base 62. InvalidId says why a string is not an id.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 The only file that changes a status, always through `move`, which knows the legal MOVES. The functions here say what
 else a move entails: wake-ups, keys, listeners, retention. Why a move is made is the business of the files above:
 attempts.py, retries.py, operations.py, timers.py, calls.py.
-Whoever must run again because something came in for it waits in `state.ready`; apply.py has `begin_ready` take it out.
+An invocation that must run again because something came in for it waits in `state.ready`; apply.py has `begin_ready`
+take it out.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ WAITS_ELSEWHERE: Final = frozenset(
         MessageType.GET_PROMISE_COMPLETION,
     }
 )
-"""Results that a row beside the journal stands for: a timer, or a place among listeners."""
+"""Results that come by a row beside the journal: a timer, or a place among listeners."""
 
 
 def move(invocation: Invocation, to: Status) -> None:

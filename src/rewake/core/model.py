@@ -21,7 +21,7 @@ Timer = tuple[int, InvocationId, CompletionId]
 
 
 class Status(IntEnum):
-    """Where an invocation stands in its life; stored as this number."""
+    """How far an invocation has come in its life; stored as this number."""
 
     SCHEDULED = 0
     INBOXED = 1

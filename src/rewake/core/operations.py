@@ -75,7 +75,8 @@ def kill_due(state: State, due: list[Timer], now_ms: int) -> None:
 def _kill_trees(state: State, doomed: list[InvocationId], now_ms: int) -> None:
     """Kill invocations and everything they called, calls and sends alike; without recursion, trees can be deep.
 
-    What is more than one command may kill is due at once, as stored timers, so that a crash in between forgets none.
+    One command kills a bounded number; the rest becomes stored timers that are due at once, so that a crash in between
+    loses no kill.
     """
     budget = state.settings.kills_per_command
     while doomed and budget:

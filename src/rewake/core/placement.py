@@ -20,7 +20,7 @@ DEPLOYMENT_GONE = (
 
 
 def deployment_and_version(state: State, invocation: Invocation) -> tuple[Deployment, int] | AttemptError:
-    """Where the next attempt runs and the protocol version it speaks, or why there can be none."""
+    """Where the next attempt runs and the protocol version it speaks, or why it can run nowhere."""
     deployment = _deployment_of(state, invocation)
     if isinstance(deployment, AttemptError):
         return deployment
@@ -62,7 +62,7 @@ def eager_state(state: State, invocation: Invocation) -> tuple[tuple[tuple[bytes
 
 
 def deployment_named(state: State, target: Target, deployment: str) -> DeploymentId | None:
-    """A deployment id by id or as "latest" for the target's service; None when there is none."""
+    """A deployment id by id or as "latest" for the target's service; None when there is no such deployment."""
     if deployment != "latest":
         named = state.deployments.get(deployment)
         return named.id if named else None

@@ -75,7 +75,7 @@ def _lineage(state: State, invocation: Invocation) -> set[InvocationId]:
 def _kept(
     old: Invocation, rows: list[EntryRow], command: RestartAsNew, lineage: set[InvocationId]
 ) -> list[EntryRow] | ReplyStatus:
-    """The entries the new journal begins with, or why there can be none."""
+    """The entries the new journal begins with, or why it cannot begin."""
     if command.from_index >= len(rows):
         return ReplyStatus.INCOMPLETE_PREFIX
     prefix = prefix_of(rows, command.from_index)
@@ -131,8 +131,8 @@ def with_result(prefix: list[EntryRow], index: int, result: bytes, version: int)
 def answers_to_told(lineage: set[InvocationId], rows: list[EntryRow], prefix: list[EntryRow]) -> list[EntryRow] | None:
     """Answers after the prefix to awakeables whose ids the prefix contains; None if one is still open.
 
-    Whoever has an id answers the old invocation: given answers are taken over, later ones would not reach the new one.
-    An id that is nowhere in the prefix is taken to be given out by the steps that run again.
+    An answer by such an id goes to the old invocation: earlier answers are taken over, later ones would not reach the
+    new one. An id that is nowhere in the prefix is taken to be given out by the steps that run again.
     """
     told: set[int] = set()
     for row in prefix:

@@ -217,7 +217,7 @@ class State:
     def next_epoch(self) -> Epoch:
         """A number no attempt has had in this process, not even one of an invocation that had the same id before.
 
-        Whoever rebuilds the state while old streams may still speak hands `last_epoch` on.
+        The engine hands `last_epoch` on when it rebuilds the state while old streams may still speak.
         """
         self.last_epoch = Epoch(self.last_epoch + 1)
         return self.last_epoch

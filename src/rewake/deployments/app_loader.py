@@ -2,8 +2,7 @@
 
 Takes a `restate.app(...)` object where there is one, otherwise builds it from the services of the module, so that a
 file which makes its app only under `__main__` runs unchanged. Called by worker_main.py in the child and by
-in_process.py. What goes wrong while the user's code is imported is the user's: it comes back with their own traceback,
-without our frames.
+in_process.py. An error while the user's code is imported comes back with their own traceback, without our frames.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What every byte transport shares: one attempt between frames and messages, and what a response means.
 
-FramedAttempt is the handle the engine holds; a transport gives it a RequestStream to write to and tells it what comes
-back. Here stand the judgement of response heads (service-protocol.md 1.6), the check of what an SDK may send, and the
-end of an attempt: after End, Suspension or Error the request is closed at once, nothing more is sent, nothing heard.
-Transports add no rule of their own. Read next: in_process.py, the smallest transport.
+FramedAttempt is the handle the engine holds; a transport gives it a RequestStream to write to and hands it what comes
+back. This file judges response heads (service-protocol.md 1.6), checks what an SDK may send, and ends an attempt: after
+End, Suspension or Error the request is closed at once, nothing more is sent, nothing heard. Transports add no rule of
+their own. Read next: in_process.py, the smallest transport.
 """
 
 from __future__ import annotations

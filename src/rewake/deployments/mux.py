@@ -115,7 +115,7 @@ class MuxProtocol(asyncio.Protocol):
             out.append(payload)
 
     def _write_chunks(self, kind: int, stream_id: int, payload: bytes) -> None:
-        """Split a stream's payload. What follows an OPEN is DATA; READY and FAILED stay whole."""
+        """Split a stream's payload. The rest after an OPEN is DATA; READY and FAILED stay whole."""
         if stream_id == LINK:
             self._out += (_pack_header(stream_id, kind, len(payload)), payload)
             return

@@ -35,7 +35,7 @@ IDLE_S: Final = 30.0
 """How long an empty process waits for suspects that back off."""
 
 ROOM_DEFAULT: Final = 4
-"""Suspects in a process when no death tells how many there are: after a restart of the engine."""
+"""Suspects in a process while no death has shown how many there are: after a restart of the engine."""
 
 NOT_STARTED_RETRY_MS: Final = 1_000
 

@@ -1,9 +1,8 @@
 """One worker process as the engine sees it: spawning it, its link, its streams, its end.
 
-A WorkerProcess lives once: spawned, ready or failed, perhaps retired, dead. What to do about a dead one is
-worker_pool.py's business. Its death shows as end-of-file on the socket, before the kernel has reported the exit, and
-fails every open attempt at once, after what has arrived until then. The child's side is worker_main.py, the framing
-between them mux.py.
+A WorkerProcess lives once: spawned, ready or failed, perhaps retired, dead. worker_pool.py decides what to do about a
+dead one. Its death shows as end-of-file on the socket, before the kernel has reported the exit, and fails every open
+attempt at once, after what has arrived until then. The child's side is worker_main.py, the framing between them mux.py.
 """
 
 from __future__ import annotations
@@ -360,7 +359,10 @@ class WorkerProcess:
     # The end
 
     def retire(self, grace_s: float) -> None:
-        """Take no new attempts; let the open ones suspend or finish, then exit. What is left after grace_s fails."""
+        """Take no new attempts; let the open ones suspend or finish, then exit.
+
+        Attempts that are open after grace_s fail.
+        """
         self.is_retired = True
         self._on_drained = self._hang_up
         for stream in list(self.streams.values()):

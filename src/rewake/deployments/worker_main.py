@@ -91,7 +91,7 @@ class Stream(Receiving):
             self.put(END_OF_REQUEST)
 
     def abort(self) -> None:
-        """Nobody listens any more: tell the app, and stop its task."""
+        """Nobody listens any more: let the app know, and stop its task."""
         self.is_request_over = self.is_ended = self.is_deaf = True
         self._body.clear()
         self.put(DISCONNECT)

@@ -141,7 +141,7 @@ class WorkerPool:
     # DeploymentClient
 
     async def discover(self) -> DiscoveryResponse:
-        """The manifest of the child that became ready last. Raises RewakeError RW2001 while there was none."""
+        """The manifest of the child that became ready last. Raises RewakeError RW2001 while no worker ever was."""
         if self._discovery is None:
             raise RewakeError(
                 ErrorCode.WORKER_START_FAILED,

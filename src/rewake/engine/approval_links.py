@@ -69,7 +69,7 @@ class ApprovalLinks:
         return HEADER, f"{self._url()}{PATH} {self._key(invocation_id)}"
 
     def link(self, link: Link) -> str:
-        """The address. Raises InvalidId when its id is none of an awakeable."""
+        """The address. Raises InvalidId when its id is not one of an awakeable."""
         invocation_id, _ = ids.awakeable_id_parse(link.id)
         told = {"id": link.id, "digest": link.digest, "who": link.who, "until": link.expires_at_ms}
         return f"{self._url()}{PATH}{self._signer(invocation_id).dumps(told)}"

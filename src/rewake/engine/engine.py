@@ -3,9 +3,9 @@
     async with Engine("data", app) as engine:
         result = await engine.call("Greeter", "greet", "Ada")
 
-Owns the operations that the ingress, the admin API and embedding programs use. What an operation means is core's
-business; how it reaches the disk, and start and stop, are runtime.py's. Several engines may live in one process, each
-with a directory of its own.
+Owns the operations that the ingress, the admin API and embedding programs use. The core decides what an operation
+means; runtime.py starts, stops and gets things to the disk. Several engines may live in one process, each with a
+directory of its own.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ InvocationRef = str | bytes
 
 
 def raw_id_of(invocation_id: InvocationRef) -> InvocationId:
-    """The 24 bytes of an id. Raises ids.InvalidId, a ValueError, for a string that is none."""
+    """The 24 bytes of an id. Raises ids.InvalidId, a ValueError, for any other string."""
     return ids.invocation_id_from_str(invocation_id) if isinstance(invocation_id, str) else InvocationId(invocation_id)
 
 
@@ -166,8 +166,8 @@ class Engine(Runtime):
     ) -> RegistrationResult | None:
         """Change where and how a deployment is reached; None when unknown. The endpoint is asked in any case.
 
-        What is None stays; headers are replaced as a whole.   overwrite: take its services as the endpoint now has
-        them, else they stay as registered.   Raises RewakeError RW2003 to RW2014; nothing is changed then.
+        None leaves a part as it is; headers are replaced as a whole.   overwrite: take its services as the endpoint now
+        has them, else they stay as registered.   Raises RewakeError RW2003 to RW2014; nothing is changed then.
         """
         return await self._http_deployments.update(
             deployment_id,

@@ -122,7 +122,7 @@ class Housekeeping:
     def on_set_back(self, by_ms: int) -> None:
         """The wall clock was set back: what is armed by now is due as if it had not been.
 
-        Whatever is armed from now on is right by the new time. After a restart what is left waits for the wall clock.
+        Timers armed from now on are right by the new time. After a restart what is left waits for the wall clock.
         """
         before_ms = self._now_ms() + by_ms
         armed = self._reader.due_timers(FOREVER_MS, SET_BACK_TIMERS_MAX)

@@ -2,8 +2,8 @@
 
 Pure planning: from the registry and a discovery answer to the command that changes the registry, or to the reason why
 not. A local deployment (a worker of ours, or the app in this process) is registered by its address each time it starts;
-the same manifest changes nothing, so running invocations stay pinned to the same deployment id across restarts. What
-reaches a deployment by URL is http_deployments.py's.
+the same manifest changes nothing, so running invocations stay pinned to the same deployment id across restarts.
+http_deployments.py reaches a deployment by its URL.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def checked_manifest(discovery: DiscoveryResponse, uri: str, settings: Settings)
 
 
 def manifest_refused(error: ManifestError, uri: str) -> RewakeError:
-    """A manifest's fault, told to whoever wants to register it."""
+    """A manifest's fault, as the error of its registration."""
     where = f"The deployment at {uri!r} cannot be registered.\n{error.message.removesuffix('.')}."
     if error.code == UNSUPPORTED_PROTOCOL:
         hint = "Use a release of its SDK that speaks one of these versions."

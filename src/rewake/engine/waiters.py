@@ -80,7 +80,7 @@ class Waiters:
             future.set_exception(error)
 
     def fail_asking(self, error: BaseException, keep: Container[int] = ()) -> None:
-        """What was asked and not answered is lost; those who only wait for a stored invocation are not.
+        """Questions without an answer are lost; callers that only wait for a stored invocation are kept.
 
         keep: tokens whose commands are still to be answered.
         """

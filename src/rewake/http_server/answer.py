@@ -1,4 +1,4 @@
-"""Answer: from what an ASGI app sends to bytes of HTTP/1.1. How the body is framed is decided here alone.
+"""Answer: from what an ASGI app sends to bytes of HTTP/1.1. The framing of the body is decided here alone.
 
 The length is the app's if it gives one, else known when all of the body is there at once, else the body is chunked; for
 HTTP/1.0 it ends with the connection.

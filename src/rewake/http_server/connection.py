@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not one by its class
         self.moved_at = self._loop.time()
         if not self.site.on_open(self):
             self._is_deaf = True

@@ -1,8 +1,8 @@
 """Exchange: one request as an ASGI app sees it, and its answer as it waits to be sent. No socket, no version of HTTP.
 
-What arrived since the last `receive` comes as one event, and what was sent since the last write leaves as one piece: an
-SDK sends many small messages, and each frame has its price on both sides. A class for each version says what its
-connection does about it: http1_exchange.py, and serving/stream.py for HTTP/2.
+All that arrived since the last `receive` comes as one event, and all that was sent since the last write leaves as one
+piece: an SDK sends many small messages, and each frame has its price on both sides. A class for each version says what
+its connection does about it: http1_exchange.py, and serving/stream.py for HTTP/2.
 """
 
 from __future__ import annotations
@@ -93,7 +93,10 @@ class Exchange(ABC):
     # ASGI
 
     async def receive(self) -> Event:
-        """The next event: all that has come, as one. What came whole is handed over even if its caller has left."""
+        """The next event: all that has come, as one.
+
+        A request that came whole is handed over even if its caller has left.
+        """
         while not (self._received or self.is_request_over or self.is_gone or self.is_ended or self._is_woken):
             self._on_wanted()
             await self._wait()

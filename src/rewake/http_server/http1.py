@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection, on httptools' parser (llhttp): each request goes to an ASGI app, in a task of its own.
 
-Pipelined requests are answered one after the other, in order. What is in doubt is refused, and the connection closed
+Pipelined requests are answered one after the other, in order. A doubtful request is refused, and the connection closed
 behind it. Everything is bounded: heads, trailers, requests that wait, time. server.py owns the connections.
 """
 
@@ -261,7 +261,7 @@ class HttpConnection(Connection):
                 self._transport.resume_reading()
 
     def _refuse(self, status: int) -> None:
-        """Read no more. What came before is still answered; then the connection closes."""
+        """Read no more. Earlier requests are still answered; then the connection closes."""
         if self._is_deaf:
             return
         self._is_deaf = True
@@ -285,7 +285,7 @@ class HttpConnection(Connection):
     # Answering
 
     def _scope(self) -> dict[str, Any] | None:
-        """The ASGI scope of the request whose head has come, or None when its target is none."""
+        """The ASGI scope of the request whose head has come, or None when its target is not valid."""
         raw_path, _, query = self._target.partition(b"#")[0].partition(b"?")
         headers = self._headers
         if not raw_path.startswith(b"/"):
@@ -343,7 +343,7 @@ class HttpConnection(Connection):
             return
         answer, is_last = exchange.answer, exchange.is_ended
         if is_last and not exchange.is_request_over:
-            answer.keeps_alive = False  # What is left of the request would have to be read to its end.
+            answer.keeps_alive = False  # The rest of the request would have to be read to its end.
         now = self._loop.time()
         try:
             self._transport.write(answer.encode(exchange.take(), is_last=is_last, now=now))
@@ -413,5 +413,5 @@ def _origin_form(target: bytes) -> tuple[bytes, bytes]:
 
 
 def _address(name: Any) -> tuple[str, int] | None:
-    """Host and port; None for a socket that has none."""
+    """Host and port; None for a socket without them."""
     return (str(name[0]), int(name[1])) if isinstance(name, (tuple, list)) else None

@@ -1,6 +1,6 @@
 """Door: which web pages may call a port, and under which names it is reached.
 
-A browser lets any page send requests to this machine. The page's `Origin` tells pages apart; `Host` tells a page whose
+A browser lets any page send requests to this machine. The page's `Origin` tells pages apart; `Host` shows a page whose
 own name an attacker has pointed at this machine (DNS rebinding). Programs send neither a foreign origin nor a foreign
 name, so they notice nothing. Rules of the requests alone; ingress and admin render the refusals.
 """

@@ -34,7 +34,10 @@ class Certificate:
         self._load()
 
     def renew(self) -> None:
-        """Use the files from now on if they have changed. What cannot be used yet is tried at the next change."""
+        """Use the files from now on if they have changed.
+
+        A file that cannot be used yet is tried at the next change.
+        """
         stamp = self._stamp_now()
         if stamp == self._stamp:
             return

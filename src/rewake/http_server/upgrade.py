@@ -18,5 +18,5 @@ def head_without_offer(parser: Any, target: bytes, headers: Iterable[tuple[bytes
 
 
 def is_offer(parser: Any) -> bool:
-    """Whether the head just parsed will be parsed again. CONNECT is none: what follows its head is never HTTP."""
+    """Whether the head just parsed will be parsed again. CONNECT is not: HTTP never follows its head."""
     return bool(parser.should_upgrade() and parser.get_method() != b"CONNECT")

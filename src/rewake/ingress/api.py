@@ -101,8 +101,8 @@ class Ingress:
 def check_services(token: Token, route: Route) -> None:
     """Raises Refused where a token for some services asks for others.
 
-    What only an id can name is left to who has the id: it cannot be guessed. A result found by the name of its target
-    could be anybody's.
+    Paths that name an invocation by its id are open to callers who have the id: it cannot be guessed. A result found by
+    the name of its target could be anybody's.
     """
     if isinstance(route, CallRoute):
         if not token.may_call(route.service.name):

@@ -1,6 +1,6 @@
 """CORS: the headers by which a browser lets the pages of an allowed origin call the ingress and read its answers.
 
-Which origins those are is http_server/origins.py's to say; the headers are the public server's.
+http_server/origins.py decides which origins those are to say; the headers are the public server's.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ Route = CallRoute | ResultRoute | BodyRoute | AwakeableRoute | HealthRoute
 
 
 def parse_path(path: str, services: Services) -> Route:
-    """The route of a request path. Raises Refused for every path that has none."""
+    """The route of a request path. Raises Refused for every other path."""
     trimmed = path[:-1] if len(path) > 1 and path[-1] == "/" else path
     segments = trimmed.split("/")
     if not SLASHES_MIN <= len(segments) - 1 <= SLASHES_MAX:

@@ -3,7 +3,7 @@
 `decode_message` and `encode_message` are the interface; frames around payloads are framing.py's business.
 The table of messages is shapes.py; protobuf.py makes functions of it once, at import. The journal keeps command
 payloads as the SDK sent them, so encoding serves what the engine itself says: Start, Input, notifications, acks.
-Whatever the bytes are, decoding gives a message or raises ProtocolViolation.
+Decoding any bytes gives a message or raises ProtocolViolation.
 """
 
 from __future__ import annotations

@@ -212,7 +212,7 @@ def parse_manifest(body: bytes) -> EndpointManifest:
 
 
 def manifest_version(content_type: str | None) -> int:
-    """Version a discovery answer claims by its content type. Raises ManifestError if it is none we asked for."""
+    """Version a discovery answer claims by its content type. Raises ManifestError for a version we did not ask for."""
     match = _CONTENT_TYPE.fullmatch((content_type or "").partition(";")[0].strip())
     if match is None or int(match[1]) not in MANIFEST_VERSIONS:
         raise ManifestError(f"The discovery answer has content type {content_type!r}, expected one of {ACCEPT}")
@@ -220,7 +220,7 @@ def manifest_version(content_type: str | None) -> int:
 
 
 def choose_protocol_version(manifest_min: int, manifest_max: int, ours_min: int = 5, ours_max: int = 6) -> int:
-    """Highest version both sides speak. Raises ManifestError META0012 if there is none."""
+    """Highest version both sides speak. Raises ManifestError META0012 if they share no version."""
     version = min(manifest_max, ours_max)
     if version < max(manifest_min, ours_min):
         raise ManifestError(

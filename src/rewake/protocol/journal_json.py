@@ -1,7 +1,7 @@
 """Journal entries as the introspection tables show them: type, name, JSON, and JSON without payloads.
 
 The forms are those of the public `sys_journal` table, which the web UI and the command line read; byte strings are
-arrays of numbers. A call's entry also tells whom it called, which its bytes do not say: a Callee does.
+arrays of numbers. A call's entry also has whom it called, which is not in its bytes: a Callee adds it.
 Used by whoever serves those tables; nothing here is stored.
 """
 

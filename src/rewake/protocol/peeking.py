@@ -1,6 +1,6 @@
 """What a chunk of messages holds, read by the messages' headers alone: for transports, which decode nothing.
 
-Chunks begin with a message. Who needs payloads takes a FrameDecoder (framing.py) and codec.py.
+Chunks begin with a message. A FrameDecoder gives the payloads too (framing.py) and codec.py.
 """
 
 from __future__ import annotations

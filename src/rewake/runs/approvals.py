@@ -78,7 +78,7 @@ def inbox(reading: Reading, wanted: RunFilter | None = None, *, who: str = "") -
 
 
 def approval_of(reading: Reading, approval_id: str) -> Approval:
-    """One question by its id, or by any of its awakeables. Raises RewakeError RW4026 when there is none."""
+    """One question by its id, or by any of its awakeables. Raises RewakeError RW4026 when it is not known."""
     try:
         invocation_id, _ = ids.awakeable_id_parse(approval_id)
     except InvalidId:
@@ -237,7 +237,7 @@ def _state(now_ms: int, invocation: Invocation, approval: Approval) -> str:
 
 
 def _come(reading: Reading, invocation: Invocation, names: Sequence[str]) -> dict[str, Given | None]:
-    """The awakeables that somebody has answered, with the answer; None for what is none."""
+    """The awakeables that somebody has answered, with the answer; None for anything else."""
     wanted = {ids.awakeable_id_parse(name)[1]: name for name in names}
     if not wanted.keys() & reading.signals(invocation.id):
         return {}

@@ -1,4 +1,4 @@
-"""What earlier runs chose at a decision: shown where the app does not tell whom a router could have chosen."""
+"""What earlier runs chose at a decision: shown where the app does not name whom a router could have chosen."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Who is who on a server: the agents of each handler, as their apps tell.
+"""Who is who on a server: the agents of each handler, from their apps.
 
-The name of an agent is its own; where a journal does not tell it, the app does (its name, else its variable's, see
+The name of an agent is its own; where a journal does not have it, the app does (its name, else its variable's, see
 agents/introspection.py); where the app does not either, it is the service's. Every reader of a run uses these rules, so
 that the pages, the terminal and the spans agree. Made of the registry alone; knows no journal.
 """
@@ -17,7 +17,7 @@ _NOBODY: Final = Roster({})
 
 
 class Directory:
-    """The agents of all handlers, as the latest revision of each service tells."""
+    """The agents of all handlers, from the latest revision of each service."""
 
     def __init__(self, services: Iterable[ServiceSchema]) -> None:
         self.rosters = {
@@ -27,7 +27,7 @@ class Directory:
         }
 
     def roster(self, service: str, handler: str) -> Roster:
-        """The agents of a handler; nobody when the app tells none."""
+        """The agents of a handler; nobody when the app names nobody."""
         return self.rosters.get((service, handler), _NOBODY)
 
     def agent_of(self, service: str, handler: str) -> str:

@@ -1,6 +1,6 @@
 """How each kind of journal entry is shown: the one table that a new command of the protocol needs a row in.
 
-Timeline, step pages, the CLI's journal and telemetry's spans read this table. What a command carries (an input, a
+Timeline, step pages, the CLI's journal and telemetry's spans read this table. The content of a command (an input, a
 value, a result) is found by the names of its fields, which all messages share. Read next: steps.py.
 """
 
@@ -102,7 +102,7 @@ _CARRIED: Final = ("result", "value", "parameter")
 
 
 def carried(message: Any) -> m.Result | None:
-    """The value or failure in an entry; None when it has none. Commands and notifications alike."""
+    """The value or failure in an entry, a command or a notification; None when it has neither."""
     found = next((value for name in _CARRIED if (value := getattr(message, name, None)) is not None), None)
     if found is None and isinstance(message, m.GetEagerStateKeysCommand):
         return m.StateKeys(message.keys)

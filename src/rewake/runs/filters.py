@@ -1,6 +1,6 @@
 """Which runs to list: the filter of the list of runs, as it is written in the address of the page.
 
-A filter can be shared by its address. What it means for rows is in local/conditions.py and elsewhere/listing.py.
+A filter can be shared by its address. local/conditions.py and elsewhere/listing.py turn it into SQL.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
         return self.within, self.since, self.until
 
     def created_between(self, now_ms: int) -> tuple[int | None, int | None]:
-        """The bounds of the time of creation in milliseconds, inclusive; None for none."""
+        """The bounds of the time of creation in milliseconds, inclusive; None for no bound."""
         now_ms = now_ms if self.as_of_ms is None else self.as_of_ms
         bounds = [moment_ms(self.since), moment_ms(self.until, is_end=True)]
         if found := _AGO.fullmatch(self.within):

@@ -24,7 +24,7 @@ class RunPage(msgspec.Struct, kw_only=True):
 
     sorted_until_ms: the oldest of the runs another order than that of creation was made of; None when it is all.
     waiting_count: runs that wait for a person; None when there are too many suspended ones to count them.
-    matching_count: of the filter, where the counts by status tell it.   agents: seen lately.
+    matching_count: of the filter, where the counts by status have it.   agents: seen lately.
     """
 
     filter: RunFilter

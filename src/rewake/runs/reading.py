@@ -130,11 +130,11 @@ class Reading(ABC):
         """The last events of a run, oldest first."""
 
     def waiting_runs(self, invocation_id: bytes) -> list[RunSummary]:
-        """Runs that wait for this one's result. None where that is not told."""
+        """Runs that wait for this one's result; empty where that is not known."""
         return []
 
     def promise_waiters(self, service: str, key: str, name: str) -> list[RunSummary]:
-        """Runs that wait for a workflow's promise. None where that is not told."""
+        """Runs that wait for a workflow's promise; empty where that is not known."""
         return []
 
     # Keys and state
@@ -177,7 +177,7 @@ class Reading(ABC):
 
 
 Read = Callable[[Callable[[Reading], Any]], Awaitable[Any]]
-"""Has a function look things up, on a thread, and tells what it found."""
+"""Lets a function look things up on a thread, and returns what it found."""
 
 
 class OpenReading(Protocol):

@@ -1,4 +1,4 @@
-"""A run as it was fetched: its steps, the payloads that tell of agents, its failures, and the runs it called.
+"""A run as it was fetched: its steps, the payloads that are about agents, its failures, and the runs it called.
 
 Everything is fetched before anything is shaped, so that shaping is pure functions of a Record: see agents.py. Bounded:
 in runs, in depth, in steps and in bytes; a record that is not whole says so.
@@ -38,7 +38,7 @@ _TELLING: Final = frozenset(
         MessageType.SET_STATE,
     }
 )
-"""Entries that may tell of agents."""
+"""Entries that may be about agents."""
 
 
 class Record(msgspec.Struct):

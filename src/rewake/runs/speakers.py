@@ -1,7 +1,7 @@
 """Who speaks in a run: the agent whose turn it is, those it consults inside its tools, and the calls nobody answered.
 
-Envelopes of rewake.ext say it themselves. Other journals hold replies one after the other: there a reply belongs to a
-consulted agent when a call to an agent's tool is open and the app tells, or the names say, that an agent answers it.
+Envelopes of rewake.ext name it. Other journals hold replies one after the other: there a reply belongs to a
+consulted agent when a call to an agent's tool is open, and the app or the names show that an agent answers it.
 Called by walk.py with one reply or step at a time.
 """
 
@@ -146,7 +146,7 @@ class Speakers:
         return None
 
     def of_tool(self, title: str) -> tuple[Speaker, ToolCall | None]:
-        """Who has a step done, and the open call that it answers by its name: whoever speaks is asked first."""
+        """Who has a step done, and the open call that it answers by its name: the present speaker is asked first."""
         for speaker in reversed(self._stack):
             for call in speaker.open_calls:
                 if plain(call.name) == plain(title):

@@ -1,7 +1,7 @@
 """Journal entries as steps: a command with the completion that answers it, who it called, and how it went.
 
 Two kinds of reading: `steps_of` from rows without payloads (cheap for 10,000 entries), then `name_step` for the few
-steps that are shown, from their decoded commands. How each kind is shown is in displays.py. Knows no time scale and no
+steps that are shown, from their decoded commands. displays.py has how each kind is shown. Knows no time scale and no
 HTML. Read next: timeline.py.
 """
 
@@ -149,7 +149,7 @@ def decoded(step_type: int, payload: bytes, version: int) -> Any:
 
 
 def name_step(step: Step, message: Any) -> None:
-    """Give a step the title its decoded command tells: whom it called, which key it read. None changes nothing."""
+    """Give a step the title from its decoded command: whom it called, which key it read. None changes nothing."""
     about = "" if message is None else step.display.about(message)
     if not about:
         return

@@ -162,7 +162,7 @@ def attempts_of(
     last_start_at_ms: int | None,
     ended_at_ms: int | None,
 ) -> list[AttemptSpan]:
-    """The attempts, as failures, entries and the last start tell them."""
+    """The attempts, worked out from failures, entries and the last start."""
     if running_at_ms is None:
         return []
     end_ms = scale.end_ms if ended_at_ms is None else ended_at_ms

@@ -20,7 +20,7 @@ class Turn(msgspec.Struct, kw_only=True):
     kind: `user`, `asked`, `model`, `decision`, `handoff`, `step`, `call`, `problem`, `retry` or `answer`.
     index: of the journal entry.   stint: place in the trace's stints of whose work it is.
     tool, call_id: of the model's call that a step answers.
-    candidates: whom the agent could have chosen, as the app tells; chosen: those of them it did.
+    candidates: whom the agent could have chosen, by the app; chosen: those of them it did.
     is_kept: taken over from the run this one was forked from, and paid for there.
     choices: without that, what earlier runs chose here, by how often.   model: of the reply, else (is_declared) the one
     the app gives the agent, else (is_default) the framework's own.

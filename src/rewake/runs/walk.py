@@ -1,8 +1,8 @@
 """The walk through one run's record: each step becomes a turn, and turns know whose work they are.
 
-Pure: a record and a directory in, turns, handoffs and stints out. What a journal does not say (who spoke first, which
-model) the app's agents, the object's state or the stored session tell, or it is left open; nothing is invented.
-Called by agents.py; who speaks is in speakers.py.
+Pure: a record and a directory in, turns, handoffs and stints out. Gaps of a journal (who spoke first, which model) are
+filled from the app's agents, the object's state or the stored session, or left open; nothing is invented. Called by
+agents.py; who speaks is in speakers.py.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ class Walk:
             self.speakers.hand_over(step, speaker, choice, reason)
 
     def _offer(self, turn: Turn, chosen: set[str]) -> None:
-        """Whom the agent could have chosen, as the app tells, and whom it did."""
+        """Whom the agent could have chosen, by the app, and whom it did."""
         own, taken = plain(turn.agent), {plain(name) for name in chosen}
         turn.candidates = tuple(name for name in self.roster.choices_of(turn.agent) if plain(name) != own)
         turn.chosen = tuple(name for name in turn.candidates if plain(name) in taken)
@@ -280,7 +280,7 @@ class Walk:
 
 
 def first_agent(record: Record, roster: Roster) -> str:
-    """Who a run begins with: as its first envelope, its state, its session or the app tells, else the service."""
+    """Who a run begins with: from its first envelope, its state, its session or the app, else the service."""
     reply: ModelReply | None = None
     for step in record.steps:
         if step.type is MessageType.GET_EAGER_STATE:
@@ -309,14 +309,14 @@ def _agent_in_state(message: Any) -> str | None:
 
 
 def _author_of(record: Record, reply: ModelReply) -> str | None:
-    """Who asked for the reply's tools, as the stored session tells."""
+    """Who asked for the reply's tools, from the stored session."""
     wanted = {call.call_id for call in reply.calls if call.call_id}
     authors = (said.agent for said in _stored(record) if said.role == "tool call" and said.call_id in wanted)
     return next(filter(None, authors), None) if wanted else None
 
 
 def _stored_results(record: Record) -> dict[str, Any]:
-    """What tools returned, as the stored session tells."""
+    """What tools returned, from the stored session."""
     return {said.call_id: said.value for said in _stored(record) if said.role == "tool result" and said.call_id}
 
 

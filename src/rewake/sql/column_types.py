@@ -1,4 +1,4 @@
-"""What the columns of a SELECT are called and which type they have, told from its text.
+"""What the columns of a SELECT are called and which type they have, worked out from its text.
 
 SQLite knows no booleans, timestamps or durations, and forgets the type of any computed column. So names are followed
 through `expression as name`, in every SELECT of a statement; elsewhere the values say the type (query.py).
@@ -27,13 +27,13 @@ from rewake.sql.tokens import (
 )
 
 INTERVAL: Final = "interval"
-"""Kind of the tokens that stand for an INTERVAL: milliseconds."""
+"""Kind of the tokens that replace an INTERVAL: milliseconds."""
 
 MOMENT: Final = "moment"
 """Kind of the literals that are a point in time."""
 
 Kinds = Mapping[str, ColumnType | None]
-"""Type by column name; None when the values have to tell."""
+"""Type by column name; None when it depends on the values."""
 
 _LIKE_THEIR_ARGUMENT: Final = {
     *(
@@ -67,7 +67,7 @@ def column_kinds(tokens: Sequence[Token]) -> Kinds:
             kinds.update(TABLES[table])
     items = [item for select in _selects(tokens) for item in _items(tokens, select)]
     named = [(expression, name) for expression, name in map(_named, items) if name is not None]
-    for expression, name in reversed(named):  # inner ones stand behind the outer ones that use them
+    for expression, name in reversed(named):  # inner ones come after the outer ones that use them
         kinds[name] = kind_of(expression, kinds)
     return kinds
 
@@ -187,7 +187,7 @@ def _items(tokens: Sequence[Token], select: int) -> list[list[Token]]:
 
 
 def _named(item: list[Token]) -> tuple[list[Token], str | None]:
-    """Expression and name of a result column; no name when it has none of its own."""
+    """Expression and name of a result column; no name when the query gives it no name."""
     if len(item) >= 3 and is_word(item, len(item) - 2, "as") and is_name(item[-1]):
         return item[:-2], name_of(item[-1])
     if len(item) >= 2 and is_name(item[-1]) and not is_word(item, len(item) - 1, *KEYWORDS):

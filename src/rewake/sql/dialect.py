@@ -196,7 +196,7 @@ def _comparison(tokens: Sequence[Token], at: int, result: list[Token], kinds: Ki
 
 
 def _ilike(tokens: Sequence[Token], at: int, result: list[Token], kinds: Kinds) -> int:
-    """LIKE tells upper from lower case here, as it should; ILIKE compares both sides in lower case. As _arithmetic."""
+    """LIKE is case-sensitive here, as it should be; ILIKE compares both sides in lower case. As _arithmetic."""
     if not is_word(tokens, at, "ilike"):
         return 0
     negation = [result.pop()] if is_word(result, len(result) - 1, "not") else []

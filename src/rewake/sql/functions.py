@@ -42,7 +42,10 @@ def register_dialect(connection: apsw.Connection) -> None:
 
 
 def timestamp_text(text: str) -> str | None:
-    """A point in time, written in any ISO form, in the form of our columns; None when it is none. No zone means UTC."""
+    """A point in time, written in any ISO form, in the form of our columns; None for any other text.
+
+    No zone means UTC.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -255,7 +255,7 @@ _CHECKED: Final = (ColumnType.BOOLEAN, ColumnType.TIMESTAMP)
 
 
 def _type_of(known: ColumnType | None, declared: str | None, values: Sequence[Any]) -> ColumnType:
-    """What is known of a column if its values agree, else what they are. 0 and 1 alone may be numbers or booleans."""
+    """The type of a column if its values agree, else their types. 0 and 1 alone may be numbers or booleans."""
     kinds = {type(value) for value in values if value is not None}
     is_boolean = known is ColumnType.BOOLEAN or (declared is not None and declared.lower() == "boolean")
     if is_boolean and kinds <= {int} and {0, 1, None}.issuperset(values):

@@ -35,7 +35,10 @@ NESTING_MAX: Final = 50
 
 
 class Token(NamedTuple):
-    """A word, sign or literal. space: what stood before it; kept, since unnamed columns are named by their text."""
+    """A word, sign or literal.
+
+    space: the white space before it; kept, since unnamed columns are named by their text.
+    """
 
     kind: str
     text: str
@@ -56,7 +59,10 @@ def tokens_of(sql: str) -> list[Token]:
 
 
 def single_statement(sql: str) -> list[Token]:
-    """The tokens of the one statement in `sql`, without its semicolon. Raises RW5009 for none or several."""
+    """The tokens of the one statement in `sql`, without its semicolon.
+
+    Raises RW5009 for an empty text or several statements.
+    """
     tokens = tokens_of(sql)
     while tokens and tokens[-1].text == ";":
         tokens.pop()
@@ -115,12 +121,12 @@ def is_name(token: Token) -> bool:
 
 
 def is_word(tokens: Sequence[Token], at: int, *words: str) -> bool:
-    """Whether one of the unquoted `words` stands at `at`."""
+    """Whether one of the unquoted `words` is at `at`."""
     return 0 <= at < len(tokens) and tokens[at].kind == "word" and tokens[at].text.lower() in words
 
 
 def is_sign(tokens: Sequence[Token], at: int, *signs: str) -> bool:
-    """Whether one of the `signs` stands at `at`."""
+    """Whether one of the `signs` is at `at`."""
     return 0 <= at < len(tokens) and tokens[at].kind == "sign" and tokens[at].text in signs
 
 
@@ -162,7 +168,7 @@ def operand_end(tokens: Sequence[Token], at: int) -> int:
 
 
 def operand_start(tokens: Sequence[Token], end: int) -> int:
-    """The start of the operand that ends before `end`; `end` when there is none."""
+    """The start of the operand that ends before `end`; `end` when there is no such part."""
     at = end - 1
     if is_sign(tokens, at, ")"):
         depth = 0

@@ -334,7 +334,7 @@ Render = Callable[[int, bytes, int, Callee | None], str]
 
 
 def _callee(lookup: apsw.Connection, invocation_id: bytes, payload: bytes, type_id: int, version: int) -> Callee | None:
-    """Whom a call went to, told by the notification of the callee's id and by the callee's row."""
+    """Whom a call went to, from the notification of the callee's id and the callee's row."""
     command = decode_message(type_id, payload, version)
     assert isinstance(command, CallCommand | OneWayCallCommand)
     found = lookup.execute(
@@ -359,7 +359,7 @@ _CALLS: Final = frozenset({MessageType.CALL, MessageType.ONE_WAY_CALL})
 _decode_future = msgspec.json.Decoder(Future).decode
 
 _CODE_TITLES: Final = {409: "Aborted", 500: "Internal"}
-"""Codes that tools expect with their title; all others stand alone."""
+"""Codes that tools expect with their title; all others have no title."""
 
 
 def code_title(code: int) -> str:

@@ -54,9 +54,9 @@ def back_up(data: Path, target: Path) -> int:
 def restore(backup: Path, data: Path, now_ms: int) -> Path | None:
     """Put a backup, a folder or a database file, in place of the database in `data`.
 
-    What was there is moved, log included, into a folder of its own in `data`, which is returned. Raises RewakeError
-    RW5014 when there is no backup, RW5001 while an engine uses the folder, RW5002, RW5003 for a backup that cannot be
-    used; nothing is changed then.
+    The database from before is moved, log included, into a folder of its own in `data`, which is returned. Raises
+    RewakeError RW5014 when there is no backup, RW5001 while an engine uses the folder, RW5002, RW5003 for a backup that
+    cannot be used; nothing is changed then.
     """
     source = (backup / DATABASE_FILE if backup.is_dir() else backup).resolve()
     if not source.is_file():

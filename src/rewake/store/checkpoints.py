@@ -2,7 +2,7 @@
 
 A passive checkpoint runs beside commits, on a thread of its own, so it never reaches the end of the log of a busy
 store, and the log starts again at its beginning only from there. So it is repeated until few pages are left, and those
-are folded in between two commits. Whoever reads an old state keeps the log from starting again; if readers of our own
+are folded in between two commits. A reader of an old state keeps the log from starting again; if readers of our own
 follow each other without a gap, commits wait once until those who read now have ended. Another program that reads in
 one long transaction is out of our hands: the log grows, and we say so, with its process. Called by store.py.
 """
@@ -160,7 +160,7 @@ class Checkpoints:
 
 
 def readers_of(path: Path) -> list[int]:
-    """Processes that hold a state of the database, ours last, as far as the system tells (Linux)."""
+    """Processes that hold a state of the database, ours last, as far as the system lists them (Linux)."""
     try:
         inode = index_of(path).stat().st_ino
         lines = Path("/proc/locks").read_text().splitlines()

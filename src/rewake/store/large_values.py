@@ -135,7 +135,7 @@ def span_of_value(payload: bytes) -> tuple[int, int] | None:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number that begins at `at`, and where it ends. What is cut off reads as if zeros followed."""
+    """The number that begins at `at`, and where it ends. A number that is cut off reads as if zeros followed."""
     number = shift = 0
     while at < len(data):
         byte = data[at]

@@ -55,7 +55,7 @@ class StoreReader:
         self._connection = connection
 
     def invocation(self, invocation_id: bytes) -> Invocation | None:
-        """The row, with what its journal tells: length, commands, and when it last grew."""
+        """The row, with facts of its journal: length, commands, and when it last grew."""
         execute = self._connection().execute
         row = execute(_INVOCATION, (invocation_id,)).fetchone()
         if row is None:
@@ -168,7 +168,7 @@ class StoreReader:
         return found
 
     def newest_ms(self) -> int:
-        """When the invocation that came last was created, by the clock of then; 0 when there is none."""
+        """When the invocation that came last was created, by the clock of then; 0 in an empty database."""
         return self._number("select max(created_at_ms) from invocation")
 
     def open_invocation_ids(self, status: Status = Status.INVOKED) -> list[InvocationId]:

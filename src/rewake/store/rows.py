@@ -147,7 +147,7 @@ def invocation_row(item: Invocation) -> Row:
 
 
 def invocation_from(row: Row) -> Invocation:
-    """The struct of a row in the order of INVOCATION_COLUMNS; what the journal tells is left at zero."""
+    """The struct of a row in the order of INVOCATION_COLUMNS; facts of the journal are left at zero."""
     (
         id_, service, handler, key, service_type, handler_kind, created_at_ms, invoked_by, invoked_by_id,
         invoked_by_target, restarted_from, branch_of, idempotency_key, traceparent, completion_retention_ms,

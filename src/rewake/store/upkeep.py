@@ -22,7 +22,7 @@ from rewake.store.wal import advance_mark, require_own_log
 def compact(data: Path, now_ms: int) -> tuple[int, int]:
     """Rewrite the database in the folder; its size in bytes before and after. Needs free disk for the result.
 
-    Raises RewakeError RW5001 while an engine uses it, RW5014 when there is none, and what opening it raises.
+    Raises RewakeError RW5001 while an engine uses it, RW5014 when there is no database, and what opening it raises.
     """
     with _alone(data, now_ms) as (path, connection):
         _fold(connection)
@@ -46,7 +46,7 @@ def check_upgrade(data: Path) -> tuple[int, int]:
     """The version of the database, which is read through for damage, and the one this release would make of it.
 
     Changes nothing, and may run beside an engine. Raises RewakeError RW5002 for a database of a newer release, RW5003
-    for a damaged one, RW5013, and RW5014 when there is none.
+    for a damaged one, RW5013, and RW5014 when there is no database.
     """
     path = _database_in(data)
     if not is_in_use(data):

@@ -15,6 +15,6 @@ A handler writes to the URL in its attempt's header `x-rewake-stream`, one reque
 
 The first line names the step as it is called in the journal; kind and agent are optional. Every further line is one
 delta: a JSON string is text, any other JSON value is the framework's own event. A body that ends with its last chunk
-has said all; one that is cut shows that its try has failed, and its deltas are void. Whoever has the URL may write:
-it holds a capability for this attempt of this invocation, and nothing else. See docs/reference/streams.md.
+has said all; one that is cut shows that its try has failed, and its deltas are void. The URL is enough to write: it
+holds a capability for this attempt of this invocation, and nothing else. See docs/reference/streams.md.
 """

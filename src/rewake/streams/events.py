@@ -6,7 +6,7 @@ folder, and have gaps. `step` is the number of a step in its stream: the offset 
 A reader that follows four rules ends up with what the journal has:
 1. `step_started` with a known `step` adds to what is known of it.
 2. `delta` belongs to the step it names.
-3. `void`: forget all deltas of the steps it names; they are said again. With `from_offset` 0 forget the whole stream:
+3. `void`: forget all deltas of the steps it names; they are sent again. With `from_offset` 0 forget the whole stream:
    it follows anew.
 4. `step_committed` ends a step; where `value` is there, it is what the journal has, whatever the deltas were.
 """
@@ -58,7 +58,7 @@ class Delta(_Event, tag="delta", frozen=True):
 class StepCommitted(_Event, tag="step_committed", frozen=True):
     """A step is in the journal, for good. entry: index of its result there.
 
-    value: its result, JSON where it is JSON, else text; absent when it is none, or too long for the side log.
+    value: its result, JSON where it is JSON, else text; absent when it has no text, or is too long for the side log.
     failure: it failed for good.
     """
 

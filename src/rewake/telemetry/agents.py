@@ -1,6 +1,6 @@
 """What agents did, in the words of OpenTelemetry's GenAI conventions: model calls, tools, handoffs.
 
-What happened is read in rewake.runs; here it becomes attributes. Texts of prompts and answers are not among the
+rewake.runs reads what happened; here it becomes attributes. Texts of prompts and answers are not among the
 attributes: a collector is often somebody else's machine.
 """
 

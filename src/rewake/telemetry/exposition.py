@@ -1,8 +1,8 @@
 """The text of /metrics, and its route on the admin port.
 
 Written here rather than by a client library: the format is a name, labels and a number a line. Counters come from the
-Telemetry object; what stands in the database now (open invocations by service and status, sizes) is looked up for each
-scrape on a thread, by an index that holds only what is open.
+Telemetry object; the present state of the database (open invocations by service and status, sizes) is looked up for
+each scrape on a thread, by an index that holds only what is open.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What has been sent to the collector: a small file beside the database, so that a restart sends nothing twice.
 
 Holds the moment up to which every completed invocation has been sent, and the ids of those sent that completed right
-before or after it. What the database has beyond that was not sent when the engine ended.
+before or after it. All others in the database were not sent when the engine ended.
 """
 
 from __future__ import annotations

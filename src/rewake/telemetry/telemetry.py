@@ -188,7 +188,7 @@ class Telemetry:
 
 
 def _reply_in(payload: bytes) -> ModelReply | None:
-    """The reply of a model in a run's completion. What reads it is imported when somebody asks for figures."""
+    """The reply of a model in a run's completion. The decoder is imported when somebody asks for figures."""
     from rewake.agents.envelope import model_reply
     from rewake.runs.displays import carried
     from rewake.runs.steps import decoded

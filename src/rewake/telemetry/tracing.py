@@ -65,7 +65,7 @@ def tracer_for(directory: Path, endpoint: str | None, environ: Mapping[str, str]
 
 
 def _without_payloads(invocation: Invocation) -> Invocation:
-    """What spans are made of; a failure tells its message."""
+    """The material of spans; a failure has its message."""
     result = _DONE if type(invocation.result) is Success else invocation.result
     return msgspec.structs.replace(invocation, result=result, attempt=None, journal=None, listeners=None, notified=None)
 
@@ -108,7 +108,7 @@ class Tracer:
         return f"00-{context.trace_id}-{span_id}-{int(context.is_sampled):02x}"
 
     def add(self, invocation: Invocation) -> None:
-        """Send its spans later. What waits holds no payload, so that the queue is bounded in bytes too."""
+        """Send its spans later. The queue holds no payloads, so that it is bounded in bytes too."""
         if len(self._queue) < QUEUE_MAX:
             self._queue.append(_without_payloads(invocation))
         else:
@@ -148,7 +148,7 @@ class Tracer:
     def _add_missed(self, reading: DatabaseReading, sent: Sent) -> None:
         """What completed without being sent, before this start; in front of what completes now.
 
-        What completes while this looks is found here and comes through the queue as well; see _is_due.
+        A run that completes meanwhile is found here and comes through the queue as well; see _is_due.
         """
         found = [_without_payloads(item) for item in completed_since(reading, sent.until_ms, MISSED_MAX)]
         missed = [item for item in found if not sent.has(item.id, item.completed_at_ms or 0)]
@@ -187,7 +187,7 @@ class Tracer:
         return True
 
     def _is_due(self, invocation: Invocation, sent: Sent) -> bool:
-        """Whether nobody else stands for it: neither what was sent before, nor another of the queue."""
+        """Whether nothing else covers it: neither a trace sent before, nor another one in the queue."""
         found = self._missed.get((invocation.id, invocation.completed_at_ms), invocation)
         return found is invocation and not sent.has(invocation.id, invocation.completed_at_ms or 0)
 

@@ -1,6 +1,6 @@
 """The web UI on the admin port, under /ui: server-rendered, works without JavaScript, and shows runs as agents.
 
-What a run says is read in rewake.runs; here it becomes pages, and people act.
+rewake.runs reads runs; here they become pages, and people act.
 
 ui_app.py    routes, errors                         web.py        HTML or its JSON twin, headers, forms
 run.py       one run, from run_data.py              step.py       one step in full

@@ -1,7 +1,7 @@
 """What a person may do: operations on runs after a confirmation, answers to awakeables, changes of state, forks.
 
-Every form carries the token of web.py. How an operation goes is in operations.py, how one is done to all runs that
-match a filter in bulk.py.
+Every form carries the token of web.py. operations.py carries out one operation, bulk.py those on all runs that match a
+filter.
 """
 
 from __future__ import annotations
@@ -207,4 +207,4 @@ def _chosen(fields: Any) -> tuple[Operation, list[bytes]]:
     try:
         return action, [ids.invocation_id_from_str(text) for text in texts]
     except InvalidId as error:
-        raise Problem(400, f"One of the ids is none: {error.reason}.") from None
+        raise Problem(400, f"One of the ids is not valid: {error.reason}.") from None

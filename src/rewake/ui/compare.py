@@ -1,7 +1,7 @@
 """Two runs side by side: a restart or a fork and the run it came from, with what differs marked.
 
 Twice: step by step, and as agents: who chose whom, who said what, what came out and what it cost. Both begin alike, as
-a fork takes over the steps before it, so what stands at the same place belongs together.
+a fork takes over the steps before it, so the steps at the same place belong together.
 """
 
 from __future__ import annotations

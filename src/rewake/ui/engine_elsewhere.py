@@ -1,6 +1,6 @@
 """The engine behind the pages when it is elsewhere: operations over its admin API, calls and answers over its ingress.
 
-What the server refuses is raised as RewakeError with its own words (`http_status` among the facts); `connect` finds out
+A refusal of the server is raised as RewakeError with its own words (`http_status` among the facts); `connect` finds out
 what kind of server it is. Requests block on threads, each with an end. Reading is done in rewake.runs.elsewhere.
 """
 

@@ -10,7 +10,7 @@ from rewake.ui.web import Problem
 
 
 def json_value(text: str) -> bytes:
-    """The text of a form as JSON bytes, exactly as typed. Raises Problem when it is none."""
+    """The text of a form as JSON bytes, exactly as typed. Raises Problem when it is not JSON."""
     content = text.strip().encode("utf-8", "replace")
     if content:
         try:

@@ -39,7 +39,7 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class Arc(msgspec.Struct, frozen=True):
-    """path: for <path d>; label at (x, y). numbers: the handoffs it stands for, in order."""
+    """path: for <path d>; label at (x, y). numbers: the handoffs it shows, in order."""
 
     path: str
     x: int

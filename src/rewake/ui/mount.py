@@ -1,4 +1,4 @@
-"""The UI as routes of the admin app. What it is made of is imported at the first request: nobody else pays for it."""
+"""The UI as routes of the admin app. Its modules are imported at the first request: nobody else pays for it."""
 
 from __future__ import annotations
 

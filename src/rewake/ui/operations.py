@@ -1,6 +1,6 @@
 """Operations on runs: those the pages offer, and how one of them went.
 
-What an operation answers in which status is the admin API's table, so that the words here are those of the API and the
+The admin API's table says what an operation answers in which status, so the words here are those of the API and the
 command line. Used by actions.py for the runs that were ticked, by bulk.py for all that match.
 """
 

@@ -1,7 +1,7 @@
 """Services, deployments, and the playground: a form made from a handler's JSON schema that sends a request.
 
-Flat fields become inputs; whatever the schema says beyond that is edited as JSON. What is sent is checked by the engine
-and the handler as any other request.
+Flat fields become inputs; whatever the schema says beyond that is edited as JSON. The engine and the handler check the
+request as any other.
 """
 
 from __future__ import annotations
@@ -354,7 +354,7 @@ def _resolved(rule: Any, known: Any) -> dict[str, Any]:
 
 
 def value_of(fields: list[Field], given: dict[str, str]) -> Any:
-    """The JSON value the inputs stand for; None when one of them is not what its kind says."""
+    """The JSON value of the inputs; None when one of them is not of its kind."""
     made: dict[str, Any] = {}
     for field in fields:
         text = given.get(f"field.{field.name}", "")

@@ -28,7 +28,7 @@ _COMPUTED: Final = ("payload_bytes", "value_bytes")
 
 
 def dump(database: Path) -> dict[str, list[dict[str, Any]]]:
-    """The rows of a database that tell of runs."""
+    """The rows of a database that are about runs."""
     connection = open_reader(database)
     found: dict[str, list[dict[str, Any]]] = {}
     for table in _TABLES:

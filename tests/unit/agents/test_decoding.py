@@ -1,4 +1,4 @@
-"""Replies of models in the shapes of the frameworks, and what is none."""
+"""Replies of models in the shapes of the frameworks, and values that are not replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an app tells of its agents at discovery, with stand-ins for the frameworks: no framework is imported here."""
+"""The agents that an app declares at discovery, with stand-ins for the frameworks: no framework is imported here."""
 
 from __future__ import annotations
 

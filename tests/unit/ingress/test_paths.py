@@ -68,7 +68,7 @@ def test_words_mean_what_their_place_says(path: str, route: Route) -> None:
 def test_a_path_has_only_so_many_parts() -> None:
     parts = "/restate/invocation/Counter/a/add/k/attach"
     assert parts.count("/") == SLASHES_MAX
-    assert isinstance(parse_path(parts + "/", SERVICES), ResultRoute)  # one slash at the end is none
+    assert isinstance(parse_path(parts + "/", SERVICES), ResultRoute)  # one slash at the end is no segment
     with pytest.raises(Refused, match="bad path"):
         parse_path(parts + "/more", SERVICES)
 

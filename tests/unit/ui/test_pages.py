@@ -185,7 +185,7 @@ def test_an_open_run_is_forked_from_what_it_has_done(stage: Stage) -> None:
     assert "This run goes on by itself." in step
     answer = ask(stage, "POST", f"/runs/{run_id}/fork", {"from": "1", "token": token(stage)})
     assert answer.status == 409
-    assert "tells the id of an awakeable" in answer.text
+    assert "holds the id of an awakeable" in answer.text
 
 
 def test_hostile_content_is_escaped(stage: Stage) -> None:

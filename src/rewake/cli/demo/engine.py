@@ -105,7 +105,7 @@ class DemoEngine:
         return f"http://127.0.0.1:{self.admin_port}"
 
     def invocation_of(self, target: str) -> str | None:
-        """The id of the one invocation of `target`, None while there is none."""
+        """The id of the one invocation of `target`; None while it does not exist."""
         rows = AdminClient(self.admin_url).query(f"select id from sys_invocation where target = {sql_text(target)}")
         return rows[0]["id"] if rows else None
 

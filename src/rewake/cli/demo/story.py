@@ -1,7 +1,7 @@
 """The story: start, a claim, the routing decision, kill -9, the resume, the answer on the same request, the counts.
 
-Each step waits for what it tells of, and the end is checked: every finished model call was made once, and the answer
-came on the request that was open all along. A RewakeError RW1011 says what did not happen.
+Each step waits until its part of the story has happened, and the end is checked: every finished model call was made
+once, and the answer came on the request that was open all along. A RewakeError RW1011 says what did not happen.
 """
 
 from __future__ import annotations

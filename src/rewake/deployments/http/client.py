@@ -1,9 +1,9 @@
 """A deployment reached by URL, as the engine sees it: the DeploymentClient over HTTP/2 or HTTP/1.1.
 
-Which of the two is learned at discovery (over TLS the server chooses, else HTTP/2 unless told otherwise) and kept from
-then on. Every request carries the deployment's additional headers and, with an identity key, a signature. Connections
-are made when needed: a client that has nothing to do is only an object. Rules of the protocol are in
-../framed_attempt.py.
+Discovery chooses one of the two, which is kept from then on: over TLS the server chooses, else it is HTTP/2 unless
+HTTP/1.1 was asked for. Every request carries the deployment's additional headers and, with an identity key, a
+signature. Connections are made when needed: a client that has nothing to do is only an object. Rules of the protocol
+are in ../framed_attempt.py.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_connection_max: then a connection is replaced. Servers count as well (hypercorn and nginx allow 1,000),
     and hypercorn goes silent on every open stream when its count is up, so ours has to be reached first.
     drain_timeout_s: how long an SDK may take to end its response after the last message.
-    head_timeout_s: how long the head of an answer over HTTP/1.1 may take from its first byte to its last. How long a
-    handler works before that byte is bounded by the invocation's own timeouts.
+    head_timeout_s: how long the head of an answer over HTTP/1.1 may take from its first byte to its last. The
+    invocation's own timeouts bound how long a handler works before that byte.
     """
 
     connect_timeout_s: float = 10.0

@@ -1,7 +1,7 @@
 """HTTP/1.1, request and response: a connection carries one exchange at a time, and is kept for the next one.
 
-A request is sent when it is complete, its answer is read as it comes. What an answer holds beside its body is bounded
-in bytes, and its head in time, so that a deployment cannot fill the engine with headers that never end.
+A request is sent when it is complete, its answer is read as it comes. Bytes of an answer that are not its body are
+bounded, and its head has a deadline: a deployment cannot fill the engine with headers that never end.
 
 A kept connection that the server closes before it has answered anything was closed by the server's idle timer, not by
 the request: that exchange is sent once more.

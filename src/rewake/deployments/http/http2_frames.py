@@ -29,7 +29,7 @@ FRAMES_PER_TURN_MAX: Final = 256
 IDLE_FRAMES_MAX: Final = 10_000
 """Frames that bring nothing on: PING, SETTINGS, WINDOW_UPDATE, empty DATA. A peer that sends more is cut off.
 
-What we send lets the peer send some more of them, and so does what it sends itself: see FrameGuard.
+Each frame we send allows the peer some more of them, and so do its own bodies: see FrameGuard.
 """
 
 FRAMES_PER_SENT: Final = 8

@@ -1,6 +1,6 @@
 """The HTTP/2 connections of one deployment, and the exchanges that wait for one.
 
-An exchange goes to the first connection that has room and is read by its peer; when there is none a new connection is
+An exchange goes to the first connection that has room and is read by its peer; when no connection has, a new one is
 made, up to a limit, and the exchange waits. If none can be made everything that waits fails; the engine's retry policy
 decides when to try again, so nothing is retried here.
 """

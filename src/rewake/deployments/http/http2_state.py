@@ -1,10 +1,9 @@
 """The pure half of an HTTP/2 connection: exchanges on one side, bytes on the other. No socket, no clock.
 
-`receive` takes what came and tells the responders; `pump` gives what is to be sent, as far as the peer's windows let
-it. What was written to an exchange since the last pump is one DATA frame, or a few if it is several messages: see
+`receive` takes what came and calls the responders; `pump` gives the bytes to send, as far as the peer's windows let it.
+All bytes written to an exchange since the last pump are one DATA frame, or a few for several messages: see
 FRAMES_PER_TURN. No empty frame is sent but the last: servers punish swarms of small ones. Exchanges take turns, so a
-large or a slow one holds up no other.
-Called by http2.py.
+large or a slow one holds up no other. Called by http2.py.
 """
 
 from __future__ import annotations
@@ -126,7 +125,7 @@ class Http2State:
         self._h2.close_connection()
 
     def pump(self) -> bytes:
-        """Bytes to send now; empty when there are none, or the windows are closed."""
+        """Bytes to send now; empty when nothing waits, or the windows are closed."""
         ready = self._ready
         budget = PUMP_BYTES
         while ready and budget > 0:
@@ -164,7 +163,7 @@ class Http2State:
     # What came
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the peer and tell the responders. What the guard keeps back is for the next turn.
+        """Take bytes from the peer and call the responders. The guard keeps some back for the next turn.
 
         Raises ConnectionBroken.
         """
@@ -228,7 +227,7 @@ class Http2State:
             return
         _deliver(exchange, chunks.pop(exchange, ()))
         if self.exchanges.pop(stream_id, None) is None:
-            return  # What it just heard made the engine give it up.
+            return  # The engine has given it up over the answer it just had.
         self._blocked.pop(exchange, None)
         if not exchange.has_sent_end:
             self._end_request(exchange)

@@ -1,7 +1,7 @@
 r"""The steps of a turn from the events of its run's stream, as they happen: docs/reference/streams.md has the events.
 
-What a step says is a draft until the step is stored; then the journal's envelope takes its place. Drafts of a try that
-failed are forgotten. Beside text, adapters say:
+The words of a step are a draft until the step is stored; then the journal's envelope takes its place. Drafts of a try
+that failed are forgotten. Beside text, adapters say:
 
     {"type": "path", "path": ["Desk", "Bank"], "calls": ["call_1"]}    first, where the name of the step does not say it
     {"type": "reasoning", "text": "..."}
@@ -69,7 +69,7 @@ class LiveTurn:
 
 
 class _Draft:
-    """What a step says that is not stored yet."""
+    """The words of a step that is not stored yet."""
 
     def __init__(self, agent: str | None) -> None:
         self.step: Step = {"agent": agent, "parts": []}

@@ -7,7 +7,7 @@ begins, when it asks people, when they have answered, and at its end:
      "steps": [...], "error": "..."}
 
 `id` is the client's id of the message, `status` running, waiting, ended, failed or stopped, `steps` as transcript.py
-has them: while the turn runs, as they were at the last of these writes. What agents need to remember is beside it, see
+has them: while the turn runs, as they were at the last of these writes. The memory of the agents is beside it, see
 kernel/sessions.py. On the SDK's public Context alone.
 """
 

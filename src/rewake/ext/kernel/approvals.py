@@ -107,7 +107,7 @@ class Sent:
 
 
 class Unusable(Exception):
-    """What was sent is no answer, or not one to this question."""
+    """The value sent is no answer, or answers another question."""
 
 
 def arguments_text(args: Any) -> str:
@@ -121,7 +121,7 @@ def arguments_text(args: Any) -> str:
 
 
 def digest_of(arguments: str, question: str) -> str:
-    """SHA-256 in hex of the arguments, or of the question that has none."""
+    """SHA-256 in hex of the arguments, or of the question when it has no arguments."""
     return hashlib.sha256((arguments or question).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -169,7 +169,7 @@ def decision_from(stored: Mapping[str, Any]) -> Decision:
 
 
 def moment(at_ms: Any) -> datetime | None:
-    """A stored moment, None where there is none."""
+    """A stored moment, or None."""
     try:
         return None if isinstance(at_ms, bool) else datetime.fromtimestamp(at_ms / 1000, UTC)
     except (TypeError, ValueError, OverflowError, OSError):

@@ -1,8 +1,8 @@
 """Whether the code of a function uses the Restate context, as far as its code shows.
 
 A plain tool is one step, and the body of a step cannot use the context. Most tools show it: a name such as
-`restate_context` in their code or in that of a function they call, a context in a closure, a default or a global. What
-is not seen here still works: the body ends where it reaches for `restate_context()` and runs again as a branch.
+`restate_context` in their code or in that of a function they call, a context in a closure, a default or a global. Calls
+that are not seen here still work: the body ends where it reaches for `restate_context()` and runs again as a branch.
 """
 
 from __future__ import annotations

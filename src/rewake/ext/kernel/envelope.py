@@ -1,7 +1,7 @@
 """The persisted form of what agents do: one JSON object for each step of an agent, the same for all frameworks.
 
 Stored data, read for ever: names and meanings here are pinned by tests; a change that old readers would get wrong gets
-a new version. Who reads it: the adapters at replay, and everything that shows runs (pages, CLI, telemetry).
+a new version. The adapters read it at replay, and so do pages, CLI and telemetry.
 
 The result of a step of the agent layer is this object, in UTF-8 JSON without spaces:
 
@@ -106,7 +106,7 @@ def as_json(envelope: Envelope) -> dict[str, Any]:
 
 
 def encode(envelope: Envelope) -> bytes:
-    """JSON. Raises TypeError or ValueError where the value is none."""
+    """JSON. Raises TypeError or ValueError for a value that JSON cannot hold."""
     return json.dumps(as_json(envelope), ensure_ascii=False, separators=(",", ":")).encode()
 
 

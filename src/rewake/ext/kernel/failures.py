@@ -51,7 +51,7 @@ def for_the_engine(error: BaseException) -> BaseException:
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status an error of a client library stands for, None if it has none."""
+    """The HTTP status in an error of a client library, or None."""
     response = getattr(error, "response", None)
     for status in (
         getattr(error, "status_code", None),

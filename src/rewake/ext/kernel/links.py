@@ -1,6 +1,6 @@
 """Signed links to a question, made in the handler's process with the key that the engine offers its attempt.
 
-On an engine that offers none there are none: tell people the id instead.
+Other engines offer no such links: send people the id instead.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Rounds:
     async def piece(self, key: str, body: Callable[[], Awaitable[T]], part_of: str | None = None) -> T:
         """Run one call that the framework has started; it returns what body does.
 
-        part_of: the call that this piece belongs to, if it is none itself: a guardrail of a tool.
+        part_of: the call that this piece belongs to, for one that is not a call: a guardrail of a tool.
         A cancellation by the framework stops the waiting alone. A cancelled invocation is raised whatever body made of
         it.
         """

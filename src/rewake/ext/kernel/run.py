@@ -136,7 +136,7 @@ class Run:
     async def piece(self, key: str, body: Callable[[], Awaitable[T]], *, part_of: str | None = None) -> T:
         """Run a call that the framework has started as a branch of the flow that expects it.
 
-        part_of: the call that this piece belongs to, if it is none itself: a guardrail of a tool.
+        part_of: the call that this piece belongs to, for one that is not a call: a guardrail of a tool.
         """
         return await self.rounds.piece(key, body, part_of)
 

@@ -1,6 +1,6 @@
 """A conversation in the state of a virtual object: an append-only log that is never rewritten whole.
 
-What a run adds goes to the last chunk, until that is full; then a new one begins, under a key of its own. So a run
+Items that a run adds go to the last chunk, until that is full; then a new one begins, under a key of its own. So a run
 writes a bounded piece, and reads few. `session` says how many there are and which agent spoke last. A list that
 restate.ext.openai's session left under `items` is read as the beginning of the log, and stays as it is. Only the
 handler of an object may write; one at a time, as the engine holds it.
@@ -54,7 +54,7 @@ class SessionLog:
         self.is_changed = self.is_changed or bool(items)
 
     async def pop(self) -> Any | None:
-        """Take the newest item back, None if there is none."""
+        """Take the newest item back; None in an empty session."""
         await self._load()
         if self._new:
             return self._new.pop()

@@ -68,7 +68,10 @@ def restore_fields(state: Any, fields: Mapping[str, Any]) -> None:
 
 
 def plain(value: Any) -> Any:
-    """JSON of one value that json.dumps does not know, for people to read. Raises TypeError where it has none."""
+    """JSON of one value that json.dumps does not know, for people to read.
+
+    Raises TypeError for a value without a stored form.
+    """
     dumped = _dumped(value)
     if dumped is not None:
         return dumped

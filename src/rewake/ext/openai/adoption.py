@@ -1,8 +1,8 @@
 """Agents are adopted, not cloned: what an agent holds is wrapped in place, once per process, and stays the user's own.
 
-Wrapped objects find the current run by a contextvar and pass through where there is none, so the same agents used
-outside of a handler behave as before. What appears later (tools of MCP servers, agents made at run time) is adopted
-when a model is asked and when an agent takes over.
+Wrapped objects find the current run by a contextvar and pass through outside of one, so the same agents used
+outside of a handler behave as before. Later ones (tools of MCP servers, agents made at run time) are adopted when a
+model is asked and when an agent takes over.
 """
 
 from __future__ import annotations

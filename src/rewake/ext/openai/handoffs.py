@@ -53,7 +53,7 @@ class _DurableHandoff:
 
 
 def _callback_of(inner: Any) -> Any:
-    """The user's `on_handoff`, which `handoff()` keeps in a closure; None where there is none."""
+    """The user's `on_handoff`, which `handoff()` keeps in a closure, or None."""
     functions = [inner, *getattr(inner, "args", ())] if isinstance(inner, functools.partial) else [inner]
     for function in functions:
         if inspect.isfunction(function) and (found := inspect.getclosurevars(function).nonlocals.get("on_handoff")):

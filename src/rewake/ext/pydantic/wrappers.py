@@ -32,7 +32,7 @@ class PydanticTypeAdapter(Serde[T], Generic[T]):
         self._adapter: TypeAdapter[T] = TypeAdapter(model_type)
 
     def deserialize(self, buf: bytes) -> T | None:
-        """The value of a JSON text. Raises ValidationError where it is none of the type."""
+        """The value of a JSON text. Raises ValidationError for a value of another type."""
         return self._adapter.validate_json(buf) if buf else None
 
     def serialize(self, obj: T | None) -> bytes:
@@ -114,7 +114,7 @@ class RestateContextRunToolSet(WrapperToolset[AgentDepsT]):
     async def call_tool(
         self, name: str, tool_args: dict[str, Any], ctx: RunContext[AgentDepsT], tool: ToolsetTool[AgentDepsT]
     ) -> Any:
-        """The tool's result, from the journal at replay. What a tool raises for the model is raised again."""
+        """The tool's result, from the journal at replay. An error that a tool raises for the model is raised again."""
         run = current_run()
         if run is None:
             return await self.wrapped.call_tool(name, tool_args, ctx, tool)

@@ -196,7 +196,7 @@ class JournalReading(Reading):
     # Who waits
 
     def waiting_runs(self, invocation_id: bytes) -> list[RunSummary]:
-        """The caller, if it waits: who has attached to a run no table tells."""
+        """The caller, if it waits: no table has who attached to a run."""
         row = self.row(ids.invocation_id_to_str(invocation_id))
         caller = None if row is None else row.get("invoked_by_id")
         if caller is None:

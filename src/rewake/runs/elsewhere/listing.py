@@ -1,7 +1,7 @@
 """The list of runs of another server: a filter as SQL on its public tables, page by page.
 
 Such a server has no index for most of this, so a page is one statement with a limit, given up when it takes too long.
-What SQL cannot say is decided by a look into the journals of what it finds, for as long as a page may take; then the
+For filters that SQL cannot decide, the journals of the found runs are read, for as long as a page may take; then the
 page says how far it looked. Called by reading.py.
 """
 
@@ -59,7 +59,7 @@ def find(reading: JournalReading, wanted: RunFilter) -> Rows:
 
 
 def count_matching(reading: JournalReading, wanted: RunFilter) -> int | None:
-    """How many runs a filter matches; None when SQL cannot tell."""
+    """How many runs a filter matches; None when SQL cannot count them."""
     if wanted.is_impossible:
         return 0
     if wanted.agent or wanted.waiting:
@@ -92,7 +92,7 @@ def _awaits_person(row: rows.Row, promised: set[tuple[str, str]]) -> bool:
 
 
 def conditions_of(reading: JournalReading, wanted: RunFilter) -> list[str]:
-    """What a row of `sys_invocation` must fulfil, without what only a journal tells."""
+    """Conditions on rows of `sys_invocation`, without those that need a journal."""
     columns = {"service": "target_service_name", "handler": "target_handler_name", "key": "target_service_key"}
     found = [f"{column} = {sql_text(given)}" for name, column in columns.items() if (given := getattr(wanted, name))]
     if wanted.statuses:
@@ -168,7 +168,7 @@ def _find(reading: JournalReading, wanted: RunFilter) -> Rows:
 
 
 def _check_of(reading: JournalReading, wanted: RunFilter) -> Callable[[rows.Row], bool] | None:
-    """What SQL cannot say: whether an agent took part, whether a person is waited for."""
+    """The check that SQL cannot do: whether an agent took part, whether a person is waited for."""
     if not (wanted.agent or wanted.waiting):
         return None
 

@@ -1,7 +1,7 @@
 """Rows of the public `sys_*` tables, as JSON has them, turned into what the pages read; and the other way for literals.
 
-A journal entry's `raw` is the very payload the service protocol has, so the pages decode it as one of our own. What is
-known of an entry without its payload comes from its JSON without payloads.
+A journal entry's `raw` is the very payload the service protocol has, so the pages decode it as one of our own. The
+facts of an entry without its payload come from its JSON without payloads.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def key_of(row: Row) -> str | None:
 
 
 def invocation_from(row: Row, services: Mapping[str, ServiceSchema]) -> Invocation:
-    """An invocation without its result's value, which its journal has. services: by name, to tell kinds of handlers."""
+    """An invocation without its result's value, which its journal has. services: by name, for the kinds of handlers."""
     created_at_ms = millis(row["created_at"]) or 0
     completed_at_ms = millis(row.get("completed_at"))
     retention_ms = duration_of(row.get("completion_retention"))
@@ -180,7 +180,7 @@ def failure_of(text: str | None) -> Failure | None:
 
 
 def duration_of(text: str | None) -> int:
-    """Milliseconds of a duration in whatever form; 0 for none."""
+    """Milliseconds of a duration in whatever form; 0 for null."""
     try:
         return 0 if text is None else parse_duration_ms(text)
     except DurationError:

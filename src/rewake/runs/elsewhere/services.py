@@ -1,4 +1,4 @@
-"""Services as `GET /services` of an admin API tells them, turned into the schemas the pages show.
+"""Services from `GET /services` of an admin API, turned into the schemas the pages show.
 
 The other way round than admin/render.py: what a handler does not set itself is its service's.
 """
@@ -78,7 +78,7 @@ def _options(told: Mapping[str, Any], base: HandlerOptions) -> HandlerOptions:
 
 
 def _retry(told: Mapping[str, Any], base: RetryPolicy) -> RetryPolicy:
-    """A service always tells its whole policy; a handler's `max_attempts` is null when it is its service's."""
+    """A service always has its whole policy; a handler's `max_attempts` is null when it is its service's."""
     is_whole = "initial_interval" in told and "on_max_attempts" in told
     attempts = told.get("max_attempts")
     when_used_up = str(told.get("on_max_attempts", base.on_max_attempts)).upper()

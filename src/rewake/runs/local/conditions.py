@@ -1,7 +1,7 @@
 """A filter of runs as SQL: what a row must fulfil, and what a look into its journal must confirm afterwards.
 
-The statements of scan.py name the table `i`. What SQL cannot say cheaply (an agent took part, a person is waited for)
-is narrowed here to candidates and decided by `Check`, one run at a time. Used by listing.py.
+The statements of scan.py name the table `i`. Conditions that are not cheap in SQL (an agent took part, a person is
+waited for) are narrowed here to candidates; `Check` decides, one run at a time. Used by listing.py.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _agent_candidates(reading: Statements, agent: str, values: dict[str, Any]) -
     """Runs that name the agent anywhere: as service or handler, in a step's name or in a payload.
 
     Its words may be joined by anything: `transfer_to_car_specialist`, `CarSpecialist` and "Car specialist" are one. And
-    runs that begin with it, as the app tells: nobody may have called it by its name.
+    runs that begin with it, by what the app declares: nobody may have called it by its name.
     """
     words = [re.escape(word.encode()) for word in _WORD.findall(agent.lower())]
     as_it_is = rb"|".join(re.escape(form) for form in (agent.encode(), json.dumps(agent).encode()[1:-1]))

@@ -35,7 +35,10 @@ def matching(reading: Statements, wanted: RunFilter, counted: dict[str, int]) ->
 def count_matching(
     reading: Statements, wanted: RunFilter, counted: dict[str, int], seconds: float
 ) -> tuple[int, bool] | None:
-    """How many runs a filter matches, and whether these are all or those found in time; None if SQL cannot tell."""
+    """How many runs a filter matches, and whether these are all or those found in time.
+
+    None if SQL cannot count them.
+    """
     conditions = conditions_of(reading, wanted)
     if wanted.is_impossible:
         return 0, True
@@ -73,7 +76,7 @@ def _walk(reading: Statements, wanted: RunFilter, conditions: Conditions, counte
 
 
 def _source(wanted: RunFilter, open_count: int) -> Source:
-    """Where the runs that can match stand closest together."""
+    """The index in which the runs that can match are closest together."""
     statuses = wanted.statuses
     if wanted.service and wanted.key:
         return "key"

@@ -114,8 +114,8 @@ async def _client_waits(http: Request, script: Script, exchange: Exchange) -> bo
         await asyncio.sleep(0)
         if not passed.done():
             await asyncio.wait((passed, left), return_when=asyncio.FIRST_COMPLETED)
-            # Whoever kills a client and then releases the call expects it to count as abandoned, but the kernel may
-            # tell of the hang-up a moment later than the release arrives.
+            # A test that kills a client and then releases the call expects it to count as abandoned, but the kernel may
+            # report the hang-up a moment after the release.
             await asyncio.wait((left,), timeout=HANG_UP_GRACE_S)
         return not left.done() and passed.result()
     finally:

@@ -186,7 +186,7 @@ def rule(
         says: in the last user text.   system: in the instructions.   model: in the model's name.
         tool_result: in the results of tools since the user last spoke.
         when_tool: the tool, or all the tools, that must be on offer. Handoffs count as tools.
-        after_tool: a tool whose result must have come since the user last spoke; True for any, False for none.
+        after_tool: a tool whose result must have come since the user last spoke; True for any, False for no result.
         api: only for one API.   when: any other condition.
         times: the rule steps aside after it was chosen this often.
         delay_s: wait before answering.   hold: hang from the start, until released by name.
