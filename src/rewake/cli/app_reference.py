@@ -1,6 +1,7 @@
 """From what a user types for an app to a reference that the loader takes: a folder becomes the file in it to run.
 
-The file is found by its text, without importing anything. All else passes through; deployments/app_loader.py judges it.
+The file is found by its text, without importing anything. Other references pass through; deployments/app_loader.py
+judges them.
 """
 
 from __future__ import annotations

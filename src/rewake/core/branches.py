@@ -1,8 +1,8 @@
 """Branches: a fork of an earlier turn gets a copy of its key, so that it loses none of the turns since.
 
-A fork goes on from the state that its kept entries have read. If later runs of the key have changed it, or are about
-to, what the fork writes would put the key back to that earlier moment. So it runs on a key of its own, with the state
-as it was there, and the handler takes it for the first one: the kept entries were made with that. Called by restart.py.
+A fork goes on from the state that its kept entries have read. When later runs have changed the key, or are about to,
+writes of the fork would put the key back to that earlier moment. So the fork gets a key of its own, with the earlier
+state. Its handler still sees the first key, which the kept entries were made with. Called by restart.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Effects: what to tell whom, once the batch that caused it is committed. Never before.
+"""Effects: messages to handlers, callers and observers, sent once the batch that caused them is committed.
 
 The engine carries them out in order (engine/runtime.py). None of them changes durable state.
 """

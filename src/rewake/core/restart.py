@@ -1,8 +1,8 @@
-"""Restart as new: an invocation's journal prefix, run on as a new invocation beside the old one, which stays as it is.
+"""Restart as new: a new invocation begins with the first entries of an old one's journal, which stays as it is.
 
-The prefix may be just the input (a plain re-run, of a completed one) or reach further (a fork, also of one that is
-still open). Then it must hold the completion of every command in it, and the new invocation keeps the old random seed
-so that replay agrees with it. A fork may also replace the result of the last step it keeps: the new invocation decides
+The prefix is just the input (a plain re-run of a completed invocation) or longer (a fork, also of an open one). A
+fork's prefix must hold the completion of every command in it, and the new invocation keeps the old random seed so that
+replay agrees with it. A fork may also replace the result of the last step it keeps: the new invocation decides
 otherwise there, and repeats nothing before. State is as it is now: kept steps do not write again. When later runs of
 the key have changed what the kept steps read, the new invocation gets a branch of the key (branches.py).
 """

@@ -1,4 +1,4 @@
-"""Retention: whose time is over, and forgetting them.
+"""Retention: finding the invocations whose time is over, and forgetting them.
 
 A result served by an idempotency key or a workflow id stops being valid the moment its time is over, whether or not
 the sweep has come by. The deadlines are set when an invocation completes (lifecycle.py).

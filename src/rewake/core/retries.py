@@ -3,12 +3,12 @@
 Owns the two counters. retry_count counts failed attempts since the last stored command and drives the policy;
 command_retry_count counts only those in which user code ran and travels in Start, where it limits `ctx.run`.
 Both are stored, so they survive a restart. A delay the handler asked for counts as an attempt like any other.
-A worker's death counts for nobody while several attempts ran in it. Those attempts carry a loss_count instead, by which
-the deployment runs them apart from others; the one under which a worker dies when it has one for itself is at fault.
-Nor does a connection that breaks count, whoever broke it, but it is tried again with the delays of the policy.
-One that calls a service which nothing of a self-contained app serves fails for good after a few attempts.
-One that was cancelled ends as cancelled when an attempt that could see that fails before it did anything.
-Called by attempts.py and apply.py. Read next: failures.py, wakeups.py.
+When a worker dies with several attempts in it, no attempt counts as failed. Each gets a higher loss_count instead, and
+the deployment runs attempts with many losses apart from others. An attempt that was alone in a worker that dies is at
+fault. A broken connection does not count either; the next attempt waits for the delay of the policy. An invocation that
+calls a service which no part of a self-contained app serves fails for good after a few attempts. A cancelled invocation
+ends as cancelled when its next attempt fails before it did anything. Called by attempts.py and apply.py. Read next:
+failures.py, wakeups.py.
 """
 
 from __future__ import annotations

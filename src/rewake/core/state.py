@@ -1,7 +1,7 @@
 """The live state: what is in memory, what this batch changed, and its effects.
 
-Owns loading through the Reader, the batch being gathered, and eviction. Memory is a cache: `committed` drops whatever
-neither runs nor has uncommitted writes. Transitions change structs in place and say so with `touch` (its row changed)
+Owns loading through the Reader, the batch being gathered, and eviction. Memory is a cache: `committed` drops rows that
+neither run nor have uncommitted writes. Transitions change structs in place and say so with `touch` (its row changed)
 or `hold` (keep it until this batch is committed). Called by the transitions; the engine calls seal and committed.
 """
 

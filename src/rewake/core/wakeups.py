@@ -1,9 +1,8 @@
 """Wake-ups: the rows that say what is due when, put there and taken away.
 
 A row is (fire_at_ms, invocation id, completion id). A completion id of 0 (WAKE) wakes the invocation itself: one that
-is scheduled starts, one that backs off tries again. KILL kills it: what is left of a large tree. Every other one
-completes a sleep.
-The engine only remembers the earliest (ArmTimer). timers.py acts when one is due.
+is scheduled starts, one that backs off tries again. KILL kills it, as the rest of a large tree. Any other id completes
+a sleep. The engine only remembers the earliest (ArmTimer). timers.py acts when one is due.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Messages that have not come whole: one bound over all attempts, whatever transport they come by.
+"""Messages that have not come whole: one bound over all attempts of all transports.
 
 Each may have 32 MiB, so a few attempts that begin large messages and never end them would hold more memory than all
 else. When the bound is passed, the attempt that holds most is given up. Called by framed_attempt.py.

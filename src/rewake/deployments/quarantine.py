@@ -1,10 +1,10 @@
 """Quarantine: processes of their own for attempts under which workers die, away from all others.
 
-An attempt that was in flight when its worker died may have killed it, or only have been there. Once that happened
-QUARANTINE_AFTER times in a row it no longer runs in the workers of the pool. Here suspects with as many losses share a
-process, at most half as many as the last one that died carried: each death halves those who can have caused it, until
-one dies alone (Blame.ALONE). Innocent ones run on beside that, and are free once they end their attempt.
-Called by worker_pool.py. The counting is the core's, see core/retries.py.
+An attempt that was in flight when its worker died may have killed the worker, or only have been there. After
+QUARANTINE_AFTER such deaths in a row it leaves the workers of the pool. Suspects with as many losses share a process
+here, at most half as many as in the last one that died. So each death halves the suspects, until one dies alone
+(Blame.ALONE). Innocent attempts run on meanwhile, and are free once they end. Called by worker_pool.py. The counting is
+the core's, see core/retries.py.
 """
 
 from __future__ import annotations

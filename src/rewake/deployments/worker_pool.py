@@ -2,8 +2,8 @@
 
 The DeploymentClient that `rewake run` uses. A death fails the attempts it carried (RT0010) and starts the next child at
 once, then with a growing delay while children keep dying young. While no child is ready attempts wait, within limits,
-so that a crash costs milliseconds. Attempts under which children keep dying run apart, see quarantine.py. One
-WorkerProcess is worker.py's.
+so that a crash costs milliseconds. Attempts under which children keep dying run apart, see quarantine.py. worker.py has
+the single WorkerProcess.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Signed links to one question: who has one may answer it, until it expires, and for the arguments it was made for.
+"""Signed links to one question, each for one holder, a time and the exact arguments.
+
+The holder of a link may answer the question until it expires, and only for the arguments it was made for.
 
 The engine keeps one secret, in a file of its own that only its owner reads. Each run has a key of its own, derived from
 that; attempts get it in a header, so that handlers make links without asking, and cannot make any for other runs.

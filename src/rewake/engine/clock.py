@@ -1,7 +1,7 @@
-"""The clock: wall time for whatever is stored, and a watch on it, since somebody may set it back.
+"""The clock: wall time for all stored times, and a watch on it, since somebody may set it back.
 
 Stored times are points on the wall clock, but nearly all of them come from a length of time: a back-off, a sleep, a
-delay, each counted from when it was armed. So when the wall clock is set back, what was armed before is due by the
+delay, each counted from when it was armed. So when the wall clock is set back, timers armed before are due by the
 monotonic clock, which goes on (see Housekeeping). A clock set forward makes timers due early, as for any other server.
 """
 

@@ -1,8 +1,9 @@
 """Live attempts: one small object per handler that is running, between its deployment and the core.
 
 Turns what the SDK sends into commands and committed notifications into frames; keeps the inactivity and abort timeouts;
-holds back attempts beyond the concurrency limit. Holds nothing durable: after a crash all of it is simply gone.
-`delivered` counts the journal entries written to the stream, which the core needs when the handler suspends.
+holds back attempts beyond the concurrency limit. Nothing here is durable: a crash loses all of it, and the journal
+brings it back. `delivered` counts the journal entries written to the stream, which the core needs when the handler
+suspends.
 """
 
 from __future__ import annotations

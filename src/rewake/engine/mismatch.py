@@ -1,7 +1,7 @@
 """What a journal shows about a mismatch (570): whether tasks of the handler raced for their places in it.
 
 The SDK reports that the code took another path, and blames the code. Tasks that use the context side by side take
-another path without any change of the code, and nothing in its text leads there. Read by live_attempts.py.
+another path without any change of the code, and the SDK's text does not mention that cause. Read by live_attempts.py.
 """
 
 from __future__ import annotations

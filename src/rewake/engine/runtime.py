@@ -1,8 +1,8 @@
 """The runtime: the parts of an engine put together, started, stopped, and rebuilt after a loss.
 
-Owns the store, the commit loop, the live attempts and who waits for what; carries out the effects of each commit in
-order. When memory is lost, because the disk refused a commit or we met a bug of ours, it starts over from what is
-stored and keeps the invocation at fault from taking the others along. The public operations are engine.py's.
+Owns the store, the commit loop, the live attempts and the waiting callers; carries out the effects of each commit in
+order. When memory is lost, because the disk refused a commit or we met a bug of ours, it starts over from the stored
+rows, and pauses the invocation at fault so that the others go on. The public operations are engine.py's.
 """
 
 from __future__ import annotations

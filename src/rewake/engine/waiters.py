@@ -1,4 +1,4 @@
-"""Who outside waits for which answer: askers by token, and callers by the invocation whose result they want.
+"""Waiters outside the engine: askers by the token of their command, callers by the invocation whose result they want.
 
 Lives in memory only. A caller that is cut off attaches again with its idempotency key or invocation id.
 """

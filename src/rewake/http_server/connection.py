@@ -1,4 +1,4 @@
-"""What a connection is in any version of HTTP: its server, its transport, its end.
+"""One connection in any version of HTTP: its server, its transport, its end.
 
 http1.py and serving/connection.py add the protocol; server.py knows them by this class alone.
 """

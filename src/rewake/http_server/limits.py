@@ -1,7 +1,7 @@
 """What callers of a port may use: bytes, connections, time. One set for every port Rewake opens.
 
-Waiting for an answer has no limit here: a handler may take days. Slow reading of a request has, and slow reading of
-an answer, as both hold memory.
+Waiting for an answer has no limit here: a handler may take days. Sending a request slowly and reading an answer slowly
+have limits, as both hold memory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Requests that offer another protocol (`upgrade: h2c`, `websocket`), which nobody has to accept (RFC 9110, 7.8).
 
 httptools stops behind the head of such a request and leaves out its body (MagicStack/httptools#124): what follows would
-be read as the next request, and a body that looks like one would run. So the parser gets the head again, without offer.
+be read as the next request, and a body that looks like one would run. So the parser gets the head a second time,
+without the offer.
 """
 
 from __future__ import annotations

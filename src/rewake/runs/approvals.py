@@ -1,7 +1,7 @@
 """Approvals: the questions of a run to people, what came of each, and whether an answer can be taken.
 
-Known from the journal alone: the steps of `ask()` and the signals that came in. Read by the pages, the admin API and
-the CLI, here and on a server elsewhere; `checked` is the one place that refuses an answer.
+All of it comes from the journal alone: the steps of `ask()` and the signals that came in. Read by the pages, the admin
+API and the CLI, here and on a server elsewhere; `checked` is the one place that refuses an answer.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What a waiting run was about when it began to wait: the open tool call of a model, else the step just before.
 
-Pure functions of a record and its trace. Used by waits.py, so that who answers sees what is asked, and by whom.
+Pure functions of a record and its trace. Used by waits.py, so that people see what is asked, and by whom, before they
+answer.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Who speaks in a run: the agent whose turn it is, those it consults inside its tools, and the calls nobody answered.
 
-Envelopes of rewake.ext name it. Other journals hold replies one after the other: there a reply belongs to a
-consulted agent when a call to an agent's tool is open, and the app or the names show that an agent answers it.
-Called by walk.py with one reply or step at a time.
+Envelopes of rewake.ext name it. Other journals hold replies one after the other: there a reply is a consulted agent's
+when a call to an agent's tool is open, and the app or the names show that an agent answers it. Called by walk.py with
+one reply or step at a time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where an error came from: the line of the app in a stack trace as Python and JavaScript write them.
 
-Frames of the SDK and of libraries are passed over, so that the line is one that whoever reads it can change.
+Frames of the SDK and of libraries are passed over, so that the line is one that the reader can change.
 """
 
 from __future__ import annotations

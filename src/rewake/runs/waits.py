@@ -1,8 +1,8 @@
 """What a run waits for: steps that are not done, its queue, and what a person can answer - awakeables and promises.
 
 An awakeable that nobody has answered is known from what a suspended run awaits, and from ids that the run gave out in
-its journal. Before a run suspends there may be neither: then its journal is quiet, and what it was about when it became
-quiet (questions.py) says whether a person is asked. Used by the pages and the CLI, and to list runs that wait.
+its journal. Before a run suspends both may be missing: then its journal is quiet, and its last step (questions.py)
+shows whether a person is asked. Used by the pages and the CLI, and to list runs that wait.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """One HTTP/2 connection of a Restate server: its requests go to the ASGI app, each in a task of its own.
 
-Full duplex; what does not begin as HTTP/2 does is given to http_server/http1.py. All that handlers say within a few
+Full duplex; http_server/http1.py takes over connections that do not begin as HTTP/2. All that handlers say within a few
 turns of the event loop leaves in one write, of each stream as one DATA frame; no empty frame is sent but the last. The
-window of the connection opens as bytes arrive, that of a stream as its app takes them, so a handler that does not read
-stops nobody but itself. Called by server.py.
+window of the connection opens as bytes arrive, that of a stream as its app takes them: a handler that does not read
+stops only itself. Called by server.py.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Both copy page by page through SQLite, so that commits which are still in the log come along; what arrives is checked,
 flushed to disk, and gets a mark of its own, so that no other log is ever taken for its own (wal.py).
-Called by the CLI; needs no engine, and disturbs none: a running one only cannot start its log again until the copy is
-made.
+Called by the CLI, with or without a running engine. A running engine only keeps its log until the copy is made.
 """
 
 from __future__ import annotations

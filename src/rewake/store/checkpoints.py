@@ -1,10 +1,10 @@
 """Folding the write-ahead log into the database without holding up commits.
 
-A passive checkpoint runs beside commits, on a thread of its own, so it never reaches the end of the log of a busy
-store, and the log starts again at its beginning only from there. So it is repeated until few pages are left, and those
+A passive checkpoint runs beside commits, on a thread of its own. In a busy store it never reaches the end of the log,
+and only there the log starts again at its beginning. So the checkpoint is repeated until few pages are left, and those
 are folded in between two commits. A reader of an old state keeps the log from starting again; if readers of our own
 follow each other without a gap, commits wait once until those who read now have ended. Another program that reads in
-one long transaction is out of our hands: the log grows, and we say so, with its process. Called by store.py.
+one long transaction makes the log grow; it is reported with its process. Called by store.py.
 """
 
 from __future__ import annotations

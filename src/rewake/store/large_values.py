@@ -1,4 +1,4 @@
-"""Large values apart from the rows that have them: equal ones stored once, similar ones as what differs.
+"""Large values, stored apart from their rows: equal ones once, similar ones as their differences.
 
 An agent's session is read and written again at every turn, each time a little longer; stored whole each time, the
 journal grows with the square of the turns. So a value of LARGE_BYTES_MIN or more goes into `large_value`, by its hash,

@@ -1,6 +1,6 @@
 """The lock on a data directory: one engine at a time, in any process.
 
-A lock of the operating system on `rewake.lock`, so it goes away with its holder however that ends, kill -9 included.
+A lock of the operating system on `rewake.lock`: it goes away with its holder, even after kill -9.
 The file's content only names the holder for the error message; it is never trusted. Called by store.py and backup.py.
 """
 

@@ -1,10 +1,10 @@
 """The tables, as numbered migrations. Append a migration to change them; never edit one that was released.
 
 A database of each version is frozen in tests/conformance/frozen and opened by every later one. Version 1 is not yet
-released: whoever changes it in place makes its database anew with tests/conformance/frozen_app.py.
-`user_version` of the file is the number of migrations applied. All times are milliseconds since the epoch.
-Small columns come before large ones, so that reading the small ones never touches overflow pages.
-Indexes cost about 1 us a write each, so each says which scan it saves.
+released: after a change in place, make its database anew with tests/conformance/frozen_app.py. `user_version` of the
+file is the number of migrations applied. All times are milliseconds since the epoch. Small columns come before large
+ones, so that reading the small ones never touches overflow pages. Indexes cost about 1 us a write each, so each says
+which scan it saves.
 """
 
 from __future__ import annotations

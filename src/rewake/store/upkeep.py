@@ -1,4 +1,4 @@
-"""What is done to a database while no engine uses it: making it as small as its content, and upgrading it.
+"""Upkeep of a database while no engine uses it: making it as small as its content, and upgrading it.
 
 An engine gives room back by itself, in steps and not all of it (`Store.release_pages`), and upgrades when it starts.
 Called by the CLI.

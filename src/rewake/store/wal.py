@@ -1,11 +1,11 @@
-"""Whose the write-ahead log is: the check before a database is opened, and the mark that makes it possible.
+"""The write-ahead log and its database: a check that they belong together, and the mark that makes it possible.
 
-SQLite replays `rewake.db-wal` over whatever `rewake.db` lies beside it. Over a copy of another moment, a restored
-backup for instance, that gives a mixture of both, and the copy is spoilt. So every commit of ours counts one number up,
-the application id in the header on the first page, which begins at a random number whenever an engine starts. A log
-continues a database if the number in the database's own header is in the log too, or comes right before its first.
-SQLite's own copies (`.backup`, `VACUUM INTO`) keep the number and raise the schema cookie, which must be equal.
-File format: https://sqlite.org/fileformat2.html
+SQLite replays `rewake.db-wal` over whatever `rewake.db` lies beside it. Over a copy of another moment, such as a
+restored backup, that gives a mixture of both and spoils the copy. So each commit adds one to the application id in the
+database's header; it begins at a random number whenever an engine starts. A log continues a database if the number in
+the database's own header is in the log too, or comes right before its first. SQLite's own copies (`.backup`, `VACUUM
+INTO`) keep the number and raise the schema cookie, which must be equal. File format:
+https://sqlite.org/fileformat2.html
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 A request is sent when it is complete, its answer is read as it comes. Bytes of an answer that are not its body are
 bounded, and its head has a deadline: a deployment cannot fill the engine with headers that never end.
 
-A kept connection that the server closes before it has answered anything was closed by the server's idle timer, not by
-the request: that exchange is sent once more.
+When the server closes a kept connection before it has answered anything, its idle timer did so, not the request: that
+exchange is sent once more.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What the h2 package does not give: GOAWAY without the end of everything, early doubt, and cheap headers.
+"""Additions to the h2 package: GOAWAY that lets streams go on, early refusal of large frames, and cheap headers.
 
 h2 closes its state on GOAWAY, though streams the peer has accepted go on; and it waits for the whole of a frame before
-it finds it too large. So FrameGuard looks at the frames first, takes out the one and refuses the other. LiteralEncoder
-writes header blocks without tables or Huffman coding: 5 us a request instead of 35, for some 200 bytes more.
-http2_state.py and serving/connection.py, the two sides, make their connections here.
+it finds it too large. So FrameGuard looks at the frames first: it takes out GOAWAY and refuses frames that are too
+large. LiteralEncoder writes header blocks without tables or Huffman coding: 5 us a request instead of 35, for some 200
+bytes more. http2_state.py and serving/connection.py, the two sides, make their connections here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The UI's Reading on another server: its public `sys_*` tables and its registry, over the admin API.
 
-Works with a Restate server, a cluster and another Rewake. There is no snapshot across statements, so what a page found
-once it keeps (journals.py). The list of runs is in listing.py, rows become values in rows.py and services.py.
+Works with a Restate server, a cluster and another Rewake. There is no snapshot across statements, so a page keeps what
+it has found once (journals.py). The list of runs is in listing.py, rows become values in rows.py and services.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows of the public `sys_*` tables, as JSON has them, turned into what the pages read; and the other way for literals.
+"""Rows of the public `sys_*` tables, as JSON has them, turned into what the pages read; literals turned the other way.
 
 A journal entry's `raw` is the very payload the service protocol has, so the pages decode it as one of our own. The
 facts of an entry without its payload come from its JSON without payloads.

@@ -1,6 +1,6 @@
 """Services from `GET /services` of an admin API, turned into the schemas the pages show.
 
-The other way round than admin/render.py: what a handler does not set itself is its service's.
+The reverse of admin/render.py: a handler gets from its service what it does not set itself.
 """
 
 from __future__ import annotations

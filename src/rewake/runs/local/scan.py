@@ -1,8 +1,8 @@
 """Ways through stored runs to those a filter matches, each fast with a million of them.
 
-By creation, slice by slice through an index, so that what was looked at is known when time is up; the open runs, or
-those of one key, at once; failures and open runs together. Other orders than that of creation sort a window: the open
-runs, a key's, or some thousands by creation, and say where the window ends. Called by listing.py.
+In order of creation it goes slice by slice through an index, so it knows how far it has looked when time is up. The
+open runs, or those of one key, come at once; failures and open runs together. Other orders sort a window: the open
+runs, a key's, or some thousands by creation; the page shows where the window ends. Called by listing.py.
 """
 
 from __future__ import annotations
