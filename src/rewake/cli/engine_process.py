@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ import structlog
 from rewake.cli.announce import announce, announce_json_log
 from rewake.cli.exits import INTERRUPTED
 from rewake.cli.logs import configure_logging
+from rewake.cli.start_options import StartOptions
 from rewake.cli.web import Web
 from rewake.errors import ErrorCode, RewakeError
 
@@ -49,50 +50,7 @@ MISSING_KEY_HINT: Final = (
 log = structlog.get_logger("rewake.cli")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """The settings of run.py; durations in milliseconds as they come from click, without the unit in the name."""
-
-    app: str | None
-    host: str
-    ingress_port: int
-    admin_port: int
-    allowed_hosts: tuple[str, ...]
-    allowed_origins: tuple[str, ...]
-    tokens_file: Path | None
-    require_tokens: bool
-    insecure: bool
-    tls_cert: Path | None
-    tls_key: Path | None
-    data: Path
-    cleanup_interval: int
-    pause_after_alike: int
-    concurrency: int
-    inactivity_timeout: int
-    abort_timeout: int
-    idempotency_retention: int
-    journal_retention: int
-    workflow_retention: int
-    identity_key: str | None
-    redact_headers: str
-    approvals_url: str | None
-    query_deadline: int
-    stop_grace: int
-    log_level: str
-    log_format: str
-    live: str
-    otlp_endpoint: str | None
-    web_port: int
-    workers: int
-    reload: bool
-    in_process: bool
-    exit_with_stdin: bool
-    settings_file: Path | None = None
-    is_for_people: bool = False
-    """Nobody chose the format of the log: a JSON log then begins with two plain lines."""
-
-
-def run_engine(options: RunOptions) -> None:
+def run_engine(options: StartOptions) -> None:
     """Serve until a signal asks to stop. Raises RewakeError when it cannot start."""
     log_format = configure_logging(options.log_level, options.log_format)
     is_for_people = options.log_format == "auto"
@@ -107,7 +65,7 @@ def run_engine(options: RunOptions) -> None:
         runner.run(_run(options))
 
 
-def _log_settings(options: RunOptions) -> None:
+def _log_settings(options: StartOptions) -> None:
     """What a working directory may have set without anybody noticing, before anything else is logged."""
     from rewake.http_server.origins import is_loopback_address
 
@@ -122,7 +80,7 @@ def _log_settings(options: RunOptions) -> None:
         log.warning("traces_leave_this_machine", otlp_endpoint=options.otlp_endpoint)
 
 
-async def _run(options: RunOptions) -> None:
+async def _run(options: StartOptions) -> None:
     with asked_to_stop(exit_with_stdin=options.exit_with_stdin) as stop:
         async with contextlib.AsyncExitStack() as stack:
             serving = asyncio.ensure_future(_start(options, stack))
@@ -163,7 +121,7 @@ def _wait_for_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event)
         loop.call_soon_threadsafe(stop.set)
 
 
-async def _start(options: RunOptions, stack: contextlib.AsyncExitStack) -> None:
+async def _start(options: StartOptions, stack: contextlib.AsyncExitStack) -> None:
     """Bring everything up; `stack` takes it down in reverse order."""
     from rewake.deployments import provider_keys
     from rewake.engine import Engine
@@ -232,7 +190,7 @@ async def _start(options: RunOptions, stack: contextlib.AsyncExitStack) -> None:
         _start_live_view(engine, server, stack)
 
 
-def _gate(options: RunOptions, engine: Engine) -> Gate | None:
+def _gate(options: StartOptions, engine: Engine) -> Gate | None:
     """Who may come in; None for everybody. Raises RewakeError RW1022 where nobody could, or anybody."""
     from rewake.access.gate import Gate
     from rewake.access.token_file import FILE_NAME, TokenFile
@@ -266,7 +224,7 @@ async def _ready_workers(workers: asyncio.Future[WorkerPool], app: str) -> Worke
 
 
 def _report_ready(
-    options: RunOptions, engine: Engine, server: Server, web: Web, worker_pids: list[int], missing_keys: list[str]
+    options: StartOptions, engine: Engine, server: Server, web: Web, worker_pids: list[int], missing_keys: list[str]
 ) -> None:
     """For programs in the log; for people, the addresses and how to call."""
     for variable in missing_keys:
@@ -314,7 +272,7 @@ def _make_folder(data: Path) -> None:
             (data / ".gitignore").write_text(GITIGNORE)
 
 
-def _load(options: RunOptions) -> Loaded | None:
+def _load(options: StartOptions) -> Loaded | None:
     """The app, when it is to run in this process."""
     if options.app is None or not options.in_process:
         return None
@@ -323,7 +281,7 @@ def _load(options: RunOptions) -> Loaded | None:
     return load(options.app)
 
 
-def _engine_options(options: RunOptions) -> EngineOptions:
+def _engine_options(options: StartOptions) -> EngineOptions:
     from rewake.core.model import HandlerOptions
     from rewake.engine import EngineOptions
 

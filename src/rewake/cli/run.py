@@ -133,7 +133,8 @@ def server(**options: Any) -> None:
 
 def _serve(app: str | None, **options: Any) -> None:
     from rewake.cli.app_reference import resolve
-    from rewake.cli.engine_process import RunOptions, run_engine
+    from rewake.cli.engine_process import run_engine
+    from rewake.cli.start_options import StartOptions
 
     app = None if app is None else resolve(app)
     options["data"] = Path(options["data"])
@@ -144,4 +145,4 @@ def _serve(app: str | None, **options: Any) -> None:
     if options["insecure"] and options["require_tokens"]:
         raise click.UsageError("--insecure and --require-tokens exclude each other.")
     settings_file = click.get_current_context().meta.get(FILE_READ)
-    run_engine(RunOptions(app=app, settings_file=settings_file, **options))
+    run_engine(StartOptions(app=app, settings_file=settings_file, **options))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from rewake.access.gate import Gate
-    from rewake.cli.engine_process import RunOptions
+    from rewake.cli.start_options import StartOptions
     from rewake.deployments.web import WebProcess
     from rewake.deployments.web_app import WebSettings
 
@@ -19,7 +19,7 @@ class Web:
     """Nothing until an app with a `web` is there. gate: who may come in at the ingress.   port: 0 for none."""
 
     def __init__(
-        self, options: RunOptions, ingress_url: str, gate: Gate | None, stack: contextlib.AsyncExitStack
+        self, options: StartOptions, ingress_url: str, gate: Gate | None, stack: contextlib.AsyncExitStack
     ) -> None:
         self._options, self._ingress_url, self._gate, self._stack = options, ingress_url, gate, stack
         self._process: WebProcess | None = None

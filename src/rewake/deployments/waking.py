@@ -3,8 +3,8 @@
 The SDK has one queue for all waits of an attempt, and an event wakes one task: a result for task A that wakes task B
 leaves A asleep until something else arrives. An empty event is a wake-up without a message. So a handler that says
 nothing after a delivery gets some, one at a time, in which the waiting tasks take turns. A handler that goes on with a
-command has woken the right task and gets no empty event, so steps in sequence pay only for the check. The same
-holds for a handler without sleeping tasks: an agent at work between two steps is silent for long, and knows what it was given.
+command has woken the right task and gets no empty event, so steps in sequence pay only for the check. The same holds
+for a handler without sleeping tasks: an agent at work between two steps is silent for long, and knows what it got.
 
 Owned by each part that hands messages to an ASGI app: in_process.py, worker_main.py, serving/. Source:
 restate/server_types.py and server_context.py of restate-sdk 1.3.0; measured in experiments with two tasks of steps of

@@ -1,4 +1,4 @@
-"""What is asked for a list of promises, and what is shown when there are none."""
+"""What is asked for a list of promises, and what is shown when nothing is there."""
 
 from __future__ import annotations
 

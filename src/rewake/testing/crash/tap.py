@@ -1,7 +1,7 @@
 """Tap: sees every entry of the journals before and after it is stored, and kills at one of these boundaries.
 
 Between a real worker pool and the engine, and behind the engine's commits. A kill is a real SIGKILL: of the worker, or
-of the process this runs in. What had arrived with the entry that is killed before it is stored is dropped.
+of the process this runs in. Messages that arrived with an entry that is killed before it is stored are dropped.
 """
 
 from __future__ import annotations
