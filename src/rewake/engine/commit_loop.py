@@ -26,7 +26,7 @@ from rewake.errors import RewakeError
 
 log = structlog.get_logger("rewake.engine")
 
-UNAWAITED_S: Final = 0.005
+UNAWAITED_S: Final = 0.02
 """How long a batch that nobody waits for waits for company: a step's command is mostly stored with its result."""
 
 
