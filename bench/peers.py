@@ -178,6 +178,7 @@ class RestateEngine(WithApp):
             "server",
             [str(self.binary), "--base-dir", str(self.data), "--node-name", "bench", "--no-logo"],
             DO_NOT_TRACK="1",
+            TMPDIR=str(self.data),  # it leaves folders there when it is killed
             RESTATE_LISTEN_MODE="tcp",
             RESTATE_BIND_ADDRESS=f"127.0.0.1:{free_port()}",
             RESTATE_INGRESS__BIND_ADDRESS=f"127.0.0.1:{self.ingress_port}",
