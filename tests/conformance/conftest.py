@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from http_service import ServerKind, typescript
@@ -108,9 +108,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests on one engine are one after the other, wherever the first of them is, so that few processes start it."""
+    places: dict[tuple[Any, ...], int] = {}
+    for place, item in enumerate(items):
+        places.setdefault(_needed(item), place)
+    items.sort(key=lambda item: places[_needed(item)])
     for item in items:
         if config.option.transport == "http1" and (mark := item.get_closest_marker("full_duplex")):
             item.add_marker(pytest.mark.skip(reason=mark.kwargs["reason"]))
+
+
+def _needed(item: pytest.Item) -> tuple[Any, ...]:
+    """The engine and the app that a test takes from `subjects`; the test itself when it takes none."""
+    names: Sequence[str] = getattr(item, "fixturenames", ())
+    if "subjects" not in names:
+        return (item.nodeid,)
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    app = params.get("typescript_subject") or next(name for name in ("wire", "fleet", "subject") if name in names)
+    return params.get("engine_kind"), app
 
 
 def _transports(metafunc: pytest.Metafunc) -> list[Transport]:
