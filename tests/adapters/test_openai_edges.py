@@ -28,7 +28,7 @@ from openai import AsyncOpenAI
 from test_kernel import DEADLINE_S, Desk
 
 import rewake
-from rewake.ext.kernel import sessions
+from rewake.ext.kernel import ApprovalRequest, ask, sessions
 from rewake.ext.kernel.envelope import decode
 from rewake.ext.openai import DurableRunner, RestateSession, restate_context
 from rewake.ext.openai.models import durable
@@ -311,3 +311,36 @@ def test_a_conversation_grows_by_chunks_and_is_compacted_by_a_hook(
     told = on_engine([chat], tmp_path, main)
     assert [count for count, _ in told] == [2, 4, 6, 2]
     assert [told[2][1], told[3][1]] == [chunks, 1]
+
+
+def test_a_tool_asks_people_by_itself(server: Callable[..., ModelServer], tmp_path: Path) -> None:
+    """`ask()` in the body of a tool is the question of its agent; when nobody answers, the tool goes on as it likes."""
+    server(
+        rule(name="end", after_tool="pay", answer=text("done")),
+        rule(name="desk", answer=tool_call("pay", {"amount": 5})),
+    )
+    asked: list[ApprovalRequest] = []
+    outcomes: list[str] = []
+
+    async def notify(request: ApprovalRequest) -> None:
+        asked.append(request)
+
+    @function_tool
+    async def pay(amount: int) -> str:
+        """Pay."""
+        found = await ask("Pay it?", {"amount": amount}, deadline=timedelta(milliseconds=50), notify=notify)
+        outcomes.append(found.outcome)
+        return found.outcome
+
+    desk = Agent[Any](name="desk", instructions="you are desk", tools=[pay])
+
+    async def go(ctx: restate.Context, given: Any) -> str:
+        return str((await DurableRunner.run(desk, "go")).final_output)
+
+    async def main() -> None:
+        async with Desk(go=go).engine(tmp_path) as engine, asyncio.timeout(DEADLINE_S):
+            assert await engine.call("Suspending", "go", "") == "done"
+
+    asyncio.run(main())
+    assert set(outcomes) == {"expired"}
+    assert [(each.agent, each.tool, each.question) for each in asked] == [("desk", "pay", "Pay it?")]

@@ -28,6 +28,7 @@ import rewake
 import rewake.ext.pydantic as ours
 from rewake.agents.envelope import decode_envelope
 from rewake.core.ids import awakeable_id_parse
+from rewake.ext.kernel import ask as people
 from rewake.ext.pydantic import (
     ApprovalRequest,
     Approvals,
@@ -475,3 +476,35 @@ def test_each_call_is_asked_for_by_itself(answer: bool | None, says: str, tmp_pa
     assert log.count("pay") == (answer is True)
     assert [(each.agent, each.tool, each.call_id) for each in asked] == [("desk", "pay", "a")]
     assert json.loads(asked[0].arguments) == {"amount": 5}
+
+
+def test_a_tool_asks_by_itself(tmp_path: Path) -> None:
+    """`ask()` in the body of a tool: it is the question of its agent, and the tool goes on with the decision."""
+    log = Log()
+    asked: list[ApprovalRequest] = []
+
+    async def notify(request: ApprovalRequest) -> None:
+        asked.append(request)
+
+    agent = Agent(
+        script(log, "desk", [call("pay", "a", amount=5)], text("done")), name="desk", capabilities=[RewakeDurability()]
+    )
+
+    @agent.tool_plain
+    async def pay(amount: int) -> str:
+        found = await people("Pay it?", {"amount": amount}, notify=notify)
+        return f"{found.outcome} by {found.who}"
+
+    async def handler(ctx: restate.Context) -> Any:
+        return returned((await agent.run("go")).all_messages())
+
+    async def main() -> Any:
+        async with rewake.Engine(tmp_path, app_of(handler)) as engine, asyncio.timeout(DEADLINE_S):
+            invocation_id = await engine.send("Suspending", "go")
+            while not asked:
+                await asyncio.sleep(0.005)
+            await complete(engine, asked[0].id, Success(b'{"approved": true, "who": "Ada"}'))
+            return await engine.result(invocation_id)
+
+    assert asyncio.run(main()) == {"a": "approved by Ada"}
+    assert [(each.agent, each.tool, each.question) for each in asked] == [("desk", "pay", "Pay it?")]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -42,6 +43,9 @@ REMINDERS_MAX: Final = 100
 REFUSALS_MAX: Final = 20
 QUORUM_MAX: Final = 20
 
+asker_here: ContextVar[Envelope | None] = ContextVar("rewake_asker", default=None)
+"""The call of a tool whose body runs here, as adapters set it: a question of the body is asked by its agent."""
+
 Reminders = timedelta | Sequence[timedelta] | None
 
 
@@ -72,7 +76,10 @@ async def ask(
     if run is None:  # raises: outside of a handler, or to have the tool run as a branch
         durable_context().awakeable()
         raise AssertionError("a context that makes entries has a run")
-    return await asked(run, terms, Envelope(kind="approval", framework=FRAMEWORK))
+    call = asker_here.get()
+    if call is None:
+        return await asked(run, terms, Envelope(kind="approval", framework=FRAMEWORK))
+    return await asked(run, terms, dataclasses.replace(call, kind="approval", value=None, attempts=1, branch=False))
 
 
 ask.rewake_uses_context = True  # type: ignore[attr-defined]  # see detect.py

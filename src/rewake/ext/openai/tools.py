@@ -15,6 +15,7 @@ from agents.tool import invoke_function_tool
 from agents.tool_context import ToolContext
 
 from rewake.ext.kernel import Envelope, body_here, fingerprint, show_context, uses_context
+from rewake.ext.kernel.asking import asker_here
 from rewake.ext.kernel.values import decode, encode, fields_of, restore_fields
 from rewake.ext.openai.agent_run import AgentRun, agent_run, call_here
 
@@ -91,6 +92,7 @@ class _Call:
     async def as_branch(self) -> Any:
         """The call makes entries of its own."""
         token = call_here.set(self.context.tool_call_id)
+        asker = asker_here.set(self.envelope)
         try:
             show_context(self.found.run)
             self.found.waiting.discard(self.context.tool_call_id)
@@ -100,6 +102,7 @@ class _Call:
             return output
         finally:
             call_here.reset(token)
+            asker_here.reset(asker)
 
     async def _body(self) -> Envelope:
         before = fields_of(self.context.context)

@@ -26,6 +26,7 @@ from pydantic_ai.messages import ModelResponse
 from restate import RunOptions
 
 from rewake.ext.kernel import Envelope, InPlace, NeedsBranch, Run, current_run, show_context
+from rewake.ext.kernel.asking import asker_here
 from rewake.ext.pydantic.envelopes import answered, envelope_of
 from rewake.ext.pydantic.flow import call_here, flow_here
 from rewake.ext.pydantic.newer import record_durable_unit
@@ -102,6 +103,7 @@ class _Bound(BoundDurableOperation[Any, Any, Any]):
         if not envelope.branch:
             return self._operation.result_codec.load(envelope.value)
         show_context(run)
+        asker_here.set(envelope)
         result = await self._operation.handler(params)
         if run.listeners:
             run.tell(envelope.with_value(self._operation.result_codec.dump(result), branch=False))
