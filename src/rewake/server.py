@@ -26,6 +26,7 @@ from rewake.http_server.server import BACKLOG, HttpServer
 from rewake.http_server.tls import Certificate
 from rewake.ingress import api
 from rewake.ingress.asgi import IngressApp
+from rewake.streams.offers import Offers
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -46,6 +47,8 @@ _ANY_HOST: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 class Engine(EnginePort, api.Engine, Protocol):
     """What a server needs of the engine."""
+
+    stream_offers: Offers
 
 
 class Server:
@@ -128,6 +131,7 @@ class Server:
             raise
         self._listeners = [ingress, admin]
         self.ingress_port = ingress.getsockname()[1]
+        self._engine.stream_offers.local_url = self.ingress_url
         self.admin_port = admin.getsockname()[1]
 
     async def start(self) -> None:
@@ -170,6 +174,9 @@ class Server:
         """Accept nothing more, let answers out for `drain_s` at most, then cut. Safe to call twice."""
         servers, listeners = self._servers, self._listeners
         self._servers, self._listeners = [], []
+        if servers:
+            self._engine.stream_offers.local_url = None
+            self._engine.streams.end_readers()  # they would be waited for
         await asyncio.gather(*(server.stop(self._drain_s) for server in servers))
         for listener in listeners:
             listener.close()

@@ -35,6 +35,7 @@ from rewake.core.errors import EngineBug
 from rewake.core.ids import awakeable_id_parse, invocation_id_from_str
 from rewake.core.model import HandlerOptions, Status
 from rewake.core.state import State
+from rewake.core.writes import Batch
 from rewake.deployments.base import ReceivedMessage
 from rewake.deployments.worker import WorkerOptions
 from rewake.deployments.worker_pool import WorkerPool
@@ -453,11 +454,11 @@ def test_a_bug_while_effects_are_let_out(stage: Stage, monkeypatch: pytest.Monke
     real = Engine._release
     raised: list[Any] = []
 
-    def release(engine: Engine, effects: list[Any]) -> None:
+    def release(engine: Engine, effects: list[Any], batch: Batch) -> None:
         if not raised and len(effects) > 1 and stage.count("attempt slow gate"):
             raised.append(effects)
             raise AssertionError("a bug of ours")
-        real(engine, effects)
+        real(engine, effects, batch)
 
     monkeypatch.setattr(Engine, "_release", release)
 

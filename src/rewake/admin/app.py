@@ -169,6 +169,7 @@ def _table(engine: EnginePort, ingress_url: str) -> dict[str, dict[str, Endpoint
             "DELETE": deployments.delete,
         },
         **{f"/invocations/{{invocation_id}}/{name}": {"PATCH": invocations.operation(name)} for name in REFUSALS},
+        "/invocations/{invocation_id}/stream": {"GET": invocations.stream},
         "/invocations/{invocation_id}": {"DELETE": invocations.delete},
         "/internal/invocations_batch_operations/{operation}": {"POST": invocations.batch},
         "/approvals": {"GET": approvals.list},

@@ -15,6 +15,7 @@ from rewake.errors import RewakeError
 from rewake.operations import Operation
 from rewake.protocol.messages import Failure, SignalResult, Success
 from rewake.sql.query import QueryResult
+from rewake.streams.hub import Streams
 
 
 class Operations(Protocol):
@@ -51,6 +52,8 @@ class EnginePort(Operations, Protocol):
     def now_ms(self) -> int: ...
 
     async def complete_awakeable(self, invocation_id: bytes, signal: int, result: SignalResult) -> Reply: ...
+
+    streams: Streams
 
     @property
     def problem(self) -> RewakeError | None: ...

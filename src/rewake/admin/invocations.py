@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from rewake.admin.engine_port import EnginePort
 from rewake.admin.refusals import Refused, Undecodable
@@ -24,9 +24,10 @@ from rewake.admin.requests import (
     read_json,
 )
 from rewake.core.effects import Reply, ReplyStatus
-from rewake.core.ids import InvalidId, invocation_id_from_str, invocation_id_to_str
+from rewake.core.ids import InvalidId, InvocationId, invocation_id_from_str, invocation_id_to_str
 from rewake.errors import ErrorCode
 from rewake.operations import Operation
+from rewake.streams.sending import HEAD, offset_in, sent_events
 
 BATCH_SIZE_MAX: Final = 1000
 DELETE_MODES: Final = ("Cancel", "cancel", "Kill", "kill", "Purge", "purge")
@@ -215,6 +216,21 @@ class Invocations:
             raise Undecodable(400, f"Failed to deserialize query string: mode: {reason}")
         await self._engine.operate(Operation(mode.lower()), invocation_id_of(request))
         return Response(status_code=202)
+
+    async def stream(self, request: Request) -> Response:
+        """The events of a run as they come: tokens, steps, the end."""
+        run = InvocationId(invocation_id_of(request))
+        streams = self._engine.streams
+        after = offset_in(request.headers.get("last-event-id", "")) or 0
+        if not streams.begin(run):
+            raise Refused(
+                _NOT_FOUND.status,
+                ErrorCode.INVOCATION_NOT_FOUND,
+                _NOT_FOUND.message.format(id=invocation_id_to_str(run)),
+            )
+        if after and streams.is_read(run, after):
+            return Response(status_code=204)
+        return StreamingResponse(sent_events(streams, run, after), headers=HEAD)
 
     async def batch(self, request: Request) -> Response:
         """One operation on up to 1000 invocations; each succeeds or fails by itself."""

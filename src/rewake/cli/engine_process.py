@@ -284,6 +284,7 @@ def _load(options: StartOptions) -> Loaded | None:
 def _engine_options(options: StartOptions) -> EngineOptions:
     from rewake.core.model import HandlerOptions
     from rewake.engine import EngineOptions
+    from rewake.streams.files import Bounds
 
     return EngineOptions(
         concurrency_max=options.concurrency,
@@ -291,6 +292,8 @@ def _engine_options(options: StartOptions) -> EngineOptions:
         cleanup_interval_ms=options.cleanup_interval,
         query_deadline_ms=options.query_deadline,
         identity_key_file=options.identity_key,
+        streams=Bounds(run_bytes=options.stream_run_mib << 20, total_bytes=options.stream_log_mib << 20),
+        stream_url=options.stream_url,
         redacted_headers=frozenset(name.strip().lower() for name in options.redact_headers.split(",")),
         defaults=HandlerOptions(
             inactivity_timeout_ms=options.inactivity_timeout,

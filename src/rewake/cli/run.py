@@ -82,6 +82,25 @@ _ENGINE_SETTINGS = (
         help="Address at which people reach the admin port's /approve/, for signed links to approvals.",
     ),
     setting("query-deadline", default="10s", type=Duration(), help="Time a SQL query may take."),
+    setting(
+        "stream-log-mib",
+        default=512,
+        type=click.IntRange(0),
+        metavar="MIB",
+        help="Size of the side log of live streams in all, oldest dropped first; 0 keeps none.",
+    ),
+    setting(
+        "stream-run-mib",
+        default=8,
+        type=click.IntRange(1),
+        metavar="MIB",
+        help="Size of a run's part of it; what the run says beyond it is not shown live.",
+    ),
+    setting(
+        "stream-url",
+        metavar="URL",
+        help="Address of the ingress for handlers on other machines, which may then stream; none else.",
+    ),
     setting("stop-grace", default="5s", type=Duration(), help="Time open calls get when stopping."),
     *LOG_SETTINGS,
     setting(

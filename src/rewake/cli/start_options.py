@@ -34,6 +34,9 @@ class StartOptions:
     redact_headers: str
     approvals_url: str | None
     query_deadline: int
+    stream_log_mib: int
+    stream_run_mib: int
+    stream_url: str | None
     stop_grace: int
     log_level: str
     log_format: str

@@ -7,6 +7,7 @@ for each invocation whose status is another than before.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import click
 from rewake.cli.admin_client import AdminClient, admin_options, sql_text
 from rewake.cli.durations import Duration
 from rewake.cli.exits import not_found
+from rewake.cli.following import Following
 from rewake.cli.invocations import LIST_COLUMNS, STATUSES, check_id, list_query, list_row, reading_of
 from rewake.cli.tables import cell, one_line, print_json, print_table
 from rewake.errors import ErrorCode
@@ -56,9 +58,11 @@ def watch(
 
 
 def _watch_one(admin: AdminClient, invocation_id: str, interval_s: float, as_json: bool) -> None:
+    """Until it has completed. On a terminal below the timeline what its steps say at this moment."""
+    said = Following(admin.url, invocation_id) if sys.stdout.isatty() and not as_json else None
     wanted = sql_text(invocation_id)
     last_status = None
-    for _ in _ticks(interval_s):
+    for _ in _ticks(interval_s, said):
         rows = admin.query(f"select * from sys_invocation where id = {wanted}")
         if not rows:
             hint = "See `rewake invocations list`; what is past its retention is gone."
@@ -68,7 +72,7 @@ def _watch_one(admin: AdminClient, invocation_id: str, interval_s: float, as_jso
             if rows[0]["status"] != last_status:
                 print_json(rows[0])
         elif sys.stdout.isatty() or is_over:
-            _draw(admin, rows[0])
+            _draw(admin, rows[0], said)
         elif rows[0]["status"] != last_status:
             click.echo("  ".join(one_line(cell(value)) for value in list_row(rows[0])[:3]))
         last_status = rows[0]["status"]
@@ -76,10 +80,12 @@ def _watch_one(admin: AdminClient, invocation_id: str, interval_s: float, as_jso
             return
 
 
-def _draw(admin: AdminClient, row: dict[str, Any]) -> None:
+def _draw(admin: AdminClient, row: dict[str, Any], said: Following | None) -> None:
     from rewake.cli.timeline_view import picture_lines
 
     lines = [f"{cell(row['target'])}  {row['status']}", "", *picture_lines(*reading_of(admin, row["id"]))]
+    if said is not None and row["status"] != "completed":
+        lines += said.lines(shutil.get_terminal_size().columns)
     click.echo((_HOME_AND_CLEAR if sys.stdout.isatty() else "") + "\n".join(lines))
 
 
@@ -97,7 +103,11 @@ def _tell_changes(looks: Iterator[list[dict[str, Any]]], as_json: bool) -> None:
         sys.stdout.flush()
 
 
-def _ticks(interval_s: float) -> Iterator[None]:
+def _ticks(interval_s: float, said: Following | None = None) -> Iterator[None]:
+    """A look each interval, and sooner when something is said."""
     while True:
         yield
-        time.sleep(interval_s)
+        if said is None:
+            time.sleep(interval_s)
+        else:
+            said.wait(interval_s)

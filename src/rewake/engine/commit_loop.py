@@ -46,7 +46,7 @@ class _Sealed(NamedTuple):
 
 
 class CommitLoop:
-    """Owns the State. `release` gets the effects of each committed batch, in order; also while the loop is halted.
+    """Owns the State. `release` gets the effects of each committed batch and the batch, also while the loop is halted.
 
     `on_lost` is called when memory had to be thrown away: with the cause, the command if one raised, and all that were
     applied and are not known to be stored. Once settled, `take_lost` has those of them that were not.
@@ -56,7 +56,7 @@ class CommitLoop:
         self,
         store: BatchStore,
         state: State,
-        release: Callable[[list[Effect]], None],
+        release: Callable[[list[Effect], Batch], None],
         on_lost: Callable[[BaseException, Command | None, list[Command]], None],
         observer: Observer | None = None,
     ) -> None:
@@ -121,7 +121,7 @@ class CommitLoop:
             self._observer.on_commit(finished.batch, time.perf_counter() - self._submitted_at_s)
         if self._halted is not None:  # memory was thrown away meanwhile; what was stored shows when it is rebuilt
             if error is None:
-                self._release(finished.effects)
+                self._release(finished.effects, finished.batch)
             self._settled.set()
         elif error is not None:
             self._lose(error, None)
@@ -131,7 +131,7 @@ class CommitLoop:
     def _let_out(self, batch: Batch, effects: list[Effect]) -> None:
         try:
             self.state.committed(batch.sequence)
-            self._release(effects)
+            self._release(effects, batch)
         except Exception as error:  # noqa: BLE001  # a bug of ours; the effects behind it come again by rebuilding
             self._lose(error, None)
             return

@@ -11,16 +11,13 @@ directory of its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from rewake.core import calls, commands, ids
-from rewake.core.effects import (
-    Reply,
-    ReplyStatus,
-)
+from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.ids import DeploymentId, InvocationId
 from rewake.core.model import BY_URL, Deployment, ServiceSchema, Status, Target
 from rewake.core.registry import overridden
@@ -41,6 +38,7 @@ from rewake.protocol.messages import CANCEL_SIGNAL, Failure, SignalResult, Succe
 from rewake.redaction import redacted
 from rewake.sql.query import QueryResult, needs_attempts
 from rewake.sql.views import AttemptRow, attempt_row
+from rewake.streams.events import Event
 
 JSON_HEADERS = (("content-type", "application/json"),)
 
@@ -429,6 +427,13 @@ class Engine(Runtime):
         )
         assert reply.invocation_id is not None
         return ids.invocation_id_to_str(reply.invocation_id)
+
+    def stream(self, invocation_id: InvocationRef, *, after: int = 0) -> AsyncGenerator[Event]:
+        """The events of a run as they come, up to Ended; less when the engine stops. KeyError when it is unknown.
+
+        after: offset of the last event that is known already. See rewake.streams.events.
+        """
+        return self.streams.events(raw_id_of(invocation_id), after)
 
     async def result(self, invocation_id: str) -> Any:
         """Wait for an invocation by its id string and return its decoded result. KeyError when unknown."""

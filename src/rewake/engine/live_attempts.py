@@ -51,6 +51,9 @@ LEAVES_WITHIN_S = 1.0
 MESSAGES_PER_COMMAND_MAX = 8
 """What a handler sends at once is handed over in slices of so many: one that cancels 4,000 children holds up nobody."""
 
+STREAM_HEADER = "x-rewake-stream"
+"""Header of an attempt: where its handler may say live what a step does (rewake.streams)."""
+
 NOT_REACHED_USER_CODE = frozenset({"RT0011", "RT0013", "RT0014", "RT0015", "RT0019"})
 log = structlog.get_logger("rewake.engine")
 
@@ -152,6 +155,8 @@ class LiveAttempt:
         headers: tuple[tuple[str, str], ...] = (("traceparent", traceparent),) if traceparent else ()
         if (links := self._attempts.approval_links()) is not None:
             headers += (links.header(effect.invocation_id),)
+        if (stream_url := self._attempts.stream_url(effect)) is not None:
+            headers += ((STREAM_HEADER, stream_url),)
         start = AttemptStart(
             service=effect.target.service,
             handler=effect.target.handler,
@@ -263,10 +268,12 @@ class LiveAttempts:
         concurrency_max: int,
         observer: Observer | None = None,
         approval_links: Callable[[], ApprovalLinks | None] = lambda: None,
+        stream_url: Callable[[StartAttempt], str | None] = lambda _: None,
     ) -> None:
         self.approval_links = approval_links
         self.loop = asyncio.get_running_loop()
         self.observer = observer
+        self.stream_url = stream_url
         self.now_ms = now_ms
         self.submit = submit
         self._reader = reader
@@ -345,6 +352,11 @@ class LiveAttempts:
         if error.code != JOURNAL_MISMATCH:
             return error
         return explain(error, self._reader.journal(effect.invocation_id))
+
+    def is_running(self, invocation_id: bytes, epoch: int) -> bool:
+        """Whether this attempt of an invocation is at work."""
+        attempt = self.running.get(invocation_id)
+        return attempt is not None and attempt.effect.epoch == epoch
 
     def forward(self, effect: Forward) -> None:
         attempt = self.running.get(effect.invocation_id)

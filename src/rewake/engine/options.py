@@ -7,6 +7,7 @@ import msgspec
 from rewake.core.model import HandlerOptions
 from rewake.deployments.http.exchange import HttpOptions
 from rewake.redaction import HEADERS_DEFAULT, Redact
+from rewake.streams.files import Bounds
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +20,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     identity_key_file: Ed25519 key in PKCS#8 PEM; requests to deployments reached by URL are then signed.
     redacted_headers: names, in lower case, of callers' headers whose values are not kept.   redact: what is kept of
     the others, by name and value. Both run before anything is written; handlers see the same.
+    streams: how much the side log may hold; no bytes: none.   stream_url: of the ingress, for handlers elsewhere.
     """
 
     concurrency_max: int = 1_000
@@ -32,3 +34,5 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     redacted_headers: frozenset[str] = frozenset(HEADERS_DEFAULT)
     redact: Redact | None = None
     http: HttpOptions = HttpOptions()
+    streams: Bounds = Bounds()
+    stream_url: str | None = None

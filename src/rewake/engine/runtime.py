@@ -28,9 +28,11 @@ from rewake.core.effects import (
     StartAttempt,
 )
 from rewake.core.ids import InvocationId
+from rewake.core.model import Deployment
 from rewake.core.registry import under_defaults
 from rewake.core.settings import Settings
 from rewake.core.state import State
+from rewake.core.writes import Batch
 from rewake.deployments.base import DeploymentClient
 from rewake.engine.approval_links import ApprovalLinks
 from rewake.engine.clock import SET_BACK_MS_MIN, Clock
@@ -47,6 +49,8 @@ from rewake.errors import ErrorCode, RewakeError
 from rewake.sql.threads import QueryThreads
 from rewake.store.connection import as_rewake_error
 from rewake.store.store import Store
+from rewake.streams.hub import Streams
+from rewake.streams.offers import Offers
 
 PROBE_INTERVAL_S = 0.25
 REBUILD_PAUSE_S = 0.25
@@ -78,6 +82,8 @@ class Runtime:
         self.is_running = False
         self._clock = Clock(self._on_set_back)
         self._waiters = Waiters()
+        self.stream_offers = Offers(self._deployment)
+        self.stream_offers.elsewhere_url = options.stream_url
         self._queries = QueryThreads(path)
         self._rebuilding: asyncio.Task[None] | None = None
         self._rebuilt_at_s = 0.0
@@ -106,6 +112,14 @@ class Runtime:
                 concurrency_max=self.options.concurrency_max,
                 observer=self._observer,
                 approval_links=lambda: self.approval_links,
+                stream_url=self.stream_offers.url,
+            )
+            self.streams = Streams(
+                self.path,
+                self._store.reader,
+                is_live=self._attempts.is_running,
+                now_ms=self.now_ms,
+                bounds=self.options.streams,
             )
             self._housekeeping = Housekeeping(
                 self._store.reader,
@@ -125,6 +139,8 @@ class Runtime:
                 options=self.options.http,
             )
             self._http_deployments.connect_stored()
+            self.streams.open()
+            self.stream_offers.open(self.streams)
             self.is_running = True
         except BaseException:
             self._store.close()
@@ -166,6 +182,8 @@ class Runtime:
         for client in self.clients.values():
             await client.close()
         await self._http_deployments.close()
+        self.stream_offers.close()
+        self.streams.close()
         self._store.close()
 
     def now_ms(self) -> int:
@@ -177,10 +195,14 @@ class Runtime:
         if self.is_running and not self._loop.is_halted:
             self._housekeeping.on_set_back(by_ms)
 
+    def _deployment(self, deployment_id: str) -> Deployment | None:
+        return self._loop.state.deployments.get(deployment_id)
+
     # Carrying out effects
 
-    def _release(self, effects: list[Effect]) -> None:
+    def _release(self, effects: list[Effect], batch: Batch) -> None:
         """Let out the effects of a committed batch, in order."""
+        self.streams.on_commit(batch, effects)
         attempts, waiters, loop = self._attempts, self._waiters, self._loop
         for effect in effects:
             kind = type(effect)

@@ -12,7 +12,7 @@ from itertools import count
 from rewake.core.effects import Completed, Reply, ReplyStatus
 from rewake.core.ids import InvocationId
 
-OnAccepted = Callable[[bytes], None]
+OnAccepted = Callable[[InvocationId], object]
 
 
 class Waiters:

@@ -23,6 +23,12 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 CANCELS: Final = "rewake.cancels"
 """ASGI extension: the task of the app is cancelled when its caller leaves, so the app need not listen for that."""
 
+PATIENT: Final = "rewake.patient"
+"""ASGI extension: a call says that the rest of this request may come as slowly as it likes, as its sender is known."""
+
+UNSENT_MAX: Final = "rewake.unsent_bytes_max"
+"""Field of `http.response.start`: above so many bytes that the caller has not read `send` waits."""
+
 _DISCONNECT: Final = {"type": "http.disconnect"}
 
 
@@ -47,6 +53,7 @@ class Exchange(ABC):
         "is_request_over",
         "task",
         "unread_bytes",
+        "unsent_bytes_max",
     )
 
     def __init__(self) -> None:
@@ -56,6 +63,7 @@ class Exchange(ABC):
         self.is_ended = False
         self.is_gone = False
         self.has_head = False
+        self.unsent_bytes_max = UNSENT_BYTES_MAX
         self._received: list[bytes] = []
         self._is_woken = False
         self._is_disconnect_next = False
@@ -121,6 +129,7 @@ class Exchange(ABC):
         if event["type"] == "http.response.start":
             self._on_head(event["status"], event.get("headers", ()))
             self.has_head = True
+            self.unsent_bytes_max = event.get(UNSENT_MAX, UNSENT_BYTES_MAX)
             return
         if event["type"] != "http.response.body":
             return
@@ -135,7 +144,7 @@ class Exchange(ABC):
             _wake(self._waiter)
         if body or self.is_ended:
             self._on_body(body)
-        while self._unsent_bytes > UNSENT_BYTES_MAX and not self.is_ended:
+        while self._unsent_bytes > self.unsent_bytes_max and not self.is_ended:
             self._room = asyncio.get_running_loop().create_future()
             try:
                 await self._room

@@ -17,7 +17,7 @@ import structlog
 
 from rewake.http_server.answer import Answer, AnswerError, refusal
 from rewake.http_server.connection import Connection, Site
-from rewake.http_server.exchange import CANCELS
+from rewake.http_server.exchange import CANCELS, PATIENT
 from rewake.http_server.http1_exchange import Http1Exchange
 from rewake.http_server.limits import LINGER_BYTES_MAX, LINGER_SECONDS, PIPELINED_MAX, UNREAD_BYTES_MAX
 from rewake.http_server.upgrade import head_without_offer, is_offer
@@ -45,7 +45,7 @@ class HttpConnection(Connection):
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._is_in_head = self._is_in_request = False
-        self._expects_leave = False
+        self._expects_leave = self._is_patient = False
         self._host_count = 0
         self._began_at = 0.0
         self._body_bytes = 0
@@ -64,7 +64,7 @@ class HttpConnection(Connection):
             "client": _address(info("peername")),
             "server": _address(info("sockname")),
             "scheme": "http" if info("sslcontext") is None else "https",
-            "extensions": {CANCELS: {}} if self.site.cancels else {},
+            "extensions": {PATIENT: self._be_patient, **({CANCELS: {}} if self.site.cancels else {})},
         }
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -95,7 +95,7 @@ class HttpConnection(Connection):
 
     def on_message_begin(self) -> None:
         self._is_in_request = self._is_in_head = True
-        self._expects_leave = False
+        self._expects_leave = self._is_patient = False
         self._host_count = 0
         self._target, self._headers = b"", []
         self._body_bytes = 0
@@ -151,6 +151,9 @@ class HttpConnection(Connection):
             self._incoming.finish_request()
             self._incoming = None
 
+    def _be_patient(self) -> None:
+        self._is_patient = True
+
     # Http1Exchange
 
     def on_wanted(self, exchange: Http1Exchange) -> None:
@@ -200,7 +203,7 @@ class HttpConnection(Connection):
             return
         elif self._is_read_paused:
             self.moved_at = self._began_at = now  # It is not the caller who is slow.
-        elif self._is_in_request:
+        elif self._is_in_request and not self._is_patient:
             late_at = self._began_at + limits.read_s + self._body_bytes / limits.bytes_per_second_min
             if now > late_at or now - self.moved_at > limits.read_s:
                 self._refuse(408)

@@ -14,7 +14,7 @@ import structlog
 from rewake.access.gate import service_missing
 from rewake.access.tokens import Token
 from rewake.errors import ErrorCode, RewakeError
-from rewake.ingress import calls, results
+from rewake.ingress import calls, results, streaming
 from rewake.ingress.message import JSON, Request, Response
 from rewake.ingress.paths import (
     AwakeableRoute,
@@ -23,6 +23,7 @@ from rewake.ingress.paths import (
     HealthRoute,
     ResultRoute,
     Route,
+    StreamRoute,
     parse_path,
 )
 from rewake.ingress.refusals import Refused, engine_failed, method_not_allowed
@@ -33,7 +34,7 @@ BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 log = structlog.get_logger("rewake.ingress")
 
 
-class Engine(calls.Engine, results.Engine, Protocol):
+class Engine(calls.Engine, results.Engine, streaming.Engine, Protocol):
     """What the ingress needs of the engine."""
 
     @property
@@ -50,6 +51,7 @@ class Ingress:
         self._services = engine
         self._calls = calls.Calls(engine)
         self._results = results.Results(engine, self._calls)
+        self.streaming = streaming.Streaming(engine)
         self._concurrency_max = concurrency_max
         self._in_flight = 0
 
@@ -82,6 +84,8 @@ class Ingress:
                 return await self._calls.handle(route, request)
             case ResultRoute():
                 return await self._results.by_path(route, request)
+            case StreamRoute():
+                return await self.streaming.by_path(route, request)
             case BodyRoute():
                 return await self._results.by_body(route, request)
             case AwakeableRoute():
@@ -107,7 +111,9 @@ def check_services(token: Token, route: Route) -> None:
     if isinstance(route, CallRoute):
         if not token.may_call(route.service.name):
             raise Refused(403, *service_missing(token, route.service.name))
-    elif isinstance(route, BodyRoute) or (isinstance(route, ResultRoute) and route.invocation_id is not None):
+    elif isinstance(route, BodyRoute) or (
+        isinstance(route, ResultRoute | StreamRoute) and route.invocation_id is not None
+    ):
         message = f"The token {token.name!r} is for {', '.join(token.services)}; results by target could be anybody's."
         raise Refused(403, ErrorCode.ROLE_MISSING, message, "Ask by the invocation's id.")
 

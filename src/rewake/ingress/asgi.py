@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, Final, TypeVar
 
 from rewake.access.gate import MISSING, NOBODY, Gate, role_missing, without_token
 from rewake.access.tokens import Role
-from rewake.http_server.exchange import CANCELS, Receive, Send
+from rewake.http_server.exchange import CANCELS, UNSENT_MAX, Receive, Send
 from rewake.http_server.origins import Door
 from rewake.ingress.api import BODY_BYTES_MAX, Ingress
 from rewake.ingress.cors import cors_head
 from rewake.ingress.message import Request, Response
 from rewake.ingress.refusals import Refused, body_too_large, length_limit_exceeded
+from rewake.ingress.streaming import WRITE_PATH
+from rewake.streams.sending import UNSENT_BYTES_MAX
 
-HEALTH_PATH: Final = "/restate/health"
+T = TypeVar("T")
+
+OPEN_PATHS: Final = ("/restate/health", WRITE_PATH)
+"""Health checks need no token, and writers of streams have a capability in their URL."""
+
 CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="rewake"'),)
 _BODILESS: Final = frozenset({204, 304})
 
@@ -59,7 +66,13 @@ class IngressApp:
         origin = request.headers.get("origin")
         if origin is not None and self._door is not None and self._door.allows_reading(origin):
             response.head += cors_head(request, origin)
-        await _send(send, request, response)
+        if response.stream is None:
+            await _send(send, request, response)
+        elif _is_cancelled(scope):
+            await _send_stream(send, response, response.stream)
+        else:
+            with contextlib.suppress(CallerGone):
+                await _unless_gone(_send_stream(send, response, response.stream), receive)
 
     async def _answer(self, request: Request, scope: Any, receive: Receive) -> Response:
         if self._door is not None and (refusal := self._door.refusal(request.headers)) is not None:
@@ -69,17 +82,18 @@ class IngressApp:
         declared = request.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._body_bytes_max:
             return length_limit_exceeded()
+        if request.path.startswith(WRITE_PATH):
+            return await self._ingress.streaming.take(request.path.removeprefix(WRITE_PATH), scope, receive)
         request.body = await self._read_body(receive)
         answering = self._ingress.handle(request)
-        is_cancelled = CANCELS in (scope.get("extensions") or ())
-        return await (answering if is_cancelled else _unless_gone(answering, receive))
+        return await (answering if _is_cancelled(scope) else _unless_gone(answering, receive))
 
     def _let_in(self, request: Request, gate: Gate) -> None:
-        """Raises Refused. Preflights carry no token, and health checks need none."""
+        """Raises Refused. Preflights carry no token."""
         token = gate.holder(request.headers)
         request.token = token or NOBODY
         if token is None:
-            if request.method != "OPTIONS" and request.path != HEALTH_PATH:
+            if request.method != "OPTIONS" and not request.path.startswith(OPEN_PATHS):
                 raise Refused(401, *MISSING)
             return
         without_token(request.headers, token)
@@ -101,10 +115,15 @@ class IngressApp:
                 return b"".join(chunks) if len(chunks) > 1 else chunks[0]
 
 
-async def _unless_gone(answering: Any, receive: Receive) -> Response:
+def _is_cancelled(scope: Any) -> bool:
+    """Whether the server ends our task when the caller leaves."""
+    return CANCELS in (scope.get("extensions") or ())
+
+
+async def _unless_gone(answering: Coroutine[Any, Any, T], receive: Receive) -> T:
     """The answer. Raises CallerGone when the caller disconnects first."""
     loop = asyncio.get_running_loop()
-    answer: asyncio.Task[Response] = loop.create_task(answering)
+    answer: asyncio.Task[T] = loop.create_task(answering)
     gone = loop.create_task(_disconnected(receive))
     try:
         await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -140,3 +159,12 @@ async def _send(send: Send, request: Request, response: Response) -> None:
         head.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": response.status, "headers": head})
     await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
+
+
+async def _send_stream(send: Send, response: Response, stream: AsyncGenerator[bytes]) -> None:
+    start = {"type": "http.response.start", "status": response.status, "headers": list(response.head)}
+    async with contextlib.aclosing(stream):
+        await send({**start, UNSENT_MAX: UNSENT_BYTES_MAX})
+        async for data in stream:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})

@@ -6,22 +6,26 @@ The order of checks is the public server's (http-api.md 1.1): handler, public, i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from rewake.core.effects import Reply, ReplyStatus
-from rewake.core.ids import invocation_id_to_str
+from rewake.core.ids import InvocationId, invocation_id_to_str
 from rewake.core.model import HandlerSchema, ServiceSchema, Target
 from rewake.durations import DurationError, parse_duration_ms
 from rewake.errors import ErrorCode
 from rewake.ingress.message import JSON, Head, Request, Response
 from rewake.ingress.paths import CallRoute, Services, check_idempotency_key
 from rewake.ingress.refusals import Refused, failure_response, method_not_allowed
+from rewake.ingress.streaming import id_header, stream_response
 from rewake.names import nearest, some_of
 from rewake.protocol.discovery import DEFAULT_OUTPUT, InputRules, OutputRules
 from rewake.protocol.messages import Failure, Success
+from rewake.streams.hub import Streams
+from rewake.streams.sending import EVENT_STREAM
 from rewake.timestamps import rfc3339_nanos, rfc3339_offset
 
 INGRESS_PATH_HEADER: Final = "x-restate-ingress-path"
@@ -34,6 +38,8 @@ _encode = msgspec.json.Encoder().encode
 
 class Engine(Protocol):
     """What calls need of the engine."""
+
+    streams: Streams
 
     @property
     def services(self) -> Services: ...
@@ -52,6 +58,7 @@ class Engine(Protocol):
         execute_at_ms: int | None = None,
         traceparent: str | None = None,
         wait: bool,
+        on_accepted: Callable[[InvocationId], object] | None = None,
     ) -> Reply: ...
 
 
@@ -83,6 +90,7 @@ class Calls:
         if request.query or LIMIT_KEY_HEADER in headers:
             execute_at_ms = self._execute_at_ms(route, request)
         target = callee.target or self._resolve(route)
+        wants_events = not route.is_send and self._wants_events(callee, headers)
         reply = await self._engine.invoke(
             target,
             request.body,
@@ -90,9 +98,18 @@ class Calls:
             idempotency_key=idempotency_key,
             execute_at_ms=execute_at_ms,
             traceparent=headers.get("traceparent"),
-            wait=not route.is_send,
+            wait=not route.is_send and not wants_events,
+            **({"on_accepted": self._engine.streams.begin} if wants_events else {}),
         )
+        if wants_events:
+            assert reply.invocation_id is not None
+            return stream_response(self._engine.streams, reply.invocation_id)
         return accepted_response(reply, execute_at_ms) if route.is_send else result_response(reply, callee.output)
+
+    def _wants_events(self, callee: Callee, headers: dict[str, str]) -> bool:
+        """Whether the caller wants the run's events in the place of its result."""
+        is_asked = EVENT_STREAM in headers.get("accept", "")
+        return is_asked and callee.output.content_type != EVENT_STREAM and self._engine.streams.is_usable
 
     def output_rules(self, target: Target | None) -> OutputRules:
         """How a result of `target` is declared; of one that is not registered, as JSON."""
@@ -186,11 +203,6 @@ def result_response(reply: Reply, output: OutputRules) -> Response:
         return Response(200, head, result.content)
     assert isinstance(result, Failure)
     return failure_response(result, head)
-
-
-def id_header(invocation_id: bytes) -> tuple[bytes, bytes]:
-    """The header that names the invocation."""
-    return b"x-restate-id", invocation_id_to_str(invocation_id).encode()
 
 
 def _prepare(service: ServiceSchema, handler: HandlerSchema, target: Target | None) -> Callee:

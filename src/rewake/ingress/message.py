@@ -5,6 +5,7 @@ The transport adds status line, content-length, date and connection to a respons
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import Final
 
 import msgspec
@@ -33,8 +34,9 @@ class Request(msgspec.Struct):
 
 
 class Response(msgspec.Struct):
-    """One answer."""
+    """One answer. stream: comes in the place of a body, piece by piece; whoever sends it closes it."""
 
     status: int
     head: Head = ()
     body: bytes = b""
+    stream: AsyncGenerator[bytes] | None = None

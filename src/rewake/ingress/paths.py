@@ -41,6 +41,7 @@ BAD_WORKFLOW: Final = (
 )
 
 _RESULT_VERBS: Final = frozenset({"attach", "output"})
+_STREAM_VERBS: Final = frozenset({"stream", "stop"})
 
 Services = Mapping[str, ServiceSchema]
 
@@ -62,6 +63,14 @@ class ResultRoute(msgspec.Struct):
     invocation_id: bytes | None = None
 
 
+class StreamRoute(msgspec.Struct):
+    """GET the events of an invocation, or POST to stop it. invocation_id: None when `text` has to be parsed."""
+
+    is_stop: bool
+    text: str
+    invocation_id: bytes | None = None
+
+
 class BodyRoute(msgspec.Struct):
     """POST whose body names an invocation. verb: attach, output or lookup."""
 
@@ -79,7 +88,7 @@ class HealthRoute(msgspec.Struct):
     """GET the names of all services."""
 
 
-Route = CallRoute | ResultRoute | BodyRoute | AwakeableRoute | HealthRoute
+Route = CallRoute | ResultRoute | StreamRoute | BodyRoute | AwakeableRoute | HealthRoute
 
 
 def parse_path(path: str, services: Services) -> Route:
@@ -162,6 +171,8 @@ def _reserved(word: str, rest: list[str], services: Services) -> Route:
             return HealthRoute()
         case "awakeables" | "a":
             return _awakeable(rest)
+        case "stream" | "stop":
+            return _by_id(word, rest)
         case "attach" | "output" | "lookup":
             return _by_id_or_body(word, rest)
         case "invocation":
@@ -202,6 +213,13 @@ def _by_id_or_body(word: str, rest: list[str]) -> Route:
     return ResultRoute(word == "attach", rest[0])
 
 
+def _by_id(word: str, rest: list[str]) -> StreamRoute:
+    """`/restate/stream/{id}` and `/restate/stop/{id}`."""
+    if len(rest) != 1:
+        raise bad_path(BAD_RESTATE)
+    return StreamRoute(word == "stop", rest[0])
+
+
 def _awakeable(rest: list[str]) -> Route:
     if len(rest) < 2:
         raise bad_path(BAD_AWAKEABLE)
@@ -211,11 +229,11 @@ def _awakeable(rest: list[str]) -> Route:
 
 
 def _invocation(rest: list[str], services: Services) -> Route:
-    """By id, or by service[/key]/handler/idempotency key; then `attach` or `output`."""
+    """By id, or by service[/key]/handler/idempotency key; then the verb."""
     if len(rest) < 2:
         raise bad_path(BAD_INVOCATION)
     if len(rest) == 2:
-        return ResultRoute(_is_attach(rest[1]), rest[0])
+        return _known_route(rest[1], rest[0], None)
     service = find_service(services, rest[0])
     handler_at = 2 if service.is_keyed else 1
     if len(rest) < handler_at + 3:
@@ -223,16 +241,19 @@ def _invocation(rest: list[str], services: Services) -> Route:
     key = decode_key(rest[1]) if service.is_keyed else None
     handler, idempotency_key, verb = rest[handler_at : handler_at + 3]
     invocation_id = idempotent_invocation_id(service.name, key, handler, idempotency_key)
-    return ResultRoute(_is_attach(verb), "", invocation_id)
+    return _known_route(verb, "", invocation_id)
 
 
 def _workflow(rest: list[str]) -> Route:
     if len(rest) < 3:
         raise bad_path(BAD_WORKFLOW)
-    return ResultRoute(_is_attach(rest[2]), "", workflow_invocation_id(rest[0], decode_key(rest[1])))
+    return _known_route(rest[2], "", workflow_invocation_id(rest[0], decode_key(rest[1])))
 
 
-def _is_attach(verb: str) -> bool:
+def _known_route(verb: str, text: str, invocation_id: bytes | None) -> ResultRoute | StreamRoute:
+    """What is asked of an invocation: its result, now or when it is there, its events, or that it stops."""
+    if verb in _STREAM_VERBS:
+        return StreamRoute(verb == "stop", text, invocation_id)
     if verb not in _RESULT_VERBS:
         raise not_found()
-    return verb == "attach"
+    return ResultRoute(verb == "attach", text, invocation_id)

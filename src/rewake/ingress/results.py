@@ -21,10 +21,11 @@ from rewake.core.ids import (
 )
 from rewake.core.model import Target
 from rewake.errors import ErrorCode
-from rewake.ingress.calls import Calls, id_header, result_response
+from rewake.ingress.calls import Calls, result_response
 from rewake.ingress.message import JSON, Request, Response
 from rewake.ingress.paths import AwakeableRoute, BodyRoute, ResultRoute, check_idempotency_key, parse_invocation_id
 from rewake.ingress.refusals import Refused, failure_response, method_not_allowed
+from rewake.ingress.streaming import id_header
 from rewake.protocol.messages import Failure, Success
 
 REJECTED_CODE: Final = 500

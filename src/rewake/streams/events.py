@@ -35,7 +35,7 @@ class Started(_Event, tag="started", frozen=True):
 
 
 class StepStarted(_Event, tag="step_started", frozen=True):
-    """A step is at work. name: as in the journal.   entry: index of its command there, when it is stored already.
+    """A step is at work. name: as in the journal.   entry: index of its command there.
 
     kind, agent: as the writer says (see ext/kernel/envelope.py), `call` for a call of a handler; None: not known yet.
     """
@@ -43,9 +43,9 @@ class StepStarted(_Event, tag="step_started", frozen=True):
     at_ms: int
     step: int
     name: str
+    entry: int
     kind: str | None = None
     agent: str | None = None
-    entry: int | None = None
 
 
 class Delta(_Event, tag="delta", frozen=True):
@@ -87,25 +87,32 @@ class Void(_Event, tag="void", frozen=True):
 
 
 class Waiting(_Event, tag="waiting", frozen=True):
-    """The run waits for a person. awakeable: id that the answer goes to.
+    """The run waits for a person. id: of the question, for good.   awakeable: that an answer goes to, now.
 
-    question, args: as asked with `ask()`, None for a plain awakeable.   step: that asked.   entry: of that step.
+    question, args, digest, deadline_at_ms: as asked with `ask()`, absent for a plain awakeable. digest: what an answer
+    names.   step, entry: that asked.   The same id once more: asked again, as an answer could not be taken.
     """
 
     at_ms: int
+    id: str
     awakeable: str
     question: str | None = None
     args: Any = None
+    digest: str | None = None
+    deadline_at_ms: int | None = None
     agent: str | None = None
     step: int | None = None
     entry: int | None = None
 
 
 class Answered(_Event, tag="answered", frozen=True):
-    """An awakeable that the run waited for has its answer. value: the answer.   failure: it was rejected."""
+    """A question is decided, or a plain awakeable has its answer. id: as in `waiting`.   failure: it was rejected.
+
+    value: of a question of `ask()` the outcome, such as `{"outcome": "approved", ...}`; else what came.
+    """
 
     at_ms: int
-    awakeable: str
+    id: str
     value: Any = None
     failure: Failed | None = None
 

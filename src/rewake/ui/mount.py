@@ -42,7 +42,7 @@ class _Late:
         from rewake.ui.abilities import Abilities
         from rewake.ui.ui_app import build_ui
 
-        engine, abilities = self._engine, Abilities(ingress=shown_ingress(self._ingress_url()))
+        engine, abilities = self._engine, Abilities(ingress=shown_ingress(self._ingress_url()), streams=True)
         return build_ui(engine, lambda: local_reading(engine.path, engine.now_ms(), dict(engine.services)), abilities)
 
 

@@ -67,7 +67,7 @@ def test_a_steps_command_is_stored_with_its_result(monkeypatch: pytest.MonkeyPat
 
     async def run() -> list[int]:
         store = Stored()
-        loop = CommitLoop(store, play.state, effects.extend, lambda *_: None)
+        loop = CommitLoop(store, play.state, lambda found, _: effects.extend(found), lambda *_: None)
         loop.submit(step)
         await turns()
         assert store.batches == []
@@ -87,7 +87,7 @@ def test_what_nobody_waits_for_is_stored_soon(monkeypatch: pytest.MonkeyPatch) -
 
     async def run() -> int:
         store = Stored()
-        loop = CommitLoop(store, play.state, lambda _: None, lambda *_: None)
+        loop = CommitLoop(store, play.state, lambda *_: None, lambda *_: None)
         loop.submit(step)
         async with asyncio.timeout(5):
             await store.came.wait()
@@ -103,7 +103,7 @@ def test_a_flush_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def run() -> int:
         store = Stored()
-        loop = CommitLoop(store, play.state, lambda _: None, lambda *_: None)
+        loop = CommitLoop(store, play.state, lambda *_: None, lambda *_: None)
         loop.submit(step)
         async with asyncio.timeout(5):
             await loop.flush()
@@ -143,7 +143,12 @@ class Stage:
         self.store = SlowStore()
         self.effects: list[Effect] = []
         self.lost: list[tuple[BaseException, Command | None, list[Command]]] = []
-        self.loop = CommitLoop(self.store, self.fresh(), self.effects.extend, lambda *lost: self.lost.append(lost))
+        self.loop = CommitLoop(
+            self.store,
+            self.fresh(),
+            lambda effects, _: self.effects.extend(effects),
+            lambda *lost: self.lost.append(lost),
+        )
 
     def fresh(self) -> State:
         return State(self.store.rows)

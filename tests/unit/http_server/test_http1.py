@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewake.http_server import limits
+from rewake.http_server.exchange import PATIENT, UNSENT_MAX
 from rewake.http_server.http1 import HttpConnection
 from rewake.http_server.limits import HEAD_BYTES_MAX, PIPELINED_MAX, UNREAD_BYTES_MAX
 from rewake.http_server.server import HttpServer
@@ -496,6 +497,48 @@ def test_a_request_that_does_not_arrive_is_given_up(sent: bytes) -> None:
         assert peer.wire.written.startswith(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n")
 
     asyncio.run(main())
+
+
+def test_a_request_of_a_sender_that_is_known_may_take_its_time_and_the_next_may_not() -> None:
+    async def patient(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        scope["extensions"][PATIENT]()
+        await echo(scope, receive, send)
+
+    async def main() -> None:
+        peer = Peer(patient)
+        peer.says(b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nab")
+        assert await peer.hears() == b""
+        peer.connection.check(after(10 * limits.READ_SECONDS_MAX))
+        peer.says(b"cde")
+        assert (await peer.hears()).endswith(b"abcde")
+        peer.says(b"POST / HTTP/1.1\r\n")
+        peer.connection.check(after(limits.READ_SECONDS_MAX + 1))
+        assert peer.wire.written.startswith(b"HTTP/1.1 408 ")
+
+    asyncio.run(main())
+
+
+def test_an_answer_may_wait_for_its_caller_earlier_than_others() -> None:
+    waits: list[bool] = []
+
+    async def sparing(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await send({**START, UNSENT_MAX: 1_000})
+        task = asyncio.ensure_future(send({"type": "http.response.body", "body": b"x" * 1_001, "more_body": True}))
+        await asyncio.sleep(0)
+        waits.append(not task.done())
+        task.cancel()
+
+    async def main() -> None:
+        peer = Peer(sparing)
+        peer.connection.pause_writing()
+        peer.says(GET)
+        peer.connection._is_write_paused = False
+        peer.connection._begin_next()
+        peer.connection._is_write_paused = True
+        await peer.hears()
+
+    asyncio.run(main())
+    assert waits == [True]
 
 
 @pytest.mark.parametrize("head", [b"", b"POST / HTTP/1.1\r\ncontent-length: 100000\r\n\r\n"])

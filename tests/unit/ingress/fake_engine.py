@@ -9,6 +9,7 @@ from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.ids import DeploymentId, InvocationId
 from rewake.core.model import HandlerOptions, ServiceSchema, Target
 from rewake.core.registry import schema_of
+from rewake.core.writes import EntryRow
 from rewake.errors import RewakeError
 from rewake.protocol.discovery import (
     HandlerKind,
@@ -19,6 +20,9 @@ from rewake.protocol.discovery import (
     ServiceType,
 )
 from rewake.protocol.messages import Failure, Success
+from rewake.streams.files import Bounds
+from rewake.streams.hub import Streams
+from rewake.streams.offers import Offers
 
 NOW_MS = 1_795_353_290_978
 INVOCATION_ID = bytes(range(24))
@@ -45,11 +49,36 @@ FLOW = ServiceManifest(
 )
 
 
+class NoStreams(Streams):
+    """Streams of an engine that keeps none."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Path(),
+            NoRuns(),
+            is_live=lambda run, epoch: False,
+            now_ms=lambda: NOW_MS,
+            bounds=Bounds(total_bytes=0),
+        )
+
+
+class NoRuns:
+    """A store without runs."""
+
+    def invocation(self, invocation_id: InvocationId) -> None:
+        return None
+
+    def journal(self, invocation_id: InvocationId) -> list[EntryRow]:
+        return []
+
+
 class FakeEngine:
     """`answer` is returned or raised by everything; `asked` has the arguments of each call."""
 
     def __init__(self) -> None:
         self.path = Path("no directory")
+        self.streams: Streams = NoStreams()
+        self.stream_offers = Offers(lambda deployment_id: None)
         self.services: dict[str, ServiceSchema] = {}
         self.problem: RewakeError | None = None
         self.asked: list[dict[str, Any]] = []
@@ -80,6 +109,9 @@ class FakeEngine:
 
     async def output(self, invocation_id: bytes) -> Reply:
         return self._answer(output=invocation_id)
+
+    async def cancel(self, invocation_id: bytes) -> ReplyStatus:
+        return self._answer(cancel=invocation_id).status
 
     async def complete_awakeable(self, invocation_id: bytes, signal: int, result: Success | Failure) -> Reply:
         return self._answer(awakeable=invocation_id, signal=signal, result=result)

@@ -30,7 +30,7 @@ SAMPLES = [
     ),
     (
         StepStarted(offset=2, at_ms=5, step=2, name="Intake: model", kind="model", agent="Intake", entry=1),
-        b'{"type":"step_started","at_ms":5,"step":2,"name":"Intake: model","kind":"model","agent":"Intake","entry":1,'
+        b'{"type":"step_started","at_ms":5,"step":2,"name":"Intake: model","entry":1,"kind":"model","agent":"Intake",'
         b'"offset":2}',
     ),
     (Delta(offset=3, step=2, data="Hel"), b'{"type":"delta","step":2,"data":"Hel","offset":3}'),
@@ -43,12 +43,13 @@ SAMPLES = [
         b'{"type":"void","at_ms":7,"from_offset":3,"steps":[2],"error":"the worker died","offset":5}',
     ),
     (
-        Waiting(offset=6, at_ms=8, awakeable="sign_1", question="May I?", args={"amount": 3}),
-        b'{"type":"waiting","at_ms":8,"awakeable":"sign_1","question":"May I?","args":{"amount":3},"offset":6}',
+        Waiting(offset=6, at_ms=8, id="sign_0", awakeable="sign_1", question="May I?", args={"amount": 3}),
+        b'{"type":"waiting","at_ms":8,"id":"sign_0","awakeable":"sign_1","question":"May I?",'
+        b'"args":{"amount":3},"offset":6}',
     ),
     (
-        Answered(offset=7, at_ms=9, awakeable="sign_1", value=True),
-        b'{"type":"answered","at_ms":9,"awakeable":"sign_1","value":true,"offset":7}',
+        Answered(offset=7, at_ms=9, id="sign_1", value=True),
+        b'{"type":"answered","at_ms":9,"id":"sign_1","value":true,"offset":7}',
     ),
     (Suspended(offset=8, at_ms=9), b'{"type":"suspended","at_ms":9,"offset":8}'),
     (Paused(offset=9, at_ms=9, error="why"), b'{"type":"paused","at_ms":9,"error":"why","offset":9}'),

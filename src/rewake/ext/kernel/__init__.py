@@ -14,7 +14,7 @@ from rewake.ext.kernel.approvals import Answer, ApprovalRequest, Decision, Outco
 from rewake.ext.kernel.asking import Approvals, ask, asked
 from rewake.ext.kernel.context import durable_context as restate_context
 from rewake.ext.kernel.context import show_context
-from rewake.ext.kernel.deltas import DeltaSink, delta_sink, put_delta
+from rewake.ext.kernel.deltas import put_delta
 from rewake.ext.kernel.detect import uses_context
 from rewake.ext.kernel.envelope import Envelope, EnvelopeSerde, EnvelopeUnreadable, fingerprint
 from rewake.ext.kernel.errors import ArgumentsChanged, AttemptOver, CallMissing, TurnError
@@ -32,7 +32,6 @@ __all__ = [
     "Body",
     "CallMissing",
     "Decision",
-    "DeltaSink",
     "Envelope",
     "EnvelopeSerde",
     "EnvelopeUnreadable",
@@ -46,7 +45,6 @@ __all__ = [
     "body_here",
     "cancelled",
     "current_run",
-    "delta_sink",
     "durable_step",
     "fingerprint",
     "idempotency_key",

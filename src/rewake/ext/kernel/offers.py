@@ -9,6 +9,8 @@ from __future__ import annotations
 from restate import Context
 
 PREFIX = "x-rewake-"
+STREAM = "stream"
+"""Where the bodies of steps may say live what they do: see deltas.py."""
 
 
 def offer(ctx: Context, name: str) -> str | None:

@@ -19,6 +19,7 @@ from restate.server_context import get_extension_data, set_extension_data
 
 from rewake.ext.kernel.envelope import Envelope, EnvelopeSerde
 from rewake.ext.kernel.ids import Ids
+from rewake.ext.kernel.offers import STREAM, offer
 from rewake.ext.kernel.rounds import ORDER, Rounds
 from rewake.ext.kernel.steps import Body, InPlace, NeedsBranch, body_here, called, divided, prepared
 from rewake.ext.kernel.turns import CANCELLED, Turns, branch_here
@@ -43,6 +44,7 @@ class Run:
         self._ids = Ids(self.invocation_id)
         self.listeners: list[Callable[[Envelope], None]] = []
         """Hear of each stored step of an agent, in the flow of the code: the same ones at each replay."""
+        self._stream = offer(ctx, STREAM)
         self._is_driving = False
         self._cancelled_before: TerminalError | None = None
 
@@ -170,6 +172,7 @@ class Run:
         retry: InPlace | None,
     ) -> RestateDurableFuture[T]:
         self.turns.claim()
+        step.stream = self._stream
         given, in_place = divided(options or RunOptions(), retry or InPlace())
         if serde is not None:
             given = dataclasses.replace(given, serde=serde, type_hint=None)

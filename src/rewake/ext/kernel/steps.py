@@ -11,11 +11,12 @@ import contextvars
 import dataclasses
 import inspect
 import random
+import threading
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from restate import RunOptions, TerminalError
 
@@ -39,14 +40,38 @@ class InPlace:
     delay_s_max: float = 60.0
 
 
+class Sink(Protocol):
+    """Where the deltas of one try go, see `deltas.py`."""
+
+    def put(self, line: bytes) -> None: ...
+
+    def end(self, *, is_done: bool) -> None: ...
+
+
 @dataclass
 class Body:
-    """The step whose body runs: what code inside it may ask for. deltas: a sink for live events, see `deltas.py`."""
+    """The step whose body runs: what code inside it may ask for.
+
+    stream: where its deltas go, None for nowhere.   kind, agent: as the envelope's, where they are known beforehand.
+    sink: of this try, once it has said something.   loop, thread: where the body runs.
+    """
 
     name: str
     id: uuid.UUID
     attempts: int = 0
     usage: dict[str, int] = dataclasses.field(default_factory=dict)
+    stream: str | None = None
+    kind: str | None = None
+    agent: str | None = None
+    sink: Sink | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+    thread: int = 0
+
+    def end_try(self, *, is_done: bool) -> None:
+        """Who watches is shown that this try is over."""
+        sink, self.sink = self.sink, None
+        if sink is not None:
+            sink.end(is_done=is_done)
 
 
 class NeedsBranch(BaseException):
@@ -90,14 +115,22 @@ def divided(options: RunOptions[Any], retry: InPlace) -> tuple[RunOptions[Any], 
 
 
 async def _tried(body: Body, work: Callable[[], Awaitable[T]], retry: InPlace) -> T:
+    body.loop, body.thread = asyncio.get_running_loop(), threading.get_ident()
     while True:
         body.attempts += 1
         try:
-            return await work()
+            result = await work()
         except Exception as problem:
+            body.end_try(is_done=False)
             delay_s = _delay_s(problem, body.attempts, retry)
             if delay_s is None:
                 raise for_the_engine(problem) from problem
+        except BaseException:
+            body.end_try(is_done=False)
+            raise
+        else:
+            body.end_try(is_done=True)
+            return result
         await asyncio.sleep(delay_s)
 
 

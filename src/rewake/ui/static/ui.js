@@ -41,6 +41,7 @@
   function keeps(node) {
     if (node.nodeType !== Node.ELEMENT_NODE) return false;
     if (node.matches("form") && (node.contains(document.activeElement) && document.activeElement.matches("input, textarea, select"))) return true;
+    if (node.matches("[data-stream]")) return true;
     return node.matches("details[open].edit, details[open].fork") || (node.matches("input[type=checkbox]") && node.checked);
   }
 
@@ -142,7 +143,44 @@
     } else return;
     event.preventDefault();
   });
+  // What the steps of an open run say at this moment, by the rules of docs/reference/streams.md.
+  let saying = null;
+  function follow() {
+    const place = document.querySelector("[data-stream]");
+    if (saying && saying.place !== place) { saying.source.close(); saying = null; }
+    if (!place || saying) return;
+    const steps = new Map(), source = new EventSource(place.dataset.stream);
+    saying = { place, source };
+    const textOf = (data) => typeof data === "string" ? data
+      : typeof data?.delta?.content_delta === "string" ? data.delta.content_delta
+      : data?.type === "response.output_text.delta" ? data.delta : "";
+    const of = (step) => steps.get(step) ?? steps.set(step, { name: "", text: "" }).get(step);
+    let isDue = false;
+    function draw() {
+      isDue = false;
+      const said = [...steps].filter(([, step]) => step.text).map(([number, step]) => {
+        const known = document.getElementById(`said-${number}`), made = known ?? document.createElement("p");
+        if (!known) { made.id = `said-${number}`; made.append(document.createElement("b"), document.createElement("span")); }
+        made.firstChild.textContent = step.name;
+        made.lastChild.textContent = step.text.slice(-4000);
+        return made;
+      });
+      place.replaceChildren(...said);
+      place.hidden = !said.length;
+    }
+    source.onmessage = ({ data }) => {
+      const event = JSON.parse(data);
+      if (event.type === "step_started") of(event.step).name = event.name;
+      else if (event.type === "delta") of(event.step).text += textOf(event.data);
+      else if (event.type === "step_committed") steps.delete(event.step);
+      else if (event.type === "void" && event.from_offset === 0) steps.clear();
+      else if (event.type === "void") for (const step of event.steps ?? []) of(step).text = "";
+      else if (event.type === "ended") { steps.clear(); source.close(); }
+      if (!isDue) { isDue = true; requestAnimationFrame(draw); }
+    };
+  }
   function prepare() {
+    follow();
     for (const copy of document.querySelectorAll("[data-copy]")) copy.hidden = !navigator.clipboard;
     selected();
   }
