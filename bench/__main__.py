@@ -21,7 +21,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench import agent_report, agent_work, callers, npm, processes, report, sizes, store_limit, ui_pages, waiting
+from bench import (
+    agent_report,
+    agent_work,
+    callers,
+    npm,
+    processes,
+    report,
+    sizes,
+    store_limit,
+    streams,
+    ui_pages,
+    waiting,
+)
 from bench.npm import REPOSITORY, RESTATE_PACKAGE, SCRATCH, PeerError
 from bench.peers import Peer, Restate, RestateTypeScript, Rewake, RewakeHttp2, RewakeTypeScript, TypeScriptApp, WithApp
 from bench.report import Row, Start
@@ -46,6 +58,7 @@ class Bench:
         self.ui: ui_pages.UiPages | None = None
         self.limits: Sequence[store_limit.StoreLimit] = []
         self.agents: list[agent_work.AgentRow] = []
+        self.streams: streams.Streams | None = None
         self.errors: list[str] = []
         self.load = os.getloadavg()[0]
 
@@ -66,6 +79,9 @@ class Bench:
                 self.guarded(peer, self.measure_sizes)
         if self.options.agents:
             self.measure_agents()
+        if not self.options.skip_streams:
+            say("streams")
+            self.measure_streams()
         if not self.options.skip_ui:
             say("UI pages")
             self.measure_ui()
@@ -148,6 +164,15 @@ class Bench:
             errors = [str(error)]
         self.errors += errors
 
+    def measure_streams(self) -> None:
+        """What runs say live; the real server has nothing to compare with."""
+        try:
+            self.streams = streams.measure(self.options.seconds)
+        except PeerError as error:
+            self.errors.append(str(error))
+            return
+        self.errors += [f"streams, {error}" for error in self.streams.errors]
+
     def measure_ui(self) -> None:
         """The pages of the UI over many stored runs; the real server has none to compare with."""
         try:
@@ -172,6 +197,7 @@ class Bench:
         text += [measured.line() for measured in self.waits]
         text += ["", *sizes.lines(self.sizes, report.title)] if self.sizes else []
         text += ["", *agent_report.lines(self.agents)] if self.agents else []
+        text += ["", *self.streams.lines()] if self.streams else []
         text += ["", *self.ui.lines()] if self.ui else []
         ratios = report.ratio_lines(rows, self.starts, Rewake.name, Restate.name)
         ratios += report.http2_lines(rows, RewakeHttp2.name, Restate.name)
@@ -210,6 +236,7 @@ class Bench:
             "waiting": [asdict(measured) for measured in self.waits],
             "sizes": [asdict(size) for size in self.sizes],
             "agents": [asdict(row) for row in self.agents],
+            "streams": asdict(self.streams) if self.streams else None,
             "ui": asdict(self.ui) if self.ui else None,
             "store": [asdict(limit) for limit in self.limits],
             "report": self.lines(),
@@ -256,6 +283,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--agents", nargs="*", choices=frameworks, default=frameworks, help="whose agents; none to skip"
     )
     parser.add_argument("--agent-rounds", type=int, default=3, metavar="COUNT", help="rounds of the agent work")
+    parser.add_argument("--skip-streams", action="store_true", help="leave out what runs say live")
     parser.add_argument("--skip-ui", action="store_true", help="leave out the pages of the UI")
     parser.add_argument("--skip-store", action="store_true", help="leave the store's limit out")
     parser.add_argument("--output", type=Path, default=None, metavar="FILE", help="JSON; default bench/results/")
