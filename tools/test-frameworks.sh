@@ -23,7 +23,7 @@ run() {
 	PYTHONPATH=$place "$python" -m pytest -q $tests
 }
 
-pydantic="tests/adapters/test_pydantic_rules.py tests/adapters/test_rows.py -k pydantic"
+pydantic="tests/adapters/test_pydantic_private.py tests/adapters/test_pydantic_rules.py tests/adapters/test_rows.py -k pydantic"
 run pydantic_ai "pydantic-ai-slim==2.62.0 pydantic-graph==2.62.0" "$pydantic"
 run pydantic_ai "pydantic-ai-slim<3 pydantic-graph<3" "$pydantic"
 

@@ -36,7 +36,7 @@ from rewake.ext.pydantic.failures import FINAL, terminal
 from rewake.ext.pydantic.flow import flow_here, flow_of
 from rewake.ext.pydantic.history import settle_times
 from rewake.ext.pydantic.live import hand_on, make_live
-from rewake.ext.pydantic.newer import CAN_STREAM_LIVE, external_event_scope, replay_scope
+from rewake.ext.pydantic.newer import external_event_scope, replay_scope
 from rewake.ext.pydantic.operations import StepBackend, StepOptions, tool_body_here
 from rewake.ext.pydantic.waiting import AwakeableWaiter
 
@@ -160,8 +160,7 @@ class RewakeDurability(BaseDurabilityCapability[AgentDepsT]):
     async def _build_durable_model(self, ctx: RunContext[AgentDepsT], request_context: Any) -> Any:
         """The model of a request, whose streams are live."""
         model = await super()._build_durable_model(ctx, request_context)
-        if CAN_STREAM_LIVE:
-            make_live(model)
+        make_live(model)
         return model
 
     def _model_stream_event_handler(self) -> EventStreamHandler[AgentDepsT]:

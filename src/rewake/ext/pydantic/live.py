@@ -182,4 +182,6 @@ class LiveStream(CompletedStreamedResponse):
 
     def _store(self, complete: StreamedResponse) -> None:
         self.response, self._finished = complete.get(), True
-        self.state, self.canonical_system = self.response.state, self.response.canonical_system
+        self.state = self.response.state
+        if hasattr(complete, "canonical_system"):  # not in 2.62
+            self.canonical_system = complete.canonical_system

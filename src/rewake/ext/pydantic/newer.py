@@ -1,16 +1,13 @@
 """Names that Pydantic AI has since 2.68, with stand-ins for older versions, where what they serve does not exist.
 
-Without them a run cannot wait for an external event, streams are not live, and telemetry of replayed work is reported
-again.
+Without them a run cannot wait for an external event, and telemetry of replayed work is reported again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
-
-from pydantic_ai.durable_exec import BaseDurabilityCapability
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic_ai.durable_exec import (
@@ -51,11 +48,7 @@ else:
             yield
 
 
-CAN_STREAM_LIVE: Final = hasattr(BaseDurabilityCapability, "_model_stream_event_handler")
-"""Whether an engine may hear the stream of a model in the body of its step."""
-
 __all__ = [
-    "CAN_STREAM_LIVE",
     "ExternalEventError",
     "ExternalEventWaiter",
     "external_event_scope",
