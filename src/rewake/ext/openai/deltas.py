@@ -21,7 +21,7 @@ _LAST_EVENTS: Final = ("response.completed", "response.incomplete")
 def is_heard() -> bool:
     """Whether the engine takes deltas of the step whose body runs."""
     body = body_here.get()
-    return getattr(body, "stream", None) is not None
+    return body is not None and body.stream is not None
 
 
 class Deltas:
