@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from rewake.core.effects import CloseAttempt, CloseMode, Completed, Effect, StartAttempt
-from rewake.core.ids import InvalidId, InvocationId, invocation_id_from_str, invocation_id_to_str
+from rewake.core.ids import InvocationId, invocation_id_to_str
 from rewake.core.model import Invocation, Status
 from rewake.core.writes import Batch, EntryRow
 from rewake.protocol.messages import MessageType
@@ -271,7 +271,7 @@ class Streams:
 
     def capability(self, run: InvocationId, epoch: int) -> str:
         """What a writer of this attempt must show."""
-        return f"{invocation_id_to_str(run)}.{epoch}.{self._mac(run, epoch)}"
+        return f"{run.hex()}.{epoch}.{self._mac(run, epoch)}"
 
     def writing(self, capability: str, head: Any, *, may_be_late: bool = False) -> Writing | None:
         """A writer of one step. head: the first line. None for a capability of no live attempt, or for another head.
@@ -315,8 +315,8 @@ class Streams:
         if not epoch_text.isdecimal() or not epoch_text.isascii() or len(epoch_text) > EPOCH_DIGITS:
             return None
         try:
-            run = invocation_id_from_str(run_text)
-        except InvalidId:
+            run = InvocationId(bytes.fromhex(run_text))
+        except ValueError:
             return None
         epoch = int(epoch_text)
         is_ours = hmac.compare_digest(mac.encode(), self._mac(run, epoch).encode())
