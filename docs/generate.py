@@ -28,8 +28,8 @@ PUBLISHED = DOCS.parent / "bench" / "results" / "published.json"
 NOT_MEASURED = (
     'Not measured yet: `make bench ARGS="--output bench/results/published.json"`, then `python docs/generate.py`.'
 )
-BESIDE = (
-    ("rewake", "restate", (1, 64), ""),
+WORKERS_BESIDE = (("rewake", "restate", (1, 64), ""),)
+APPS_BESIDE = (
     ("rewake-http2", "restate", (64,), " over HTTP/2"),
     ("rewake-typescript", "restate-typescript", (64,), " in TypeScript"),
 )
@@ -190,14 +190,19 @@ def bench() -> str:
     results = _published()
     if not results:
         return NOT_MEASURED
-    lines = ["| work | callers | Rewake | restate-server | ratio |", "| --- | --- | --- | --- | --- |"]
-    behind: list[str] = []
-    for ours, theirs, callers, suffix in BESIDE:
-        lines += _beside(results, (ours, theirs), callers, suffix, behind)
+    lines, behind = _all_beside(results, WORKERS_BESIDE)
     lines += [_over_starts(results["starts"], field, text, unit) for field, text, unit in STARTS]
     lines += _waiting_row(results)
-    said = "Behind restate-server in: " + "; ".join(behind) + ". " if behind else ""
-    return "\n".join([*lines, "", f"{said}Medians. {results['machine'][0]}; {results['machine'][1]}."])
+    return "\n".join([*lines, "", f"{behind}Medians. {results['machine'][0]}; {results['machine'][1]}."])
+
+
+def bench_apps() -> str:
+    """The same works where both engines drive one and the same app process."""
+    results = _published()
+    if not results:
+        return NOT_MEASURED
+    lines, behind = _all_beside(results, APPS_BESIDE)
+    return "\n".join([*lines, "", f"{behind}Medians."])
 
 
 def bench_sizes() -> str:
@@ -238,6 +243,17 @@ def _published() -> dict[str, Any]:
     """The published run; a section is missing when it was left out or is younger than the run."""
     results: dict[str, Any] = json.loads(PUBLISHED.read_text(encoding="utf-8")) if PUBLISHED.is_file() else {}
     return results
+
+
+def _all_beside(
+    results: dict[str, Any], beside: tuple[tuple[str, str, tuple[int, ...], str], ...]
+) -> tuple[list[str], str]:
+    """The table, and a sentence that names what is behind."""
+    lines = ["| work | callers | Rewake | restate-server | ratio |", "| --- | --- | --- | --- | --- |"]
+    behind: list[str] = []
+    for ours, theirs, callers, suffix in beside:
+        lines += _beside(results, (ours, theirs), callers, suffix, behind)
+    return lines, "Behind restate-server in: " + "; ".join(behind) + ". " if behind else ""
 
 
 def _beside(
@@ -340,6 +356,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "promises": promises,
     "admin-routes": admin_routes,
     "bench": bench,
+    "bench-apps": bench_apps,
     "bench-sizes": bench_sizes,
     "bench-ui": bench_ui,
     "cli": cli,

@@ -10,6 +10,7 @@ import pytest
 from cli_process import rewake
 
 import rewake as package
+from rewake.cli import example
 from rewake.examples import EXAMPLES
 
 
@@ -38,13 +39,12 @@ def test_an_unknown_command_is_guessed(tmp_path: Path) -> None:
 
 def test_examples_are_listed(tmp_path: Path) -> None:
     assert [line.split()[0] for line in rewake("example", cwd=tmp_path).stdout.splitlines()] == [
-        example.name for example in EXAMPLES
+        each.name for each in EXAMPLES
     ]
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
-def test_an_example_is_written_whole(tmp_path: Path, example: object) -> None:
-    name = example.name  # type: ignore[attr-defined]  # pytest's ids need an untyped parameter
+@pytest.mark.parametrize("name", [each.name for each in EXAMPLES])
+def test_an_example_is_written_whole(tmp_path: Path, name: str) -> None:
     result = rewake("example", name.replace("_", "-"), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     folder = tmp_path / name
@@ -57,8 +57,16 @@ def test_an_example_is_written_whole(tmp_path: Path, example: object) -> None:
     assert f"cd {name}" in hint
     readme = (folder / "README.md").read_text()
     for line in hint:  # README.md explains all that starts something.
-        if line.startswith(("rewake", "npm")):
+        if line.startswith(("rewake", "npm", "python", "export")):
             assert line.removesuffix(" &") in readme
+
+
+def test_what_is_missing_is_installed_from_where_rewake_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    origin = '{"url": "file:///home/ada/re%20wake", "dir_info": {"editable": true}}'
+    monkeypatch.setattr("importlib.metadata.PathDistribution.read_text", lambda _self, _name: origin)
+    assert example._install("openai") == "pip install '/home/ada/re wake[openai]'"
+    monkeypatch.setattr("importlib.metadata.PathDistribution.read_text", lambda _self, _name: None)
+    assert example._install("openai") == "pip install 'rewake[openai]'"
 
 
 def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ SWITCH_INTERVAL_S: Final = 0.0005
 SLOW_IMPORT_S: Final = 5.0
 SLOW_IMPORT_HINT: Final = "If the file starts a server when imported, put that under: if __name__ == '__main__':"
 MISSING_KEY_HINT: Final = (
-    "Model calls will fail until it is set. Without a provider, run the scripted one: rewake example, or "
-    "python -m rewake.testing.models --help"
+    "Model calls will fail until it is set. Without a provider, run the scripted one in another terminal: "
+    "python -m rewake.testing.models --say hello --port 4010, and set OPENAI_BASE_URL=http://127.0.0.1:4010/v1"
 )
 
 log = structlog.get_logger("rewake.cli")

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import shutil
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 import click
 
 from rewake.cli.exits import nearest
 from rewake.errors import ErrorCode, RewakeError
 from rewake.examples import EXAMPLES, Example
+
+_BROUGHT: Final = {
+    "chat": "ag_ui", "openai": "agents", "adk": "google.adk", "pydantic": "pydantic_ai", "langchain": "langchain_openai"
+}  # fmt: skip
+"""A module of each extra that an example needs."""
 
 NOT_COPIED: Final = ("__pycache__", "*.pyc", "node_modules")
 """What running an example in place leaves in its folder."""
@@ -28,7 +36,7 @@ def example(name: str | None, folder: Path | None) -> None:
     target = folder or Path(chosen.name)
     _write(chosen, target)
     click.echo(f"{target}: {chosen.title}. README.md says how to run it; in short:", err=True)
-    install = (f"pip install 'rewake[{chosen.extra}]'",) if chosen.extra else ()
+    install = () if not chosen.extra or _has(chosen.extra) else (_install(chosen.extra),)
     click.echo("\n".join(["", *(f"  {line}" for line in (*install, f"cd {target}", *chosen.start)), ""]), err=True)
 
 
@@ -46,6 +54,24 @@ def _find(name: str) -> Example:
             return each
     hint = nearest(wanted, [each.name for each in EXAMPLES])
     raise RewakeError(ErrorCode.EXAMPLE_UNKNOWN, f"There is no example {name!r}.", hint)
+
+
+def _has(extra: str) -> bool:
+    """Whether what the extra brings is installed, or all of several extras with commas between."""
+    try:
+        return all(importlib.util.find_spec(_BROUGHT[each]) is not None for each in extra.split(","))
+    except ModuleNotFoundError:  # of a parent package
+        return False
+
+
+def _install(extra: str) -> str:
+    """The command that installs it from where Rewake came: a folder, or an index."""
+    from importlib.metadata import distribution
+
+    told = distribution("rewake").read_text("direct_url.json")
+    url = "" if told is None else str(json.loads(told).get("url", ""))
+    source = unquote(urlsplit(url).path) if url.startswith("file:") else "rewake"
+    return f"pip install '{source}[{extra}]'"
 
 
 def _write(chosen: Example, target: Path) -> None:

@@ -16,6 +16,14 @@ __all__ = ["EXAMPLES", "Example"]
 _TYPESCRIPT: Final = ("npm install", "npm start &", "rewake deployments register http://localhost:9080")
 
 
+_SCRIPTED: Final = (
+    "python -m rewake.testing.models --rules models.py --port 4010 &",
+    "export OPENAI_BASE_URL=http://127.0.0.1:4010/v1 OPENAI_API_KEY=scripted",
+    "rewake run app.py",
+)
+"""For an app that starts no scripted model by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One app of the tour.   extra: what to install, as in `rewake[extra]`.   start: what to type in its folder."""
@@ -32,13 +40,13 @@ class Example:
 
 
 EXAMPLES: Final = (
-    Example("claim_handoffs", "claim router with handoffs (OpenAI Agents SDK)", "openai"),
-    Example("claim_approvals", "claim with two approvals and a handback (OpenAI Agents SDK)", "openai"),
+    Example("claim_handoffs", "claim router with handoffs (OpenAI Agents SDK)", "openai", _SCRIPTED),
+    Example("claim_approvals", "claim with two approvals and a handback (OpenAI Agents SDK)", "openai", _SCRIPTED),
     Example("chat_desk", "support chat with an approval, on useChat and AG-UI (OpenAI Agents SDK)", "chat,openai"),
     Example("claim_subagents", "claim router with sub-agents (Google ADK)", "adk"),
     Example("claim_tools", "claim router with agents as tools (Pydantic AI)", "pydantic"),
     Example("claim_chain", "claim router with agents as tools (LangChain)", "langchain"),
-    Example("support_router", "support router with the plain SDK", "openai"),
+    Example("support_router", "support router with the plain SDK", "openai", _SCRIPTED),
     Example("remote_specialists", "specialists as services of their own, one trace over all", "openai"),
     Example(
         "ts_claim_approval", "claim approval by a person (TypeScript, AI SDK)", start=("rewake server &", *_TYPESCRIPT)

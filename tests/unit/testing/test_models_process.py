@@ -39,6 +39,20 @@ def serving(*args: str) -> Iterator[ModelServerClient]:
         process.stdout.close()
 
 
+def test_one_text_answers_everything_without_rules() -> None:
+    with serving("--say", "billing") as server:
+        client = openai.OpenAI(base_url=server.env()["OPENAI_BASE_URL"], api_key="any", max_retries=0)
+        assert client.responses.create(model="gpt-5", input="hello").output_text == "billing"
+
+
+@pytest.mark.parametrize("options", [(), ("--say", "x", "--rules", "y.py")])
+def test_rules_or_a_text_are_needed_and_not_both(options: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "rewake.testing.models", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Give --rules or --say" in done.stderr
+
+
 def test_calls_are_held_counted_and_released_from_another_process(tmp_path: Path) -> None:
     rules = tmp_path / "greetings.py"
     rules.write_text(RULES_PY, encoding="utf-8")
