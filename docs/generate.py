@@ -52,6 +52,25 @@ SIZE_ROWS = {
 STARTS = (("seconds", "start to first answer", "s"), ("idle_mib", "memory of all processes, idle", "MiB"))
 
 
+def llms_txt() -> str:
+    """docs/llms.txt, made of the index: what the project is, and every page with one line. See llmstxt.org."""
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    sections = index[index.index("## How to") :].split("\n[Glossary]")[0]
+    lines = [
+        "# Rewake",
+        "",
+        "> A durable engine for multi-agent systems in one Python package, with SQLite inside: handlers written with restate-sdk"
+        " survive crashes, and a model is not asked again for what it already said. Compatible with Restate servers.",
+        "",
+        "- [Skill for coding agents](skills/rewake/SKILL.md): rules, a file to start from, how to run, look and test",
+        "- [Tutorial](tutorial.md): a router with two specialists, killed and resumed",
+        "- [Glossary](glossary.md)",
+        "",
+        sections.strip(),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def cli() -> str:
     """Every command with its help and its options."""
     from rewake.cli.main import main
@@ -386,6 +405,9 @@ def stale_pages() -> list[tuple[Path, str]]:
         text = path.read_text(encoding="utf-8")
         if (wanted := generated(text)) != text:
             pages.append((path, wanted))
+    llms = DOCS / "llms.txt"
+    if not llms.is_file() or llms.read_text(encoding="utf-8") != llms_txt():
+        pages.append((llms, llms_txt()))
     return pages
 
 

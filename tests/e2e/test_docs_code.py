@@ -43,7 +43,7 @@ PAGES_WITH_BLOCKS = [page for page in PAGES if page.is_file() and blocks_of(page
 PORTS = ("8080", "9070", "8000", "4010", "8081", "9071", "9080")
 BLOCK_TIMEOUT_S = 50
 COPIED = {" PID": r"handlers .*[,;] process( \d+)", "sign_1...": r"sign_1[\w-]+"}
-KNOWN_LANGUAGES = {"python", "sh", "text", "json", "toml", "yaml", "ini", "mermaid", "sql", "http", "js"}
+KNOWN_LANGUAGES = {"python", "sh", "text", "json", "toml", "yaml", "ini", "mermaid", "sql", "http", "js", "ts"}
 
 
 @dataclass

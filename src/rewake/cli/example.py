@@ -16,8 +16,12 @@ from rewake.errors import ErrorCode, RewakeError
 from rewake.examples import EXAMPLES, Example
 
 _BROUGHT: Final = {
-    "chat": "ag_ui", "openai": "agents", "adk": "google.adk", "pydantic": "pydantic_ai", "langchain": "langchain_openai"
-}  # fmt: skip
+    "adk": "google.adk",
+    "chat": "httpx2",
+    "langchain": "langchain_openai",
+    "openai": "agents",
+    "pydantic": "pydantic_ai",
+}
 """A module of each extra that an example needs."""
 
 NOT_COPIED: Final = ("__pycache__", "*.pyc", "node_modules")
