@@ -50,6 +50,12 @@ def text_of(chunks: list[Chunk]) -> str:
     return "".join(chunk["delta"] for chunk in chunks if chunk["type"] == "text-delta")
 
 
+def outputs_of(chunks: list[Chunk]) -> list[Any]:
+    """Results of calls, without what nested agents said meanwhile."""
+    found = [chunk for chunk in chunks if chunk["type"] == "tool-output-available"]
+    return [chunk["output"] for chunk in found if not chunk.get("preliminary")]
+
+
 def approval_of(chunks: list[Chunk]) -> str:
     assert chunks[-1] == {"type": "finish", "finishReason": "tool-calls"}
     return next(str(chunk["approvalId"]) for chunk in chunks if chunk["type"] == "tool-approval-request")

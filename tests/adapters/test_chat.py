@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_kit import Desk, approval_of, desk_of, read, text_of
+from chat_kit import Desk, approval_of, desk_of, outputs_of, read, text_of
 from subject import until
 
 from rewake.ext.chat.routes import BODY_BYTES_MAX, CHAT_ID_MAX
@@ -46,9 +46,7 @@ def test_a_conversation_with_an_approval(desk: Desk) -> None:
     unknown = desk.client.post("/api/chat/one/approvals/sign_1no", json={"approved": True})
     assert unknown.status_code == 409
     rest = desk.answer("one", approval, approved=True)
-    assert [chunk["output"] for chunk in rest if chunk["type"] == "tool-output-available"] == [
-        "30 EUR are on their way"
-    ]
+    assert outputs_of(rest) == ["30 EUR are on their way"]
     assert text_of(rest) == "You get it back."
     assert desk.client.get("/api/chat/one/stream").status_code == 204
     history = desk.get("one")
@@ -75,7 +73,7 @@ def test_an_approval_in_a_nested_specialist_outlives_everything(desk: Desk) -> N
     desk.subject.restart()
     until(lambda: desk.client.get("/api/chat/three").status_code == 200, lambda: "the engine")
     rest = desk.answer("three", approval, approved=True)
-    outputs = [chunk["output"] for chunk in rest if chunk["type"] == "tool-output-available"]
+    outputs = outputs_of(rest)
     assert set(outputs) == {"moved", "40 EUR are on their way"}
     assert text_of(rest) == "You get it back."
     asked = {name: count.asked - before[name] for name, count in desk.models.counts.items()}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_kit import Desk, approval_of, desk_of, text_of
+from chat_kit import Desk, approval_of, desk_of, outputs_of, text_of
 
 from rewake.testing.models import rule, text, tool_call
 
@@ -35,10 +35,10 @@ def test_an_approval_outlives_the_handlers_and_the_conversation_is_remembered(de
     assert text_of(desk.say("one", "m1", "Hello")) == "Hello."
     asking = desk.say("one", "m2", "I was charged twice")
     approval = approval_of(asking)
-    assert [chunk["output"] for chunk in asking if chunk["type"] == "tool-output-available"] == ["the bank agrees"]
+    assert outputs_of(asking) == ["the bank agrees"]
     desk.subject.service.restart()
     rest = desk.answer("one", approval, approved=True)
-    outputs = [chunk["output"] for chunk in rest if chunk["type"] == "tool-output-available"]
+    outputs = outputs_of(rest)
     assert outputs == ["40 EUR are on their way"]
     assert text_of(rest) == "You get it back."
     assert (desk.folder / "marks").read_text().splitlines() == ["refund 40"]
