@@ -148,6 +148,14 @@ class CommitLoop:
         elif self._unawaited is None:
             self._unawaited = self._loop.call_later(UNAWAITED_S, self._commit)
 
+    def hurry(self) -> None:
+        """Commit at once also what nobody waited for when it was submitted."""
+        if self._unawaited is not None:
+            self._unawaited.cancel()
+            self._unawaited = None
+            self._is_scheduled = True
+            self._loop.call_soon(self._commit)
+
     async def flush(self) -> None:
         """Wait until everything applied so far is committed and its effects are out.
 

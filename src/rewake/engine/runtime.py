@@ -118,6 +118,7 @@ class Runtime:
                 self.path,
                 self._store.reader,
                 is_live=self._attempts.is_running,
+                hurry=self._hurry,
                 now_ms=self.now_ms,
                 bounds=self.options.streams,
             )
@@ -194,6 +195,9 @@ class Runtime:
         log.warning("clock_set_back", by_ms=by_ms)
         if self.is_running and not self._loop.is_halted:
             self._housekeeping.on_set_back(by_ms)
+
+    def _hurry(self) -> None:
+        self._loop.hurry()
 
     def _deployment(self, deployment_id: str) -> Deployment | None:
         return self._loop.state.deployments.get(deployment_id)

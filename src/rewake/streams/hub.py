@@ -55,7 +55,10 @@ class Reader(Protocol):
 
 
 class Streams:
-    """The streams of an engine. reader: of its store.   is_live: whether an attempt runs.   now_ms: its clock."""
+    """The streams of an engine. reader: of its store.   is_live: whether an attempt runs.   now_ms: its clock.
+
+    hurry: has a step's command stored soon, since somebody speaks for it.
+    """
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class Streams:
         reader: Reader,
         *,
         is_live: Callable[[InvocationId, int], bool],
+        hurry: Callable[[], None] = lambda: None,
         now_ms: Callable[[], int],
         bounds: Bounds,
     ) -> None:
@@ -70,6 +74,7 @@ class Streams:
         self._folder = Folder(path, bounds, self._logs)
         self._reader = reader
         self._is_live = is_live
+        self._hurry = hurry
         self._now_ms = now_ms
         self._secret = os.urandom(32)
         self._is_usable = False
@@ -291,6 +296,7 @@ class Streams:
         if not self._attach(run_log, writing):
             writing.is_kept = not (may_be_late and run_log.marks.is_late(name, self._now_ms()))
             run_log.early.append(writing)
+            self._hurry()
         return writing
 
     def _attach(self, run_log: RunLog, writing: Writing) -> bool:
