@@ -20,8 +20,9 @@ from rewake.ingress.message import JSON, Head, Request, Response
 from rewake.ingress.paths import StreamRoute, parse_invocation_id
 from rewake.ingress.refusals import Refused, method_not_allowed
 from rewake.streams.hub import Streams
+from rewake.streams.run_log import Writing
 from rewake.streams.sending import HEAD, offset_in, sent_events
-from rewake.streams.writers import Lines, Writing, head_of
+from rewake.streams.writers import Lines, head_of
 
 WRITE_PATH: Final = "/restate/deltas/"
 _HEAD: Final[Head] = tuple((name.encode(), value.encode()) for name, value in HEAD.items())

@@ -27,8 +27,7 @@ from rewake.protocol.messages import MessageType
 from rewake.streams.events import Event, StepCommitted, Void, decode, encode
 from rewake.streams.files import Bounds, Folder, RunFile, events_in, record
 from rewake.streams.marks import Marks, Step, fold
-from rewake.streams.run_log import DEFAULT_VERSION, RunLog
-from rewake.streams.writers import Writing
+from rewake.streams.run_log import DEFAULT_VERSION, RunLog, Writing
 
 EPOCH_DIGITS: Final = 18
 WRITERS_MAX: Final = 64

@@ -96,6 +96,25 @@ def test_what_nobody_waits_for_is_stored_soon(monkeypatch: pytest.MonkeyPatch) -
     assert asyncio.run(run()) == 1
 
 
+def test_what_nobody_waited_for_is_stored_at_once_when_somebody_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit_loop, "UNAWAITED_S", 3600.0)
+    play = started()
+    step = messages_of(play, m.RunCommand(1, "look"))
+
+    async def run() -> list[int]:
+        store = Stored()
+        loop = CommitLoop(store, play.state, lambda *_: None, lambda *_: None)
+        loop.hurry()
+        loop.submit(step)
+        await turns()
+        assert store.batches == []
+        loop.hurry()
+        await turns()
+        return [len(batch.entries) for batch in store.batches]
+
+    assert asyncio.run(run()) == [1]
+
+
 def test_a_flush_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commit_loop, "UNAWAITED_S", 3600.0)
     play = started()

@@ -27,7 +27,7 @@ from rewake.streams.events import (
 )
 from rewake.streams.files import Bounds, events_in
 from rewake.streams.hub import Streams
-from rewake.streams.writers import Writing
+from rewake.streams.run_log import Writing
 
 RUN = InvocationId(bytes(range(24)))
 TARGET = Target("Desk", "ask", None, ServiceType.SERVICE, HandlerKind.SHARED)

@@ -32,7 +32,8 @@ from rewake.streams.events import (
 from rewake.streams.files import OPEN_FILES_MAX, RUN_BYTES_MAX, RUNS_MAX, TOTAL_BYTES_MAX, Bounds
 from rewake.streams.hub import WRITERS_MAX
 from rewake.streams.marks import VALUE_BYTES_MAX
-from rewake.streams.writers import DELTA_BYTES_MAX, EARLY_BYTES_MAX, Lines
+from rewake.streams.run_log import EARLY_BYTES_MAX
+from rewake.streams.writers import DELTA_BYTES_MAX, Lines
 
 from .kit import RUN, OneRun, Watcher
 
