@@ -16,14 +16,16 @@ from rewake.streams.events import Delta, StepStarted, Void
 QUICKLY = restate.InvocationRetryPolicy(timedelta(milliseconds=10), 1.0, timedelta(milliseconds=10), 100, "pause")
 desk = restate.Service("Desk", invocation_retry_policy=QUICKLY)
 tries: list[int] = []
+heard = asyncio.Event()
+"""Set when a reader has the first piece: what a try says is shown once the step's command is stored."""
 
 
 async def ask_billing() -> str:
     tries.append(len(tries))
     async with stream.step("Ask billing", agent="Billing") as out:
         out.write("never mind" if len(tries) == 1 else "Yes")
-        await asyncio.sleep(0.01)
         if len(tries) == 1:
+            await asyncio.wait_for(heard.wait(), 30)
             raise ConnectionError("the model hung up")
     return "Yes"
 
@@ -37,7 +39,12 @@ def test_pieces_of_a_step_are_shown_and_those_of_a_failed_try_are_void(tmp_path:
     async def play() -> list[Any]:
         async with Engine(tmp_path, restate.app([desk])) as engine:
             invocation_id = await engine.send("Desk", "ask", None)
-            return [event async for event in engine.stream(invocation_id)]
+            found = []
+            async for event in engine.stream(invocation_id):
+                found.append(event)
+                if isinstance(event, Delta):
+                    heard.set()
+            return found
 
     events = asyncio.run(play())
     kinds = [type(event) for event in events if isinstance(event, Delta | Void)]
