@@ -454,8 +454,11 @@ _clients: list[AsyncOpenAI] = []
 
 
 def client() -> AsyncOpenAI:
-    """A client of the provider that the environment names."""
-    _clients.append(AsyncOpenAI(max_retries=0))
+    """A client of the provider that the environment names.
+
+    It keeps no connection: one that is kept belongs to the event loop of its test, and is closed in another one.
+    """
+    _clients.append(AsyncOpenAI(max_retries=0, default_headers={"connection": "close"}))
     return _clients[-1]
 
 

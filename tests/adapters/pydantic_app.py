@@ -422,7 +422,7 @@ _clients: list[AsyncOpenAI] = []
 
 def _client() -> AsyncOpenAI:
     if not _clients:
-        _clients.append(AsyncOpenAI(max_retries=0))
+        _clients.append(AsyncOpenAI(max_retries=0, default_headers={"connection": "close"}))
     return _clients[0]
 
 
