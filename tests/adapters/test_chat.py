@@ -37,9 +37,10 @@ def desk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def test_a_conversation_with_an_approval(desk: Desk) -> None:
     """Two turns; a message sent twice is one; an answer is taken once."""
+    before = desk.models.counts["technical"].asked  # other conversations of this desk may have come first
     assert text_of(desk.say("one", "m1", "My box is broken")) == "Switch it off and on."
     assert text_of(desk.say("one", "m1", "My box is broken")) == "Switch it off and on."
-    assert desk.models.counts["technical"].asked == 1
+    assert desk.models.counts["technical"].asked == before + 1
     approval = approval_of(desk.say("one", "m2", "I was charged twice"))
     assert desk.get("one")["status"] == "waiting"
     assert approval_of(read(desk.client.get("/api/chat/one/stream"))) == approval

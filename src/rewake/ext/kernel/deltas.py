@@ -97,6 +97,9 @@ class HttpSink(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._is_over:  # `end` came between: a request without its end would make void what is stored
+            cast("asyncio.Transport", transport).abort()
+            return
         self._transport = cast("asyncio.Transport", transport)  # uvloop's has another class
         self._transport.write(b"".join(self._waiting))
         self._waiting.clear()

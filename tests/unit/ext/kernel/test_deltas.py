@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -96,6 +97,48 @@ def test_a_step_does_not_depend_on_who_watches(url: str) -> None:
 
 def test_outside_of_a_step_nothing_is_said() -> None:
     put_delta("a")
+
+
+def test_over_http_a_body_that_is_about_as_fast_as_its_connection_is_whole_or_not_there() -> None:
+    """However far the connection is: half a request would make void what a good try said."""
+    got: list[bytes] = []
+
+    async def main() -> None:
+        is_last = asyncio.Event()
+
+        async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            request = b""
+            while not request.endswith(b"0\r\n\r\n") and (more := await reader.read(1 << 16)):
+                request += more
+                if b'"last"' in request:
+                    is_last.set()
+            got.append(request)
+            writer.close()
+
+        async def say(text: str, work: Work) -> None:
+            async def body() -> None:
+                put_delta(text)
+                await work()
+
+            step = Body("Desk: model", uuid.UUID(int=1), stream=url)
+            await prepared(step, body, InPlace(attempts=1))()
+
+        async def take(turns: int) -> None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+        server = await asyncio.start_server(hear, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/restate/deltas/cap"
+        for turns in range(20):
+            await say("a", functools.partial(take, turns))
+        await say("last", is_last.wait)
+        while not any(b'"last"' in request for request in got):
+            await asyncio.sleep(0.005)
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run(main())
+    assert [request for request in got if request and not request.endswith(b"0\r\n\r\n")] == []
 
 
 def test_over_http_what_nobody_reads_is_dropped_above_a_bound() -> None:
