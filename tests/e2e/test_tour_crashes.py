@@ -2,8 +2,9 @@
 
 One claim for each moment of an app, all open at once: held just before each command its services journal, in each
 model call, and with a reviewer. So one `kill -9` hits before the routing, after it, in the specialist's calls, after
-them, and between all of these. It hits each process of the app, and the engine; the app is in a worker for one of them
-and over HTTP for the other, in turns. How each way to the handlers takes a crash is in tests/conformance.
+them, and between all of these. It hits a worker, each process of an app of several, a TypeScript app, and the engine of
+each; with REWAKE_ALL_CRASHES=1 every process of every app, in a worker for one victim and over HTTP for the other, in
+turns. How each way to the handlers takes a crash is in tests/conformance, the frameworks' own steps in tests/adapters.
 """
 
 from __future__ import annotations
@@ -19,7 +20,25 @@ from typing import Any
 import pytest
 import tour_app
 from cli_process import WAIT_S
-from tour import TOURS, TS_TOURS, Part, Reply, Tour, answered, asked, journals, needs, plain, titles, until
+from tour import (
+    ALL,
+    HANDOFFS,
+    REMOTE,
+    SUBAGENTS,
+    TOURS,
+    TS_APPROVAL,
+    TS_TOURS,
+    Part,
+    Reply,
+    Tour,
+    answered,
+    asked,
+    journals,
+    needs,
+    plain,
+    titles,
+    until,
+)
 from tour_stage import ENGINE, HttpStage, Stage, WorkerStage
 
 from rewake.testing.models import ModelServer
@@ -172,6 +191,11 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
+DEFAULT = {(SUBAGENTS.name, "app.py"), (HANDOFFS.name, ENGINE)} | {
+    (tour.name, victim) for tour in (REMOTE, TS_APPROVAL) for victim in (*(part.file for part in tour.parts), ENGINE)
+}
+
+
 def runs() -> Iterator[Any]:
     """Every app and every process of it. Apps of several processes or in TypeScript are called over HTTP alone."""
     for number, tour in enumerate((*TOURS, *TS_TOURS)):
@@ -179,7 +203,8 @@ def runs() -> Iterator[Any]:
         in_worker = (parts[0] if number % 2 else ENGINE) if tour in TOURS and len(parts) == 1 else None
         for victim in (*parts, ENGINE):
             way, stage = ("worker", WorkerStage) if victim == in_worker else ("http", HttpStage)
-            yield pytest.param(tour, stage, victim, marks=needs(tour).marks, id=f"{tour.name}-{way}-{victim}")
+            if ALL or (tour.name, victim) in DEFAULT:
+                yield pytest.param(tour, stage, victim, marks=needs(tour).marks, id=f"{tour.name}-{way}-{victim}")
 
 
 @pytest.mark.parametrize(("tour", "make_stage", "victim"), list(runs()))

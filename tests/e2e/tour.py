@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import importlib.util
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +28,8 @@ from rewake.testing.models import ModelServer, Rule, rule, text
 from rewake.testing.models.rules_file import load_rules
 
 POLL_S: Final = 0.005
+ALL: Final = bool(os.environ.get("REWAKE_ALL_CRASHES"))
+"""Whether the expensive corners of a matrix run as well."""
 FOLDERS: Final = {example.name: example.folder for example in EXAMPLES}
 CLAIM_NUMBER: Final = re.compile(r"\b([MC])-[0-9a-f]{8}\b")
 
