@@ -1,8 +1,8 @@
 """Every page, wide in light colours and on a phone in dark ones: what axe-core, the browsers' own checker, finds.
 
 Names of controls, order of headings, landmarks, and colours against their background. The look of a page depends on
-its width and its colours, each by rules of their own, so two looks show every rule. axe-core comes from npm; it is run
-in the page and sends nothing anywhere.
+its width and its colours, each by rules of their own, so two looks show every rule. Pages of one template have them in
+turns; with REWAKE_ALL_CRASHES=1 each has both. axe-core comes from npm; it is run in the page and sends nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 from node_tour import npm_folder
 from tests.browser.stage import HOSTILE, Stage
+from tour import ALL
 
 AXE: Final = "axe-core@4.14.1"
 LOOKS: Final = (("light", 1280), ("dark", 390))
@@ -62,25 +63,34 @@ def page(browser: Any) -> Iterator[Any]:
     context.close()
 
 
-def paths(runs: Runs) -> Iterator[str]:
-    """Every page of the UI, and the looks of those that have several."""
-    yield from ("/", "/?status=failed", "/?text=nothing-has-this", "/?service=Unknown")
-    for run in runs:
-        yield from (f"/runs/{run}", f"/runs/{run}/agents")
-    yield from (f"/runs/{runs.done}?step=1", f"/runs/{runs.done}/steps/1", f"/runs/{runs.open}?step=0")
-    yield from (f"/runs/{runs.fork}/compare", f"/runs/{runs.hostile}?step=1")
-    yield from ("/sessions", "/sessions?service=Desk", "/sessions/Desk?key=alice", "/sessions/Desk?key=nobody")
-    yield from ("/services", "/services/Desk", "/services/Router/ask", "/services/Desk/approve", "/deployments")
-    yield from ("/patterns", "/help", "/no-such-page", "/runs/inv_1nothing", "/services/Unknown")
+def templates(runs: Runs) -> Iterator[tuple[str, ...]]:
+    """Every page of the UI, by template, and the looks of those that have several."""
+    yield "/", "/?status=failed", "/?text=nothing-has-this", "/?service=Unknown"
+    yield tuple(f"/runs/{run}" for run in runs)
+    yield tuple(f"/runs/{run}/agents" for run in runs)
+    yield f"/runs/{runs.done}?step=1", f"/runs/{runs.open}?step=0", f"/runs/{runs.hostile}?step=1"
+    yield "/sessions", "/sessions?service=Desk"
+    yield "/sessions/Desk?key=alice", "/sessions/Desk?key=nobody"
+    yield "/services/Router/ask", "/services/Desk/approve"
+    yield "/no-such-page", "/runs/inv_1nothing", "/services/Unknown"
+    yield from ((path,) for path in (f"/runs/{runs.done}/steps/1", f"/runs/{runs.fork}/compare"))
+    yield from ((path,) for path in ("/services", "/services/Desk", "/deployments", "/patterns", "/help"))
 
 
-@pytest.mark.timeout(180)  # about 60 checks in one browser
+def paths(runs: Runs) -> Iterator[tuple[str, tuple[tuple[str, int], ...]]]:
+    """The pages and the looks that each is checked in: the first of a template in both."""
+    for pages in templates(runs):
+        for number, path in enumerate(pages):
+            yield path, LOOKS if ALL or number == 0 else LOOKS[number % 2 :][:1]
+
+
+@pytest.mark.timeout(180)  # dozens of checks in one browser
 def test_axe_finds_nothing(page: Any, stage: Stage, runs: Runs, axe: str) -> None:
     found = []
-    for path in paths(runs):
+    for path, looks in paths(runs):
         page.goto(f"{stage.url}/ui{path}")
         page.evaluate(axe)
-        for scheme, width in LOOKS:
+        for scheme, width in looks:
             page.emulate_media(color_scheme=scheme)
             page.set_viewport_size({"width": width, "height": 900})
             violations = page.evaluate(f"axe.run(document, {RULES}).then(done => done.violations)")

@@ -1,4 +1,7 @@
-"""The chat example in a real browser, on the real `useChat` and the real client of AG-UI, under `rewake run`."""
+"""The chat example in a real browser, on the real `useChat` and the real client of AG-UI, under `rewake run`.
+
+Kills hit one page each; with REWAKE_ALL_CRASHES=1 both.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import psutil
 import pytest
 from cli_process import Running
 from tests.browser.conftest import PAGE_TIMEOUT_MS
+from tour import ALL
 
 from rewake.examples import EXAMPLES
 from rewake.testing.models import ModelServer, rule, text, tool_call
@@ -20,6 +24,9 @@ from rewake.testing.models import ModelServer, rule, text, tool_call
 pytest.importorskip("agents", reason="the example speaks with OpenAI agents")
 
 FOLDER = next(example.folder for example in EXAMPLES if example.name == "chat_desk")
+PAGES = ("index.html", "ag-ui.html")
+BOTH = pytest.mark.parametrize("page_name", PAGES)
+FIRST, SECOND = (pytest.mark.parametrize("page_name", PAGES if ALL else [page]) for page in PAGES)
 LONG = "one two three four five six seven eight nine ten eleven twelve"
 RULES = [
     rule(name="to billing", system="route to a specialist", says="charged", answer=tool_call("transfer_to_billing")),
@@ -82,11 +89,6 @@ def desk(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Des
             desk.close()
 
 
-@pytest.fixture(params=["index.html", "ag-ui.html"])
-def page_name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(autouse=True)
 def fresh_models(desk: Desk) -> None:
     desk.models.reset()
@@ -124,6 +126,7 @@ def texts(page: Any, said: str) -> int:
     return int(page.get_by_role("log").inner_text().count(said))
 
 
+@FIRST
 def test_an_answer_is_approved_after_everything_was_killed(desk: Desk, browser: Any, page_name: str) -> None:
     """Reload while it waits, kill -9 of all processes, approve: it goes on, and streams."""
     with opened(browser, f"{desk.url}/{page_name}") as page:
@@ -142,6 +145,7 @@ def test_an_answer_is_approved_after_everything_was_killed(desk: Desk, browser: 
         assert desk.models.counts["refund"].asked == 1
 
 
+@SECOND
 def test_an_answer_in_two_tabs_whose_handler_is_killed(desk: Desk, browser: Any, page_name: str) -> None:
     """It streams, comes again after a reload, in both tabs, and whole when its process dies in the middle of it."""
     with opened(browser, f"{desk.url}/{page_name}") as page:
@@ -160,6 +164,7 @@ def test_an_answer_in_two_tabs_whose_handler_is_killed(desk: Desk, browser: Any,
             assert texts(tab, "one two") == texts(tab, "Tell me slowly") == 1
 
 
+@BOTH
 def test_a_denial_on_a_phone(desk: Desk, browser: Any, page_name: str) -> None:
     with opened(browser, f"{desk.url}/{page_name}", viewport={"width": 360, "height": 640}, is_mobile=True) as page:
         say(page, "I was charged twice")
