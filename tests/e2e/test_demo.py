@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cli_process import WAIT_S, command, environment, rewake
+from docs_blocks import blocks_of, matches
 
 from rewake.examples import EXAMPLES
 from rewake.testing.models import ModelServer, failure, rule
@@ -19,6 +20,7 @@ from rewake.testing.models.rules_file import load_rules
 
 pytest.importorskip("agents", reason="the demo needs rewake[openai]")
 
+README = Path(__file__).parents[2] / "README.md"
 RULES = next(example for example in EXAMPLES if example.name == "claim_handoffs").folder / "models.py"
 
 
@@ -122,4 +124,6 @@ def test_without_a_key_a_script_plays_the_story_and_keep_leaves_it_running_until
         urllib.request.urlopen(f"{ingress[1]}/restate/health", timeout=WAIT_S)
     assert "a scripted model server" in text
     assert_story(text)
+    (shown,) = (block.text for block in blocks_of(README) if "kill -9" in block.text and block.language == "text")
+    assert matches(shown, text)
     assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,7 @@
 
 Each tour app is served once, a Python file by `rewake serve`, and registered with `rewake server` and with the cluster,
 so that nothing but the engine differs. The support routers are left out: they do nothing that the remote specialists do
-not. Skipped where npm cannot bring the Restate server.
+not. With REWAKE_ALL_CRASHES=1 come those that others stand for. Skipped where npm cannot bring the Restate server.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 from cli_process import Running, rewake
 from cluster import Cluster, running_cluster
 from node_tour import Answer, Engine, Process, free_port, installed, make_engine, node, until
-from tour import HANDOFFS, SUPPORT, TOURS, Tour, answered, asked, needs, plain
+from tour import ALL, HANDOFFS, REMOTE, SUBAGENTS, SUPPORT, TOURS, Tour, answered, asked, needs, plain
 from ui_stage import Pages
 
 from rewake.testing.models import ModelServer, Rule
@@ -30,10 +30,8 @@ pytestmark = pytest.mark.timeout(180)
 CUSTOMERS = [f"customer-{number}" for number in range(12)]
 BIKE = {"customer": "alice", "text": "I fell off my bike and was in hospital for two days."}
 HOSPITAL = {"customer": "alice", "text": "I fell off my bike. The hospital wants 800 euros."}
-TYPESCRIPT = (
-    ("ts_claim_approval", "/ClaimApproval/claim-1/run", HOSPITAL),
-    ("ts_remote_specialists", "/ClaimRouter/answer", BIKE),
-)
+TYPESCRIPT = [("ts_remote_specialists", "/ClaimRouter/answer", BIKE)]
+TYPESCRIPT += [("ts_claim_approval", "/ClaimApproval/claim-1/run", HOSPITAL)] * ALL
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +114,9 @@ def journals(engine: Engine, invocation_id: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-@pytest.mark.parametrize("tour", [needs(tour) for tour in TOURS if tour is not SUPPORT])
+@pytest.mark.parametrize(
+    "tour", [needs(tour) for tour in TOURS if (tour is not SUPPORT if ALL else tour in (SUBAGENTS, REMOTE))]
+)
 def test_the_tour_is_the_same_on_a_cluster(tour: Tour, laptop: Engine, cluster: Cluster, tmp_path: Path) -> None:
     with served(tour.app, tour.rules(), tmp_path) as (app, models):
         register(app.port, laptop, cluster.one)

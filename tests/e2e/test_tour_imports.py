@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tour import HANDOFFS, TOOLS, Tour, TourEngine, asked, needs, plain
+from tour import ALL, HANDOFFS, TOOLS, Tour, TourEngine, asked, needs, plain
 
 from rewake.testing.models import ModelServer
 
 
-@pytest.mark.parametrize("tour", [needs(HANDOFFS), needs(TOOLS)])
+@pytest.mark.parametrize("tour", [needs(tour) for tour in (TOOLS, *(HANDOFFS,) * ALL)])
 def test_an_app_runs_with_the_other_import(tour: Tour, tmp_path: Path) -> None:
     """The same answer, each model asked once. `test_tour_answers.py` runs the app as it is."""
     folder = shutil.copytree(tour.app.parent, tmp_path / "app")

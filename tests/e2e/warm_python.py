@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -53,6 +54,7 @@ def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         load_imports_of(Path(job["path"]))
+        gc.freeze()  # what is loaded is left alone by the processes that are forked
         pid = os.fork()
         if pid == 0:
             become(job)
