@@ -30,7 +30,7 @@ from rewake.testing.models import ModelServer
 LAB_DEADLINE_S: Final = 240
 DEADLINE_S: Final = 50
 CUTS_MAX: Final = 200
-KILLED: Final = every_row() if ALL else [("openai", "tools"), ("pydantic", "consult")]
+KILLED: Final = every_row() if ALL else [("openai", "tools")]
 KILLED_WORKERS: Final = [(framework, "cycle") for framework in CASES] if ALL else []
 """Each new worker imports the framework, which takes seconds; test_engines.py kills one by default."""
 CUT: Final = every_row() if ALL else [("openai", "consult"), ("pydantic", "tools")]

@@ -1,4 +1,6 @@
-"""A thousand invocations each on a Python and a TypeScript deployment, while connections are cut throughout.
+"""Hundreds of invocations each on a Python and a TypeScript deployment, while connections are cut throughout.
+
+With REWAKE_ALL_CRASHES=1 a thousand each.
 
 A failure names its seed; with REWAKE_TEST_SEED the connections live as long again, in bytes.
 """
@@ -21,7 +23,7 @@ from under_fire import PERSISTENT, Recorder, many_under_fire, register_patiently
 from rewake.deployments.http.exchange import HttpOptions
 from rewake.engine import Engine, EngineOptions
 
-COUNT = 1_000
+COUNT = 1_000 if os.environ.get("REWAKE_ALL_CRASHES") else 400
 CONCURRENCY_MAX = 4 * COUNT
 """Parents wait for their callees: with fewer places they would hold them all, until the inactivity timeout."""
 
@@ -29,7 +31,7 @@ STREAMS_MAX = 20
 """On a connection, so that a cut costs few attempts and there can be many: each begins again, and replays."""
 
 LIFE_BYTES = 25_000
-CUTS_MIN = 80
+CUTS_MIN = COUNT * 8 // 100
 PARTS = 4
 """The run is looked at in so many parts, by steps done: connections must have been cut in each."""
 
@@ -42,7 +44,7 @@ OPTIONS = EngineOptions(
 
 
 @pytest.mark.timeout(120)
-def test_two_thousand_under_fire(stage: Stage) -> None:
+def test_many_under_fire(stage: Stage) -> None:
     seed = int(os.environ.get("REWAKE_TEST_SEED") or random.randrange(2**32))
     sys.stdout.write(f"REWAKE_TEST_SEED={seed}\n")  # pytest shows it with a failure
 
