@@ -1,6 +1,4 @@
-"""Hundreds of invocations each on a Python and a TypeScript deployment, while connections are cut throughout.
-
-With REWAKE_ALL_CRASHES=1 a thousand each.
+"""A thousand invocations each on a Python and a TypeScript deployment, while connections are cut throughout.
 
 A failure names its seed; with REWAKE_TEST_SEED the connections live as long again, in bytes.
 """
@@ -23,7 +21,7 @@ from under_fire import PERSISTENT, Recorder, many_under_fire, register_patiently
 from rewake.deployments.http.exchange import HttpOptions
 from rewake.engine import Engine, EngineOptions
 
-COUNT = 1_000 if os.environ.get("REWAKE_ALL_CRASHES") else 400
+COUNT = 1_000
 CONCURRENCY_MAX = 4 * COUNT
 """Parents wait for their callees: with fewer places they would hold them all, until the inactivity timeout."""
 
