@@ -27,9 +27,28 @@ test: $(VENV)/.installed-dev ## All tests; ARGS="-k name" for some of them, PROC
 	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(VENV)/.installed-dev ## 10,000 simulated histories, then hostile inputs for MINUTES (60); tests play a few
+fuzz: $(VENV)/.installed-dev ## 20,000 simulated histories, half with liars, 1,000 with power cuts, then hostile inputs for MINUTES (60)
 	@PYTHONPATH=src $(BIN)/python -m tests.simulation --count 10000
+	@PYTHONPATH=src $(BIN)/python -m tests.simulation --count 10000 --liars
+	@PYTHONPATH=src $(BIN)/python -m tests.simulation.power_cuts --count 1000
 	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),60) $(ARGS)
+
+.PHONY: mutants
+mutants: $(VENV)/.installed-dev ## Small faults in the core, one at a time: which ones do its unit tests not notice? ARGS="journal" for a file
+	@PYTHONPATH=src $(BIN)/python -m tests.mutation $(ARGS)
+
+.PHONY: chaos
+chaos: $(VENV)/.installed-dev ## Kill engine, workers and deployments under load for MINUTES (10), and judge what came of it
+	@PYTHONPATH=src $(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(ARGS)
+
+.PHONY: zoo
+zoo: $(VENV)/.installed-dev ## The crash lab on its zoo of seeded bugs and on the tour: found, named, no false alarm
+	@PYTHONPATH=src $(BIN)/python -m tests.zoo --write $(ARGS)
+	@PYTHONPATH=src $(BIN)/python -m tests.zoo --tour
+
+.PHONY: bank
+bank: $(VENV)/.installed-dev ## 10,000 cuts and kills at a fake bank: nothing booked twice
+	@PYTHONPATH=src $(BIN)/python -m tests.bank $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.installed-dev ## Everything a change must pass: what CI runs
@@ -58,6 +77,14 @@ coverage: $(VENV)/.installed-dev ## How much of the core and the protocol their 
 package: $(VENV)/.installed-dev ## Build sdist and wheel, install the wheel elsewhere, run the demo with it
 	@tools/check-package.sh $(VENV)
 
+.PHONY: sbom
+sbom: $(VENV)/audit/.installed ## A bill of materials of the product's dependencies (CycloneDX) in rewake.cdx.json
+	@$(BIN)/python tools/audit.py sbom rewake.cdx.json
+
+.PHONY: audit
+audit: $(VENV)/audit/.installed ## What is known against these dependencies; skips when the advisory service is not reached
+	@$(BIN)/python tools/audit.py advisories
+
 .PHONY: docs
 docs: $(VENV)/.installed-dev ## The documentation as a site in site/, links checked
 	@tools/build-docs.sh $(VENV)
@@ -81,7 +108,12 @@ bench: $(VENV)/.installed-dev ## Compare with restate-server side by side; ARGS=
 
 .PHONY: clean
 clean: ## Remove the environment, caches and data
-	rm -rf $(VENV) site .bench .rewake .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) rewake.cdx.json site .bench .rewake .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(VENV)/audit/.installed: tools/audit-requirements.txt | $(VENV)/.installed-dev
+	@$(BIN)/python -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip install -qq --disable-pip-version-check --requirement $<
+	@touch $@
 
 # The stamps: what is installed, and younger than what says so.
 

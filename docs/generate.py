@@ -41,7 +41,11 @@ SIZE_ROWS = {
     ("payload", "memory_after_mib"): ("memory of all processes after three of them", "MiB", 0),
     ("journal", "run_s"): ("run of 5,000 steps", "s", 2),
     ("journal", "replay_s"): ("replay of its 10,000 entries", "s", 2),
-    ("unicode", "runs_per_s"): ("calls on 1,000 keys of all Unicode", "runs/s", 0),
+    ("journal", "resume_ms"): ("resume behind 1,000 steps", "ms", 0),
+    ("journal", "step_at_10_ms"): ("a step behind 10 entries", "ms", 2),
+    ("journal", "step_at_1000_ms"): ("behind 1,000", "ms", 2),
+    ("journal", "step_at_10000_ms"): ("behind 10,000", "ms", 2),
+    ("unicode", "runs_per_s"): ("calls on many keys of all Unicode", "runs/s", 0),
     ("deployments", "registered"): ("deployments registered over HTTP, in 20 s at most", "", 0),
     ("deployments", "register_each_ms"): ("time for each", "ms", 1),
     ("deployments", "calls_s"): ("one call to each", "s", 2),
@@ -81,8 +85,16 @@ def cli() -> str:
 def _commands(command: click.Command, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     yield names, command
     if isinstance(command, click.Group):
-        for name, child in command.commands.items():
+        for name, child in _children(command):
             yield from _commands(child, (*names, name))
+
+
+def _children(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        child = group.get_command(context, name)
+        assert child is not None, name
+        yield name, child
 
 
 def _command(names: tuple[str, ...], command: click.Command) -> str:
@@ -94,7 +106,7 @@ def _command(names: tuple[str, ...], command: click.Command) -> str:
     if command.help:
         parts.append(_unwrapped(command.help))
     if isinstance(command, click.Group):
-        parts.append("\n".join(_child(names, name, child) for name, child in command.commands.items()))
+        parts.append("\n".join(_child(names, name, child) for name, child in _children(command)))
     options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
     if options:
         rows = [
@@ -255,6 +267,7 @@ def bench_ui() -> str:
     ]
     slowest = max((page for page in ui["pages"] if page["is_list"]), key=lambda page: page["p99_ms"])
     line = f"The slowest list of runs at p99: {slowest['name']}, {slowest['p99_ms']:.0f} ms."
+    line += f" `rewake server` answers on these runs {ui['start_seconds']:.2f} s after its start."
     return "\n".join([*lines, "", line])
 
 
@@ -371,8 +384,31 @@ def moves() -> str:
     return "\n".join([*lines, "```"])
 
 
+def zoo() -> str:
+    """The scorecard of the crash lab, as `python -m tests.zoo --write` stored it."""
+    scores = json.loads((DOCS.parent / "tests" / "zoo" / "scorecard.json").read_text(encoding="utf-8"))
+    animals = [score for score in scores if score["bug"]]
+    lines = ["| seeded bug | what the lab reports | likely cause it names |", "| --- | --- | --- |"]
+    for score in animals:
+        causes = "<br>".join(f"`{cause}`" for cause in score["causes"][:2]) or "the report itself"
+        said = " ".join(score["said"].split())
+        lines.append(f"| {score['bug']} | {said[:160].rstrip()} | {causes} |".replace("  ", " "))
+    found = sum(score["is_right"] for score in animals)
+    lines += ["", f"{found} of {len(animals)} found and named.", ""]
+    lines += ["| sound app | boundaries of its call | kills, each landed | plays in all | false alarms |"]
+    lines += ["| --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| {score['name']} | {score.get('boundaries', 'some')} | {score.get('kills', 'some')} | {score['plays']} "
+        f"| {0 if score['is_right'] else 1} |"
+        for score in scores
+        if not score["bug"]
+    ]
+    return "\n".join(lines)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "promises": promises,
+    "zoo": zoo,
     "admin-routes": admin_routes,
     "bench": bench,
     "bench-apps": bench_apps,

@@ -6,9 +6,12 @@ when nothing is said, all others on Rewake. `--transport` does the same for the 
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 
 import pytest
+from hypothesis import settings
 from node_tour import ENGINE_VARIABLE
 from tests.leftovers import end_leftovers, mark_session, remove_leftovers
 
@@ -30,7 +33,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.engine is not None:
         os.environ[ENGINE_VARIABLE] = config.option.engine
+    sys.dont_write_bytecode = False  # tests with their assertions rewritten, which takes longer than to import them
+    gc.disable()  # until all is imported
+    settings.register_profile("any machine", deadline=None)
+    settings.load_profile("any machine")
     mark_session()
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: no collection of garbage looks through it again."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)  # after xdist has ended its workers

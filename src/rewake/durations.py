@@ -34,22 +34,23 @@ _UNFIXED_UNITS: Final = frozenset(
     ["y", "yr", "yrs", "year", "years", "mo", "mos", "month", "months", "w", "wk", "wks", "week", "weeks"]
 )
 
-_PART: Final = re.compile(r"\s*(\d+(?:[.,]\d+)?)\s*([^\W\d_]+)\s*,?")
-_CLOCK: Final = re.compile(r"(\d+):([0-5]\d):([0-5]\d)(?:[.,](\d{1,9}))?")
+_PART: Final = re.compile(r"\s*([0-9]+(?:[.,][0-9]+)?)\s*([^\W\d_]+)\s*,?")
+_CLOCK: Final = re.compile(r"([0-9]+):([0-5][0-9]):([0-5][0-9])(?:[.,]([0-9]{1,9}))?")
 _ISO: Final = re.compile(
-    r"P(?:(\d+)D)?(T(?:(\d+(?:[.,]\d+)?)H)?(?:(\d+(?:[.,]\d+)?)M)?(?:(\d+(?:[.,]\d+)?)S)?)?", re.IGNORECASE
+    r"P(?:([0-9]+)D)?(T(?:([0-9]+(?:[.,][0-9]+)?)H)?(?:([0-9]+(?:[.,][0-9]+)?)M)?(?:([0-9]+(?:[.,][0-9]+)?)S)?)?",
+    re.IGNORECASE,
 )
 _ISO_UNFIXED: Final = re.compile(r"P[^T]*[YMW]", re.IGNORECASE)
 
 
 class DurationError(ValueError):
-    """A text that is no duration; the message says why."""
+    """A text is not a duration; the message has the reason."""
 
 
 def parse_duration_ms(text: str, *, bare_is_ms: bool = False) -> int:
     """Milliseconds of `text`; finer parts are cut off. Raises DurationError.
 
-    bare_is_ms: take a number without a unit as milliseconds, else it is refused.
+    bare_is_ms: read a number without a unit as milliseconds; otherwise it is refused.
     """
     stripped = text.strip()
     if len(stripped) > TEXT_CHARS_MAX:

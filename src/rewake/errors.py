@@ -50,6 +50,8 @@ class ErrorCode(StrEnum):
     OPEN_TO_ALL = "RW1022", "The ports would be open to everybody who reaches them"
     TOKENS_INVALID = "RW1023", "The access tokens cannot be used"
     CRASH_TEST_FAILED = "RW1024", "The crash test could not be made"
+    ENCRYPTION_KEYS_INVALID = "RW1025", "The encryption keys cannot be used"
+    JOURNAL_FILE_INVALID = "RW1026", "A file is no journal that this release reads"
 
     # RW2xxx deployments
     WORKER_START_FAILED = "RW2001", "The worker process did not become ready"
@@ -107,6 +109,7 @@ class ErrorCode(StrEnum):
     APPROVAL_RUN_ENDED = "RW4031", "The run that asked has ended"
     APPROVAL_LINK_INVALID = "RW4032", "The link is not one that this engine made"
     APPROVAL_LINK_EXPIRED = "RW4033", "The link can no longer be used"
+    APPROVAL_STALE = "RW4034", "The code has changed since the question was put"
     TOKEN_MISSING = "RW4040", "The request shows no access token that is known"
     ROLE_MISSING = "RW4041", "The access token does not allow the request"
 

@@ -1,7 +1,7 @@
-"""How values look: durations, times, sizes, and bytes that users wrote, as safe text.
+"""Formats durations, times, sizes, and users' bytes as safe text.
 
-Everything returns plain text; the templates escape it. Nothing here trusts its input: content is shown as JSON when it
-is JSON, as text when it is text, as a dump when it is neither, cut at a limit that the caller learns about.
+All functions return plain text; the templates escape it. The input is not trusted: content is shown as JSON, as text or
+as a dump of bytes, whatever it is, and cut at a limit, which the result reports.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
+from rewake.disclosure import is_sealed, shown_content, shown_text
 from rewake.printable import INVISIBLE
+
+ENCRYPTED: Final = "(encrypted)"
+"""Shown instead of content that this process has no key for."""
 
 SHOWN_CHARS_MAX: Final = 20_000
 JSON_DEPTH_MAX: Final = 60
@@ -20,7 +24,7 @@ _DUMPED_BYTES_MAX: Final = 512
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """Content as text. kind: `json`, `text`, `bytes` or `empty`.   is_cut: there is more than is shown."""
+    """Content as text. kind: `json`, `text`, `bytes`, `encrypted` or `empty`.   is_cut: the text is incomplete."""
 
     kind: str
     text: str
@@ -29,10 +33,13 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 def shown(content: bytes | None, chars_max: int = SHOWN_CHARS_MAX) -> Shown:
-    """Any content, safely."""
+    """Any content as safe text."""
     if not content:
         return Shown("empty", "", 0)
+    content = shown_content(content)
     size = len(content)
+    if is_sealed(content):
+        return Shown("encrypted", ENCRYPTED, size)
     if size <= chars_max * 4:
         try:
             return _cut("json", pretty(msgspec.json.decode(content)), size, chars_max)
@@ -49,7 +56,7 @@ def shown(content: bytes | None, chars_max: int = SHOWN_CHARS_MAX) -> Shown:
 
 
 def pretty(value: Any) -> str:
-    """A decoded JSON value on many lines; what is nested too deep is written small."""
+    """A decoded JSON value on many lines; deeply nested parts are shortened."""
     try:
         return json.dumps(_bounded(value, JSON_DEPTH_MAX), ensure_ascii=False, indent=2)
     except (RecursionError, ValueError, TypeError):
@@ -57,7 +64,7 @@ def pretty(value: Any) -> str:
 
 
 def compact(value: Any) -> str:
-    """A decoded JSON value on one line when it is short, a text as it is."""
+    """A decoded JSON value, on one line if it is short; a text unchanged."""
     if isinstance(value, str):
         return value
     text = pretty(value)
@@ -67,6 +74,7 @@ def compact(value: Any) -> str:
 def line(content: Any, chars_max: int = 120) -> str:
     """Content or a decoded value on one line: a string without its quotes, anything else as compact JSON."""
     if isinstance(content, bytes):
+        content = shown_content(content)
         found = shown(content, chars_max * 8)
         if found.kind == "json":
             try:
@@ -81,12 +89,12 @@ def line(content: Any, chars_max: int = 120) -> str:
         text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
     except (RecursionError, ValueError, TypeError):
         text = "(too deep to show)"
-    return safe(shortened(" ".join(text[: chars_max * 8].split()), chars_max))
+    return shortened(safe(" ".join(shown_text(text)[: chars_max * 8].split())), chars_max)
 
 
 def safe(text: str) -> str:
-    """Text without what would hide or reorder its neighbours, and without halves of characters."""
-    return text.translate(INVISIBLE).encode("utf-8", "replace").decode()
+    """Text to show, without characters that hide or reorder others, and without lone surrogates."""
+    return shown_text(text).translate(INVISIBLE).encode("utf-8", "replace").decode()
 
 
 def shortened(text: str, chars_max: int) -> str:

@@ -1,19 +1,35 @@
-"""What Python code says through `logging`, as JSON lines like those of the engine's log.
+"""Records of Python's `logging` as JSON lines, like those of the engine's log.
 
-Takes the place of `logging.lastResort`, so it serves where nobody has configured logging: asyncio's "Task exception was
-never retrieved", the SDK's tracebacks. A program that calls `logging.basicConfig` keeps its choice. For worker
-processes; cli/logs.py does the same for the engine's own.
+It replaces `logging.lastResort`, so it is used if nobody has configured logging: for asyncio's "Task exception was
+never retrieved" and the SDK's tracebacks. If a program calls `logging.basicConfig`, that is used instead. This is for
+worker processes; cli/logs.py does the same for the engine's process.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
-from typing import Any
+from typing import Any, Final
 
+from rewake.disclosure import hide_from_now_on, is_hiding, shown_text
 from rewake.printable import printable
+from rewake.redaction import by_patterns
+
+FORMAT_VARIABLE: Final = "REWAKE_LOG_FORMAT"
+PATTERNS_VARIABLE: Final = "REWAKE_LOG_PATTERNS"
+"""Environment variable from an engine to its workers: the format of log lines, and the hidden patterns as JSON."""
+
+
+def configure_records() -> None:
+    """Log like the engine that started this process."""
+    hide_from_now_on(by_patterns(json.loads(os.environ.get(PATTERNS_VARIABLE, "[]")), PATTERNS_VARIABLE))
+    if os.environ.get(FORMAT_VARIABLE) == "json":
+        logging.lastResort = JsonRecords()
+    elif is_hiding() and logging.lastResort is not None:
+        logging.lastResort.setFormatter(ShownRecords())
 
 
 class JsonRecords(logging.Handler):
@@ -28,13 +44,20 @@ class JsonRecords(logging.Handler):
         sys.stderr.write(printable(json.dumps(event, ensure_ascii=False)) + "\n")
 
 
+class ShownRecords(logging.Formatter):
+    """Records as text, with hidden parts left out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown_text(super().format(record))
+
+
 def facts_of(record: logging.LogRecord) -> dict[str, Any]:
     """The event of a record, without its level."""
     try:
         message = record.getMessage()
     except Exception:  # noqa: BLE001  arguments that do not fit the text are no reason to lose both
         message = f"{record.msg} {record.args}"
-    facts = {"event": "python_log", "logger": record.name, "message": message}
+    facts = {"event": "python_log", "logger": record.name, "message": shown_text(message)}
     if record.exc_info and record.exc_info[0] is not None:
-        facts["exception"] = logging.Formatter().formatException(record.exc_info)
+        facts["exception"] = shown_text(logging.Formatter().formatException(record.exc_info))
     return facts

@@ -1,4 +1,4 @@
-"""Lists of names in messages: some of many, and the one that was probably meant. Bounded, however many there are."""
+"""Names in messages: the first of a long list, and the name that was probably meant. Bounded for long lists."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _COMPARED_CHARS_MAX: Final = 100
 
 
 def some_of(names: Iterable[str], otherwise: str = "none") -> str:
-    """The first names by alphabet, and how many more there are. otherwise: when the list is empty."""
+    """The first names by alphabet, and the count of the others. otherwise: for an empty list."""
     shown = sorted(names)
     more = f" and {len(shown) - _SHOWN_MAX} more" if len(shown) > _SHOWN_MAX else ""
     return (", ".join(shown[:_SHOWN_MAX]) or otherwise) + more
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:
-    """The known name that is most like this one, if one is. None where comparing would take long."""
+    """The most similar known name, if there is one; None if the comparison would take long."""
     if len(name) > _COMPARED_CHARS_MAX or len(known) > _COMPARED_MAX:
         return None
     from difflib import get_close_matches  # here, so that `rewake --help` does not pay for it

@@ -1,7 +1,6 @@
-"""Operations: what an operator can do to one invocation. The one table of them, for engine, admin API, UI and CLI.
+"""Operations on one invocation: the table for engine, admin API, UI and CLI.
 
-core/operations.py does each business, and its neighbours'; how its outcomes are answered over HTTP is
-admin/invocations.py's.
+core/operations.py and its neighbours execute them; admin/invocations.py turns their outcomes into HTTP answers.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import Final, NamedTuple
 
 
 class Operation(StrEnum):
-    """Each by its name in the paths of the admin API."""
+    """The operations, by their names in the paths of the admin API."""
 
     CANCEL = "cancel"
     KILL = "kill"
@@ -27,10 +26,10 @@ class Operation(StrEnum):
 
 
 class Facts(NamedTuple):
-    """What people read of an operation, and what it is for.
+    """An operation's words and uses.
 
-    done: what became of the run.   statuses: of the runs it can be done to when it is for all that match.
-    takes_deployment: it may also say where the run goes on.
+    done: the word for the result.   statuses: of runs to include, if it is applied to all that match.
+    takes_deployment: it can move the run to another deployment.
     """
 
     title: str

@@ -1,9 +1,9 @@
-"""Outlets: standard output and error that never block their writer, also when nobody reads the pipe they are.
+"""Outlets: standard output and error that never block the writer, even if nobody reads the pipe.
 
-A write to a full pipe waits for its reader: a log collector that hangs would stop the engine, and prints of handlers
-their workers. An Outlet takes what is written into a bounded queue, from which a thread writes to the descriptor. Lines
-that do not fit are dropped and counted; the count is written once there is room again. Terminals and files are left as
-they are. Used by cli/logs.py for this process and by deployments/worker.py for the output of its children.
+A write to a full pipe waits for its reader, so a log collector that hangs would stop the engine or a worker. An Outlet
+puts writes into a bounded queue, and a thread writes them to the descriptor. Lines that do not fit are dropped and
+counted; the count is written once there is room again. Terminals and files get no outlet. Used by cli/logs.py for this
+process and by deployments/worker.py for the output of its children.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import Final
 
 QUEUE_BYTES_MAX: Final = 4 * 1024 * 1024
 LINE_BYTES_MAX: Final = 64 * 1024
-"""A line of a child that is longer is passed on in pieces."""
+"""A longer line of a child is passed on in pieces."""
 
 CLOSE_WITHIN_S: Final = 1.0
-"""How long the last lines may take to be read when the process ends."""
+"""How long the end of the process waits until the last lines are read."""
 
 Notice = Callable[[int], str]
 
@@ -34,7 +34,7 @@ def _plain_notice(count: int) -> str:
 
 
 class Outlet:
-    """A descriptor with a queue before it. notice: the line that says how many writes were dropped."""
+    """A descriptor with a queue before it. notice: makes the line that reports dropped writes."""
 
     def __init__(self, fd: int, *, queue_bytes_max: int = QUEUE_BYTES_MAX) -> None:
         self.fd = fd
@@ -44,7 +44,7 @@ class Outlet:
         os.register_at_fork(after_in_child=self._reset)  # an outlet lives as long as its process
 
     def _reset(self) -> None:
-        """Begin anew, as in a child that a fork has left without the thread."""
+        """Start again in a forked child, which does not have the thread."""
         self._changed = threading.Condition()
         self._queue: deque[bytes] = deque()
         self._size = 0
@@ -52,7 +52,7 @@ class Outlet:
         self._thread: threading.Thread | None = None
 
     def write(self, data: bytes) -> None:
-        """Queue it, or drop it when too much is queued. Never waits for the reader."""
+        """Queue data, or drop it if the queue is full. Never waits for the reader."""
         with self._changed:
             if self._size + len(data) > self._queue_bytes_max:
                 self._dropped += 1
@@ -65,7 +65,7 @@ class Outlet:
             self._changed.notify_all()
 
     def flush(self, timeout_s: float = CLOSE_WITHIN_S) -> None:
-        """Wait until all is written, but not longer than this."""
+        """Wait until all is written, for at most `timeout_s`."""
         deadline_s = time.monotonic() + timeout_s
         with self._changed:
             self._changed.wait_for(lambda: not self._size, max(deadline_s - time.monotonic(), 0))
@@ -79,7 +79,7 @@ class Outlet:
                 dropped, self._dropped = self._dropped, 0
             if dropped:
                 data += self.notice(dropped).encode()
-            with contextlib.suppress(OSError):  # the reader has gone: nobody is left to read it
+            with contextlib.suppress(OSError):  # the reader has closed the pipe
                 self._write_all(data)
             with self._changed:
                 self._size = sum(map(len, self._queue))
@@ -95,7 +95,7 @@ _outlets: Final[dict[int, Outlet]] = {}
 
 
 def outlet_of(fd: int) -> Outlet | None:
-    """The outlet before this descriptor, or None where a write does not wait for a reader: a file, a terminal."""
+    """The outlet for this descriptor; None for a file or a terminal, where writes do not wait for a reader."""
     try:
         mode = os.fstat(fd).st_mode
     except OSError:
@@ -108,7 +108,7 @@ def outlet_of(fd: int) -> Outlet | None:
 
 
 class OutletStream(io.TextIOBase):
-    """A text stream on an outlet, in the place of sys.stdout or sys.stderr."""
+    """A text stream on an outlet, to replace sys.stdout or sys.stderr."""
 
     encoding = "utf-8"
 
@@ -123,11 +123,11 @@ class OutletStream(io.TextIOBase):
         return self._outlet.fd
 
     def flush(self) -> None:
-        """Nothing to do: the outlet writes by itself, and waiting for it would be waiting for the reader."""
+        """Nothing to do: the outlet writes by itself, and this must not wait for the reader."""
 
 
 def release_output(notice: Notice | None = None) -> None:
-    """Put outlets before this process's output and error, where a reader could block them."""
+    """Put outlets before this process's output and error, if a reader could block them."""
     for name, fd in (("stdout", 1), ("stderr", 2)):
         outlet = outlet_of(fd)
         if outlet is not None and getattr(sys, name) is getattr(sys, f"__{name}__"):
@@ -144,7 +144,7 @@ def flush_output() -> None:
 class ChildOutput:
     """What a child process writes to one of its descriptors, passed on line by line through an outlet of ours.
 
-    fd: what the child is to inherit; then start() or, when there is no child, discard().
+    fd: the descriptor that the child inherits. Then call start() or, without a child, discard().
     """
 
     def __init__(self, outlet: Outlet) -> None:

@@ -55,7 +55,8 @@ class Server:
     """Both HTTP surfaces of one engine.
 
     port 0: any free one; `ingress_port` and `admin_port` have it once bound.   admin_routes: the UI and the like.
-    ingress_concurrency_max: calls in flight before the ingress answers 429, None for no limit.   limits: of each port.
+    ingress_concurrency_max, ingress_held_bytes_max: calls in flight and bytes of their bodies, before the ingress
+    answers 429; None for no limit.   limits: of each port.
     allowed_hosts, allowed_origins: as those of http_server.origins.Door; the origins are let in to the ingress alone.
     approvals_url: where people reach the admin port for signed links, None for its own address.
     gate: who may come in, None for everybody.   certificate: of both ports, None for no TLS.
@@ -69,6 +70,7 @@ class Server:
         admin_port: int = ADMIN_PORT,
         *,
         ingress_concurrency_max: int | None = None,
+        ingress_held_bytes_max: int | None = None,
         body_bytes_max: int = api.BODY_BYTES_MAX,
         drain_s: float = DRAIN_S,
         admin_routes: Sequence[BaseRoute] = (),
@@ -83,7 +85,9 @@ class Server:
         self.ingress_port = ingress_port
         self.admin_port = admin_port
         self._engine = engine
-        self._ingress = api.Ingress(engine, concurrency_max=ingress_concurrency_max)
+        self._ingress = api.Ingress(
+            engine, concurrency_max=ingress_concurrency_max, held_bytes_max=ingress_held_bytes_max
+        )
         self._body_bytes_max = body_bytes_max
         self._drain_s = drain_s
         self._admin_routes = admin_routes
@@ -131,8 +135,11 @@ class Server:
             raise
         self._listeners = [ingress, admin]
         self.ingress_port = ingress.getsockname()[1]
-        self._engine.stream_offers.local_url = self.ingress_url
         self.admin_port = admin.getsockname()[1]
+        self._engine.stream_offers.local_url = self.ingress_url
+        if self._certificate is not None:  # which is for another name, and handlers here would not trust it
+            self._listeners.append(listening_socket(HOST, 0, backlog=BACKLOG))
+            self._engine.stream_offers.local_url = url_of(HOST, self._listeners[-1].getsockname()[1])
 
     async def start(self) -> None:
         """Serve. The engine must be running."""
@@ -162,8 +169,12 @@ class Server:
             HttpServer(ingress, self._limits_of(INGRESS_FILES_SHARE), cancels=True),
             HttpServer(admin, self._limits_of(ADMIN_FILES_SHARE)),
         ]
-        for server, listener in zip(self._servers, self._listeners, strict=True):
+        for server, listener in zip(self._servers, self._listeners, strict=False):
             await server.start(listener, self._certificate)
+        if self._certificate is not None:
+            writers = IngressApp(self._ingress, takes_deltas_alone=True)
+            self._servers.append(HttpServer(writers, self._limits_of(ADMIN_FILES_SHARE), cancels=True))
+            await self._servers[-1].start(self._listeners[-1])
 
     def _limits_of(self, files_share: float) -> Limits:
         if self._limits.connections_max is not None:

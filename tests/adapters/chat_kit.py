@@ -41,7 +41,7 @@ class Desk:
 
 def read(response: Any) -> list[Chunk]:
     assert response.status_code == 200, response.text
-    lines = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
+    lines = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data")]
     assert lines.pop() == "[DONE]"
     return [json.loads(line) for line in lines]
 

@@ -27,4 +27,5 @@ async def refund(amount: int) -> str:
 
 
 desk = Chat("ChatDesk", billing)
-app = restate.app([desk.service])
+kept = Chat("KeptDesk", billing, approvals_wait="between_turns")
+app = restate.app([*desk.services, *kept.services])

@@ -28,4 +28,5 @@ technical = Agent[Any](name="Technical", instructions="you are technical")
 router = Agent[Any](name="Router", instructions="you are router", handoffs=[billing, technical])
 
 desk = Chat("ChatDesk", router)
-app = restate.app([desk.service])
+kept = Chat("KeptDesk", router, approvals_wait="between_turns")
+app = restate.app([*desk.services, *kept.services])

@@ -4,7 +4,8 @@
 
 `engine`: a forked child runs engine and app. The n-th child dies when it reads the n-th result of the journal, directly
 after the commit, so the chain of children dies once at each boundary. `worker`: the engine lives on, and the worker
-process with the app dies in that way. In the end it prints what was answered and how many died.
+processes with the app die in that way; that no progress lies between two deaths pauses nothing here. In the end it
+prints what was answered and how many died.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from killer import Killer, deaths_in
 from stage import Stage
+from warm_workers import warm_workers
 
 import rewake
+from rewake.core import retries
 from rewake.core.ids import awakeable_id_parse
 from rewake.protocol.messages import Success
 
@@ -29,12 +35,20 @@ CHILDREN_MAX = 80
 
 async def answered(engine: Any, folder: Path, service: str, handler: str, given: Any) -> Any:
     """The answer of one call, or its failure as text."""
+    async with people(engine, folder):
+        try:
+            key = "ada" if service.startswith("Object") else None
+            return await engine.call(service, handler, given, key=key, idempotency_key="once")
+        except rewake.InvocationFailed as failed:
+            return f"failed: {failed}"
+
+
+@asynccontextmanager
+async def people(engine: Any, folder: Path) -> AsyncIterator[None]:
+    """Who answers what is asked meanwhile."""
     answering = asyncio.create_task(answer_awakeables(engine, folder))
     try:
-        key = "ada" if service.startswith("Object") else None
-        return await engine.call(service, handler, given, key=key, idempotency_key="once")
-    except rewake.InvocationFailed as failed:
-        return f"failed: {failed}"
+        yield
     finally:
         answering.cancel()
 
@@ -89,7 +103,8 @@ def main(how: str, module: str, place: str, service: str, handler: str, given: s
     if how == "engine":
         kills, answer = lives(importlib.import_module(module), folder, call)
     else:
-        answer = asyncio.run(worker_lives(folder, call))
+        with warm_workers([module]), patch.object(retries, "WORKER_KILLS_MAX", CHILDREN_MAX):
+            answer = asyncio.run(worker_lives(folder, call))
         kills = len(deaths_in(folder).read_text().splitlines())
     sys.stdout.write(json.dumps({"kills": kills, "answer": answer}) + "\n")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -37,6 +38,7 @@ from agents import (
     tool_output_guardrail,
 )
 from agents.mcp import MCPServerStdio, MCPServerStreamableHttp
+from agents.run_state import RunState
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 from pydantic import BaseModel
 
@@ -94,6 +96,19 @@ async def in_secret(topic: str) -> str:
     return f"{topic} {found}"
 
 
+@dataclasses.dataclass
+class Hands:
+    """A context of the framework that holds the SDK's own."""
+
+    held: restate.Context
+
+
+@function_tool
+async def in_hand(context: RunContextWrapper[Hands], topic: str) -> str:
+    """Uses the SDK's own context, which the user gave to the run."""
+    return f"{topic} {await context.context.held.run_typed('hand', lambda: mark('hand', 'held'))}"
+
+
 @function_tool(failure_error_function=lambda _, error: f"failed: {error}")
 async def fail(topic: str) -> str:
     """Fails."""
@@ -113,9 +128,8 @@ async def cycle(ctx: restate.Context, text: str) -> Any:
 @row
 async def tools(ctx: restate.Context, text: str) -> Any:
     """Tools of all kinds in one answer."""
-    result = await DurableRunner.run(
-        agent("desk", tools=[look_up, look_up_in_a_thread, ask_twice, in_secret, fail]), text
-    )
+    desk = agent("desk", tools=[look_up, look_up_in_a_thread, ask_twice, in_secret, in_hand, fail])
+    result = await DurableRunner.run(desk, text, context=Hands(ctx))
     outputs = [item.output for item in result.new_items if item.type == "tool_call_output_item"]
     return [result.final_output, sorted(outputs)]
 
@@ -147,8 +161,10 @@ async def _judge(context: RunContextWrapper[Any], _: Agent[Any], text: Any) -> G
     return GuardrailFunctionOutput(output_info=judged, tripwire_triggered=not judged.is_fine)
 
 
-def _plain(_: RunContextWrapper[Any], __: Agent[Any], text: Any) -> GuardrailFunctionOutput:
-    mark("plain guardrail")
+def _plain(
+    _: RunContextWrapper[Any], __: Agent[Any], text: Any, what: str = "plain guardrail"
+) -> GuardrailFunctionOutput:
+    mark(what)
     return GuardrailFunctionOutput(output_info={"length": len(str(text))}, tripwire_triggered=False)
 
 
@@ -197,16 +213,20 @@ async def approved(ctx: restate.Context, text: str) -> Any:
 
 
 @row
-async def approved_by_a_loop(ctx: restate.Context, text: str) -> Any:
-    """The framework's own way: interruptions, a state, awakeables of the user's."""
+async def approved_by_a_loop(ctx: restate.ObjectContext, text: str) -> Any:
+    """The framework's own way: interruptions end the run, and one goes on from the state that the object has kept."""
     desk = agent("desk", tools=[look_up, pay])
     result = await DurableRunner.run(desk, text)
     while result.interruptions:
-        state = result.to_state()
-        for item in result.interruptions:
+        ctx.set("waiting", result.to_state().to_string())
+        answers = []
+        for _ in result.interruptions:
             token, answer = ctx.awakeable(type_hint=bool)
             ask(token, True)
-            if await answer:
+            answers.append(await answer)
+        state: RunState[Any] = await RunState.from_string(desk, await ctx.get("waiting", type_hint=str) or "")
+        for item, is_fine in zip(state.get_interruptions(), answers, strict=True):
+            if is_fine:
                 state.approve(item)
         result = await DurableRunner.run(desk, state)
     return result.final_output
@@ -434,17 +454,24 @@ async def ask_both(topic: str) -> str:
     return " ".join(result.final_output for result in await parallel(*runs))
 
 
+@function_tool
+async def ask_one(topic: str) -> str:
+    """A run of an agent within a tool that does not say so."""
+    runner = getattr(sys.modules["rewake.ext.openai"], "Durable" + "Runner")
+    return str((await runner.run(agent("house"), topic)).final_output)
+
+
 @row
 async def within_a_tool(ctx: restate.Context, text: str) -> Any:
-    """Runs that a durable tool starts, beside a plain tool."""
-    result = await DurableRunner.run(agent("boss", tools=[ask_both, look_up]), text)
+    """Runs that tools start, beside a plain tool."""
+    result = await DurableRunner.run(agent("boss", tools=[ask_both, ask_one, look_up]), text)
     return sorted(item.output for item in result.new_items if item.type == "tool_call_output_item")
 
 
 @row
 async def stop_at_the_tool(ctx: restate.Context, text: str) -> Any:
     """The tool's result is the answer, and two guardrails look at it."""
-    checks = [OutputGuardrail(_plain, name="one"), OutputGuardrail(_plain, name="two")]
+    checks = [OutputGuardrail(functools.partial(_plain, what=f"check {name}"), name=name) for name in ("one", "two")]
     desk = agent("desk", tools=[look_up], tool_use_behavior="stop_on_first_tool", output_guardrails=checks)
     result = await DurableRunner.run(desk, text)
     return [result.final_output, len(result.output_guardrail_results)]

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from adapter_kit import Case
 
-from rewake.testing.models import rule, text, tool_call, tool_calls
+from rewake.testing.models import ModelRequest, rule, text, tool_call, tool_calls
 
 FINE = text({"is_fine": True})
+
+
+def after_calls(count: int) -> Callable[[ModelRequest], bool]:
+    """A condition: so many calls are in the conversation. Unlike `times`, it is the same when a request comes again."""
+    return lambda request: sum(len(message.tool_calls) for message in request.messages) == count
+
 
 CASES: dict[str, Case] = {
     "cycle": Case(
         [
-            rule(name="to car", system="you are router", answer=tool_call("transfer_to_car"), times=1),
-            rule(name="back", system="you are car", answer=tool_call("transfer_to_router"), times=1),
-            rule(name="again", system="you are router", answer=tool_call("transfer_to_car"), times=1),
-            rule(name="look", system="you are car", answer=tool_call("look_up", {"number": 7}), times=1),
+            rule(name="to car", when=after_calls(0), answer=tool_call("transfer_to_car")),
+            rule(name="back", when=after_calls(1), answer=tool_call("transfer_to_router")),
+            rule(name="again", when=after_calls(2), answer=tool_call("transfer_to_car")),
+            rule(name="look", when=after_calls(3), answer=tool_call("look_up", {"number": 7})),
             rule(name="end", system="you are car", answer=text("done")),
         ],
         [
@@ -35,13 +43,14 @@ CASES: dict[str, Case] = {
                     tool_call("look_up_in_a_thread", {"number": 2}),
                     tool_call("ask_twice", {"topic": "x"}),
                     tool_call("in_secret", {"topic": "y"}),
+                    tool_call("in_hand", {"topic": "w"}),
                     tool_call("fail", {"topic": "z"}),
                 ),
             ),
         ],
-        ["all done", ["1 is fine", "2 is fine", "failed: no z", "x 1 2", "y found"]],
+        ["all done", ["1 is fine", "2 is fine", "failed: no z", "w held", "x 1 2", "y found"]],
         {"all": 1, "all end": 1},
-        {"look_up 1": 1, "thread 2": 1, "first": 1, "second": 1, "secret": 1, "fail": 1},
+        {"look_up 1": 1, "thread 2": 1, "first": 1, "second": 1, "secret": 1, "hand": 1, "fail": 1},
     ),
     "both": Case(
         [
@@ -133,6 +142,7 @@ CASES: dict[str, Case] = {
         "paid it",
         {"desk": 1, "end": 1},
         {"look_up 6": 1, "pay 20": 1},
+        on_object=True,
     ),
     "streamed": Case(
         [
@@ -173,7 +183,7 @@ CASES: dict[str, Case] = {
     ),
     "azure": Case(
         [
-            rule(name="look", system="you are chat", answer=tool_call("look_up", {"number": 3}), times=1),
+            rule(name="look", when=after_calls(0), answer=tool_call("look_up", {"number": 3})),
             rule(name="over", model="on-azure", system="you are chat", answer=tool_call("transfer_to_responses")),
             rule(name="end", model="on-azure", answer=text("from azure")),
         ],
@@ -243,21 +253,26 @@ CASES: dict[str, Case] = {
         [
             rule(name="car", system="you are car", answer=text("car")),
             rule(name="med", system="you are med", answer=text("med")),
+            rule(name="house", system="you are house", answer=text("house")),
             rule(name="end", after_tool=True, answer=text("end")),
             rule(
                 name="all",
-                answer=tool_calls(tool_call("ask_both", {"topic": "x"}), tool_call("look_up", {"number": 1})),
+                answer=tool_calls(
+                    tool_call("ask_both", {"topic": "x"}),
+                    tool_call("ask_one", {"topic": "y"}),
+                    tool_call("look_up", {"number": 1}),
+                ),
             ),
         ],
-        ["1 is fine", "car med"],
-        {"car": 1, "med": 1, "all": 1, "end": 1},
+        ["1 is fine", "car med", "house"],
+        {"car": 1, "med": 1, "house": 1, "all": 1, "end": 1},
         {"look_up 1": 1},
     ),
     "stop_at_the_tool": Case(
         [rule(name="all", answer=tool_call("look_up", {"number": 1}))],
         ["1 is fine", 2],
         {"all": 1},
-        {"look_up 1": 1, "plain guardrail": 2},
+        {"look_up 1": 1, "check one": 1, "check two": 1},
     ),
     "images": Case(
         [
@@ -304,6 +319,7 @@ CASES: dict[str, Case] = {
 CASES["mcp_over_http"] = CASES["mcp"]
 
 ABSENT = {
+    "fallback": "the framework has none: a model of the user's that asks others does so in one step",
     "dynamic_tools": "tools that change by run are those of agents made at run time, as in the other rows",
     "heard": "hooks are heard, but there is no handler of events: see the rows of streams",
 }

@@ -20,6 +20,8 @@ from pydantic_ai import Agent, BinaryContent, ModelRetry, NativeOutput, RunConte
 from pydantic_ai import capabilities as theirs
 from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter
+from pydantic_ai.models.concurrency import ConcurrencyLimitedModel
+from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.openai import OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults
@@ -92,6 +94,11 @@ async def in_secret(topic: str) -> str:
     return f"{topic} {found}"
 
 
+async def in_hand(context: RunContext[restate.Context], topic: str) -> str:
+    """Uses the SDK's own context, which the user gave to the run."""
+    return f"{topic} {await context.deps.run_typed('hand', lambda: mark('hand', 'held'))}"
+
+
 async def fail(topic: str) -> str:
     """Asks the model to do it again."""
     mark("fail")
@@ -115,9 +122,9 @@ async def cycle(ctx: restate.Context, text: str) -> Any:
     """A router and a specialist that hand over to each other by what they give out."""
     router = agent("router", tools=[look_up], output_type=ToolOutput(ToCar, name="transfer_to_car"))
     car = agent("car", tools=[look_up], output_type=[ToolOutput(ToRouter, name="transfer_to_router"), str])
-    asked, names = router, []
+    asked, names = router, list[Any]()
     while True:
-        output = (await asked.run(text)).output
+        output = (await asked.run(f"{text} {len(names)}")).output
         names.append(asked.name)
         if isinstance(output, str):
             return [output, names]
@@ -125,11 +132,36 @@ async def cycle(ctx: restate.Context, text: str) -> Any:
         asked = car if isinstance(output, ToCar) else router
 
 
+async def fallback(ctx: restate.Context, text: str) -> Any:
+    """Models that fail: a capability goes on to the next one, for a whole run and a streamed one; a model of models."""
+    well = ConcurrencyLimitedModel(model("well"), limiter=1)
+    several = agent(
+        "several",
+        model=model("busy"),
+        capabilities=[theirs.ModelFallback(model("refuses"), well)],
+        tools=[look_up],
+    )
+    inside = agent("inside", model=FallbackModel(model("busy"), well), tools=[look_up])
+    first = await several.run(text)
+    async with inside.run_stream(text) as second:
+        said = await second.get_output()
+    return [[first.output, _models(first.all_messages())], [said, _models(second.all_messages())]]
+
+
+def _models(messages: Sequence[ModelMessage]) -> list[Any]:
+    return [message.model_name for message in messages if message.kind == "response"]
+
+
+if hasattr(theirs, "ModelFallback"):
+    row(fallback)
+
+
 @row
 async def tools(ctx: restate.Context, text: str) -> Any:
     """Tools of all kinds in one answer; one of them asks for another try."""
-    desk = RestateAgent(Agent(model(), name="desk", tools=[look_up, look_up_in_a_thread, ask_twice, in_secret, fail]))
-    result = await desk.run(text)
+    tools: list[Any] = [look_up, look_up_in_a_thread, ask_twice, in_secret, in_hand, fail]
+    desk = RestateAgent(Agent(model(), name="desk", deps_type=restate.Context, tools=tools))
+    result = await desk.run(text, deps=ctx)
     return [result.output, sorted(told(result.all_messages()))]
 
 
@@ -224,18 +256,20 @@ async def approved(ctx: restate.Context, text: str) -> Any:
 
 
 @row
-async def approved_by_a_loop(ctx: restate.Context, text: str) -> Any:
-    """The framework's own way: deferred calls end the run, awakeables of the user's, and a run that goes on."""
+async def approved_by_a_loop(ctx: restate.ObjectContext, text: str) -> Any:
+    """The framework's own way: deferred calls end the run, and one goes on from what the object has kept of it."""
     desk = agent("desk", tools=[look_up, Tool(pay, requires_approval=True)], output_type=[str, DeferredToolRequests])
     result = await desk.run(text)
     while isinstance(result.output, DeferredToolRequests):
+        ctx.set("waiting", result.all_messages_json().decode())
         answers = {}
         for call in result.output.approvals:
             token, answer = ctx.awakeable(type_hint=bool)
             ask(token, True)
             answers[call.tool_call_id] = await answer
+        kept = ModelMessagesTypeAdapter.validate_json(await ctx.get("waiting", type_hint=str) or "[]")
         given = DeferredToolResults(approvals={**answers})
-        result = await desk.run(message_history=result.all_messages(), deferred_tool_results=given)
+        result = await desk.run(message_history=kept, deferred_tool_results=given)
     return result.output
 
 
@@ -367,14 +401,15 @@ async def mcp_over_http(ctx: restate.Context, text: str) -> Any:
 
 @row
 async def dynamic_tools(ctx: restate.Context, text: str) -> Any:
-    """A toolset that is made for each run."""
+    """A toolset that is made for each run, and one that is given to this run."""
     inner = Agent(model(), name="desk")
 
     @inner.toolset(id="made-for-the-run")
     def toolset(ctx: RunContext[Any]) -> FunctionToolset[Any]:
         return FunctionToolset([look_up])
 
-    return (await RestateAgent(inner).run(text)).output
+    given: FunctionToolset[Any] = FunctionToolset([look_up_in_a_thread])
+    return (await RestateAgent(inner).run(text, toolsets=[given])).output
 
 
 @row
@@ -407,13 +442,16 @@ async def timed_out(ctx: restate.Context, text: str) -> Any:
 
 @row
 async def within_a_tool(ctx: restate.Context, text: str) -> Any:
-    """Runs that a durable tool starts side by side, beside a plain tool."""
-    helpers = [agent("car"), agent("med")]
+    """Runs that tools start, some side by side, beside a plain tool."""
+    helpers, hidden = [agent("car"), agent("med")], {"house": agent("house")}
 
     async def ask_both(topic: str) -> str:
         return " ".join(result.output for result in await parallel(*(each.run(topic) for each in helpers)))
 
-    result = await agent("boss", tools=[ask_both, look_up]).run(text)
+    async def ask_one(topic: str) -> str:
+        return str((await hidden["house"].run(topic)).output)
+
+    result = await agent("boss", tools=[ask_both, ask_one, look_up]).run(text)
     return sorted(told(result.all_messages()))
 
 

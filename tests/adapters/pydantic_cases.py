@@ -10,7 +10,7 @@ from adapter_kit import Case
 from openai_cases import CASES as THEIRS
 from pydantic_ai import capabilities
 
-from rewake.testing.models import in_turn, rule, text, tool_call, tool_calls
+from rewake.testing.models import failure, in_turn, rule, text, tool_call, tool_calls
 
 CASES: Final[dict[str, Case]] = {
     "models": Case(
@@ -24,14 +24,34 @@ CASES: Final[dict[str, Case]] = {
         {"own": 1, "own end": 1, "of the run": 1, "by id": 1},
         {"remember": 1},
     ),
+    "fallback": Case(
+        [
+            rule(name="busy", model="busy", answer=failure(503, retry_after_s=60)),
+            rule(name="refuses", model="refuses", answer=failure(401)),
+            rule(name="end", model="well", after_tool=True, answer=text("found it")),
+            rule(name="ask", model="well", answer=tool_call("look_up", {"number": 1})),
+        ],
+        [["found it", ["well", "well"]], ["found it", ["well", "well"]]],
+        {"busy": 4, "refuses": 2, "ask": 2, "end": 2},
+        {"look_up 1": 2},
+    ),
     "cycle": replace(
-        THEIRS["cycle"], answer=["done", ["router", "car", "router", "car"]], marks={"handed over": 3, "look_up 7": 1}
+        THEIRS["cycle"],
+        rules=[
+            rule(name="to car", says="hello 0", answer=tool_call("transfer_to_car")),
+            rule(name="back", says="hello 1", answer=tool_call("transfer_to_router")),
+            rule(name="again", says="hello 2", answer=tool_call("transfer_to_car")),
+            rule(name="end", says="hello 3", after_tool=True, answer=text("done")),
+            rule(name="look", says="hello 3", answer=tool_call("look_up", {"number": 7})),
+        ],
+        answer=["done", ["router", "car", "router", "car"]],
+        marks={"handed over": 3, "look_up 7": 1},
     ),
     "both": THEIRS["both"],
     "tools": replace(
-        THEIRS["tools"], answer=["all done", ["1 is fine", "2 is fine", "failed: no z", "x 1 2", "y found"]]
+        THEIRS["tools"], answer=["all done", ["1 is fine", "2 is fine", "failed: no z", "w held", "x 1 2", "y found"]]
     ),
-    "within_a_tool": replace(THEIRS["within_a_tool"], answer=["1 is fine", "car med"]),
+    "within_a_tool": THEIRS["within_a_tool"],
     "timed_out": replace(THEIRS["timed_out"], answer=["Timed out after 0.15 seconds.", "1 is fine"]),
     "images": replace(
         THEIRS["images"],
@@ -46,11 +66,14 @@ CASES: Final[dict[str, Case]] = {
     "dynamic_tools": Case(
         [
             rule(name="end", after_tool=True, answer=text("found")),
-            rule(name="ask", answer=tool_call("look_up", {"number": 1})),
+            rule(
+                name="ask",
+                answer=tool_calls(tool_call("look_up", {"number": 1}), tool_call("look_up_in_a_thread", {"number": 2})),
+            ),
         ],
         "found",
         {"ask": 1, "end": 1},
-        {"look_up 1": 1},
+        {"look_up 1": 1, "thread 2": 1},
     ),
     "guarded": Case(
         [
@@ -120,6 +143,9 @@ ABSENT: Final = {
     "stop_at_the_tool": "functions that make the output are no steps, as with all its durable engines",
     "streamed_and_tripped": "no guardrails run beside a model's call",
 }
+if not hasattr(capabilities, "ModelFallback"):
+    del CASES["fallback"]
+    ABSENT["fallback"] = "this version has no such capability"
 if not hasattr(capabilities, "RequestInput"):
     for waits in ("approved", "story"):
         del CASES[waits]

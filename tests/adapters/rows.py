@@ -18,12 +18,13 @@ from adapter_kit import Case
 
 ROWS: Final = {
     "models": "model objects, names, providers, a model for one run: each call once",
+    "fallback": "a model that is busy, one that refuses, and one that answers: each call of each once",
     "azure": "Azure's client, with either of its interfaces",
     "litellm": "a provider behind LiteLLM",
     "cycle": "two agents hand over to each other",
     "both": "a handoff and a tool in one answer",
     "tools": "tools of all kinds in one answer, side by side; a failing one leaves its siblings alone",
-    "within_a_tool": "runs of agents that a durable tool starts side by side",
+    "within_a_tool": "runs of agents that tools start, side by side in one of them",
     "timed_out": "a tool that the framework's timer ends, beside another one",
     "stop_at_the_tool": "the result of a tool is the answer",
     "images": "an image from a tool reaches the model whole",
@@ -35,7 +36,7 @@ ROWS: Final = {
     "guarded and tripped": "a check that fails",
     "tool_guardrails": "what checks the call of a tool may drop it",
     "approved": "a run that waits for approvals in place, nested too",
-    "approved_by_a_loop": "the framework's own way: the run ends, and goes on with the answers",
+    "approved_by_a_loop": "the framework's own way: the run ends, its state is kept, and another one goes on with it",
     "story": "router, specialist, two tools, an approval, back to the router, another approval, answer",
     "session": "two turns of a conversation in the state of an object",
     "streamed": "streams with a handover and tools, read to their end",

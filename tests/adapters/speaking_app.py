@@ -1,4 +1,7 @@
-"""A desk that speaks word by word. SPEAKING_FOLDER: holds `words`, how many it may say; without it it says all."""
+"""A desk that speaks word by word.
+
+SPEAKING_FOLDER: holds `words`, how many a step may say, and `more` for the second one; without it it says all.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,16 @@ ANSWER = [f"word{number} " for number in range(12)]
 desk = restate.Service("Desk", invocation_retry_policy=QUICKLY)
 
 
-async def speak() -> str:
+async def speak(limit: str = "words") -> str:
     for number, word in enumerate(ANSWER):
-        await allowed(number)
+        await allowed(number, limit)
         put_delta(word)
         await asyncio.sleep(0.002)  # as a model: slower than a connection on this machine
     return "".join(ANSWER)
 
 
-async def allowed(number: int) -> None:
-    path = Path(os.environ["SPEAKING_FOLDER"], "words")
+async def allowed(number: int, limit: str) -> None:
+    path = Path(os.environ["SPEAKING_FOLDER"], limit)
     while path.exists() and int(path.read_text() or 0) <= number:
         await asyncio.sleep(0.005)
 
@@ -50,6 +53,11 @@ async def stutter() -> str:
 async def ask(ctx: restate.Context) -> str:
     said: str = await durable_step("Desk: model", speak)
     return f"{said}{os.getpid() * 0}"
+
+
+@desk.handler()
+async def twice(ctx: restate.Context) -> list[str]:
+    return [await durable_step(f"Desk: {limit}", speak, limit) for limit in ("words", "more")]
 
 
 @desk.handler()

@@ -53,6 +53,11 @@ PAID = [
     step(text("Thank you."), agent="Thanks"),
 ]
 DENIED = [ASKED[0], step(call("denied", approval=QUESTION | {"reason": "too much"}), agent="Bank")]
+STEERED = [
+    ASKED[0],
+    {"agent": None, "parts": [{"type": "steering", "id": "m2", "text": "Now"}], "is_done": True},
+    step(text("So it is.")),
+]
 EXPIRED = [ASKED[0], step(call("expired", approval=QUESTION), agent="Bank"), step(text("Nobody was there."))]
 
 
@@ -79,8 +84,10 @@ ENDS = TurnEnded("ended")
         ([([VOID, WRITING, ASKED], WAITS)], ASKED),
         ([([ASKED], WAITS), ([DENIED], TurnEnded("stopped"))], DENIED),
         ([([ASKED], WAITS), ([EXPIRED], ENDS)], EXPIRED),
+        ([([STEERED[:2], [*STEERED[:2], step(text("So"), is_done=False)], STEERED], ENDS)], STEERED),
+        ([([[*STEERED[:2], step(text("Void"), is_done=False)], STEERED], ENDS)], STEERED),
     ],
-    ids=["paid", "asked", "denied", "expired"],
+    ids=["paid", "asked", "denied", "expired", "steered", "void after steering"],
 )
 def test_the_message_that_a_client_ends_with_is_the_one_we_keep(groups: Any, kept: list[Step]) -> None:
     folder = installed("frontend", FRONTEND.parent)
@@ -101,7 +108,7 @@ def _essence(part: dict[str, Any]) -> dict[str, Any]:
     """A part without what only a stream has, such as ids of parts and descriptors of approvals."""
     found = {
         name: part[name]
-        for name in ("type", "text", "state", "toolName", "output", "preliminary", "data")
+        for name in ("type", "text", "state", "toolName", "output", "preliminary", "data", "parts")
         if name in part
     }
     approval = {name: value for name, value in part.get("approval", {}).items() if name != "descriptor"}

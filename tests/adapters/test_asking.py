@@ -25,7 +25,8 @@ from rewake.errors import RewakeError
 from rewake.ext.kernel import ApprovalRequest, Decision, ask
 from rewake.ext.kernel.asking import REFUSALS_MAX
 from rewake.protocol.messages import Failure, Success
-from rewake.runs.approvals import Approval, approval_of, inbox
+from rewake.runs.approvals import Approval
+from rewake.runs.inbox import approval_of, inbox
 from rewake.runs.local.database import local_reading
 
 DEADLINE_S = 20.0

@@ -11,7 +11,8 @@ import pytest
 from chat_kit import Desk, approval_of, desk_of, outputs_of, read, text_of
 from subject import until
 
-from rewake.ext.chat.routes import BODY_BYTES_MAX, CHAT_ID_MAX
+from rewake.ext.chat.inbox import ID_MAX
+from rewake.ext.chat.routes import BODY_BYTES_MAX
 from rewake.testing.models import rule, text, tool_call
 
 pytest.importorskip("agents", reason="the chat of these tests speaks with OpenAI agents")
@@ -94,8 +95,8 @@ def test_requests_that_are_refused(desk: Desk) -> None:
     assert status(good, **{"sec-fetch-site": "cross-site"}) == 403
     assert desk.client.post("/api/chat", content=json.dumps(good)).status_code == 415
     assert desk.client.post("/api/chat", content="{", headers={"content-type": "application/json"}).status_code == 400
-    assert status({"id": "x" * (CHAT_ID_MAX + 1), "messages": [message]}) == 400
+    assert status({"id": "x" * (ID_MAX + 1), "messages": [message]}) == 400
     assert status({"id": "five", "messages": [message | {"parts": []}]}) == 400
     assert status({"id": "five", "messages": []}) == 400
     assert status({"id": "five", "text": "x" * BODY_BYTES_MAX}) == 413
-    assert desk.get("five") == {"messages": [], "status": "ended", "turn": None}
+    assert desk.get("five") == {"messages": [], "status": "ended", "turn": None, "queued": []}

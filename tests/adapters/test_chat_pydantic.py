@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from chat_kit import Desk, approval_of, desk_of, outputs_of, text_of
+from starlette.testclient import TestClient
+from subject import until
 
 from rewake.testing.models import rule, text, tool_call
 
@@ -32,7 +34,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 
 def test_an_approval_outlives_the_handlers_and_the_conversation_is_remembered(desk: Desk) -> None:
-    before = {name: count.asked for name, count in desk.models.counts.items()}
+    before, marks = {name: count.asked for name, count in desk.models.counts.items()}, paid(desk)
     assert text_of(desk.say("one", "m1", "Hello")) == "Hello."
     asking = desk.say("one", "m2", "I was charged twice")
     approval = approval_of(asking)
@@ -42,7 +44,7 @@ def test_an_approval_outlives_the_handlers_and_the_conversation_is_remembered(de
     outputs = outputs_of(rest)
     assert outputs == ["40 EUR are on their way"]
     assert text_of(rest) == "You get it back."
-    assert (desk.folder / "marks").read_text().splitlines() == ["refund 40"]
+    assert paid(desk) == marks + 1
     assert text_of(desk.say("one", "m3", "Hello again")) == "Hello."
     said = [message["content"] for message in _asked(desk) if message["role"] == "user"]
     assert said == ["Hello", "I was charged twice", "Hello again"]
@@ -56,11 +58,57 @@ def test_an_approval_outlives_the_handlers_and_the_conversation_is_remembered(de
     }
 
 
+def test_questions_between_turns(desk: Desk) -> None:
+    """The same, while no invocation is open; a turn that is stopped leaves a conversation that goes on."""
+    from chat_pydantic_served import kept as chat
+
+    before, marks = {name: count.asked for name, count in desk.models.counts.items()}, paid(desk)
+    web = chat.web(ingress_url=f"http://127.0.0.1:{desk.subject.ingress_port}")
+    with TestClient(web, base_url="http://desk") as client:
+        kept = Desk(desk.subject, client, desk.models, desk.folder)
+        approval = approval_of(kept.say("one", "m1", "I was charged twice"))
+        open_now = "select id from sys_invocation where target_service_name = 'KeptDesk' and status <> 'completed'"
+        assert kept.subject.query(open_now) == []
+        kept.subject.service.restart()
+        rest = kept.answer("one", approval, approved=True)
+        assert (outputs_of(rest), text_of(rest)) == (["40 EUR are on their way"], "You get it back.")
+        assert paid(desk) == marks + 1
+        asked = {name: count.asked - before[name] for name, count in desk.models.counts.items()}
+        assert asked == {"bank": 1, "end": 1, "denied": 0, "refund": 1, "billing": 1, "hello": 0}
+        approval_of(kept.say("one", "m2", "I was charged again"))
+        assert kept.client.post("/api/chat/one/stop", json={}).json() == {"stopped": True}
+        until(lambda: kept.get("one")["status"] == "stopped", lambda: str(kept.get("one")))
+        assert text_of(kept.say("one", "m3", "Hello again")) == "Hello."
+
+
 def test_a_denial_reaches_the_model(desk: Desk) -> None:
     approval = approval_of(desk.say("two", "m1", "I was charged twice"))
     rest = desk.answer("two", approval, approved=False, reason="too much")
     assert "tool-output-denied" in [chunk["type"] for chunk in rest]
     assert text_of(rest) == "Then not."
+
+
+def test_a_stopped_turn_is_remembered_without_an_open_call(desk: Desk) -> None:
+    """Stopped while it waits for a person: the next answer knows the message, and what had come of it."""
+    approval_of(desk.say("three", "m1", "I was charged twice"))
+    assert desk.client.post("/api/chat/three/stop", json={}).json() == {"stopped": True}
+    until(lambda: desk.get("three")["status"] == "stopped", lambda: str(desk.get("three")))
+    desk.subject.service.restart()
+    assert text_of(desk.say("three", "m2", "Hello again")) == "Hello."
+    asked = _asked(desk)
+    assert [message["content"] for message in asked if message["role"] == "user"] == [
+        "I was charged twice",
+        "Hello again",
+    ]
+    results = {message["tool_call_id"]: message["content"] for message in asked if message["role"] == "tool"}
+    assert next(iter(results.values())) == "the bank agrees"
+    assert results.keys() == {call["id"] for message in asked for call in message.get("tool_calls") or ()}
+
+
+def paid(desk: Desk) -> int:
+    """How often the tool has run, in all tests."""
+    marks = desk.folder / "marks"
+    return marks.read_text().count("refund 40") if marks.exists() else 0
 
 
 def _asked(desk: Desk) -> Any:

@@ -1,7 +1,7 @@
 """The rows on engines and transports of all kinds, both frameworks in one process; handlers and engine are killed.
 
-A worker of `rewake run`, Rewake over HTTP/1.1 and restate-server over HTTP/2 by default; with REWAKE_ALL_CRASHES=1 both
-engines over both.
+A worker of `rewake run` and restate-server over HTTP/2 by default; with REWAKE_ALL_CRASHES=1 both engines over HTTP/1.1
+and HTTP/2, too. What each way does to an attempt is in tests/conformance.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tour import TourEngine
 from rewake.testing.models import ModelServer
 
 HERE: Final = Path(__file__).parent
-WAYS: Final = ["worker", "rewake uvicorn", "restate hypercorn"] + ["rewake hypercorn", "restate uvicorn"] * ALL
+WAYS: Final = ["worker", "restate hypercorn", *["rewake hypercorn", "rewake uvicorn", "restate uvicorn"] * ALL]
 ROWS: Final = ("consult", "tools")  # in this order: the rules of the last fit anything
 KILLS: Final = 2
 

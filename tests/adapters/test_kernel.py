@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import restate
 from frameworks import Call, ToolFailed, step, steps_of, turn
+from restate.extensions import current_context
 
 import rewake
 from rewake.ext.kernel import InPlace, current_run, durable_step, idempotency_key, parallel, restate_context, rounds
@@ -203,6 +205,36 @@ def test_a_failure_is_tried_again_in_place_and_leaves_siblings_alone(tmp_path: P
     asyncio.run(main())
 
 
+def test_a_body_has_the_contextvars_of_its_caller_and_keeps_its_own(tmp_path: Path) -> None:
+    """Alone, where no task waits for all, and side by side, where one branch waits for the others' futures."""
+    who = ContextVar("who", default="nobody")
+
+    async def tell() -> str:
+        found = who.get()
+        who.set("a body")
+        return found
+
+    async def piece(name: str) -> list[str]:
+        who.set(name)
+        return [await durable_step("one", tell), await durable_step("two", tell)]
+
+    async def handler(ctx: restate.Context, given: object) -> list[Any]:
+        who.set("main")
+        return [
+            await durable_step("before", tell),
+            *await parallel(piece("a"), piece("b")),
+            await durable_step("after", tell),
+            who.get(),
+        ]
+
+    async def main() -> None:
+        async with Desk(go=handler).engine(tmp_path) as engine:
+            found = await asyncio.wait_for(engine.call("Desk", "go", None), DEADLINE_S)
+            assert found == ["main", ["a", "a"], ["b", "b"], "main", "main"]
+
+    asyncio.run(main())
+
+
 async def _two_tasks() -> object:
     return await asyncio.gather(durable_step("a", str), durable_step("b", str))
 
@@ -241,9 +273,16 @@ async def _left_behind() -> object:
     return await left[0]
 
 
+async def _within_a_body() -> object:
+    """A step inside of a step, with the SDK's own context."""
+    ctx: Any = current_context()
+    return await durable_step("outer", lambda: ctx.run_typed("inner", str))
+
+
 @pytest.mark.parametrize(
     ("work", "says"),
     [
+        (_within_a_body, r"'outer' uses the context \(run_typed\).*before the step or after it"),
         (_two_tasks, r"side by side in the main flow.*parallel\(first\(\), second\(\)\)"),
         (_beside_pieces, "while calls? 'a'.* still ran beside it.*hooks and event handlers"),
         (_left_behind, "another piece had the turn.*left behind"),

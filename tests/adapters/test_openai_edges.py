@@ -30,7 +30,7 @@ from test_kernel import DEADLINE_S, Desk
 import rewake
 from rewake.ext.kernel import ApprovalRequest, ask, sessions
 from rewake.ext.kernel.envelope import decode
-from rewake.ext.openai import DurableRunner, RestateSession, restate_context
+from rewake.ext.openai import DurableRunner, RestateSession, raise_terminal_errors, restate_context
 from rewake.ext.openai.models import durable
 from rewake.testing.models import ModelServer, failure, in_turn, rule, text, tool_call, tool_calls
 
@@ -103,6 +103,31 @@ def test_a_refusal_of_the_provider_ends_the_invocation_at_once(
     assert models.count("no").asked == 1
 
 
+def test_a_refusal_inside_an_agent_used_as_a_tool_is_for_its_failure_function(
+    server: Callable[..., ModelServer], tmp_path: Path
+) -> None:
+    """The framework's own makes text of it for the asking model; raise_terminal_errors ends the invocation."""
+    models = server(
+        rule(name="refused", system="you are expert", answer=failure(400, "not like this")),
+        rule(name="told", after_tool=True, answer=text("without the expert")),
+        rule(name="ask", answer=tool_call("expert", {"input": "x"})),
+    )
+    expert = Agent(name="Expert", instructions="you are expert")
+
+    async def handler(ctx: restate.Context, is_final: bool) -> object:
+        given: dict[str, Any] = {"failure_error_function": raise_terminal_errors} if is_final else {}
+        asking = agent(tools=[expert.as_tool("expert", "An expert.", **given)])
+        return (await DurableRunner.run(asking, "hi")).final_output
+
+    assert ran(handler, tmp_path / "text", given=False) == "without the expert"
+    assert {name: count.asked for name, count in models.counts.items()} == {"refused": 1, "told": 1, "ask": 1}
+    models.reset()
+    set_default_openai_client(openai_app.client(), use_for_tracing=False)  # the first one's event loop is over
+    with pytest.raises(rewake.InvocationFailed, match=r"not like this.*code 400"):
+        ran(handler, tmp_path / "final", given=True)
+    assert {name: count.asked for name, count in models.counts.items()} == {"refused": 1, "told": 0, "ask": 1}
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_provider_is_asked_again_in_place_when_it_says(
     status: int, server: Callable[..., ModelServer], tmp_path: Path
@@ -137,15 +162,24 @@ def test_too_many_turns_are_terminal_and_keep_what_was_done(server: Callable[...
     assert models.count("turns").asked == 2
 
 
-def test_a_cancelled_run_makes_no_tool_message(server: Callable[..., ModelServer], tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_a_cancelled_run_makes_no_tool_message(
+    is_durable: bool, server: Callable[..., ModelServer], tmp_path: Path
+) -> None:
+    """The wait of a durable tool ends, and so does the body of a plain one."""
     models = server(rule(name="end", after_tool=True, answer=text("went on")), rule(answer=tool_call("wait")))
     waiting = asyncio.Event()
 
-    @function_tool
-    async def wait() -> str:
-        """Wait for a person."""
+    async def for_a_person() -> str:
         waiting.set()
         return str(await restate_context().awakeable()[1])
+
+    async def for_nothing() -> str:
+        waiting.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    wait = function_tool(for_a_person if is_durable else for_nothing, name_override="wait")
 
     async def handler(ctx: restate.Context, given: object) -> object:
         return (await DurableRunner.run(agent(tools=[wait]), "hi")).final_output

@@ -8,19 +8,23 @@ from __future__ import annotations
 import inspect
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import restate.ext.pydantic as official
 from packaging.requirements import Requirement
 from packaging.version import Version
-from pydantic_ai import __version__
-from pydantic_ai.durable_exec import BaseDurabilityCapability
+from pydantic_ai import Agent, __version__, capabilities
+from pydantic_ai.durable_exec import BaseDurabilityCapability, _utils
 from pydantic_ai.durable_exec._toolset import unwrap_tool_call_result, wrap_tool_call_result
+from pydantic_ai.exceptions import ModelHTTPError
+from pydantic_ai.messages import ModelResponse
 from pydantic_ai.models import StreamedResponse
 from pydantic_ai.tool_manager import ToolManager
 from pydantic_ai.toolsets import AbstractToolset, FunctionToolset
 
 import rewake.ext.pydantic as ours
+from rewake.ext.pydantic.taking_over import _HAS_SPOKEN
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,6 +83,15 @@ def test_the_users_mode_of_parallel_calls_can_be_asked_for() -> None:
     assert ToolManager.get_parallel_execution_mode(None) == "parallel"  # type: ignore[arg-type]  # reads a contextvar
 
 
+def test_an_agents_toolsets_are_registered_by_id() -> None:
+    """toolsets.py: others, of one run, are made durable in the same way."""
+    durability = ours.RewakeDurability[None]()
+    bound: Any = durability.for_agent(Agent("test", name="desk", tools=[len], capabilities=[durability]))
+    [registered] = bound._toolsets_by_id.values()
+    assert type(bound._wrap_leaf_toolset(FunctionToolset([len], id="late"))) is type(registered)
+    assert registered.visit_and_replace(lambda leaf: leaf) is registered
+
+
 def test_toolsets_may_have_no_id_and_get_one() -> None:
     """agent.py: `RestateAgent` names them by their place, as the official extension asks for no ids."""
     toolset = FunctionToolset[None]([])
@@ -86,3 +99,19 @@ def test_toolsets_may_have_no_id_and_get_one() -> None:
     toolset._id = "toolset-1"
     assert toolset.id == toolset._explicit_id == "toolset-1"
     assert isinstance(toolset, AbstractToolset)
+
+
+def test_a_capability_of_models_knows_which_are_left() -> None:
+    """taking_over.py: the failure of the last one is no other model's turn."""
+    if not hasattr(capabilities, "ModelFallback"):
+        pytest.skip("this version has no such capability")
+    assert capabilities.ModelFallback("test")._remaining == ["test"]
+
+
+def test_an_error_of_a_stream_that_has_spoken_is_marked() -> None:
+    """taking_over.py: no other model takes over from there."""
+    if not hasattr(_utils, "mark_streamed_before_failing"):
+        pytest.skip("this version does not mark it")
+    error = ModelHTTPError(503, "some-model")
+    _utils.mark_streamed_before_failing(error, ModelResponse(parts=[]))
+    assert hasattr(error, _HAS_SPOKEN)

@@ -13,8 +13,8 @@ import pytest
 import restate
 from pydantic import TypeAdapter
 from pydantic_ai import Agent, RunContext, Tool, UsageLimits, capabilities
-from pydantic_ai.exceptions import ModelHTTPError, UsageLimitExceeded
-from pydantic_ai.messages import ModelMessage
+from pydantic_ai.exceptions import FallbackExceptionGroup, ModelHTTPError, UsageLimitExceeded
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, ToolDenied
 from pydantic_kit import DEADLINE_S, Handler, Log, app_of, call, returned, script, text
@@ -89,6 +89,43 @@ def test_the_users_except_still_catches_what_is_terminal(tmp_path: Path) -> None
             return f"{type(limit).__name__} {isinstance(limit, restate.TerminalError)} {limit.status_code}"  # type: ignore[attr-defined]
 
     assert asyncio.run(outcome(handler, tmp_path)) == "UsageLimitExceeded True 500"
+
+
+@pytest.mark.skipif(not hasattr(capabilities, "ModelFallback"), reason="this version has no such capability")
+def test_when_all_models_have_failed_the_run_ends(tmp_path: Path) -> None:
+    """Each is asked once, and the user catches what the framework raises, at replay as well."""
+    log = Log()
+    busy, refuses = script(log, "busy", http_error(503)), script(log, "refuses", http_error(401))
+    agent = Agent(busy, name="desk", capabilities=[capabilities.ModelFallback(refuses), RewakeDurability()])
+
+    async def handler(ctx: restate.Context) -> Any:
+        try:
+            return (await agent.run("go")).output
+        except FallbackExceptionGroup as group:
+            await ctx.run_typed("note", lambda: log.lines.append("note"))
+            statuses = [getattr(each, "status_code", None) for each in group.exceptions]
+            return [isinstance(group, restate.TerminalError), *statuses]
+
+    assert asyncio.run(outcome(handler, tmp_path, "Suspending")) == [True, 503, 401]
+    assert log.lines == ["busy 0", "refuses 0", "note"]
+
+
+def test_a_hook_for_errors_hears_what_the_provider_said(tmp_path: Path) -> None:
+    log = Log()
+    hooks: Any = capabilities.Hooks()
+
+    @hooks.on.model_request_error  # type: ignore[untyped-decorator]
+    async def failed(ctx: RunContext[Any], *, request_context: Any, error: Exception) -> ModelResponse:
+        assert isinstance(error, ModelHTTPError)
+        return ModelResponse(parts=[TextPart(f"sorry: {error.status_code} {error.body}")])
+
+    agent = Agent(script(log, "desk", http_error(400)), name="desk", capabilities=[hooks, RewakeDurability()])
+
+    async def handler(ctx: restate.Context) -> Any:
+        return (await agent.run("go")).output
+
+    assert asyncio.run(outcome(handler, tmp_path, "Suspending")) == "sorry: 400 {'error': 'no'}"
+    assert log.lines == ["desk 0"]
 
 
 def test_a_busy_provider_is_asked_again_when_it_says_and_siblings_go_on(tmp_path: Path) -> None:

@@ -1,94 +1,29 @@
-"""Streams from end to end: handlers in workers and over HTTP, readers on real sockets, everything killed with -9."""
+"""Streams from end to end: handlers in workers and over HTTP, readers on real sockets; test_streams_kills.py kills."""
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import json
 import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from certificates import self_signed
 from cli_process import ROOT, WAIT_S, Running, rewake
 from http_service import HTTP1_SERVERS, ServerKind, Service
 from node_tour import EngineKind
 from speaking_app import ANSWER
+from stream_reader import Reader
 from subject import Subject
 
 HERE = Path(__file__).parent
 TEXT = "".join(ANSWER)
-SSE = {"accept": "text/event-stream"}
 
 
-class Reader:
-    """Reads server-sent events, and goes on where it was. text: the deltas that are not void."""
-
-    def __init__(self, port: int, path: str, *, method: str = "GET", secret: str = "") -> None:
-        self.path, self.method = path, method
-        self.token = {"authorization": f"Bearer {secret}"} if secret else {}
-        self.events: list[dict[str, Any]] = []
-        self.text = ""
-        self.invocation_id = ""
-        self.connect(port)
-
-    def connect(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
-        headers = SSE | self.token | ({"last-event-id": str(self.events[-1]["offset"])} if self.events else {})
-        path = f"/restate/stream/{self.invocation_id}" if self.events else self.path
-        self._connection.request("GET" if self.events else self.method, path, headers=headers)
-        self._response = self._connection.getresponse()
-        assert self._response.status == 200, self._response.read()
-        self.invocation_id = self._response.headers["x-restate-id"]
-
-    def close(self) -> None:
-        self._response.close()
-        self._connection.close()
-
-    def until(self, kind: str, text: str | None = None) -> dict[str, Any]:
-        """The next event of a type; of deltas the one that completes `text`."""
-        while (event := self._next()) is not None:
-            self.events.append(event)
-            self._take(event)
-            if event["type"] == kind and (text is None or self.text == text):
-                return event
-        raise AssertionError(f"ended before {kind}: {self.events}")
-
-    def rest(self) -> None:
-        while (event := self._next()) is not None:
-            self.events.append(event)
-            self._take(event)
-
-    def _next(self) -> dict[str, Any] | None:
-        with contextlib.suppress(http.client.IncompleteRead, ConnectionError):
-            while line := self._response.readline():
-                if line.startswith(b"data: "):
-                    found: dict[str, Any] = json.loads(line[6:])
-                    return found
-        return None
-
-    def _take(self, event: dict[str, Any]) -> None:
-        if event["type"] == "delta":
-            self.text += event["data"]
-        elif event["type"] == "void" and event.get("steps"):
-            self.text = ""
-
-    @property
-    def kinds(self) -> list[str]:
-        """Types, repeated ones once."""
-        found: list[str] = []
-        for event in self.events:
-            if found[-1:] != [event["type"]]:
-                found.append(event["type"])
-        return found
-
-
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
-    with start(tmp_path) as engine:
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with start(tmp_path_factory.mktemp("speaking")) as engine:
         yield engine
 
 
@@ -96,10 +31,16 @@ def start(folder: Path, *args: str) -> Running:
     return Running("run", HERE / "speaking_app.py", *args, cwd=folder, SPEAKING_FOLDER=str(folder))
 
 
-def may_say(folder: Path, count: int) -> None:
+def hears_all(reader: Reader, folder: Path) -> None:
+    """The rest is said once somebody hears: what a body says that is faster than its connection is left out."""
+    reader.until("delta", "".join(ANSWER[:3]))
     made = folder / "words.new"
-    made.write_text(str(count))
+    made.write_text(str(len(ANSWER)))
     made.rename(folder / "words")
+    assert reader.until("ended")["result"] == TEXT + "0"
+    assert reader.text == TEXT
+    reader.close()
+    (folder / "words").write_text("3")
 
 
 def test_a_call_gives_its_events_and_its_result(running: Running) -> None:
@@ -114,42 +55,6 @@ def test_a_call_gives_its_events_and_its_result(running: Running) -> None:
     again.rest()
     assert again.events == [ended]
     again.close()
-
-
-def test_a_worker_is_killed_in_mid_answer(running: Running) -> None:
-    may_say(running.cwd, 4)
-    reader = Reader(running.ingress_port, "/Desk/ask", method="POST")
-    reader.until("delta", "".join(ANSWER[:4]))
-    os.kill(running.worker_pids[0], signal.SIGKILL)
-    void = reader.until("void")
-    assert reader.text == ""
-    may_say(running.cwd, 99)
-    assert reader.until("ended")["result"] == TEXT + "0"
-    assert reader.text == TEXT
-    (committed,) = (event for event in reader.events if event["type"] == "step_committed")
-    assert committed["value"] == TEXT
-    assert void["from_offset"] > reader.events[0]["offset"]
-    reader.close()
-
-
-def test_engine_and_worker_are_killed_in_mid_answer(tmp_path: Path) -> None:
-    may_say(tmp_path, 3)
-    with start(tmp_path, "--data", "data") as first:
-        reader = Reader(first.ingress_port, "/Desk/ask", method="POST")
-        reader.until("delta", "".join(ANSWER[:3]))
-        first.process.kill()
-        reader.rest()
-        reader.close()
-    with start(tmp_path, "--data", "data") as second:
-        reader.connect(second.ingress_port)
-        reader.until("void")
-        assert reader.text == ""
-        may_say(tmp_path, 99)
-        assert reader.until("ended")["result"] == TEXT + "0"
-        assert reader.text == TEXT
-        offsets = [event["offset"] for event in reader.events]
-        assert offsets == sorted(set(offsets))
-        reader.close()
 
 
 def test_a_try_that_fails_in_place_is_void(running: Running) -> None:
@@ -173,14 +78,15 @@ def test_a_reader_that_leaves_stops_nothing_and_a_stop_does(running: Running) ->
     assert (status, answer["status"]) == (202, "AlreadyCompleted")
 
 
-def test_stopping_the_engine_does_not_wait_for_readers(running: Running) -> None:
-    reader = Reader(running.ingress_port, "/Desk/wait", method="POST")
-    reader.until("started")
-    began = time.monotonic()
-    assert running.stop() == 0
-    assert time.monotonic() - began < 4.0  # the grace of open calls is 5 s
-    reader.rest()
-    reader.close()
+def test_stopping_the_engine_does_not_wait_for_readers(tmp_path: Path) -> None:
+    with start(tmp_path) as engine:
+        reader = Reader(engine.ingress_port, "/Desk/wait", method="POST")
+        reader.until("started")
+        began = time.monotonic()
+        assert engine.stop() == 0
+        assert time.monotonic() - began < 4.0  # the grace of open calls is 5 s
+        reader.rest()
+        reader.close()
 
 
 def test_nobody_writes_without_the_capability(running: Running) -> None:
@@ -209,6 +115,26 @@ def test_handlers_write_without_a_token_and_readers_show_theirs(tmp_path: Path) 
             connection.close()
 
 
+def test_over_tls_from_a_worker_and_from_a_deployment_by_address(tmp_path: Path) -> None:
+    """Neither has to trust the certificate, which is for the name that others use."""
+    certificate, key = self_signed(tmp_path)
+    (tmp_path / "words").write_text("3")
+    environment = {"SPEAKING_FOLDER": str(tmp_path), "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT / "src")])}
+    service = Service("speaking_app:app", "hypercorn", options=(), **environment)
+    try:
+        with start(tmp_path, "--tls-cert", str(certificate), "--tls-key", str(key)) as engine:
+            for is_by_address in (False, True):
+                if is_by_address:
+                    admin = f"https://127.0.0.1:{engine.admin_port}"
+                    registering = ("deployments", "register", service.uri, "--admin", admin)
+                    registered = rewake(*registering, cwd=tmp_path, SSL_CERT_FILE=str(certificate))
+                    assert registered.returncode == 0, registered.stderr
+                reader = Reader(engine.ingress_port, "/Desk/ask", method="POST", trusts=certificate)
+                hears_all(reader, tmp_path)
+    finally:
+        service.kill()
+
+
 PAIRS: list[tuple[EngineKind, ServerKind]] = [("rewake", "hypercorn"), ("restate", "uvicorn")]
 
 
@@ -220,10 +146,8 @@ def test_over_http_and_on_a_restate_server(kind: EngineKind, server: ServerKind,
     subject = Subject(kind, tmp_path, service, use_http_11=server in HTTP1_SERVERS)
     try:
         if kind == "rewake":
-            reader = Reader(subject.ingress_port, "/Desk/ask", method="POST")
-            assert reader.until("ended")["result"] == TEXT + "0"
-            assert reader.text == TEXT
-            reader.close()
+            (tmp_path / "words").write_text("3")
+            hears_all(Reader(subject.ingress_port, "/Desk/ask", method="POST"), tmp_path)
         else:
             assert subject.call("Desk/ask").json == TEXT + "0"
             run = subject.send("Desk/ask")

@@ -34,7 +34,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture(params=LOOKS)
 def page(request: pytest.FixtureRequest, browser: Any, stage: Stage) -> Iterator[Any]:
-    with opened_page(browser, stage, **LOOKS[request.param], reduced_motion="reduce") as page:
+    with opened_page(browser, stage, **LOOKS[request.param]) as page:
         yield page
 
 

@@ -1,6 +1,6 @@
 """The chat example in a real browser, on the real `useChat` and the real client of AG-UI, under `rewake run`.
 
-Kills hit one page each; with REWAKE_ALL_CRASHES=1 both.
+The story is played on both pages, the rest on one each; with REWAKE_ALL_CRASHES=1 all on both.
 """
 
 from __future__ import annotations
@@ -23,10 +23,31 @@ from rewake.testing.models import ModelServer, rule, text, tool_call
 
 pytest.importorskip("agents", reason="the example speaks with OpenAI agents")
 
+NESTED = """
+bank = Agent(name="Bank", instructions="You are the bank.", tools=[refund])
+billing.tools.append(bank.as_tool("ask_bank", "Moves money."))
+desk ="""
+OTHERS = """
+from datetime import timedelta
+
+from starlette.applications import Starlette
+from starlette.routing import Host, Mount
+
+from rewake.ext.kernel import Approvals
+
+pages = Path(__file__).parent / "pages"
+others = {
+    "kept": Chat("KeptDesk", router, approvals_wait="between_turns"),
+    "soon": Chat("SoonDesk", router, approvals=Approvals(deadline=timedelta(seconds=3))),
+}
+app = restate.app([each for chat in (desk, *others.values()) for each in chat.services])
+hosts = [Host(f"{name}.localhost", chat.web(pages)) for name, chat in others.items()]
+web = Starlette(routes=[*hosts, Mount("/", desk.web(pages))])
+"""
 FOLDER = next(example.folder for example in EXAMPLES if example.name == "chat_desk")
 PAGES = ("index.html", "ag-ui.html")
 BOTH = pytest.mark.parametrize("page_name", PAGES)
-FIRST, SECOND = (pytest.mark.parametrize("page_name", PAGES if ALL else [page]) for page in PAGES)
+SECOND = pytest.mark.parametrize("page_name", PAGES if ALL else PAGES[1:])
 LONG = "one two three four five six seven eight nine ten eleven twelve"
 RULES = [
     rule(name="to billing", system="route to a specialist", says="charged", answer=tool_call("transfer_to_billing")),
@@ -34,18 +55,21 @@ RULES = [
     rule(name="slow", system="technical questions", says="slowly", answer=text(LONG), hold_after=6),
     rule(name="technical", system="technical questions", answer=text("Switch it off and on.")),
     rule(name="paid", system="questions on invoices", tool_result="way", answer=text("You get it back."), hold_after=5),
+    rule(name="nested", system="questions on invoices", says="nested", answer=tool_call("ask_bank", {"input": "40?"})),
+    rule(name="bank moved", system="you are the bank", tool_result="way", answer=text("40 EUR are on their way.")),
+    rule(name="bank", system="you are the bank", answer=tool_call("refund", {"invoice": "7", "amount": 40})),
     rule(name="denied", system="questions on invoices", after_tool="refund", answer=text("Nobody wanted to pay.")),
     rule(name="refund", system="questions on invoices", answer=tool_call("refund", {"invoice": "7", "amount": 40})),
 ]
 
 
 class Desk:
-    """The example as it runs, and the model behind it."""
+    """The example as it runs, with OTHERS on hosts of their own, and the model behind them."""
 
-    def __init__(self, folder: Path, models: ModelServer, chat: str = 'Chat("ChatDesk", router)') -> None:
+    def __init__(self, folder: Path, models: ModelServer) -> None:
         shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
         app = folder / "app.py"
-        app.write_text(app.read_text().replace('Chat("ChatDesk", router)', chat))
+        app.write_text(app.read_text().replace("\ndesk =", NESTED) + OTHERS)
         self.folder, self.models = folder, models
         self.ports = [_free_port() for _ in range(3)]
         self.url = f"http://127.0.0.1:{self.ports[2]}"
@@ -56,6 +80,10 @@ class Desk:
         options = ("--ingress-port", ports[0], "--admin-port", ports[1], "--web-port", ports[2])
         running = Running("run", self.folder / "app.py", *options, cwd=self.folder, **self.models.env())
         return running.__enter__()
+
+    def other(self, name: str) -> str:
+        """The address of one of OTHERS."""
+        return f"http://{name}.localhost:{self.ports[2]}"
 
     def kill_worker(self) -> None:
         """kill -9 of the process with the handlers."""
@@ -96,7 +124,7 @@ def fresh_models(desk: Desk) -> None:
 
 @contextmanager
 def opened(browser: Any, url: str, **options: Any) -> Iterator[Any]:
-    context = browser.new_context(**options)
+    context = browser.new_context(reduced_motion="reduce", **options)
     page = context.new_page()
     page.set_default_timeout(PAGE_TIMEOUT_MS)
     errors: list[str] = []
@@ -126,11 +154,13 @@ def texts(page: Any, said: str) -> int:
     return int(page.get_by_role("log").inner_text().count(said))
 
 
-@FIRST
-def test_an_answer_is_approved_after_everything_was_killed(desk: Desk, browser: Any, page_name: str) -> None:
+@BOTH
+def test_a_nested_specialist_asks_and_goes_on_after_everything_was_killed(
+    desk: Desk, browser: Any, page_name: str
+) -> None:
     """Reload while it waits, kill -9 of all processes, approve: it goes on, and streams."""
     with opened(browser, f"{desk.url}/{page_name}") as page:
-        say(page, "I was charged twice")
+        say(page, "I was charged twice, nested")
         waits_for(page, "Waiting for an approval")
         page.reload()
         waits_for(page, "Waiting for an approval")
@@ -142,7 +172,8 @@ def test_an_answer_is_approved_after_everything_was_killed(desk: Desk, browser: 
         shows(page, "You get it back.")
         waits_for(page, "Ready")
         assert texts(page, "You get it back.") == 1
-        assert desk.models.counts["refund"].asked == 1
+        asked = {name: count.asked for name, count in desk.models.counts.items() if count.asked}
+        assert asked == {"to billing": 1, "nested": 1, "bank": 1, "bank moved": 1, "paid": 1}
 
 
 @SECOND
@@ -164,17 +195,52 @@ def test_an_answer_in_two_tabs_whose_handler_is_killed(desk: Desk, browser: Any,
             assert texts(tab, "one two") == texts(tab, "Tell me slowly") == 1
 
 
-@BOTH
-def test_a_denial_on_a_phone(desk: Desk, browser: Any, page_name: str) -> None:
-    with opened(browser, f"{desk.url}/{page_name}", viewport={"width": 360, "height": 640}, is_mobile=True) as page:
+def test_questions_between_turns_in_two_tabs_on_a_phone(desk: Desk, browser: Any) -> None:
+    """Denied on one page, approved on the other: both show it, without a reload and after one."""
+    with opened(browser, desk.other("kept"), viewport={"width": 360, "height": 640}, is_mobile=True) as page:
         say(page, "I was charged twice")
         waits_for(page, "Waiting for an approval")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
-        page.get_by_role("button", name="Deny").click()
-        shows(page, "Nobody wanted to pay.")
-        waits_for(page, "Ready")
-        page.reload()
-        shows(page, "Nobody wanted to pay.")
+        other = page.context.new_page()
+        other.goto(page.url.replace("/?", "/ag-ui.html?"))
+        tabs = (page, other)
+        for tab in tabs:
+            waits_for(tab, "Waiting for an approval")
+            assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+        other.get_by_role("button", name="Deny").click()
+        for tab in tabs:
+            shows(tab, "Nobody wanted to pay.")
+            waits_for(tab, "Ready")
+        say(page, "I was charged twice, I said")
+        for tab in tabs:
+            waits_for(tab, "Waiting for an approval")
+        page.get_by_role("button", name="Approve").click()
+        shows(page, "You get it b")
+        desk.models.release("paid")
+        other.reload()
+        for tab in tabs:
+            shows(tab, "You get it back.")
+            waits_for(tab, "Ready")
+            assert [texts(tab, said) for said in ("Nobody wanted to pay.", "You get it back.")] == [1, 1]
+    asked = {name: count.asked for name, count in desk.models.counts.items() if count.asked}
+    assert (asked["refund"], asked["denied"], asked["paid"]) == (2, 1, 1), asked
+
+
+@BOTH
+def test_a_message_in_mid_turn_waits_in_both_tabs_and_is_answered(desk: Desk, browser: Any, page_name: str) -> None:
+    with opened(browser, f"{desk.url}/{page_name}") as page:
+        say(page, "Tell me slowly")
+        shows(page, "one two three")
+        other = page.context.new_page()
+        other.goto(page.url)
+        say(page, "My box is broken")
+        for tab in (page, other):
+            tab.locator(".queued", has_text="My box is broken").wait_for()
+            assert texts(tab, "off and on") == 0
+        desk.models.release("slow")
+        for tab in (page, other):
+            shows(tab, "Switch it off and on.")
+            waits_for(tab, "Ready")
+            assert [texts(tab, said) for said in (LONG, "My box is broken", "waits")] == [1, 1, 0]
 
 
 def test_a_turn_is_stopped_and_the_next_one_answered(desk: Desk, browser: Any) -> None:
@@ -188,26 +254,18 @@ def test_a_turn_is_stopped_and_the_next_one_answered(desk: Desk, browser: Any) -
         assert texts(page, "twelve") == 0
 
 
-def test_a_question_that_nobody_answers(browser: Any, tmp_path: Path) -> None:
+def test_a_question_that_nobody_answers(desk: Desk, browser: Any) -> None:
     """It expires while two pages show it; neither can answer any more, and the model does not read of a denial."""
-    deadline = (
-        '__import__("rewake.ext.kernel").ext.kernel.Approvals(deadline=__import__("datetime").timedelta(seconds=3))'
-    )
-    with ModelServer([RULES[0], *RULES[-2:]]) as models:
-        desk = Desk(tmp_path / "desk", models, f'Chat("ChatDesk", router, approvals={deadline})')
-        try:
-            with opened(browser, desk.url) as page:
-                say(page, "I was charged twice")
-                waits_for(page, "Waiting for an approval")
-                other = page.context.new_page()
-                other.goto(page.url.replace("/?", "/ag-ui.html?"))
-                waits_for(other, "Waiting for an approval")
-                shows(page, "Nobody answered in time.")
-                shows(page, "Nobody wanted to pay.")
-                assert page.get_by_role("button", name="Approve").count() == 0
-                other.reload()
-                shows(other, "Nobody wanted to pay.")
-            (result,) = models.exchanges[-1].request.tool_results[-1:]
-            assert "neither approved nor denied" in result.text
-        finally:
-            desk.close()
+    with opened(browser, desk.other("soon")) as page:
+        say(page, "I was charged twice")
+        waits_for(page, "Waiting for an approval")
+        other = page.context.new_page()
+        other.goto(page.url.replace("/?", "/ag-ui.html?"))
+        waits_for(other, "Waiting for an approval")
+        shows(page, "Nobody answered in time.")
+        shows(page, "Nobody wanted to pay.")
+        assert page.get_by_role("button", name="Approve").count() == 0
+        other.reload()
+        shows(other, "Nobody wanted to pay.")
+    (result,) = desk.models.exchanges[-1].request.tool_results[-1:]
+    assert "neither approved nor denied" in result.text

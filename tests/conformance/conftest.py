@@ -70,7 +70,7 @@ def subject(subjects: Subjects, engine_kind: EngineKind, request: pytest.Fixture
 
 
 @pytest.fixture
-def wire(subjects: Subjects, engine_kind: EngineKind) -> Subject:
+def surfaces(subjects: Subjects, engine_kind: EngineKind) -> Subject:
     """The engine under test with the handlers of http_app.py: for tests of the HTTP surfaces, byte by byte."""
     return subjects.get(engine_kind, "surfaces")
 
@@ -124,7 +124,7 @@ def _needed(item: pytest.Item) -> tuple[Any, ...]:
     if "subjects" not in names:
         return (item.nodeid,)
     params = item.callspec.params if hasattr(item, "callspec") else {}
-    app = params.get("typescript_subject") or next(name for name in ("wire", "fleet", "subject") if name in names)
+    app = params.get("typescript_subject") or next(name for name in ("surfaces", "fleet", "subject") if name in names)
     return params.get("engine_kind"), app
 
 

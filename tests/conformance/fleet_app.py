@@ -13,8 +13,11 @@ from typing import Any
 import restate
 from restate import InvocationRetryPolicy
 
+from rewake.ext.sealed import Keyring, sealing
+
 RETRY = InvocationRetryPolicy(timedelta(milliseconds=20), 1.0, timedelta(milliseconds=20), 1_000)
-VARIANTS = ("one", "two", "smaller", "object", "broken")
+VARIANTS = ("one", "two", "smaller", "object", "sealed", "broken")
+KEYRING = Keyring({"test": b"k" * 32})
 BRIEF_INACTIVITY = timedelta(milliseconds=50)
 
 ANSWERS = {
@@ -39,6 +42,10 @@ def made(variant: str, name: str) -> Any:
         keyed = restate.VirtualObject(name)
         keyed.handler("hello")(_object_hello)
         return restate.app([keyed])
+    if variant == "sealed":
+        keyed = restate.VirtualObject(name)
+        keyed.handler("hello")(_sealed_hello)
+        return restate.app([keyed], journal_value_codec=sealing(KEYRING))
     service = restate.Service(name, invocation_retry_policy=RETRY, inactivity_timeout=BRIEF_INACTIVITY)
     if variant == "broken":
         for fault in (*ANSWERS, "another_type", *(f"status{status}" for status in STATUSES)):
@@ -85,6 +92,14 @@ async def _break(fault: str, content_type: bytes, send: Any) -> None:
         headers = [(b"content-type", b"text/html")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": ANSWERS.get(fault, b"")})
+
+
+async def _sealed_hello(ctx: restate.ObjectContext, who: str) -> str:
+    seen = await ctx.get("seen", type_hint=list) or []
+    ctx.set("seen", [*seen, who])
+    said = await ctx.run_typed("say", lambda: f"hello {who}")
+    await ctx.sleep(timedelta(milliseconds=1))
+    return f"{said} of {await ctx.get('seen', type_hint=list)}"
 
 
 async def _object_hello(ctx: restate.ObjectContext) -> list[str | None]:

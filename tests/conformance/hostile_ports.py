@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import http_app
 from raw_http import Answer, Wire
-from serving import served
+from running_server import running_server
 
 from rewake.http_server.limits import Limits
 from rewake.http_server.listening import listening_socket
-from rewake.serving.server import AppServer
+from rewake.serving.server import DeploymentServer
 from rewake.testing.models import ModelServer, rule, text
 
 PortName = Literal["ingress", "admin", "serve", "model"]
@@ -98,10 +98,10 @@ def flood(wire: Wire, piece: bytes) -> tuple[bytes, int]:
 def all_ports(folder: Path, limits: Limits | None = None) -> Iterator[dict[PortName, Port]]:
     """One server of each kind."""
     with ExitStack() as stack:
-        here = stack.enter_context(served(folder, http_app.app, limits=limits))
+        here = stack.enter_context(running_server(folder, http_app.app, limits=limits))
         model = stack.enter_context(ModelServer([rule(says="hello", answer=text("Hello yourself"))], limits=limits))
         listener = listening_socket("127.0.0.1", 0, backlog=8)
-        app_server = AppServer(echo, limits)
+        app_server = DeploymentServer(echo, limits)
         here.run(app_server.start(listener))
         stack.callback(lambda: here.run(app_server.stop(0)))
         as_json, query = "application/json", b'{"query":"select 42 as answer"}'

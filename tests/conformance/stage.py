@@ -30,10 +30,11 @@ from rewake.deployments.base import (
     DiscoveryResponse,
     ReceivedMessage,
 )
+from rewake.deployments.framed_attempt import FramedAttempt
 from rewake.deployments.http.address import parse_address
 from rewake.deployments.http.client import HttpDeployment
 from rewake.deployments.in_process import InProcessDeployment
-from rewake.deployments.worker import WorkerOptions
+from rewake.deployments.worker import WorkerOptions, WorkerStream
 from rewake.deployments.worker_pool import WorkerPool
 from rewake.engine import Engine, EngineOptions
 from rewake.protocol.framing import Oversized
@@ -317,10 +318,12 @@ def fail_attempt(attempt: CutAttempt) -> None:
 
 
 def kill_worker(attempt: CutAttempt) -> None:
-    """kill -9 of the process that runs the handlers."""
-    pool = attempt.client
-    assert isinstance(pool, WorkerPool)
-    os.kill(pool._available[0].pid, 9)
+    """kill -9 of the process that runs this attempt's handler."""
+    assert isinstance(attempt.handle, FramedAttempt)
+    stream = attempt.handle.stream
+    assert isinstance(stream, WorkerStream)
+    assert stream.process is not None
+    os.kill(stream.process.pid, 9)
 
 
 def nothing(attempt: CutAttempt) -> None:

@@ -11,7 +11,7 @@ import http_app
 import pyarrow.ipc
 import pytest
 from raw_http import fetch, fetch_json
-from serving import served
+from running_server import running_server
 from subject import JSON, UNKNOWN_ID, Subject
 
 from rewake.core.keyed import state_version
@@ -21,8 +21,8 @@ AS_JSON = {"accept": "application/json"}
 
 
 @pytest.fixture
-def port(wire: Subject) -> int:
-    return wire.admin_port
+def port(surfaces: Subject) -> int:
+    return surfaces.admin_port
 
 
 def query(port: int, sql: str) -> list[dict[str, Any]]:
@@ -41,12 +41,12 @@ def in_order(service: dict[str, Any]) -> dict[str, Any]:
 # About the engine
 
 
-def test_health_and_version(port: int, wire: Subject) -> None:
+def test_health_and_version(port: int, surfaces: Subject) -> None:
     health = fetch(port, "GET", "/health")
     assert (health.status, health.body) == (200, b"")
     version = fetch(port, "GET", "/version").json
     assert (version["min_admin_api_version"], version["max_admin_api_version"]) == (2, 4)
-    assert version["ingress_endpoint"] == f"http://127.0.0.1:{wire.ingress_port}/"
+    assert version["ingress_endpoint"] == f"http://127.0.0.1:{surfaces.ingress_port}/"
     assert re.fullmatch(r"\d+\.\d+\.\d+", version["version"])
     assert version["features"]["vqueues"] is False
     assert fetch(port, "GET", "/cluster-health").json == {
@@ -89,13 +89,13 @@ def test_answers_are_compressed_only_on_request(port: int) -> None:
     assert json.loads(gzip.decompress(packed.body)) == plain.json
 
 
-def test_kafka_lists_are_empty(wire: Subject) -> None:
-    port = wire.admin_port
+def test_kafka_lists_are_empty(surfaces: Subject) -> None:
+    port = surfaces.admin_port
     assert fetch(port, "GET", "/subscriptions").json == {"subscriptions": []}
     assert fetch(port, "GET", "/kafka-clusters").json == {"clusters": []}
     assert fetch(port, "GET", "/kafka-clusters/x").json["message"] == "The requested Kafka cluster 'x' does not exist"
     subscription = {"source": "kafka://my/topic", "sink": "service://Greeter/greet"}
-    assert fetch_json(port, "POST", "/subscriptions", subscription).status == wire.differs(
+    assert fetch_json(port, "POST", "/subscriptions", subscription).status == surfaces.differs(
         "kafka", rewake=501, restate=400
     )
 
@@ -126,17 +126,17 @@ def test_deployments_are_listed_in_short_and_shown_in_full(port: int) -> None:
     assert in_order(by_name["Counter"]) == in_order(fetch(port, "GET", "/services/Counter").json)
 
 
-def test_a_deployment_in_use_is_not_removed_without_force(wire: Subject) -> None:
+def test_a_deployment_in_use_is_not_removed_without_force(surfaces: Subject) -> None:
     for suffix in ("", "?force=false"):
-        answer = wire.admin("DELETE", f"/deployments/{wire.deployment_id}{suffix}")
-        assert answer.status == wire.differs("removal-without-force", rewake=409, restate=501)
-        if wire.kind == "rewake":
+        answer = surfaces.admin("DELETE", f"/deployments/{surfaces.deployment_id}{suffix}")
+        assert answer.status == surfaces.differs("removal-without-force", rewake=409, restate=501)
+        if surfaces.kind == "rewake":
             assert answer.json["code"] == ErrorCode.DEPLOYMENT_IN_USE.value
             assert "latest revision of Counter, Flow, Greeter, Hidden" in answer.json["message"]
 
 
 def test_a_removed_deployment_takes_its_services_along(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with served(tmp_path_factory.mktemp("removed"), http_app.app) as here:
+    with running_server(tmp_path_factory.mktemp("removed"), http_app.app) as here:
         (item,) = fetch(here.admin_port, "GET", "/deployments").json["deployments"]
         removed = fetch(here.admin_port, "DELETE", f"/deployments/{item['id']}?force=true")
         assert (removed.status, removed.body) == (202, b"")
@@ -200,7 +200,7 @@ def test_handlers_are_described_by_schema_or_content_type(port: int) -> None:
     assert fetch(port, "GET", "/services/Flow/handlers/run").json["ty"] == "Workflow"
 
 
-def test_settings_of_a_service_are_changed(port: int, wire: Subject) -> None:
+def test_settings_of_a_service_are_changed(port: int, surfaces: Subject) -> None:
     before = fetch(port, "GET", "/services/Flow").json
     changes = {"public": False, "workflow_completion_retention": "5 hours", "inactivity_timeout": "PT3S", "unknown": 1}
     changed = fetch_json(port, "PATCH", "/services/Flow", changes | {"journal_retention": None}).json
@@ -209,16 +209,16 @@ def test_settings_of_a_service_are_changed(port: int, wire: Subject) -> None:
     assert changed["inactivity_timeout"] == "3s"
     assert changed["journal_retention"] == before["journal_retention"]
     assert in_order(fetch(port, "GET", "/services/Flow").json) == in_order(changed)
-    assert fetch(wire.ingress_port, "POST", "/Flow/x/go", JSON, b'"x"').status == 400
+    assert fetch(surfaces.ingress_port, "POST", "/Flow/x/go", JSON, b'"x"').status == 400
     back = {"public": True, "workflow_completion_retention": "1d", "inactivity_timeout": "1m"}
     assert in_order(fetch_json(port, "PATCH", "/services/Flow", back).json) == in_order(before)
     assert in_order(fetch_json(port, "PATCH", "/services/Flow", {}).json) == in_order(before)
 
 
-def test_a_service_has_a_description_for_its_callers(port: int, wire: Subject) -> None:
+def test_a_service_has_a_description_for_its_callers(port: int, surfaces: Subject) -> None:
     described = fetch(port, "GET", "/services/Counter/openapi").json
     assert described["info"] == {"title": "Counter", "version": "1"}
-    assert described["servers"][0]["url"] == f"http://127.0.0.1:{wire.ingress_port}/"
+    assert described["servers"][0]["url"] == f"http://127.0.0.1:{surfaces.ingress_port}/"
     assert {path for path in described["paths"] if path.endswith("/add") or "/add/" in path} == {
         "/restate/call/Counter/{key}/add",
         "/restate/send/Counter/{key}/add",
@@ -245,26 +245,26 @@ def test_a_service_has_a_description_for_its_callers(port: int, wire: Subject) -
 # State
 
 
-def test_state_of_a_key_is_replaced_as_a_whole(port: int, wire: Subject) -> None:
-    fetch(wire.ingress_port, "POST", "/Counter/mutated/add", JSON, b"5")
+def test_state_of_a_key_is_replaced_as_a_whole(port: int, surfaces: Subject) -> None:
+    fetch(surfaces.ingress_port, "POST", "/Counter/mutated/add", JSON, b"5")
     where = "where service_name = 'Counter' and service_key = 'mutated'"
     assert query(port, f"select key, value_utf8 from state {where}") == [{"key": "n", "value_utf8": "5"}]
     new_state = {"n": [49, 48], "other": "text"}
     answer = fetch_json(port, "POST", "/services/Counter/state", {"object_key": "mutated", "new_state": new_state})
     assert (answer.status, answer.body) == (202, b"")
-    assert fetch(wire.ingress_port, "GET", "/Counter/mutated/get").body == b"10"
+    assert fetch(surfaces.ingress_port, "GET", "/Counter/mutated/get").body == b"10"
     assert query(port, f"select key, value from state {where} order by key") == [
         {"key": "n", "value": "3130"},
         {"key": "other", "value": "74657874"},
     ]
 
 
-def test_a_state_change_made_for_another_version_is_dropped(port: int, wire: Subject) -> None:
-    fetch(wire.ingress_port, "POST", "/Counter/versioned/add", JSON, b"5")
+def test_a_state_change_made_for_another_version_is_dropped(port: int, surfaces: Subject) -> None:
+    fetch(surfaces.ingress_port, "POST", "/Counter/versioned/add", JSON, b"5")
     for version, result in (("x", b"5"), (state_version({b"n": b"5"}), b"9")):
         change = {"object_key": "versioned", "new_state": {"n": "9"}, "version": version}
         assert fetch_json(port, "POST", "/services/Counter/state", change).status == 202
-        assert fetch(wire.ingress_port, "GET", "/Counter/versioned/get").body == result
+        assert fetch(surfaces.ingress_port, "GET", "/Counter/versioned/get").body == result
 
 
 def test_clearing_state_of_an_unknown_service_is_accepted(port: int) -> None:
@@ -276,18 +276,18 @@ def test_clearing_state_of_an_unknown_service_is_accepted(port: int) -> None:
     [({"value": "ok"}, 200, b'"ok"'), ({"failure": "too much"}, 500, b"too much"), ({"value": [1.0]}, 200, b"[1.0]")],
 )
 def test_a_promise_is_completed_once(
-    port: int, wire: Subject, given: dict[str, Any], status: int, result: bytes
+    port: int, surfaces: Subject, given: dict[str, Any], status: int, result: bytes
 ) -> None:
     key = f"promise-{result.hex()}"
     assert (
         fetch_json(port, "POST", "/services/Flow/promises", {"workflow_key": key, "name": "go", **given}).status == 404
     )
-    fetch(wire.ingress_port, "POST", f"/Flow/{key}/run/send", JSON, b'"x"')
+    fetch(surfaces.ingress_port, "POST", f"/Flow/{key}/run/send", JSON, b'"x"')
     completed = fetch_json(port, "POST", "/services/Flow/promises", {"workflow_key": key, "name": "go", **given})
-    assert completed.status == wire.differs("promises", rewake=202, restate=404)
+    assert completed.status == surfaces.differs("promises", rewake=202, restate=404)
     if completed.status == 404:
         return
-    answer = fetch(wire.ingress_port, "GET", f"/restate/workflow/Flow/{key}/attach")
+    answer = fetch(surfaces.ingress_port, "GET", f"/restate/workflow/Flow/{key}/attach")
     assert answer.status == status
     assert result in answer.body
     late = fetch_json(port, "POST", "/services/Flow/promises", {"workflow_key": key, "name": "go", "value": 1})
@@ -297,8 +297,8 @@ def test_a_promise_is_completed_once(
 # Queries
 
 
-def test_rows_leave_null_out(port: int, wire: Subject) -> None:
-    name = fetch(wire.ingress_port, "POST", "/Greeter/greet", JSON, b'"x"').headers["x-restate-id"]
+def test_rows_leave_null_out(port: int, surfaces: Subject) -> None:
+    name = fetch(surfaces.ingress_port, "POST", "/Greeter/greet", JSON, b'"x"').headers["x-restate-id"]
     columns = "id, status, target_service_key, completion_retention, journal_size"
     sql = f"select {columns} from sys_invocation where id = '{name}'"
     (row,) = query(port, sql)
@@ -334,32 +334,32 @@ def test_any_other_query_is_answered_in_arrow(port: int, accept: str | None) -> 
     ],
 )
 def test_a_query_that_cannot_run_is_told_as_the_public_server_tells(
-    wire: Subject, sql: str, status: int, code: ErrorCode, message: str
+    surfaces: Subject, sql: str, status: int, code: ErrorCode, message: str
 ) -> None:
-    answer = wire.admin("POST", "/query", {"query": sql})
+    answer = surfaces.admin("POST", "/query", {"query": sql})
     assert answer.status == status
     assert answer.json["message"].startswith("Datafusion error: " + message)
-    assert answer.json.get("code") == wire.differs("error-bodies", rewake=code.value, restate=None)
+    assert answer.json.get("code") == surfaces.differs("error-bodies", rewake=code.value, restate=None)
 
 
-def test_other_trouble_of_a_query_is_in_words_of_our_own(wire: Subject) -> None:
-    answer = wire.admin("POST", "/query", {"query": "pragma user_version"})
+def test_other_trouble_of_a_query_is_in_words_of_our_own(surfaces: Subject) -> None:
+    answer = surfaces.admin("POST", "/query", {"query": "pragma user_version"})
     ours, theirs = "The query is not a SELECT", "Datafusion error: This feature is not implemented: Unsupported SQL"
-    assert answer.status == wire.differs("query-errors", rewake=400, restate=500)
-    assert answer.json["message"].startswith(wire.differs("query-errors", rewake=ours, restate=theirs))
+    assert answer.status == surfaces.differs("query-errors", rewake=400, restate=500)
+    assert answer.json["message"].startswith(surfaces.differs("query-errors", rewake=ours, restate=theirs))
 
 
-def test_a_query_for_an_id_that_is_none(wire: Subject) -> None:
-    answer = wire.admin("POST", "/query", {"query": "select id from sys_invocation where id = 'foo'"}, AS_JSON)
-    assert answer.status == wire.differs("query-malformed-id", rewake=200, restate=500)
+def test_a_query_for_an_id_that_is_none(surfaces: Subject) -> None:
+    answer = surfaces.admin("POST", "/query", {"query": "select id from sys_invocation where id = 'foo'"}, AS_JSON)
+    assert answer.status == surfaces.differs("query-malformed-id", rewake=200, restate=500)
     if answer.status == 200:
         assert answer.json == {"rows": []}
 
 
-def test_the_type_of_a_computed_column_of_no_rows(wire: Subject) -> None:
+def test_the_type_of_a_computed_column_of_no_rows(surfaces: Subject) -> None:
     sql = "select concat(key, 'x') as text, abs(1 - 2) as number from state where service_name = 'Nope'"
-    answer = wire.admin("POST", "/query", {"query": sql})
+    answer = surfaces.admin("POST", "/query", {"query": sql})
     types = [str(field.type) for field in pyarrow.ipc.open_stream(answer.body).schema]
-    assert types == wire.differs(
+    assert types == surfaces.differs(
         "query-types", rewake=["large_string", "large_string"], restate=["string_view", "int64"]
     )

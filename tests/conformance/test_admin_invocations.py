@@ -11,26 +11,26 @@ OPERATIONS = ("cancel", "kill", "pause", "resume", "purge", "purge-journal", "re
 
 
 @pytest.fixture
-def port(wire: Subject) -> int:
-    return wire.admin_port
+def port(surfaces: Subject) -> int:
+    return surfaces.admin_port
 
 
 # Invocations
 
 
-def completed(wire: Subject) -> str:
-    return wire.call("Greeter/greet", "x").headers["x-restate-id"]
+def completed(surfaces: Subject) -> str:
+    return surfaces.call("Greeter/greet", "x").headers["x-restate-id"]
 
 
-def running(wire: Subject) -> tuple[str, str]:
+def running(surfaces: Subject) -> tuple[str, str]:
     """An invocation that waits for its first awakeable, and the awakeable."""
-    name = wire.send("Greeter/wait")
-    until(lambda: "> Run" in wire.journal(name), lambda: str(wire.journal(name)))
+    name = surfaces.send("Greeter/wait")
+    until(lambda: "> Run" in surfaces.journal(name), lambda: str(surfaces.journal(name)))
     return name, first_awakeable(name)
 
 
-def scheduled(wire: Subject) -> str:
-    return wire.send("Greeter/greet", "x", delay="1h")
+def scheduled(surfaces: Subject) -> str:
+    return surfaces.send("Greeter/greet", "x", delay="1h")
 
 
 def operate(port: int, name: str, operation: str) -> tuple[int, str]:
@@ -39,8 +39,8 @@ def operate(port: int, name: str, operation: str) -> tuple[int, str]:
     return answer.status, answer.json["message"].replace(name, "ID") if answer.body else ""
 
 
-def test_operations_on_a_completed_invocation(port: int, wire: Subject) -> None:
-    name = completed(wire)
+def test_operations_on_a_completed_invocation(port: int, surfaces: Subject) -> None:
+    name = completed(surfaces)
     assert operate(port, name, "cancel") == (409, "The invocation 'ID' was already completed.")
     assert operate(port, name, "kill") == (409, "The invocation 'ID' was already completed.")
     assert operate(port, name, "pause") == (409, "The invocation 'ID' is not running, cannot be paused.")
@@ -63,8 +63,8 @@ def test_operations_on_a_completed_invocation(port: int, wire: Subject) -> None:
     assert operate(port, name, "purge") == (404, "The requested invocation 'ID' does not exist")
 
 
-def test_operations_on_a_running_invocation(port: int, wire: Subject) -> None:
-    name, _ = running(wire)
+def test_operations_on_a_running_invocation(port: int, surfaces: Subject) -> None:
+    name, _ = running(surfaces)
     assert operate(port, name, "purge") == (409, "The invocation 'ID' is not yet completed.")
     assert operate(port, name, "purge-journal") == (409, "The invocation 'ID' is not yet completed.")
     assert operate(port, name, "restart-as-new") == (409, "The invocation 'ID' is still running.")
@@ -73,15 +73,15 @@ def test_operations_on_a_running_invocation(port: int, wire: Subject) -> None:
         "The invocation 'ID' is still running or the deployment id is not pinned yet, deployment id cannot be changed.",
     )
     assert operate(port, name, "resume") == (200, "")
-    with Wire(wire.ingress_port) as caller:
+    with Wire(surfaces.ingress_port) as caller:
         caller.send(request("GET", f"/restate/attach/{name}"))
         assert operate(port, name, "cancel") == (202, "")
         answer = caller.answer()
     assert (answer.status, answer.json["message"], answer.json["source"]) == (409, "cancelled", "invocation")
 
 
-def test_operations_on_a_scheduled_invocation(port: int, wire: Subject) -> None:
-    name = scheduled(wire)
+def test_operations_on_a_scheduled_invocation(port: int, surfaces: Subject) -> None:
+    name = scheduled(surfaces)
     assert operate(port, name, "purge") == (409, "The invocation 'ID' is not yet completed.")
     assert operate(port, name, "pause") == (409, "The invocation 'ID' is not running, cannot be paused.")
     assert operate(port, name, "resume") == (
@@ -96,46 +96,46 @@ def test_operations_on_a_scheduled_invocation(port: int, wire: Subject) -> None:
     assert operate(port, name, "kill") == (404, "The requested invocation 'ID' does not exist")
 
 
-def test_a_killed_invocation_answers_its_caller(port: int, wire: Subject) -> None:
-    name, _ = running(wire)
-    with Wire(wire.ingress_port) as caller:
+def test_a_killed_invocation_answers_its_caller(port: int, surfaces: Subject) -> None:
+    name, _ = running(surfaces)
+    with Wire(surfaces.ingress_port) as caller:
         caller.send(request("GET", f"/restate/attach/{name}"))
         assert operate(port, name, "kill") == (200, "")
         answer = caller.answer()
     assert (answer.status, answer.json["message"], answer.json["source"]) == (409, "killed", "invocation")
 
 
-def test_a_paused_invocation_goes_on_when_resumed(port: int, wire: Subject) -> None:
-    name, awakeable = running(wire)
+def test_a_paused_invocation_goes_on_when_resumed(port: int, surfaces: Subject) -> None:
+    name, awakeable = running(surfaces)
     assert operate(port, name, "pause") == (202, "")
-    wire.reaches(name, "paused")
+    surfaces.reaches(name, "paused")
     assert operate(port, name, "pause") == (200, "")
-    fetch(wire.ingress_port, "POST", f"/restate/awakeables/{awakeable}/resolve", {}, b'"late"')
+    fetch(surfaces.ingress_port, "POST", f"/restate/awakeables/{awakeable}/resolve", {}, b'"late"')
     assert operate(port, name, "resume?deployment=latest") == (200, "")
-    assert fetch(wire.ingress_port, "GET", f"/restate/attach/{name}").body == b'"late"'
+    assert fetch(surfaces.ingress_port, "GET", f"/restate/attach/{name}").body == b'"late"'
 
 
-def test_a_completed_invocation_runs_again_as_a_new_one(port: int, wire: Subject) -> None:
-    name = completed(wire)
+def test_a_completed_invocation_runs_again_as_a_new_one(port: int, surfaces: Subject) -> None:
+    name = completed(surfaces)
     answer = fetch(port, "PATCH", f"/invocations/{name}/restart-as-new")
     assert answer.status == 200
     new_name = answer.json["new_invocation_id"]
     assert new_name != name
-    assert fetch(wire.ingress_port, "GET", f"/restate/attach/{new_name}").body == b'"hi x"'
-    (row,) = wire.query(f"select invoked_by, restarted_from from sys_invocation where id = '{new_name}'")
+    assert fetch(surfaces.ingress_port, "GET", f"/restate/attach/{new_name}").body == b'"hi x"'
+    (row,) = surfaces.query(f"select invoked_by, restarted_from from sys_invocation where id = '{new_name}'")
     assert row == {"invoked_by": "restart_as_new", "restarted_from": name}
 
 
-def test_a_workflow_run_is_not_restarted(port: int, wire: Subject) -> None:
-    name = wire.send("Flow/norestart/run", "x")
-    wire.call("Flow/norestart/go", "x")
-    assert fetch(wire.ingress_port, "GET", f"/restate/attach/{name}").status == 200
+def test_a_workflow_run_is_not_restarted(port: int, surfaces: Subject) -> None:
+    name = surfaces.send("Flow/norestart/run", "x")
+    surfaces.call("Flow/norestart/go", "x")
+    assert fetch(surfaces.ingress_port, "GET", f"/restate/attach/{name}").status == 200
     status, message = operate(port, name, "restart-as-new")
     assert (status, message.startswith("Restarting the invocation 'ID' is not supported.")) == (422, True)
 
 
-def test_the_deprecated_delete_accepts_everything(port: int, wire: Subject) -> None:
-    name, _ = running(wire)
+def test_the_deprecated_delete_accepts_everything(port: int, surfaces: Subject) -> None:
+    name, _ = running(surfaces)
     for path in (
         f"/invocations/{UNKNOWN_ID}",
         f"/invocations/{UNKNOWN_ID}?mode=Purge",
@@ -143,14 +143,14 @@ def test_the_deprecated_delete_accepts_everything(port: int, wire: Subject) -> N
     ):
         answer = fetch(port, "DELETE", path)
         assert (answer.status, answer.body) == (202, b"")
-    assert wire.status(name) == "completed"
+    assert surfaces.status(name) == "completed"
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_batch_tells_for_each_whether_it_succeeded(port: int, wire: Subject, operation: str) -> None:
-    done, (live, _) = completed(wire), running(wire)
+def test_a_batch_tells_for_each_whether_it_succeeded(port: int, surfaces: Subject, operation: str) -> None:
+    done, (live, _) = completed(surfaces), running(surfaces)
     body = {"invocation_ids": [UNKNOWN_ID, done, live]}
-    answer = wire.admin("POST", f"/internal/invocations_batch_operations/{operation}", body)
+    answer = surfaces.admin("POST", f"/internal/invocations_batch_operations/{operation}", body)
     assert answer.status == 200
     succeeded = answer.json["succeeded"]
     failed = {each["invocation_id"]: each["error"] for each in answer.json["failed"]}
@@ -171,5 +171,5 @@ def test_a_batch_tells_for_each_whether_it_succeeded(port: int, wire: Subject, o
     fetch(port, "PATCH", f"/invocations/{live}/kill")
 
 
-def test_an_unknown_batch_operation_is_a_404(wire: Subject) -> None:
-    assert wire.admin("POST", "/internal/invocations_batch_operations/zzz", {}).status == 404
+def test_an_unknown_batch_operation_is_a_404(surfaces: Subject) -> None:
+    assert surfaces.admin("POST", "/internal/invocations_batch_operations/zzz", {}).status == 404

@@ -20,8 +20,8 @@ BODY = "Failed to deserialize the JSON body into the target type: "
 
 
 @pytest.fixture
-def port(wire: Subject) -> int:
-    return wire.admin_port
+def port(surfaces: Subject) -> int:
+    return surfaces.admin_port
 
 
 # Errors in the admin shape
@@ -143,16 +143,16 @@ REFUSALS: list[tuple[str, str, Any, int, str, ErrorCode]] = [
 
 @pytest.mark.parametrize(("method", "path", "body", "status", "message", "code"), REFUSALS)
 def test_a_refusal_has_status_message_and_what_to_do(
-    wire: Subject, method: str, path: str, body: Any, status: int, message: str, code: ErrorCode
+    surfaces: Subject, method: str, path: str, body: Any, status: int, message: str, code: ErrorCode
 ) -> None:
-    port = wire.admin_port
+    port = surfaces.admin_port
     answer = fetch(port, method, path) if body is None else fetch_json(port, method, path, body)
     told = answer.json
     assert (answer.status, told["message"]) == (status, message)
     more = ["code", "hint", "docs"]
-    assert list(told) == ["message", "restate_code", *wire.differs("error-bodies", rewake=more, restate=[])]
+    assert list(told) == ["message", "restate_code", *surfaces.differs("error-bodies", rewake=more, restate=[])]
     assert told["restate_code"] is None
-    if wire.kind == "rewake":
+    if surfaces.kind == "rewake":
         assert (told["code"], told["docs"]) == (code.value, EXPLAIN + code.value)
     assert answer.headers["content-type"] == "application/json"
 
@@ -166,10 +166,10 @@ def test_a_refusal_has_status_message_and_what_to_do(
     ],
 )
 def test_promises_are_completed_by_rewakes_admin_api_only(
-    wire: Subject, service: str, given: dict[str, Any], message: str
+    surfaces: Subject, service: str, given: dict[str, Any], message: str
 ) -> None:
-    answer = wire.admin("POST", f"/services/{service}/promises", {"workflow_key": "a", "name": "p", **given})
-    assert answer.status == wire.differs("promises", rewake=400, restate=404)
+    answer = surfaces.admin("POST", f"/services/{service}/promises", {"workflow_key": "a", "name": "p", **given})
+    assert answer.status == surfaces.differs("promises", rewake=400, restate=404)
     assert answer.status == 404 or answer.json["message"] == message
 
 

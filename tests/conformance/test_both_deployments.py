@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from fleet_app import RETRY_AFTER_S
+from fleet_app import KEYRING, RETRY_AFTER_S
 from node_tour import free_port
 from raw_http import Answer
 from subject import Subject, outcome
+
+from rewake.ext.sealed import Values, is_sealed
 
 UNKNOWN_DEPLOYMENT = "dp_13TZAEkf5hl3qZ4TAREdByW"
 
@@ -380,3 +382,23 @@ def test_an_end_without_an_output_is_a_failed_attempt(fleet: Subject, name: str)
     invocation_id = fleet.send(f"{name}/no_output")
     fleet.failing(invocation_id, "RT0012")
     assert fleet.operate(invocation_id, "kill").status == 200
+
+
+def test_an_app_that_encrypts_its_values(fleet: Subject, name: str) -> None:
+    """Neither engine sees them, and both hand them back as they were."""
+    assert register(fleet, "sealed", name).status == 201
+    values = Values(KEYRING)
+    for count in (1, 2):
+        answer = fleet.call(
+            f"{name}/ada/hello", values.seal(b'"Lovelace"'), headers={"content-type": "application/json"}
+        )
+        assert (answer.status, is_sealed(answer.body)) == (200, True), answer.body
+        assert values.open(answer.body).decode() == f'"hello Lovelace of {["Lovelace"] * count}"'
+    (state,) = fleet.state(name, "ada").values()
+    assert values.open(state) == b'["Lovelace", "Lovelace"]'
+    rows = fleet.query(
+        f"select raw from sys_journal where id in (select id from sys_invocation where target_service_name = '{name}')"
+    )
+    journal = b"".join(bytes.fromhex(row["raw"]) for row in rows)
+    assert b"say" in journal
+    assert b"Lovelace" not in journal

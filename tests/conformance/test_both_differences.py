@@ -6,6 +6,7 @@ Differences that belong to a subject of their own are asserted there. The last t
 from __future__ import annotations
 
 import ast
+import socket
 import time
 import tomllib
 from collections import Counter
@@ -15,6 +16,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from raw_http import Wire, request
 from subject import Subject, outcome, until
 
 HERE = Path(__file__).parent
@@ -27,6 +29,17 @@ def test_a_signal_to_one_that_has_not_started(subject: Subject) -> None:
     subject.marked(invocation_id, "attempt")
     outcome(subject.call("Waits/signaller", {"resolve": "a", "to": invocation_id, "value": "late"}))
     assert subject.result(invocation_id) == [subject.differs("early-signal", rewake="early", restate="late")]
+
+
+def test_a_caller_that_ends_its_side_of_the_connection(subject: Subject) -> None:
+    with Wire(subject.ingress_port) as wire:
+        wire.send(request("POST", "/Steps/nap", {"content-type": "application/json"}, b"100"))
+        wire.socket.shutdown(socket.SHUT_WR)
+        try:
+            said = wire.socket.recv(12)
+        except ConnectionResetError:
+            said = b""
+    assert said == subject.differs("half-closed", rewake=b"HTTP/1.1 200", restate=b"")
 
 
 def test_attempts_are_counted_over_a_restart_of_the_engine(subject: Subject) -> None:
@@ -100,34 +113,34 @@ def test_pause_of_a_suspended_invocation(subject: Subject) -> None:
     assert subject.result(invocation_id) == ["x"]
 
 
-def test_a_result_that_is_past_its_retention(wire: Subject) -> None:
+def test_a_result_that_is_past_its_retention(surfaces: Subject) -> None:
     """The next sweep is an hour away."""
-    key = wire.unique()
-    first = wire.call("Greeter/brief", "first", idempotency_key=key)
-    again = wire.call("Greeter/brief", "again", idempotency_key=key)
+    key = surfaces.unique()
+    first = surfaces.call("Greeter/brief", "first", idempotency_key=key)
+    again = surfaces.call("Greeter/brief", "again", idempotency_key=key)
     if expires := again.headers.get("idempotency-expires"):
         time.sleep(max(0, datetime.fromisoformat(expires).timestamp() - time.time()) + 0.001)
-    later = wire.call("Greeter/brief", "later", idempotency_key=key)
-    expected = wire.differs("past-retention", rewake="hi later", restate="hi first")
+    later = surfaces.call("Greeter/brief", "later", idempotency_key=key)
+    expected = surfaces.differs("past-retention", rewake="hi later", restate="hi first")
     assert (outcome(first), outcome(later)) == ("hi first", expected)
 
 
-def test_http2_of_callers(wire: Subject) -> None:
-    for port, path in ((wire.ingress_port, "/restate/health"), (wire.admin_port, "/health")):
+def test_http2_of_callers(surfaces: Subject) -> None:
+    for port, path in ((surfaces.ingress_port, "/restate/health"), (surfaces.admin_port, "/health")):
         with httpx2.Client(http1=False, http2=True) as client:
             try:
                 told = client.get(f"http://127.0.0.1:{port}{path}").http_version
             except httpx2.HTTPError:
                 told = "none"
-        assert told == wire.differs("http2-of-callers", rewake="none", restate="HTTP/2")
+        assert told == surfaces.differs("http2-of-callers", rewake="none", restate="HTTP/2")
 
 
-def test_what_only_one_of_them_has(wire: Subject) -> None:
-    rules = wire.admin("PUT", "/limits/rules", [{"pattern": "nothing/*", "limits": {"concurrency": 1000}}])
-    assert rules.status == wire.differs("flow-control", rewake=501, restate=200)
-    assert wire.admin("GET", "/metrics").status == wire.differs("metrics", rewake=200, restate=404)
-    version = wire.admin("GET", "/version").json
-    assert ("rewake_version" in version) is wire.differs("version", rewake=True, restate=False)
+def test_what_only_one_of_them_has(surfaces: Subject) -> None:
+    rules = surfaces.admin("PUT", "/limits/rules", [{"pattern": "nothing/*", "limits": {"concurrency": 1000}}])
+    assert rules.status == surfaces.differs("flow-control", rewake=501, restate=200)
+    assert surfaces.admin("GET", "/metrics").status == surfaces.differs("metrics", rewake=200, restate=404)
+    version = surfaces.admin("GET", "/version").json
+    assert ("rewake_version" in version) is surfaces.differs("version", rewake=True, restate=False)
 
 
 def test_a_fork_with_another_result(subject: Subject) -> None:

@@ -10,7 +10,7 @@ import http_app
 import pytest
 from click.testing import CliRunner, Result
 from raw_http import fetch
-from serving import Served, served
+from running_server import RunningServer, running_server
 
 from rewake.cli.main import main
 
@@ -19,16 +19,16 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(tmp_path_factory.mktemp("engine"), http_app.app) as here:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with running_server(tmp_path_factory.mktemp("engine"), http_app.app) as here:
         yield here
 
 
-def promises(engine: Served, *args: str) -> Result:
+def promises(engine: RunningServer, *args: str) -> Result:
     return CliRunner().invoke(main, ["promises", *args, "--admin", f"http://127.0.0.1:{engine.admin_port}"])
 
 
-def started(engine: Served, key: str) -> None:
+def started(engine: RunningServer, key: str) -> None:
     """A workflow that waits for its promise `go`."""
     fetch(engine.ingress_port, "POST", f"/Flow/{key}/run/send", JSON, b'"x"')
     ends_at_s = time.monotonic() + WAIT_S
@@ -41,7 +41,7 @@ def started(engine: Served, key: str) -> None:
     [(("resolve", '"by Grace"'), 200, b'"by Grace"'), (("reject", "too much"), 500, b"too much"),
      (("resolve", "1.0"), 200, b"1.0"), (("reject",), 500, b"Rejected")],
 )  # fmt: skip
-def test_an_answer_from_the_terminal(engine: Served, args: tuple[str, ...], status: int, body: bytes) -> None:
+def test_an_answer_from_the_terminal(engine: RunningServer, args: tuple[str, ...], status: int, body: bytes) -> None:
     key = f"w{args[-1].encode().hex()}"
     started(engine, key)
     assert [row["key"] for row in json.loads(promises(engine, "list", "--json").stdout)] == ["go"]
@@ -64,7 +64,7 @@ def test_an_answer_from_the_terminal(engine: Served, args: tuple[str, ...], stat
      (("resolve", "Greeter", "w", "go"), "Only workflows"),
      (("reject", "Nope", "w", "go"), "does not exist")],
 )  # fmt: skip
-def test_what_cannot_be_answered(engine: Served, args: tuple[str, ...], told: str) -> None:
+def test_what_cannot_be_answered(engine: RunningServer, args: tuple[str, ...], told: str) -> None:
     result = promises(engine, *args)
     assert result.exit_code != 0
     assert told in result.output + str(result.exception)

@@ -26,6 +26,12 @@ from rewake.deployments.in_process import InProcessDeployment
 from rewake.engine import InvocationFailed
 from rewake.engine.results import decode_result
 
+ENGINES_OWN = pytest.mark.parametrize(
+    ("transport", "version"), [*(("in_process", version) for version in VERSIONS), ("worker", 6)]
+)
+"""For tests of what the engine does, not its transports: test_transports.py and both_*.py have the same messages over
+HTTP."""
+
 ROUTE_JOURNAL = [
     "INPUT",
     "RUN pick",
@@ -120,17 +126,18 @@ def test_secrets_of_callers_are_not_kept(stage: Stage) -> None:
     run(main())
 
 
-def test_big_payloads(stage: Stage, transport: Transport) -> None:
-    """10 MiB through a request, a step, a call and an answer."""
+def test_big_payloads(stage: Stage) -> None:
+    """10 MiB through a request, a step, a call and an answer. test_transports.py has large ones over each transport."""
 
     async def main() -> None:
-        async with stage.engine(transport) as engine:
+        async with stage.engine("worker") as engine:
             text = "äx" * (10 * 1024 * 1024 // 6)
             assert await engine.call("Steps", "double", text) == text * 2
 
     run(main())
 
 
+@ENGINES_OWN
 def test_a_journal_of_many_steps_is_replayed(stage: Stage, transport: Transport, version: int) -> None:
     """In test_long_journals there are 10,000 entries of them."""
     count = 100

@@ -164,3 +164,53 @@ def test_a_pause_of_what_waits_for_its_turn_names_no_failure(stage: Stage) -> No
             assert journal(engine, second) == ["INPUT", "OUTPUT"]
 
     run(main())
+
+
+def test_long_handlers_of_one_service_leave_places_for_the_others(stage: Stage) -> None:
+    """More of them than there are places work on for as long as the test lasts; calls of another one are answered."""
+    batch, desk = restate.Service("Batch"), restate.Service("Desk")
+    works = asyncio.Semaphore(0)
+
+    @batch.handler()
+    async def work(ctx: restate.Context) -> int:
+        await works.acquire()
+        return 1
+
+    @desk.handler()
+    async def ask(ctx: restate.Context) -> int:
+        return 2
+
+    async def main() -> None:
+        async with stage.engine(app=restate.app([batch, desk]), concurrency_max=8) as engine:
+            begun = [await engine.send("Batch", "work") for _ in range(12)]
+            for _ in range(10):
+                assert await engine.call("Desk", "ask") == 2
+            for _ in begun:
+                works.release()
+            assert [await engine.result(each) for each in begun] == [1] * 12
+
+    run(main())
+
+
+def test_a_flood_of_one_service_leaves_the_others_their_turns(stage: Stage) -> None:
+    """A call beside 2,000 waiting ones of another service is answered while nearly all of them still wait."""
+    flood, desk = restate.Service("Flood"), restate.Service("Desk")
+    ended: list[str] = []
+
+    @flood.handler()
+    async def slow(ctx: restate.Context) -> None:
+        await asyncio.sleep(0.005)
+        ended.append("flood")
+
+    @desk.handler()
+    async def ask(ctx: restate.Context) -> int:
+        return len(ended)
+
+    async def main() -> None:
+        async with stage.engine(app=restate.app([flood, desk]), concurrency_max=2) as engine:
+            await asyncio.gather(*(engine.send("Flood", "slow") for _ in range(2_000)))
+            first = await engine.call("Desk", "ask")
+            seen = [await engine.call("Desk", "ask") - first for _ in range(10)]
+            assert seen[-1] < 100, seen
+
+    run(main())

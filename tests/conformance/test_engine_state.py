@@ -20,6 +20,7 @@ from stage import (
     status,
     until,
 )
+from test_engine_calls import ENGINES_OWN
 
 from rewake.core.effects import ReplyStatus
 from rewake.core.ids import awakeable_id_format, awakeable_id_parse, invocation_id_from_str
@@ -34,6 +35,7 @@ USED = [[], None, 1, ["a", "b", "empty"], None, None, []]
     ("service", "reads"),
     [("Counter", {"GET_EAGER_STATE", "GET_EAGER_STATE_KEYS"}), ("LazyCounter", {"GET_LAZY_STATE_KEYS"})],
 )
+@ENGINES_OWN
 def test_state_reads_and_writes(
     stage: Stage, transport: Transport, version: int, service: str, reads: set[str]
 ) -> None:
@@ -97,12 +99,12 @@ def test_state_written_before_a_failure_stays(stage: Stage) -> None:
 # Keys
 
 
-def test_a_key_runs_one_at_a_time_in_order_of_arrival(stage: Stage, transport: Transport) -> None:
+def test_a_key_runs_one_at_a_time_in_order_of_arrival(stage: Stage) -> None:
     """Shared handlers run beside it, other keys too; a restart keeps the line."""
     names = [f"n{number}" for number in range(6)]
 
     async def main() -> None:
-        async with stage.engine(transport) as engine:
+        async with stage.engine("worker") as engine:
             assert await engine.call("Counter", "add", 7, key="k") == 7
             sent = [await engine.send("Counter", "hold", name, key="k") for name in names]
             await stage.marked("holds k n0")
@@ -112,7 +114,7 @@ def test_a_key_runs_one_at_a_time_in_order_of_arrival(stage: Stage, transport: T
             assert await engine.cancel(invocation_id_from_str(sent[2])) is ReplyStatus.DONE
             stage.open_gate("n0")
             await stage.marked("holds k n1")
-        async with stage.engine(transport) as engine:
+        async with stage.engine("worker") as engine:
             await stage.marked("holds k n1", times=2)
             late = await engine.send("Counter", "hold", "late", key="k")
             for name in [*names[1:], "late"]:
@@ -241,6 +243,7 @@ def test_promises_survive_a_restart(stage: Stage) -> None:
 # Awakeables
 
 
+@ENGINES_OWN
 @pytest.mark.parametrize("handler", ["awakeable", "awakeable_later"])
 def test_an_awakeable_completed_after_or_before_its_await(
     stage: Stage, transport: Transport, version: int, handler: str

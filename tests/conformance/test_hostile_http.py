@@ -6,7 +6,9 @@ never be in doubt: each is answered as one request, or refused with the connecti
 
 from __future__ import annotations
 
+import gzip
 import json
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -299,6 +301,47 @@ def test_a_length_in_doubt_is_refused(port: Port, lines: list[str], piece_bytes:
 def test_a_chunk_in_doubt_is_refused(port: Port, chunks: bytes, piece_bytes: int) -> None:
     for offer in ([], ["connection: Upgrade", "upgrade: h2c"]):
         check_refused(port, port.head(*offer, "transfer-encoding: chunked") + chunks, piece_bytes)
+
+
+# Encodings
+
+
+@pytest.mark.parametrize("port", ["admin", "serve", "model"], indirect=True)
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "x-none", "GZIP"])
+def test_a_compressed_body_is_refused_and_never_unpacked(port: Port, encoding: str, framing: str) -> None:
+    """The ingress hands it to the handler as it is; tests/conformance/test_ingress_wire.py."""
+    bomb = gzip.compress(bytes(1 << 20))
+    length, body = framed(bomb, framing)
+    first, *more = port.answers(port.head(f"content-encoding: {encoding}", length) + body, 7)
+    assert first.status == 415
+    assert len(more) <= 1, "nothing of the body is another request"
+    assert port.is_healthy()
+
+
+@pytest.mark.parametrize("encoding", ["identity", " Identity "])
+def test_a_body_as_it_is_may_say_so(port: Port, encoding: str) -> None:
+    first, *_ = port.answers(port.whole(f"content-encoding: {encoding}"))
+    assert first.status == 200 and port.answer in first.body
+
+
+# Half an end
+
+
+@pytest.mark.parametrize("port", ["ingress", "admin"], indirect=True)
+@pytest.mark.parametrize("piece_bytes", PIECES)
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("offer", [[], ["connection: Upgrade", "upgrade: h2c"]], ids=["plain", "offer"])
+def test_a_caller_that_ends_its_side_after_its_request_gets_the_answer(
+    port: Port, offer: list[str], framing: str, piece_bytes: int
+) -> None:
+    """Not `rewake serve`, whose peer has given the attempt up, nor the model server, whose clients are killed."""
+    length, body = framed(port.body, framing)
+    with Wire(port.port) as wire:
+        send_in_pieces(wire, port.head(*offer, length) + body, piece_bytes)
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert port.answer in wire.answer().body
+        assert wire.is_closed()
 
 
 # One after the other

@@ -138,12 +138,15 @@ def test_headers_of_the_deployment_reach_the_handler(stage: Stage, services: Ser
 
 @pytest.mark.parametrize(
     ("server", "count", "life_bytes"),
-    [("hypercorn", 200, 110_000), ("node", 200, 110_000), ("uvicorn", 100, 20_000), ("node_http1", 100, 20_000)],
+    [("hypercorn", 200, 110_000), ("uvicorn", 100, 20_000), ("node_http1", 100, 20_000)],
 )
 def test_connections_cut_at_random(
     stage: Stage, services: Services, server: ServerKind, count: int, life_bytes: int
 ) -> None:
-    """With the usual limits of connections; and over HTTP/1.1, where a cut mostly costs a new request, no attempt."""
+    """With the usual limits of connections; and over HTTP/1.1, where a cut mostly costs a new request, no attempt.
+
+    test_http_storm.py has TypeScript over HTTP/2.
+    """
 
     async def main() -> None:
         is_typescript = server.startswith("node")

@@ -22,8 +22,8 @@ SHOWN_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}000000)?Z")
 
 
 @pytest.fixture
-def port(wire: Subject) -> int:
-    return wire.ingress_port
+def port(surfaces: Subject) -> int:
+    return surfaces.ingress_port
 
 
 # Calls that succeed
@@ -111,13 +111,13 @@ def test_a_terminal_error_chooses_the_status(port: int, code: int, status: int) 
 
 
 @pytest.mark.parametrize(("code", "restate"), [(101, "cut off"), (102, "500 and no body")])
-def test_a_terminal_error_that_is_no_final_status(wire: Subject, code: int, restate: str) -> None:
+def test_a_terminal_error_that_is_no_final_status(surfaces: Subject, code: int, restate: str) -> None:
     try:
-        answer = wire.call("Greeter/fail", code)
+        answer = surfaces.call("Greeter/fail", code)
         told = f"{answer.status} and {'a' if answer.body else 'no'} body"
     except ConnectionError:
         told = "cut off"
-    assert told == wire.differs("status-below-200", rewake="500 and a body", restate=restate)
+    assert told == surfaces.differs("status-below-200", rewake="500 and a body", restate=restate)
 
 
 @pytest.mark.parametrize("code", [204, 304])
@@ -168,10 +168,10 @@ def test_a_delayed_send_says_when_it_runs(port: int, name: str, delay: str, dela
     assert before_ms + delay_ms <= round(at_ms) <= before_ms + delay_ms + 5_000
 
 
-def test_a_delay_without_a_unit_is_milliseconds_as_the_python_client_means_it(wire: Subject) -> None:
-    answer = wire.ingress("POST", "/Greeter/greet/send?delay=3600000", "x")
-    assert answer.status == wire.differs("delay-without-unit", rewake=202, restate=400)
-    assert ("executionTime" in answer.json) is wire.differs("delay-without-unit", rewake=True, restate=False)
+def test_a_delay_without_a_unit_is_milliseconds_as_the_python_client_means_it(surfaces: Subject) -> None:
+    answer = surfaces.ingress("POST", "/Greeter/greet/send?delay=3600000", "x")
+    assert answer.status == surfaces.differs("delay-without-unit", rewake=202, restate=400)
+    assert ("executionTime" in answer.json) is surfaces.differs("delay-without-unit", rewake=True, restate=False)
 
 
 # Idempotency keys
@@ -205,13 +205,13 @@ def test_an_empty_idempotency_key_is_a_key_and_of_two_the_first_counts(port: int
     assert named.endswith(unique_part("Greeter", None, "greet", "two-1"))
 
 
-def test_ids_of_idempotent_calls(wire: Subject) -> None:
+def test_ids_of_idempotent_calls(surfaces: Subject) -> None:
     """Of an object the whole id is computed alike; of a plain service the part that says who it is."""
-    of_object = wire.call("Counter/ids/add", 1, idempotency_key="once").headers["x-restate-id"]
+    of_object = surfaces.call("Counter/ids/add", 1, idempotency_key="once").headers["x-restate-id"]
     assert of_object == invocation_id_to_str(idempotent_invocation_id("Counter", "ids", "add", "once"))
-    of_service = wire.call("Greeter/greet", "x", idempotency_key="ids").headers["x-restate-id"]
+    of_service = surfaces.call("Greeter/greet", "x", idempotency_key="ids").headers["x-restate-id"]
     computed = invocation_id_to_str(idempotent_invocation_id("Greeter", None, "greet", "ids"))
-    assert (of_service == computed) is wire.differs("service-ids", rewake=True, restate=False)
+    assert (of_service == computed) is surfaces.differs("service-ids", rewake=True, restate=False)
     assert of_service[-22:] == computed[-22:]
 
 
@@ -237,11 +237,11 @@ def test_health_names_all_services(port: int) -> None:
         assert sorted(answer.json["services"]) == ["Counter", "Flow", "Greeter", "Hidden"]
 
 
-def test_pages_of_other_sites_are_refused_where_the_public_server_lets_in_all(wire: Subject) -> None:
+def test_pages_of_other_sites_are_refused_where_the_public_server_lets_in_all(surfaces: Subject) -> None:
     asked = {"origin": "http://a", "access-control-request-method": "POST", "access-control-request-headers": "a,b"}
     for method, path in (("OPTIONS", "/Greeter/greet"), ("GET", "/Greeter/nothing")):
-        answer = fetch(wire.ingress_port, method, path, asked)
-        assert answer.status == wire.differs("cors", rewake=403, restate=200)
+        answer = fetch(surfaces.ingress_port, method, path, asked)
+        assert answer.status == surfaces.differs("cors", rewake=403, restate=200)
         allowed = answer.headers.get("access-control-allow-origin")
-        assert allowed == wire.differs("cors", rewake=None, restate="http://a")
-    assert fetch(wire.ingress_port, "OPTIONS", "/whatever").status == 200
+        assert allowed == surfaces.differs("cors", rewake=None, restate="http://a")
+    assert fetch(surfaces.ingress_port, "OPTIONS", "/whatever").status == 200

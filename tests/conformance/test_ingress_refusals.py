@@ -31,8 +31,8 @@ NO_NOPE = "service 'Nope' not found, make sure to register the service before ca
 
 
 @pytest.fixture
-def port(wire: Subject) -> int:
-    return wire.ingress_port
+def port(surfaces: Subject) -> int:
+    return surfaces.ingress_port
 
 
 def no_handler(service: str, handler: str) -> str:
@@ -302,7 +302,7 @@ REFUSALS: list[tuple[str, str, dict[str, str], bytes | None, int, str, ErrorCode
 
 @pytest.mark.parametrize(("method", "path", "headers", "body", "status", "message", "code"), REFUSALS)
 def test_a_refusal_has_status_message_and_what_to_do(
-    wire: Subject,
+    surfaces: Subject,
     method: str,
     path: str,
     headers: dict[str, str],
@@ -311,13 +311,13 @@ def test_a_refusal_has_status_message_and_what_to_do(
     message: str,
     code: ErrorCode,
 ) -> None:
-    answer = fetch(wire.ingress_port, method, path, headers, body)
+    answer = fetch(surfaces.ingress_port, method, path, headers, body)
     told = answer.json
     assert (answer.status, told["message"]) == (status, message)
     assert (told["code"], told["source"]) == (status, "ingress")
     more = ["error_code", "hint", "docs"]
-    assert list(told)[3:] == wire.differs("error-bodies", rewake=more, restate=[])
-    if wire.kind == "rewake":
+    assert list(told)[3:] == surfaces.differs("error-bodies", rewake=more, restate=[])
+    if surfaces.kind == "rewake":
         assert told["hint"]
         assert (told["error_code"], told["docs"]) == (code.value, EXPLAIN + code.value)
     assert answer.headers["content-type"] == "application/json"
@@ -340,29 +340,29 @@ BAD_DELAY = "bad delay query parameter, must be a ISO8601 duration: "
     ],
 )
 def test_refusals_whose_reason_is_in_words_of_our_own(
-    wire: Subject, path: str, body: bytes | None, message: str, ours: str
+    surfaces: Subject, path: str, body: bytes | None, message: str, ours: str
 ) -> None:
-    answer = wire.ingress("POST" if body else "GET", path, body, JSON if body else {})
+    answer = surfaces.ingress("POST" if body else "GET", path, body, JSON if body else {})
     assert answer.status == 400
-    assert answer.json["message"].startswith(message + (ours if wire.kind == "rewake" else ""))
+    assert answer.json["message"].startswith(message + (ours if surfaces.kind == "rewake" else ""))
 
 
 @pytest.mark.parametrize(("length", "is_refused"), [(4096, False), (4097, True)])
-def test_the_length_of_a_key(wire: Subject, length: int, is_refused: bool) -> None:
+def test_the_length_of_a_key(surfaces: Subject, length: int, is_refused: bool) -> None:
     """Rewake bounds it; an invocation keeps its key in many places."""
-    answer = wire.ingress("GET", f"/Counter/{'k' * length}/get")
-    assert answer.status == (wire.differs("key-length", rewake=400, restate=200) if is_refused else 200)
-    keyed = wire.call("Greeter/greet", "x", idempotency_key="k" * length)
-    assert keyed.status == (wire.differs("key-length", rewake=400, restate=200) if is_refused else 200)
+    answer = surfaces.ingress("GET", f"/Counter/{'k' * length}/get")
+    assert answer.status == (surfaces.differs("key-length", rewake=400, restate=200) if is_refused else 200)
+    keyed = surfaces.call("Greeter/greet", "x", idempotency_key="k" * length)
+    assert keyed.status == (surfaces.differs("key-length", rewake=400, restate=200) if is_refused else 200)
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b'{"target":"zzz"}', b'{"target":"workflow"}', b"\xff"])
 @pytest.mark.parametrize(("operation", "what"), [("lookup", "lookup"), ("attach", "request"), ("output", "request")])
-def test_a_body_that_names_nothing_is_a_500(wire: Subject, body: bytes, operation: str, what: str) -> None:
-    answer = wire.ingress("POST", f"/restate/{operation}", body, JSON)
+def test_a_body_that_names_nothing_is_a_500(surfaces: Subject, body: bytes, operation: str, what: str) -> None:
+    answer = surfaces.ingress("POST", f"/restate/{operation}", body, JSON)
     assert answer.status == 500
     assert answer.json["message"].startswith(f"cannot read body: invalid {what} body: ")
-    assert ("Stack backtrace" in answer.json["message"]) is wire.differs(
+    assert ("Stack backtrace" in answer.json["message"]) is surfaces.differs(
         "stack-of-the-server", rewake=False, restate=True
     )
 
@@ -375,13 +375,13 @@ def test_header_values_must_be_visible_ascii(port: int, name: str) -> None:
     assert answer.json["message"].startswith(f"bad header {name}: ")
 
 
-def test_a_hint_guesses_the_name_that_was_meant(wire: Subject) -> None:
+def test_a_hint_guesses_the_name_that_was_meant(surfaces: Subject) -> None:
     hints = [
-        wire.ingress("GET", path).json.get("hint", "")
+        surfaces.ingress("GET", path).json.get("hint", "")
         for path in ("/Greter/greet", "/Greeter/gret", "/Counter/add/send")
     ]
     meant = [" 'Greeter'?" in hints[0], " 'greet'?" in hints[1], "/Counter/KEY/HANDLER" in hints[2]]
-    assert meant == wire.differs("error-bodies", rewake=[True] * 3, restate=[False] * 3)
+    assert meant == surfaces.differs("error-bodies", rewake=[True] * 3, restate=[False] * 3)
 
 
 def test_head_is_refused_without_a_body(port: int) -> None:

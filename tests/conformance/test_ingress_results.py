@@ -20,15 +20,15 @@ NOT_READY = "the invocation exists but has not completed yet"
 
 
 @pytest.fixture
-def port(wire: Subject) -> int:
-    return wire.ingress_port
+def port(surfaces: Subject) -> int:
+    return surfaces.ingress_port
 
 
 # Results later
 
 
-def test_output_tells_running_and_completed_apart_and_attach_waits(wire: Subject) -> None:
-    port, name = wire.ingress_port, wire.send("Greeter/wait")
+def test_output_tells_running_and_completed_apart_and_attach_waits(surfaces: Subject) -> None:
+    port, name = surfaces.ingress_port, surfaces.send("Greeter/wait")
     awakeable = first_awakeable(name)
     running = fetch(port, "GET", f"/restate/output/{name}")
     assert running.status == 470
@@ -125,14 +125,14 @@ def test_a_workflow_runs_once_for_a_key(port: int) -> None:
 # Awakeables
 
 
-def test_a_rejected_awakeable_fails_the_handler_with_the_text(wire: Subject) -> None:
-    name = wire.send("Greeter/wait")
+def test_a_rejected_awakeable_fails_the_handler_with_the_text(surfaces: Subject) -> None:
+    name = surfaces.send("Greeter/wait")
     path = f"/restate/a/{first_awakeable(name)}"
-    until(lambda: "> Run" in wire.journal(name), lambda: str(wire.journal(name)))
-    rejected = wire.ingress("POST", f"{path}/reject", b'{"no":1}', {"content-type": "text/plain"})
+    until(lambda: "> Run" in surfaces.journal(name), lambda: str(surfaces.journal(name)))
+    rejected = surfaces.ingress("POST", f"{path}/reject", b'{"no":1}', {"content-type": "text/plain"})
     assert (rejected.status, rejected.body) == (202, b"")
-    assert wire.ingress("POST", f"{path}/resolve", b'"late"').status == 202
-    answer = wire.attach(name)
+    assert surfaces.ingress("POST", f"{path}/resolve", b'"late"').status == 202
+    answer = surfaces.attach(name)
     assert answer.status == 500
     assert answer.json == {"code": 500, "message": '{"no":1}', "source": "invocation"}
 

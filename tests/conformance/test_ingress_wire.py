@@ -6,12 +6,14 @@ Bodies and callers are the same on both engines.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
 from pathlib import Path
 
 import http_app
 import pytest
 from raw_http import Wire, fetch, request
-from serving import Served, served
+from running_server import RunningServer, running_server
 from subject import JSON, Subject, first_awakeable, until
 
 from rewake.core.ids import (
@@ -23,8 +25,8 @@ from rewake.protocol.messages import Success
 
 
 @pytest.fixture
-def port(wire: Subject) -> int:
-    return wire.ingress_port
+def port(surfaces: Subject) -> int:
+    return surfaces.ingress_port
 
 
 def wait_for_awakeable() -> str:
@@ -32,6 +34,14 @@ def wait_for_awakeable() -> str:
 
 
 # Bodies on the wire
+
+
+def test_a_compressed_body_is_passed_on_as_it_is(port: int) -> None:
+    """Nothing is unpacked on the way, so a small body stays small; the handler sees how it is encoded."""
+    bomb = gzip.compress(bytes(1_000_000))
+    headers = {"content-type": "application/x", "content-encoding": "gzip"}
+    answer = fetch(port, "POST", "/Greeter/raw", headers, bomb)
+    assert (answer.status, answer.body, answer.headers.get("content-encoding")) == (200, bomb, None)
 
 
 def test_a_chunked_body_arrives_whole(port: int) -> None:
@@ -76,45 +86,46 @@ def test_a_body_just_under_the_limit_goes_through(port: int) -> None:
 # Callers and servers that go away
 
 
-def test_a_caller_that_disconnects_leaves_the_invocation_running(wire: Subject) -> None:
-    key = wire.unique()
+def test_a_caller_that_disconnects_leaves_the_invocation_running(surfaces: Subject) -> None:
+    key = surfaces.unique()
     named = {"target": "idempotentInvocation", "service": "Greeter", "handler": "wait", "idempotencyKey": key}
-    name = wire.ingress("POST", "/restate/lookup", named).json["invocationId"]
-    with Wire(wire.ingress_port) as caller:
+    name = surfaces.ingress("POST", "/restate/lookup", named).json["invocationId"]
+    with Wire(surfaces.ingress_port) as caller:
         caller.send(request("POST", "/Greeter/wait", {"idempotency-key": key}))
-        until(lambda: "> Run" in wire.journal(name), lambda: str(wire.journal(name)))
-    wire.resolve(first_awakeable(name), "kept")
-    assert wire.result(name) == "kept"
+        until(lambda: "> Run" in surfaces.journal(name), lambda: str(surfaces.journal(name)))
+    surfaces.resolve(first_awakeable(name), "kept")
+    assert surfaces.result(name) == "kept"
 
 
 @pytest.mark.parametrize("engine_kind", ["rewake"])  # the public server loses some of them
-def test_a_request_is_taken_even_when_its_caller_does_not_stay_for_the_answer(wire: Subject) -> None:
-    keys = [wire.unique() for _ in range(20)]
+def test_a_request_is_taken_even_when_its_caller_does_not_stay_for_the_answer(surfaces: Subject) -> None:
+    keys = [surfaces.unique() for _ in range(20)]
     for key in keys:
-        with Wire(wire.ingress_port) as caller:
+        with Wire(surfaces.ingress_port) as caller:
             caller.send(request("POST", "/Greeter/greet/send", {**JSON, "idempotency-key": key}, b'"x"'))
     for key in keys:
         path = f"/restate/invocation/Greeter/greet/{key}/attach"
-        until(lambda path=path: wire.ingress("GET", path).status == 200, lambda path=path: path)  # type: ignore[misc]
+        until(lambda path=path: surfaces.ingress("GET", path).status == 200, lambda path=path: path)  # type: ignore[misc]
 
 
 def test_a_caller_that_leaves_is_forgotten(tmp_path: Path) -> None:
     """Else everybody who ever attached to a run would be remembered until it ends."""
-    with served(tmp_path, http_app.app) as here, Wire(here.ingress_port) as first:
+    with running_server(tmp_path, http_app.app) as here, Wire(here.ingress_port) as first:
         first.send(request("POST", "/Greeter/wait", {"idempotency-key": "k"}))
         awakeable = wait_for_awakeable()
-        for _ in range(50):
-            with Wire(here.ingress_port) as caller:
+        with contextlib.ExitStack() as callers:
+            for _ in range(50):
+                caller = callers.enter_context(Wire(here.ingress_port))
                 caller.send(request("GET", "/restate/invocation/Greeter/wait/k/attach"))
-                until(lambda: here.engine.stats()["callers_waiting"] == 2, lambda: str(here.engine.stats()))
-            until(lambda: here.engine.stats()["callers_waiting"] == 1, lambda: str(here.engine.stats()))
+            until(lambda: here.engine.stats()["callers_waiting"] == 51, lambda: str(here.engine.stats()))
+        until(lambda: here.engine.stats()["callers_waiting"] == 1, lambda: str(here.engine.stats()))
         here.run(_resolve(here, awakeable, b'"x"'))
         assert first.answer().json == "x"
 
 
 def test_stopping_lets_an_answer_out_and_says_that_the_connection_closes(tmp_path: Path) -> None:
     with (
-        served(tmp_path, http_app.app) as here,
+        running_server(tmp_path, http_app.app) as here,
         Wire(here.ingress_port) as idle,
         Wire(here.ingress_port) as waiting,
     ):
@@ -133,14 +144,14 @@ def test_stopping_lets_an_answer_out_and_says_that_the_connection_closes(tmp_pat
 
 
 def test_what_does_not_finish_in_time_is_cut(tmp_path: Path) -> None:
-    with served(tmp_path, http_app.app, drain_s=0.05) as here, Wire(here.ingress_port) as waiting:
+    with running_server(tmp_path, http_app.app, drain_s=0.05) as here, Wire(here.ingress_port) as waiting:
         waiting.send(request("GET", "/Greeter/wait"))
         wait_for_awakeable()
         here.run(here.server.stop())
         assert waiting.is_closed()
 
 
-async def _begin_stop(here: Served) -> asyncio.Task[None]:
+async def _begin_stop(here: RunningServer) -> asyncio.Task[None]:
     task = asyncio.get_running_loop().create_task(here.server.stop())
     await asyncio.sleep(0)
     return task
@@ -150,13 +161,13 @@ async def _finish(task: asyncio.Task[None]) -> None:
     await task
 
 
-async def _resolve(here: Served, name: str, value: bytes) -> None:
+async def _resolve(here: RunningServer, name: str, value: bytes) -> None:
     invocation_id, signal = awakeable_id_parse(name)
     await here.engine.complete_awakeable(invocation_id, signal, Success(value))
 
 
 def test_too_many_requests_are_told_so_even_for_health(tmp_path: Path) -> None:
-    with served(tmp_path, http_app.app, ingress_concurrency_max=1) as here, Wire(here.ingress_port) as waiting:
+    with running_server(tmp_path, http_app.app, ingress_concurrency_max=1) as here, Wire(here.ingress_port) as waiting:
         waiting.send(request("GET", "/Greeter/wait"))
         awakeable = wait_for_awakeable()
         for path in ("/restate/health", "/Greeter/nothing"):

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import http_app
 import pytest
 from raw_http import Answer, Wire
-from serving import Served, served
+from running_server import RunningServer, running_server
 
 APP = "http://localhost:3000"
 EVIL = "https://evil.example"
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("origins") / "data"
-    with served(folder, http_app.app, allowed_hosts=["claims.example"], allowed_origins=[APP]) as found:
+    with running_server(folder, http_app.app, allowed_hosts=["claims.example"], allowed_origins=[APP]) as found:
         yield found
 
 
@@ -26,7 +26,7 @@ def ask(port: int, line: str, *headers: str, host: str = "localhost:8080", body:
         return wire.exchange("\r\n".join(lines).encode() + body)
 
 
-def test_a_foreign_page_neither_calls_nor_reads(here: Served) -> None:
+def test_a_foreign_page_neither_calls_nor_reads(here: RunningServer) -> None:
     """A simple request needs no preflight; the handler must not run."""
     for origin in (EVIL, "null", "http://localhost:3001"):
         for line in ("POST /Greeter/greet", "GET /Greeter/nothing", "OPTIONS /Greeter/greet", "GET /restate/health"):
@@ -38,7 +38,7 @@ def test_a_foreign_page_neither_calls_nor_reads(here: Served) -> None:
     assert (answer.status, answer.json["error_code"]) == (403, "RW4024")
 
 
-def test_a_page_that_is_allowed_calls_and_reads(here: Served) -> None:
+def test_a_page_that_is_allowed_calls_and_reads(here: RunningServer) -> None:
     asked = ("access-control-request-method: POST", "access-control-request-headers: content-type")
     preflight = ask(here.ingress_port, "OPTIONS /Greeter/greet", f"origin: {APP}", *asked)
     assert (preflight.status, preflight.body) == (200, b"")
@@ -53,7 +53,7 @@ def test_a_page_that_is_allowed_calls_and_reads(here: Served) -> None:
     assert "origin" in called.headers["vary"]
 
 
-def test_the_admin_api_is_for_its_own_pages(here: Served) -> None:
+def test_the_admin_api_is_for_its_own_pages(here: RunningServer) -> None:
     query = b'{"query":"select 1"}'
     as_json = ("content-type: application/json", "accept: application/json")
     for origin in (EVIL, APP):
@@ -62,14 +62,14 @@ def test_the_admin_api_is_for_its_own_pages(here: Served) -> None:
     assert ask(here.admin_port, "POST /query", "origin: http://localhost:8080", *as_json, body=query).status == 200
 
 
-def test_a_link_to_a_page_of_the_admin_port_may_be_followed(here: Served) -> None:
+def test_a_link_to_a_page_of_the_admin_port_may_be_followed(here: RunningServer) -> None:
     followed = ("sec-fetch-site: cross-site", "sec-fetch-mode: navigate", "sec-fetch-dest: document")
     assert ask(here.admin_port, "GET /health", *followed).status == 200
     assert ask(here.admin_port, "POST /query", *followed).status == 403
     assert ask(here.ingress_port, "GET /Greeter/nothing", *followed).status == 403
 
 
-def test_a_name_that_somebody_points_here_is_refused(here: Served) -> None:
+def test_a_name_that_somebody_points_here_is_refused(here: RunningServer) -> None:
     """DNS rebinding: for the browser the attacker's page and this server are one site."""
     for port, field in ((here.ingress_port, "error_code"), (here.admin_port, "code")):
         for host in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example"):

@@ -117,6 +117,23 @@ def test_the_error_says_how_the_process_ended() -> None:
     asyncio.run(main())
 
 
+def test_a_handler_with_many_inputs_that_kill_gets_a_process_of_its_own() -> None:
+    """Each of them would cost two shared workers."""
+
+    async def main() -> None:
+        async with running() as pool:
+            for _ in range(3):
+                await StubAttempt(pool, attempt_start("Steps/die")).done
+            answered = StubAttempt(pool, attempt_start("Steps/two", b"5"))
+            await answered.done
+            assert answered.output == b"7"
+            [shared] = pool._available
+            await asyncio.gather(*(StubAttempt(pool, attempt_start("Steps/die")).done for _ in range(3)))
+            assert pool._available == [shared], "no shared worker dies of it any more"
+
+    asyncio.run(main())
+
+
 def test_more_suspects_than_places_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quarantine, "PROCESSES_MAX", 1)
     monkeypatch.setattr(quarantine, "ROOM_DEFAULT", 1)

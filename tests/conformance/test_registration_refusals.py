@@ -22,13 +22,13 @@ from certificates import self_signed
 from cli_process import rewake
 from http_service import Service, free_port
 from raw_http import fetch
-from serving import Served, served
+from running_server import RunningServer, running_server
 
 from rewake.deployments.http import client
 from rewake.deployments.http.exchange import MANIFEST_BYTES_MAX
 from rewake.deployments.http.identity import load_key, new_key
 from rewake.errors import ErrorCode
-from rewake.serving.server import AppServer
+from rewake.serving.server import DeploymentServer
 
 MANIFEST_TYPE: Final = b"application/vnd.restate.endpointmanifest.v3+json"
 JSON: Final = {"content-type": "application/json", "accept": "application/json"}
@@ -42,12 +42,12 @@ App = Callable[[dict[str, Any], Any, Any], Coroutine[Any, Any, None]]
 class Site:
     """An engine with a service that runs, and a place for impostors."""
 
-    def __init__(self, engine: Served, folder: Path) -> None:
+    def __init__(self, engine: RunningServer, folder: Path) -> None:
         self.engine = engine
         self._certificate, self._certificate_key = self_signed(folder)
         self._other_key = folder / "other.pem"
         self._other_key.write_bytes(new_key())
-        self._apps: list[AppServer] = []
+        self._apps: list[DeploymentServer] = []
         self._servers: list[asyncio.Server] = []
         assert self.register(self.serve(http_apps.app)).status == 201
 
@@ -66,7 +66,7 @@ class Site:
         """The address of an app over HTTP/2."""
         listener = socket.create_server(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        server = AppServer(app)
+        server = DeploymentServer(app)
         self.engine.run(server.start(listener))
         self._apps.append(server)
         return f"http://127.0.0.1:{port}"
@@ -121,7 +121,7 @@ class Site:
 
 @contextmanager
 def site_in(folder: Path) -> Iterator[Site]:
-    with pytest.MonkeyPatch.context() as patch, served(folder / "data", None) as engine:
+    with pytest.MonkeyPatch.context() as patch, running_server(folder / "data", None) as engine:
         patch.setattr(client, "DISCOVERY_RETRY_DELAYS_S", (0.0, 0.0))
         patch.setenv("IDENTITY_KEY", "")
         site = Site(engine, folder)

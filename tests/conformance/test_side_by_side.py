@@ -24,7 +24,7 @@ from rewake.deployments.base import DeploymentClient
 from rewake.deployments.http.address import parse_address
 from rewake.deployments.http.client import HttpDeployment, HttpVersion
 from rewake.engine import Engine
-from rewake.serving.server import AppServer
+from rewake.serving.server import DeploymentServer
 
 APP = "side_by_side_app:app"
 RUNS = int(os.environ.get("REWAKE_SIDE_BY_SIDE_RUNS", "12"))
@@ -39,7 +39,7 @@ async def served(version: HttpVersion) -> AsyncIterator[DeploymentClient]:
     """The app as `rewake serve` has it, reached over HTTP."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    server = AppServer(side_by_side_app.app)
+    server = DeploymentServer(side_by_side_app.app)
     await server.start(listener)
     client = HttpDeployment(parse_address(f"http://127.0.0.1:{port}"), http_version=version)
     try:

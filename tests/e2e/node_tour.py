@@ -98,6 +98,23 @@ def installed(example: str, parent: Path = EXAMPLES) -> Path:
     return folder
 
 
+def npm_package(name: str, *apps: Path) -> Path:
+    """A folder with a package of this repository, built, and apps that may import it by its name."""
+    source = REPOSITORY / "packages" / name
+    files = [source / "tsconfig.json", *sorted(source.glob("src/*.ts")), source / "package-lock.json"]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+    folder = CACHE / f"{name}-{digest}"
+    with _locked(folder):
+        if not (folder / "built").exists():
+            shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules", "dist"))
+            _npm(folder, "ci")
+            subprocess.run([node(), "node_modules/typescript/bin/tsc"], cwd=folder, check=True, timeout=NPM_SECONDS_MAX)
+            (folder / "built").touch()
+        for app in apps:
+            _copy_if_new(app, folder / app.name)
+    return folder
+
+
 def _copy_if_new(source: Path, target: Path) -> None:
     """Whoever reads the target meanwhile must not find half of it."""
     content = source.read_bytes()

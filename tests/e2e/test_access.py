@@ -98,6 +98,20 @@ def test_the_admin_port(engine: Running, secrets: dict[str, str]) -> None:
     assert [status("POST /deployments", name, bad) for name in ("operate", "admin")] == [403, 400]
 
 
+def test_a_token_for_some_services_reaches_no_other_through_the_playground(
+    engine: Running, secrets: dict[str, str]
+) -> None:
+    csrf = re.search(r'name="token" value="(\w+)"', ask(engine.admin_port, "GET /ui/sign-in", accept="text/html")[2])
+    assert csrf is not None
+    fields = urlencode({"token": csrf[1], "key": "k", "body": "1", "as": "json", "how": "send"})
+
+    def call(target: str) -> int:
+        return ask(engine.admin_port, f"POST /ui/services/{target}", secrets["limited"], fields, **FORM)[0]
+
+    assert [call("Steps/two"), call("Count%65r/add"), call("Counter/add")] == [403, 303, 303]
+    assert ask(engine.admin_port, "GET /services", secrets["limited"])[0] == 403
+
+
 def test_commands(engine: Running, secrets: dict[str, str], tmp_path: Path) -> None:
     home = {"XDG_CONFIG_HOME": str(tmp_path), "REWAKE_ADMIN": engine.admin_url}
     refused = rewake("services", "list", cwd=tmp_path, **home)
@@ -170,3 +184,40 @@ def test_both_ports_over_tls(tmp_path: Path) -> None:
         admin = f"https://127.0.0.1:{engine.admin_port}"
         trusted = {"SSL_CERT_FILE": str(certificate), "REWAKE_TOKEN": "s" * 24, "REWAKE_ADMIN": admin}
         assert "Steps" in rewake("services", "list", cwd=tmp_path, **trusted).stdout
+
+
+def test_the_ui_for_a_server_elsewhere_asks_people_too(
+    engine: Running, secrets: dict[str, str], folder: Path, tmp_path: Path
+) -> None:
+    """Each signs in with a token of the UI's own; what they do is done with the token of the command."""
+    mine = {"REWAKE_ADMIN": engine.admin_url, "REWAKE_TOKEN": secrets["admin"]}
+    for args in (("--host", "0.0.0.0"), ("--require-tokens",)):
+        refused = rewake("ui", *args, cwd=tmp_path, **mine)
+        assert (refused.returncode != 0, "RW1022" in refused.stderr) == (True, True)
+    theirs = ("--require-tokens", "--tokens-file", folder / ".rewake" / "tokens.json")
+    html = {"accept": "text/html"}
+    with Running("ui", *theirs, cwd=tmp_path, **mine) as ui:
+        for path in ("/", "/ui/"):
+            assert ask(ui.port, f"GET {path}", **html)[1]["location"].startswith("/ui/sign-in?")
+        assert ask(ui.port, "GET /ui/", secrets["read"], **html)[0] == 200
+        assert ask(ui.port, "POST /ui/actions", secrets["read"], "a=b", **FORM)[0] == 403
+        csrf = re.search(r'name="token" value="(\w+)"', ask(ui.port, "GET /ui/sign-in", **html)[2])
+        assert csrf is not None
+        fields = urlencode({"token": csrf[1], "secret": secrets["read"], "next": "/ui/"})
+        cookie = ask(ui.port, "POST /ui/sign-in", None, fields, **FORM, **html)[1]["set-cookie"]
+        assert "Secure" not in cookie
+        behind_tls = {"x-forwarded-proto": "https"}
+        cookie = ask(ui.port, "POST /ui/sign-in", None, fields, **FORM, **html, **behind_tls)[1]["set-cookie"]
+        assert {"HttpOnly", "Secure", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
+
+
+def test_a_proxy_says_who_comes_by_the_token_it_sends(engine: Running, secrets: dict[str, str]) -> None:
+    """The documented header of a proxy that knows people: as good as a sign-in, on pages and the API."""
+    by_proxy = {"x-rewake-token": secrets["read"], "accept": "text/html"}
+    assert ask(engine.admin_port, "GET /ui/sessions", **by_proxy)[0] == 200
+    assert ask(engine.admin_port, "GET /services", **{"x-rewake-token": secrets["read"]})[0] == 200
+    acted = ask(engine.admin_port, "POST /ui/actions", None, "a=b", **FORM, **by_proxy)
+    assert acted[1]["location"].startswith("/ui/sign-in?needs=operate")
+    assert (
+        ask(engine.admin_port, "GET /ui/sessions", **{"x-rewake-token": "rwt_nobody", "accept": "text/html"})[0] == 303
+    )

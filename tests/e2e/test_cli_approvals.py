@@ -39,7 +39,7 @@ def test_approvals_are_listed_shown_and_answered(tmp_path: Path) -> None:
         while len(found := json.loads(cli("approvals", "list", "--json"))) < len(answers):
             assert not any(answer.done() for answer in answers.values())
         ids = {json.loads(each["arguments"])["amount"]: each["id"] for each in found}
-        assert "Nothing waits" in cli("approvals", "list", "--who", "somebody else")
+        assert "No approval waits" in cli("approvals", "list", "--who", "somebody else")
         shown = cli("approvals", "show", ids[250])
         assert all(text in shown for text in ("Refund it?", '{"amount": 250}', "finance", "waiting"))
         assert "RW4029" in cli("approvals", "approve", ids[250], "--digest", "0" * 64, code=5)

@@ -52,6 +52,7 @@ def test_show_prints_the_journal(engine: Running) -> None:
     told = json.loads(engine.cli("invocations", "show", invocation_id, "--json").stdout)
     assert told["id"] == invocation_id
     assert told["journal"][0]["entry_type"] == "Command: Input"
+    assert told["effects"] == []
 
 
 def test_show_prints_failures(engine: Running) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from cli_process import APP, WAIT_S, Running, command, environment, rewake
+from raw_http import fetch_json
 
 NOISY = """
 import sys
@@ -327,3 +328,15 @@ def test_options_that_do_not_go_together(folder: Path) -> None:
     result = run_until_exit("app.py", "--in-process", "--reload", cwd=folder)
     assert result.returncode == 2
     assert "--reload needs worker processes" in result.stderr
+
+
+def test_what_waits_has_limits(folder: Path) -> None:
+    limits = ("--concurrency", "1", "--waiting-max", "1", "--open-calls-max", "2", "--open-mib-max", "1")
+    with Running("run", "app.py", *limits, cwd=folder) as engine:
+        answer = fetch_json(engine.ingress_port, "POST", "/Steps/two/send", "x" * (2 << 20))
+        assert (answer.status, "open-mib-max" in answer.json["hint"]) == (429, True)
+        for _ in range(2):
+            engine.send("/Steps/block", 20.0)
+        engine.until("select count(*) as n from sys_invocation where status in ('ready', 'running') having n = 2")
+        full = engine.call("/Steps/block/send", 20.0)
+        assert (full[0], "waiting-max" in full[1]["hint"]) == (429, True)

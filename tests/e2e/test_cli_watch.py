@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 
-from cli_process import Running, command, environment, rewake
+import pytest
+from cli_process import ROOT, Running, command, environment, rewake
+from speaking_app import ANSWER
+
+SPEAKING = ROOT / "tests" / "adapters" / "speaking_app.py"
 
 APP = """
 import restate
@@ -66,3 +72,26 @@ def test_the_picture_of_a_run_and_the_changes_of_many(tmp_path: Path) -> None:
         unknown = rewake("invocations", "watch", run["id"][:-1] + "0", *admin, cwd=tmp_path)
         assert unknown.returncode != 0
         assert "RW4011" in unknown.stderr
+
+
+def test_what_a_step_says_is_shown_on_a_terminal_and_taken_back(tmp_path: Path) -> None:
+    pytest.importorskip("pyte", reason="skip: pyte, the terminal emulator, is not installed")
+    from terminal import Terminal
+
+    def may_say(count: int) -> None:
+        (tmp_path / "words.new").write_text(str(count))
+        (tmp_path / "words.new").rename(tmp_path / "words")
+
+    may_say(3)
+    with Running("run", SPEAKING, cwd=tmp_path, SPEAKING_FOLDER=str(tmp_path)) as engine:
+        status, sent = engine.call("/Desk/ask/send")
+        assert status == 202
+        admin = ("--admin", f"http://127.0.0.1:{engine.admin_port}")
+        with Terminal("invocations", "watch", sent["invocationId"], *admin, cwd=tmp_path) as terminal:
+            terminal.until(lambda: "word0 word1 word2" in terminal.text)
+            may_say(0)
+            os.kill(engine.worker_pids[0], signal.SIGKILL)
+            terminal.until(lambda: "word0" not in "\n".join(terminal.lines))
+            may_say(len(ANSWER))
+            assert terminal.end() == 0
+            assert "completed" in terminal.text

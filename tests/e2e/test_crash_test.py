@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from subprocess import run as run_process
+from typing import Final
 
 import pytest
 from cli_process import command, environment
 
+ANIMALS: Final = Path(__file__).parents[1] / "zoo" / "animals"
 pytestmark = pytest.mark.timeout(120)
 
 SOUND = """
@@ -29,18 +32,6 @@ async def claim(ctx: restate.ObjectContext, n: int) -> dict:
     name, answer = ctx.awakeable()
     await ctx.run_typed("Ask", lambda: name)
     return {"doubled": doubled, "answer": await answer}
-"""
-
-BUGS = """
-import time
-import restate
-
-bugs = restate.Service("Bugs")
-
-
-@bugs.handler()
-async def clock(ctx: restate.Context) -> str:
-    return await ctx.run_typed(f"Ask at {time.time_ns()}", lambda: "asked")
 """
 
 
@@ -68,22 +59,23 @@ def test_a_sound_app_is_right_after_every_kill(tmp_path: Path) -> None:
     assert int(str(report["boundaries"])) >= 20
     plays = report["plays"]
     assert isinstance(plays, list)
-    assert len(plays) == 3
+    assert [play["what"].split()[0] for play in plays] == ["worker", "engine", "suspended", "cancelled"]
     assert all(play["has_landed"] and play["is_same"] for play in plays)
     assert "Right after every kill" in (tmp_path / "report.html").read_text()
 
 
 def test_a_bug_is_found_and_named(tmp_path: Path) -> None:
-    (tmp_path / "app.py").write_text(BUGS)
-    code, report, said = crash_test(tmp_path, "--call", "Bugs/clock", "--limit", "1")
+    """An animal of tests/zoo, which has all the others."""
+    shutil.copy(ANIMALS / "mutated_arguments.py", tmp_path / "app.py")
+    code, report, said = crash_test(tmp_path, "--call", "Zoo/go", "--always-replay")
     assert code == 1
-    assert "an entry differs" in said
-    assert report["is_right"] is False
+    assert "suspended at every await: another answer" in said
+    assert report["causes"] == ["mutation: step 'Add discount' changes argument 1"]
 
 
 def test_a_call_that_does_not_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(SOUND)
-    args = command("crash-test", "app.py", "--call", "Desk/ada/claim", "--body", "3", "--timeout", "3")
+    args = command("crash-test", "app.py", "--call", "Desk/ada/claim", "--body", "3", "--timeout", "2")
     done = run_process(args, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "RW1024" in done.stderr

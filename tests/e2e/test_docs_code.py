@@ -43,6 +43,9 @@ PAGES_WITH_BLOCKS = [page for page in PAGES if page.is_file() and blocks_of(page
 PORTS = ("8080", "9070", "8000", "4010", "8081", "9071", "9080")
 BLOCK_TIMEOUT_S = 50
 COPIED = {" PID": r"handlers .*[,;] process( \d+)", "sign_1...": r"sign_1[\w-]+"}
+UNUSED_PLUGINS = ("cacheprovider", "langsmith_plugin", "hypothesispytest", "xdist", "xdist.looponfail", "randomly")
+"""Plugins of ours that a reader of a page may not have; to load them takes most of a small test's time."""
+
 KNOWN_LANGUAGES = {"python", "sh", "text", "json", "toml", "yaml", "ini", "mermaid", "sql", "http", "js", "ts"}
 
 
@@ -143,7 +146,8 @@ class Reader:
     def _environment(self) -> dict[str, str]:
         programs = self.folder / "bin"
         programs.mkdir()
-        for name, arguments in (("rewake", "-m rewake"), ("python", ""), ("pytest", "-m pytest -p no:cacheprovider")):
+        without = " ".join(f"-p no:{plugin}" for plugin in UNUSED_PLUGINS)
+        for name, arguments in (("rewake", "-m rewake"), ("python", ""), ("pytest", f"-m pytest {without}")):
             program = programs / name
             program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
             program.chmod(0o755)
@@ -156,6 +160,8 @@ class Reader:
             "PYTHONPATH": str(ROOT / "src"),
             "PYTHONUNBUFFERED": "1",
             "NO_COLOR": "1",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # whatever else is installed here
+            "PYTEST_PLUGINS": "rewake.testing.pytest_plugin",
             "REWAKE_LOG_FORMAT": "text",  # as on a reader's terminal
             "REWAKE_INGRESS_PORT": self.ports["8080"],
             "REWAKE_ADMIN_PORT": self.ports["9070"],

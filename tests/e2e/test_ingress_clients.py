@@ -30,7 +30,7 @@ Query = Callable[[str], list[dict[str, Any]]]
 _Value = TypeVar("_Value")
 
 
-class Served:
+class IngressStage:
     """An engine with the app of client_app.py."""
 
     def __init__(self, ingress_port: int, query: Query) -> None:
@@ -51,11 +51,11 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IngressStage]:
     folder = tmp_path_factory.mktemp("clients")
     if not IS_RESTATE:
         with Running("run", HERE / "client_app.py", "--data", folder / "data", cwd=folder) as running:
-            yield Served(running.ingress_port, lambda sql: list(running.rows(sql)))
+            yield IngressStage(running.ingress_port, lambda sql: list(running.rows(sql)))
         return
     port = free_port()
     hypercorn = [*HYPERCORN, "--bind", f"127.0.0.1:{port}", "client_app:app"]
@@ -65,7 +65,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     engine.start()
     try:
         engine.register(port)
-        yield Served(engine.ingress_port, engine.query)
+        yield IngressStage(engine.ingress_port, engine.query)
     finally:
         engine.kill()
         app.kill()
@@ -74,7 +74,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 # Python
 
 
-def test_python_calls(served: Served) -> None:
+def test_python_calls(stage: IngressStage) -> None:
     async def work(client: RestateClient) -> None:
         assert await client.service_call(client_app.greet, "Ada") == "Hello Ada"
         await client.service_call(client_app.nothing, None)
@@ -87,10 +87,10 @@ def test_python_calls(served: Served) -> None:
         json_header = {"content-type": "application/json"}
         assert await client.generic_call("ClientGreeter", "greet", b'"Bo"', headers=json_header) == b'"Hello Bo"'
 
-    served.use(work)
+    stage.use(work)
 
 
-def test_python_failures(served: Served) -> None:
+def test_python_failures(stage: IngressStage) -> None:
     async def work(client: RestateClient) -> list[HttpError]:
         errors = []
         for call in (
@@ -104,7 +104,7 @@ def test_python_failures(served: Served) -> None:
             errors.append(caught.value)
         return errors
 
-    refused, unknown, untyped, scoped = served.use(work)
+    refused, unknown, untyped, scoped = stage.use(work)
     body = json.loads(refused.body or "")
     assert (refused.status_code, body["message"], body["source"]) == (418, "not now", "invocation")
     assert unknown.status_code == 404
@@ -115,24 +115,24 @@ def test_python_failures(served: Served) -> None:
     assert "scoped invocations require vqueues to be enabled" in (scoped.body or "")
 
 
-def test_python_sends(served: Served) -> None:
+def test_python_sends(stage: IngressStage) -> None:
     async def work(client: RestateClient) -> tuple[str, str, str]:
         once = await client.service_send(client_app.greet, "Ada", idempotency_key="py-send")
         again = await client.service_send(client_app.greet, "Ada", idempotency_key="py-send")
         counted = await client.object_send(client_app.add, "py sends", 3)
         return once.invocation_id, again.invocation_id, counted.invocation_id
 
-    once, again, counted = served.use(work)
+    once, again, counted = stage.use(work)
     assert once == again
-    until(lambda: served.status(once) == "completed" and served.status(counted) == "completed")
+    until(lambda: stage.status(once) == "completed" and stage.status(counted) == "completed")
 
     async def read(client: RestateClient) -> int:
         return await client.object_call(client_app.value, "py sends", None)
 
-    assert served.use(read) == 3
+    assert stage.use(read) == 3
 
 
-def test_the_python_clients_delay_has_no_unit(served: Served) -> None:
+def test_the_python_clients_delay_has_no_unit(stage: IngressStage) -> None:
     """It sends `?delay=3600000`; the public server refuses that, we take it as the milliseconds that are meant."""
 
     async def work(client: RestateClient) -> str:
@@ -141,19 +141,19 @@ def test_the_python_clients_delay_has_no_unit(served: Served) -> None:
 
     if IS_RESTATE:
         with pytest.raises(HttpError) as caught:
-            served.use(work)
+            stage.use(work)
         assert caught.value.status_code == 400
         assert "bad delay query parameter" in (caught.value.body or "")
         return
-    invocation_id = served.use(work)
-    (row,) = served.query(
+    invocation_id = stage.use(work)
+    (row,) = stage.query(
         f"select status, scheduled_start_at - created_at as delay from sys_invocation where id = '{invocation_id}'"
     )
     assert row["status"] == "scheduled"
     assert row["delay"].startswith("PT3600") or row["delay"].startswith("PT3599")
 
 
-def test_python_workflows(served: Served) -> None:
+def test_python_workflows(stage: IngressStage) -> None:
     async def work(client: RestateClient) -> str:
         await client.workflow_send(client_app.run, "py 1", "Ada")
         waiting = asyncio.create_task(attach(client, "/restate/workflow/ClientSignup/py%201/attach"))
@@ -164,18 +164,18 @@ def test_python_workflows(served: Served) -> None:
         response = await client.client.get(path, timeout=30)
         return str(response.json())
 
-    assert served.use(work) == "Ada link"
+    assert stage.use(work) == "Ada link"
 
 
 # TypeScript
 
 
-def test_typescript(served: Served) -> None:
+def test_typescript(stage: IngressStage) -> None:
     folder = npm_folder(TYPESCRIPT_CLIENT)
     script = folder / "ingress_client.mjs"
     script.write_text((HERE / "ingress_client.mjs").read_text())
     done = subprocess.run(
-        [str(node()), str(script), served.url], capture_output=True, text=True, timeout=60, check=False
+        [str(node()), str(script), stage.url], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -191,7 +191,7 @@ def test_typescript(served: Served) -> None:
     assert found["sent"] == {"status": "Accepted", "attachable": True, "result": "Hello later"}
     assert found["sentAgain"] == "PreviouslyAccepted"
     assert found["delayed"]["status"] == "Accepted"
-    assert served.status(found["delayed"]["id"]) == "scheduled"
+    assert stage.status(found["delayed"]["id"]) == "scheduled"
     assert (found["submitted"], found["submittedAgain"]) == ("Accepted", "PreviouslyAccepted")
     assert found["early"] is False
     assert (found["attached"], found["output"]) == ("Ada link", "Ada link")

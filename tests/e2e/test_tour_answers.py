@@ -190,7 +190,7 @@ def test_specialists_are_called_durably_under_one_trace(tour: Tour, tmp_path: Pa
         assert titles(engine.journal(alone.invocation_id)) == ("Run Pick specialist", "Output")
 
 
-@pytest.mark.parametrize("tour", [needs(tour) for tour in (SUBAGENTS, REMOTE, *(TOOLS, CHAIN) * ALL)])
+@pytest.mark.parametrize("tour", [needs(tour) for tour in (SUBAGENTS, *(REMOTE, TOOLS, CHAIN) * ALL)])
 def test_without_a_key_the_script_answers(tour: Tour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GOOGLE_API_KEY", "GEMINI_API_KEY"):
         monkeypatch.delenv(name, raising=False)

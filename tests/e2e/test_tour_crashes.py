@@ -2,9 +2,10 @@
 
 One claim for each moment of an app, all open at once: held just before each command its services journal, in each
 model call, and with a reviewer. So one `kill -9` hits before the routing, after it, in the specialist's calls, after
-them, and between all of these. It hits a worker, each process of an app of several, a TypeScript app, and the engine of
-each; with REWAKE_ALL_CRASHES=1 every process of every app, in a worker for one victim and over HTTP for the other, in
-turns. How each way to the handlers takes a crash is in tests/conformance, the frameworks' own steps in tests/adapters.
+them, and between all of these. It hits a worker, a process that others call and its engine, a TypeScript app and its
+engine; with REWAKE_ALL_CRASHES=1 every process of every app, in a worker for one victim and over HTTP for the
+other, in turns. The engine over a worker is killed in test_tour_many_claims.py. How each way to the handlers takes a
+crash is in tests/conformance, the frameworks' own steps in tests/adapters.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ import tour_app
 from cli_process import WAIT_S
 from tour import (
     ALL,
-    HANDOFFS,
     REMOTE,
     SUBAGENTS,
     TOURS,
@@ -191,9 +191,8 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-DEFAULT = {(SUBAGENTS.name, "app.py"), (HANDOFFS.name, ENGINE)} | {
-    (tour.name, victim) for tour in (REMOTE, TS_APPROVAL) for victim in (*(part.file for part in tour.parts), ENGINE)
-}
+DEFAULT = {(SUBAGENTS.name, "app.py"), (REMOTE.name, "car.py"), (REMOTE.name, ENGINE)}
+DEFAULT |= {(TS_APPROVAL.name, victim) for victim in (*(part.file for part in TS_APPROVAL.parts), ENGINE)}
 
 
 def runs() -> Iterator[Any]:

@@ -6,20 +6,32 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tour import ALL, HANDOFFS, TOOLS, Tour, TourEngine, asked, needs, plain
+from tour import ALL, HANDOFFS, REMOTE, TOOLS, Tour, TourEngine, asked, needs, plain
 
+from rewake.examples import EXAMPLES
 from rewake.testing.models import ModelServer
 
+TOURS = (TOOLS, HANDOFFS, REMOTE)
 
-@pytest.mark.parametrize("tour", [needs(tour) for tour in (TOOLS, *(HANDOFFS,) * ALL)])
+
+def test_these_are_all_apps_with_an_import_that_has_both() -> None:
+    both = [f"from restate.ext.{framework}" for framework in ("openai", "pydantic")]
+    found = {
+        example.name
+        for example in EXAMPLES
+        for file in example.folder.glob("*.py")
+        if any(line in file.read_text() for line in both)
+    }
+    assert found == {tour.name for tour in TOURS}
+
+
+@pytest.mark.parametrize("tour", [needs(tour) for tour in (TOOLS, REMOTE, *(HANDOFFS,) * ALL)])
 def test_an_app_runs_with_the_other_import(tour: Tour, tmp_path: Path) -> None:
     """The same answer, each model asked once. `test_tour_answers.py` runs the app as it is."""
     folder = shutil.copytree(tour.app.parent, tmp_path / "app")
-    app = folder / "app.py"
-    code = app.read_text()
-    assert "from restate.ext." in code
-    app.write_text(code.replace("from restate.ext.", "from rewake.ext."))
-    with ModelServer(tour.rules()) as models, TourEngine(app, tmp_path, models) as engine:
+    for file in folder.glob("*.py"):
+        file.write_text(file.read_text().replace("from restate.ext.", "from rewake.ext."))
+    with ModelServer(tour.rules()) as models, TourEngine(folder / "app.py", tmp_path, models) as engine:
         reply = engine.post(tour.path.format(key="alice"), tour.ask(tour.claim))
         assert plain(reply.body) == tour.answer
         assert asked(models) == dict.fromkeys(tour.models, 1)

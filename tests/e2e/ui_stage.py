@@ -1,7 +1,7 @@
 """An engine with runs of every kind, and `rewake ui` in front of it, for the tests of the UI of a server elsewhere.
 
-The engine is Rewake or the real restate-server (node_tour.py); the app is ui_remote_app.py behind hypercorn. Pages are
-asked for as JSON, forms are sent as a browser sends them.
+The engine is Rewake or the real restate-server (node_tour.py); the app is ui_elsewhere_app.py behind hypercorn. Pages
+are asked for as JSON, forms are sent as a browser sends them.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class UiStage:
         self.runs = runs
         self.made_at_ms = time.time_ns() // 1_000_000
         self.ui = ui
-        self.remote = Pages(ui.port)
+        self.elsewhere = Pages(ui.port)
         self.local = Pages(engine.port)
 
     def send(self, path: str, body: Any) -> str:
@@ -94,7 +94,7 @@ class UiStage:
 def ui_staged(folder: Path, kind: EngineKind) -> Iterator[UiStage]:
     """Everything up and every run in the status it keeps."""
     port = free_port()
-    command = [*HYPERCORN, "--bind", f"127.0.0.1:{port}", "ui_remote_app:app"]
+    command = [*HYPERCORN, "--bind", f"127.0.0.1:{port}", "ui_elsewhere_app:app"]
     app = Process(command, port, folder=HERE, log=folder / "app.log", environment={})
     engine = make_engine(folder, kind)
     try:

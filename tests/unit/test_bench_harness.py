@@ -96,6 +96,15 @@ def test_typescript_asks_for_two_thirds_and_says_where_it_is_behind() -> None:
     ]
 
 
+def test_another_commit_is_compared_by_runs_and_by_processor_time() -> None:
+    now, before = row(runs_per_second=200), row("rewake-before", runs_per_second=100)
+    now.cores.update(engine=0.1)
+    before.cores.update(engine=0.1)
+    assert report.before_lines([now, before, row(callers=1)], "rewake", "rewake-before", "abc123") == [
+        "route2, 64 callers, against abc123: 200 / 100 runs/s = 2.00; processor time a run 500 / 1000 us = 0.50"
+    ]
+
+
 def test_without_the_other_peer_only_our_own_target_is_judged() -> None:
     starts = [Start(peer="rewake", seconds=1.2, idle_mib=20)]
     assert report.ratio_lines([row()], starts, "rewake", "restate") == [
@@ -136,7 +145,7 @@ def test_keyed_answers_must_be_the_next_counts_of_their_key(answers: list[int], 
 
 def test_unicode_keys_are_different_and_from_every_plane() -> None:
     keys = unicode_keys()
-    assert len(set(keys)) == len(keys) == 1_000
+    assert len(set(keys)) == len(keys) == 10_000
     assert {ord(character) >> 16 for key in keys for character in key} == set(range(PLANE_COUNT))
     assert keys == unicode_keys()
     assert b"\xf0\x9f" in "".join(keys).encode()  # also that none holds half of a surrogate pair
@@ -158,11 +167,15 @@ def test_sizes_stand_by_what_they_are_of_and_say_what_failed() -> None:
     found = [
         Size(peer="restate", what="journal", errors=["wrong"]),
         Size(peer="restate", what="unicode", figures={"keys": 1_000, "right": 2_999, "runs_per_s": 1_234.5}),
-        Size(peer="rewake", what="journal", figures={"entries": 10_001, "run_s": 1.25, "replay_s": 0.5}),
+        Size(
+            peer="rewake",
+            what="journal",
+            figures={"entries": 10_001, "run_s": 1.25, "replay_s": 0.5, "resume_ms": 30.0},
+        ),
     ]
     assert sizes.lines(found, report.title) == [
         "restate-server: journal of 0 entries (5,000 steps): run failed, replay of all of it failed",
-        "rewake: journal of 10,001 entries (5,000 steps): run 1.25 s, replay of all of it 0.50 s",
+        "rewake: journal of 10,001 entries (5,000 steps): run 1.25 s, replay of all of it 0.50 s, of 1,000 steps 30 ms",
         "restate-server: 1,000 keys of all Unicode: 2,999 right answers, 1,234 runs/s",
     ]
 
@@ -235,7 +248,9 @@ def test_documentation_shows_sizes_and_pages(tmp_path: Path, monkeypatch: pytest
         "| rows of `keyed` written by the store alone | 10,000 runs/s |  |",
     ]
     assert "| runs | 14 ms | 40 ms |" in module.bench_ui()
-    assert module.bench_ui().endswith("The slowest list of runs at p99: runs, 40 ms.")
+    *_, line = module.bench_ui().splitlines()
+    assert line.startswith("The slowest list of runs at p99: runs, 40 ms. ")
+    assert line.endswith("answers on these runs 0.50 s after its start.")
 
 
 @contextmanager
@@ -304,16 +319,20 @@ def test_agents_are_judged_against_the_bare_framework_and_the_official_extension
         agent_row("rewake.ext on Rewake", 1, 62.0, 17.2),
         agent_row("rewake.ext on Rewake", 1, 20.0, 50.0),
         agent_row("empty steps on Rewake", 1, 400.0, 2.4),
+        agent_row("framework alone and empty steps on Rewake", 1, 64.0, 15.6),
         agent_row("framework alone", 16, 100.0, 160.0),
         agent_row("restate.ext on restate-server", 16, 80.0, 200.0),
         agent_row("rewake.ext on Rewake", 16, 96.0, 166.0),
+        agent_row("DBOS on SQLite", 16, 48.0, 320.0),
     ]
     lines = agent_report.lines(rows)
     assert lines[1].split() == ["pydantic", "1", "empty", "steps", "on", "Rewake", "400", "2.4", "9.0", "4", "4000"]
-    assert lines[3].split() == ["pydantic", "1", "rewake.ext", "on", "Rewake", "60", "17.2", "1.07", "9.0", "4", "4000"]
-    assert lines[-4:] == [
+    assert lines[4].split() == ["pydantic", "1", "rewake.ext", "on", "Rewake", "60", "17.2", "1.07", "9.0", "4", "4000"]
+    assert lines[-6:] == [
         "pydantic: added ms a step, 1 caller: 0.80, met (target <= 1.0)",
+        "pydantic: added ms an empty step of the plain SDK beside the framework, 1 caller: 0.40",
         "pydantic: ms a step with an empty body, 1 caller: 0.60",
         "pydantic: runs/s of the bare framework's, 16 callers: 0.96, met (target >= 0.95)",
         "pydantic: runs/s of restate.ext on restate-server, 16 callers: 1.20, MISSED (target >= 1.3)",
+        "pydantic: runs/s of DBOS on SQLite, 16 callers: 2.00, met (target >= 1.0)",
     ]

@@ -1,6 +1,6 @@
-"""Access: who may call handlers, read, operate and administer, by tokens.
+"""Access control by tokens: who may call handlers, read, operate and administer.
 
-tokens.py    what a token is, what it allows, and how it is written   token_file.py  where they are kept
-gate.py      the token that a request shows                           sign_ins.py    people who signed in on a page
-credentials.py  the other side: the token a command of ours shows
+tokens.py       a token, its role and its text         token_file.py  the file of tokens
+gate.py         finds the token of a request           sign_ins.py    people who signed in on a page
+credentials.py  the token that our own commands send
 """

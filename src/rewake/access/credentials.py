@@ -1,6 +1,6 @@
-"""Credentials: the token that our commands show a server, from REWAKE_TOKEN or from `rewake login`.
+"""Credentials: the token that our commands send to a server, from REWAKE_TOKEN or from `rewake login`.
 
-The file holds one token a host, readable for its owner alone. Blocks.
+The file has one token for each host and is readable by its owner alone. All functions block.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ def credentials_file() -> Path:
 
 
 def token_for(url: str) -> str | None:
-    """The token to show the server at `url`. Raises RewakeError RW1023 for a file that others may read."""
+    """The token for the server at `url`. Raises RewakeError RW1023 if others may read the file."""
     return os.environ.get(VARIABLE) or _read().get(_host_of(url))
 
 
 def bearer(token: str | None) -> dict[str, str]:
-    """The header that shows a token."""
+    """The header with a token."""
     return {} if token is None else {"authorization": f"Bearer {token}"}
 
 
 def keep_token(url: str, secret: str) -> Path:
-    """Store the token for the host of `url`; the file it is in."""
+    """Store the token for the host of `url`; returns the file."""
     return _write({**_read(), _host_of(url): secret})
 
 
 def forget_token(url: str) -> bool:
-    """Whether there was one."""
+    """Delete the token for the host of `url`; returns whether there was one."""
     found = _read()
     if found.pop(_host_of(url), None) is None:
         return False

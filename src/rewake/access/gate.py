@@ -1,7 +1,7 @@
-"""Gate: the token that a request shows, if it shows one that is known. Ingress and admin decide what the token allows.
+"""Gate: finds the token of a request. Ingress and admin API decide what the token allows.
 
-A token comes as `authorization: Bearer SECRET`, or as `x-rewake-token: SECRET` where the handler is to see an
-authorization of its own. Neither is passed on.
+A token comes as `authorization: Bearer SECRET`, or as `x-rewake-token: SECRET` if the handler needs its own
+`authorization` header. The handler does not get the token.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from rewake.errors import ErrorCode
 HEADER: Final = "x-rewake-token"
 GATE_IN_SCOPE: Final = "rewake.gate"
 TOKEN_IN_SCOPE: Final = "rewake.token"
-"""Where an ASGI scope of the admin port has the gate, and the token that was shown."""
+"""Key in an ASGI scope of the admin port, with the gate and the request's token."""
 
 REFRESH_S: Final = 1.0
-"""How long a token that was revoked may still be taken."""
+"""A revoked token may still be accepted for so long."""
 
 REMEMBERED_MAX: Final = 1_024
-"""Headers whose token need not be looked up again."""
+"""Headers that are remembered with their token."""
 
 MISSING: Final = (
     ErrorCode.TOKEN_MISSING,
@@ -34,11 +34,11 @@ MISSING: Final = (
 
 
 NOBODY: Final = Token("", Role.CALL, "", services=("",))
-"""Stands for who shows no token where none is needed: it is for no service."""
+"""The token of callers without one, for requests that need no token. It covers no service."""
 
 
 class Gate:
-    """Who comes in at the ports of one engine. now_ms: Unix time, for tokens that expire."""
+    """Finds the tokens of requests to one engine. now_ms: Unix time, for tokens that expire."""
 
     def __init__(self, tokens: TokenFile, now_ms: Callable[[], int]) -> None:
         self.tokens = tokens
@@ -49,7 +49,7 @@ class Gate:
         self._refresh_at = 0.0
 
     def holder(self, headers: Mapping[str, str]) -> Token | None:
-        """The token in these headers, by lower-case name; an unknown, revoked or expired one counts as absent."""
+        """The token in these headers (lower-case names); None if it is missing, unknown, revoked or expired."""
         shown = headers.get(HEADER)
         if shown is None:
             scheme, _, shown = headers.get("authorization", "").partition(" ")
@@ -93,12 +93,12 @@ def role_missing(token: Token, needed: Role) -> tuple[ErrorCode, str, str]:
 
 
 def service_missing(token: Token, service: str) -> tuple[ErrorCode, str, str]:
-    """Code, message and hint for a token that is for other services."""
+    """Code, message and hint for a token that does not cover the service."""
     message = f"The token {token.name!r} is for {', '.join(token.services)}, not for {service}."
     return ErrorCode.ROLE_MISSING, message, "Show a token for that service, or for all of them."
 
 
-def without_token(headers: dict[str, str], token: Token) -> None:
-    """Take the secret of `token` out of the headers that go on."""
+def without_token(headers: dict[str, str]) -> None:
+    """Remove the token from the headers for a handler."""
     if headers.pop(HEADER, None) is None:
         headers.pop("authorization", None)

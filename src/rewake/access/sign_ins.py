@@ -1,4 +1,4 @@
-"""Sign-ins: people who showed a token on a page, and have a cookie instead. Kept in memory: a restart signs all out."""
+"""Sign-ins: cookies of people who entered a token on a page. Kept in memory, so a restart signs everybody out."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SIGN_IN_S: Final = 12 * 3600.0
 """How long a sign-in lasts."""
 
 SIGN_INS_MAX: Final = 1_000
-"""More sign the oldest out."""
+"""A further one signs out the oldest."""
 
 
 class SignIns:
-    """Cookies and whom they stand for. find: the token with a digest, if it may still be used."""
+    """Cookies with their tokens. find: gives the token with a digest, if it is still valid."""
 
     def __init__(self, find: Callable[[str], Token | None]) -> None:
         self._find = find
@@ -34,7 +34,7 @@ class SignIns:
         return value
 
     def holder(self, cookie_header: str) -> Token | None:
-        """The token that a `cookie` header stands for."""
+        """The token of a `cookie` header."""
         digest, until = self._by_cookie.get(_value_in(cookie_header), ("", 0.0))
         return self._find(digest) if time.monotonic() < until else None
 

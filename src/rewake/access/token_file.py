@@ -1,4 +1,4 @@
-"""The file of tokens: JSON, for its owner alone, replaced as a whole, read again when it changes."""
+"""The file of tokens: JSON, readable by its owner alone, replaced as a whole, read again when it changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Content(msgspec.Struct):
 
 
 class TokenFile:
-    """The tokens in a file, and others that came from the environment. A file that is missing holds none."""
+    """The tokens in a file, and those of the environment. A missing file counts as empty."""
 
     def __init__(self, path: Path, more: list[Token] | None = None) -> None:
         self.path = path
@@ -33,14 +33,14 @@ class TokenFile:
         self._stamp: object = None
         self._by_digest: dict[str, Token] = {}
         self.generation = 0
-        """Goes up with each change."""
+        """Increases with each change."""
 
     @property
     def is_empty(self) -> bool:
         return not self._by_digest
 
     def refresh(self) -> None:
-        """Read the file if it has changed. Raises RewakeError RW1023 when it cannot be read."""
+        """Read the file if it has changed. Raises RewakeError RW1023 if it cannot be read."""
         stamp = self._stamp_now()
         if stamp == self._stamp and self.generation:
             return
@@ -50,7 +50,7 @@ class TokenFile:
         self.generation += 1
 
     def refresh_if_readable(self) -> None:
-        """The same while serving: what cannot be read leaves the tokens as they are, with a word in the log."""
+        """The same while serving: if the file cannot be read, the tokens stay, and the log reports it."""
         stamp = self._stamp_now()
         if stamp == self._stamp:
             return
@@ -63,7 +63,7 @@ class TokenFile:
             log.info("tokens_read", path=str(self.path), tokens=len(self._by_digest))
 
     def keep(self, token: Token) -> None:
-        """Take a token too that is in no file, as long as this process lives."""
+        """Add a token that is not in the file, for the life of this process."""
         self._more.append(token)
         self._by_digest[token.digest] = token
 
@@ -79,7 +79,7 @@ class TokenFile:
 
 
 def read_tokens(path: Path) -> list[Token]:
-    """The tokens of a file, none when it is missing. Raises RewakeError RW1023."""
+    """The tokens of a file; empty if it is missing. Raises RewakeError RW1023."""
     try:
         if path.stat().st_mode & _OTHERS_WRITE:
             raise _invalid(path, "Others than its owner may write it.", f"chmod 600 {path}")
@@ -96,7 +96,7 @@ def read_tokens(path: Path) -> list[Token]:
 
 
 def add_token(path: Path, token: Token) -> None:
-    """Raises RewakeError RW1023 when the name is taken or the file cannot be written."""
+    """Add a token to the file. Raises RewakeError RW1023 if its name is taken or the file cannot be written."""
     check_name(token.name)
     tokens = read_tokens(path)
     if any(each.name == token.name for each in tokens):
@@ -109,7 +109,7 @@ def add_token(path: Path, token: Token) -> None:
 
 
 def remove_token(path: Path, name: str) -> Token:
-    """The token that was there. Raises RewakeError RW1023 when no token has that name."""
+    """Remove a token from the file and return it. Raises RewakeError RW1023 if no token has that name."""
     tokens = read_tokens(path)
     found = next((token for token in tokens if token.name == name), None)
     if found is None:
@@ -120,7 +120,7 @@ def remove_token(path: Path, name: str) -> Token:
 
 
 def _write(path: Path, tokens: list[Token]) -> None:
-    """Replace the file. The new one is made exclusively: of two commands at once one fails, and nothing is lost."""
+    """Replace the file. The new one is created exclusively: of two parallel commands one fails, and nothing is lost."""
     new = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(0o700, parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Tokens: a secret that a caller shows, and what is kept of it. Pure.
+"""Tokens: a caller's secret, and the stored facts about it. Pure.
 
-A secret is drawn from 256 bits, so a plain hash of it can be neither reversed nor guessed; passwords are not offered.
+A secret has 256 random bits, so its plain hash can be neither reversed nor guessed. Passwords are not supported.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import msgspec
 from rewake.errors import ErrorCode, RewakeError
 
 SECRET_PREFIX: Final = "rwt_"
-"""So that scanners of repositories and logs find a secret that leaked."""
+"""The prefix lets scanners of repositories and logs find leaked secrets."""
 
 SECRET_CHARS_MIN: Final = 24
-"""Of a secret that somebody else drew, for the environment of a container."""
+"""Least length of a secret that was not made by us, such as one in a container's environment."""
 
 _NAME: Final = re.compile(r"[\w.@-]{1,64}")
 
 
 class Role(enum.StrEnum):
-    """What a token is for."""
+    """The role of a token."""
 
     CALL = "call"
     READ = "read"
@@ -42,11 +42,11 @@ ALLOWS: Final = MappingProxyType(
         Role.ADMIN: frozenset(Role),
     }
 )
-"""Role of a token -> roles whose requests it may make."""
+"""Role of a token -> roles that it includes."""
 
 
 class Token(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is kept of a token.
+    """The stored facts of a token.
 
     name: of its holder, unique.   digest: SHA-256 of the secret, in hex.   services: those it may call, all when
     empty.   created_at_ms, expires_at_ms: Unix time; None: it does not expire.
@@ -78,16 +78,16 @@ def digest_of(secret: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raises RewakeError RW1023 for a name that cannot be written or logged."""
+    """Raises RewakeError RW1023 for a name that is not safe to store or log."""
     if not _NAME.fullmatch(name):
         message = f"{name[:100]!r} is no name of a token."
         raise RewakeError(ErrorCode.TOKENS_INVALID, message, "Use up to 64 letters, digits, dots, @, - and _.")
 
 
 def tokens_in(text: str) -> list[Token]:
-    """Tokens of an environment variable: `NAME:ROLE:SECRET` or `NAME:ROLE:SECRET:SERVICE+SERVICE`, by white space.
+    """Tokens in a variable: `NAME:ROLE:SECRET` or `NAME:ROLE:SECRET:SERVICE+SERVICE`, separated by white space.
 
-    Raises RewakeError RW1023, which does not repeat the secret.
+    Raises RewakeError RW1023; the message does not include the secret.
     """
     found = [_parsed(item) for item in text.split()]
     names = [token.name for token in found]
@@ -113,4 +113,9 @@ def _parsed(item: str) -> Token:
         hint = f"Draw one of at least {SECRET_CHARS_MIN} at random: openssl rand -hex 32"
         raise RewakeError(ErrorCode.TOKENS_INVALID, message, hint)
     allowed = tuple(service for service in services.split("+") if service)
+    if allowed and role != Role.CALL:
+        message = f"REWAKE_TOKENS gives {name!r} the role {role} for some services."
+        raise RewakeError(
+            ErrorCode.TOKENS_INVALID, message, "The other roles than call see all services: leave them out."
+        )
     return Token(name, Role(role), digest_of(secret), allowed)

@@ -1,6 +1,7 @@
-"""What the engine says of itself: health, version, cluster; and the lists that are always empty here.
+"""Facts about the engine: health, version, cluster; and the lists that are always empty here.
 
-`version` is that of the public server whose API this is, as clients choose their requests by it; ours is beside it.
+`version` is that of the public server whose API this is, because clients choose their requests by it. Our own version
+is beside it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from rewake import __version__
 from rewake.admin.engine_port import EnginePort
 from rewake.admin.refusals import Refused, unsupported
 from rewake.admin.requests import json_response
+from rewake.disclosure import is_hiding
 from rewake.errors import ErrorCode
 
 PUBLIC_VERSION: Final = "1.7.12"
@@ -48,6 +50,7 @@ class About:
                 "ingress_endpoint": self._ingress_url,
                 "features": dict.fromkeys(FEATURES, False),
                 "rewake_version": __version__,
+                **({"hides_content": True} if is_hiding() else {}),
             }
         )
 
@@ -60,7 +63,7 @@ class About:
         return json_response({"subscriptions": []})
 
     async def subscription(self, request: Request) -> Response:
-        """No subscription has any id."""
+        """There is no subscription with this id."""
         name = request.path_params["subscription"]
         message = f"The requested subscription '{name}' does not exist"
         raise Refused(404, ErrorCode.RESOURCE_NOT_FOUND, message, _NO_KAFKA)
@@ -70,14 +73,14 @@ class About:
         return json_response({"clusters": []})
 
     async def kafka_cluster(self, request: Request) -> Response:
-        """No Kafka cluster has any name."""
+        """There is no Kafka cluster with this name."""
         message = f"The requested Kafka cluster '{request.path_params['name']}' does not exist"
         raise Refused(404, ErrorCode.RESOURCE_NOT_FOUND, message, _NO_KAFKA)
 
     async def no_kafka(self, request: Request) -> Response:
-        """Nothing can be subscribed to."""
+        """Rewake takes no subscriptions."""
         raise unsupported(_NO_KAFKA, "Send the messages to the ingress instead.")
 
     async def no_flow_control(self, request: Request) -> Response:
-        """Nothing can be limited."""
+        """Rewake has no limit rules."""
         raise unsupported(_NO_FLOW_CONTROL, "Limit the callers instead.")

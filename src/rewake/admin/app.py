@@ -1,6 +1,6 @@
 """The admin app: every path bare and under /v2 to /v4, errors in the admin shape, compression only when asked for.
 
-`build_admin` gives an ASGI app; a UI and the like come along as extra routes.
+`build_admin` gives an ASGI app; the UI is given as extra routes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rewake.access.gate import GATE_IN_SCOPE, MISSING, TOKEN_IN_SCOPE, Gate, role_missing
+from rewake.access.gate import GATE_IN_SCOPE, MISSING, TOKEN_IN_SCOPE, Gate, role_missing, service_missing
 from rewake.access.tokens import Role
 from rewake.admin.about import API_VERSION_MAX, API_VERSION_MIN, PUBLIC_VERSION, About
 from rewake.admin.approval_links import ApprovalPages
@@ -38,7 +38,7 @@ from rewake.admin.refusals import (
     undecodable_response,
 )
 from rewake.admin.requests import json_response
-from rewake.admin.roles import SIGN_IN, role_needed
+from rewake.admin.roles import SIGN_IN, role_needed, service_called
 from rewake.admin.services import Services
 from rewake.errors import ErrorCode, RewakeError
 from rewake.http_server.origins import Door
@@ -90,7 +90,7 @@ def build_admin(
 
 
 class Guarded:
-    """Lets in what door and gate do. Links to pages may be followed from anywhere: GET changes nothing."""
+    """Lets in what door and gate allow. Links to pages may be followed from anywhere: GET changes nothing."""
 
     def __init__(self, app: ASGIApp, door: Door, gate: Gate | None = None) -> None:
         self._app = app
@@ -112,16 +112,20 @@ class Guarded:
 
 
 def _let_in(scope: Scope, headers: dict[str, str], gate: Gate) -> Response | None:
-    """The answer to who may not do this, None for who may. Pages send people to the sign-in."""
+    """The refusal of a request, None when it is allowed. Pages send people to the sign-in."""
     method, path = scope["method"], scope["path"]
     token = gate.holder(headers) or gate.sign_ins.holder(headers.get("cookie", ""))
     scope[GATE_IN_SCOPE], scope[TOKEN_IN_SCOPE] = gate, token
     needed = role_needed(method, path)
+    if token is not None and token.services and needed is not None and token.allows(needed):
+        service = service_called(path) or ""
+        if needed is not Role.CALL or not token.may_call(service):
+            return refused_response(Refused(403, *service_missing(token, service or "all that this port shows")))
     if needed is None or (token is not None and token.allows(needed)):
         if token is not None and needed not in (None, Role.READ):
             log.info("admin_request", token=token.name, method=method, path=path)
         return None
-    if path.startswith("/ui") and "text/html" in headers.get("accept", ""):
+    if (path.startswith("/ui") or path == "/") and "text/html" in headers.get("accept", ""):
         return RedirectResponse(f"{SIGN_IN}?{urlencode({'needs': needed, 'next': path})}", 303)
     if token is None:
         return refused_response(Refused(401, *MISSING), {"www-authenticate": 'Bearer realm="rewake"'})
@@ -238,6 +242,10 @@ async def _on_rewake_error(request: Request, error: Any) -> Response:
     return response
 
 
+async def _on_caller_gone(request: Request, error: Any) -> Response:
+    return Response(status_code=400)  # nobody reads it
+
+
 async def _on_bug(request: Request, error: Any) -> Response:
     message = f"The request failed inside the engine: {error!r}."
     return engine_failed(RewakeError(ErrorCode.ENGINE_BUG, message, "Please report this with the log."))
@@ -249,5 +257,6 @@ _EXCEPTION_HANDLERS: Final[dict[Any, Callable[[Request, Any], Awaitable[Response
     Undecodable: _on_undecodable,
     ManifestError: _on_manifest_error,
     RewakeError: _on_rewake_error,
+    ClientDisconnect: _on_caller_gone,
     Exception: _on_bug,
 }

@@ -6,30 +6,27 @@ no token of the admin port: the link is the right to answer this one question.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from rewake.admin.engine_port import EnginePort
+from rewake.admin.reading import reader_of
+from rewake.admin.requests import body_within
 from rewake.engine.approval_links import Link
 from rewake.errors import ErrorCode, RewakeError
 
 if TYPE_CHECKING:
     from rewake.runs.approvals import Approval
-    from rewake.runs.reading import Reading
 
 HERE: Final = Path(__file__).parent
 FORM_BYTES_MAX: Final = 64 * 1024
-_OUTCOMES: Final = {"approve": True, "deny": False}
-_Found = TypeVar("_Found")
 
 
 class ApprovalPages:
@@ -37,11 +34,13 @@ class ApprovalPages:
 
     def __init__(self, engine: EnginePort) -> None:
         self._engine = engine
+        self._read = reader_of(engine)
 
     async def show(self, request: Request) -> Response:
-        """The page of a signed link: the question and its exact arguments; changes nothing."""
+        """The page of a signed link: the question and its exact arguments. Changes nothing."""
         from rewake.agents.approvals import Given
-        from rewake.runs.approvals import approval_of, checked
+        from rewake.runs.approvals import checked
+        from rewake.runs.inbox import approval_of
 
         approval: Approval | None = None
         try:
@@ -54,9 +53,9 @@ class ApprovalPages:
         return _page(200, approval=approval, who=link.who, is_open=True)
 
     async def answer(self, request: Request) -> Response:
-        """The answer of the page of a signed link: `outcome` is approve or deny, for the arguments it was made for."""
+        """Answer through the page of a signed link: `outcome` is approve or deny, for the arguments of the link."""
         from rewake.admin.answering import answer
-        from rewake.runs.approvals import approval_of
+        from rewake.runs.inbox import approval_of
 
         approval: Approval | None = None
         try:
@@ -69,9 +68,7 @@ class ApprovalPages:
             )
         except RewakeError as error:
             return _refusal(error, approval)
-        says = "Approved." if approved else "Denied."
-        if approved and approval.missing:
-            says += f" {approval.missing} more must approve."
+        says = f"Approved.{approval.more_needed}" if approved else "Denied."
         return _page(200, approval=approval, says=f"{says} You can close this page.")
 
     def _link(self, request: Request) -> Link:
@@ -82,27 +79,18 @@ class ApprovalPages:
             )
         return links.read(request.path_params["link"], self._engine.now_ms())
 
-    async def _read(self, find: Callable[[Reading], _Found]) -> _Found:
-        from rewake.runs.local.database import local_reading
-
-        def on_thread() -> _Found:
-            with local_reading(self._engine.path, self._engine.now_ms(), dict(self._engine.services)) as found:
-                return find(found)
-
-        return await asyncio.to_thread(on_thread)
-
 
 async def _form(request: Request) -> dict[str, str]:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > FORM_BYTES_MAX:
-            raise RewakeError(ErrorCode.REQUEST_INVALID, "The form is too large.", http_status=413)
+    body = await body_within(request, FORM_BYTES_MAX)
+    if body is None:
+        raise RewakeError(ErrorCode.REQUEST_INVALID, "The form is too large.", http_status=413)
     return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
 
 
 def _outcome(fields: dict[str, str]) -> bool:
-    found = _OUTCOMES.get(fields.get("outcome", ""))
+    from rewake.admin.answering import OUTCOMES
+
+    found = OUTCOMES.get(fields.get("outcome", ""))
     if found is None:
         message = "The form says neither approve nor deny; nothing was changed."
         raise RewakeError(ErrorCode.REQUEST_INVALID, message, "Use the buttons of the page.", http_status=400)
@@ -128,7 +116,7 @@ def _page(status: int, **facts: Any) -> Response:
 
 @cache
 def _made() -> tuple[Any, str, dict[str, str]]:
-    """The template, its style, and headers that let nothing but that style in. The address is a secret: no referrer."""
+    """The template, its style, and headers that allow nothing but that style. The address is a secret: no referrer."""
     import jinja2
 
     from rewake import formats

@@ -1,23 +1,20 @@
-"""The routes under /approvals of the admin API: what waits for people, one question, and answers to it."""
+"""The routes under /approvals of the admin API: the open questions, one question, and answers to it."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Awaitable
+from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from rewake.admin.engine_port import EnginePort
+from rewake.admin.reading import reader_of
 from rewake.admin.refusals import Refused
 from rewake.admin.requests import Duration, duration_ms, json_response, read_json
 from rewake.engine.approval_links import LASTS_MS, Link
 from rewake.errors import ErrorCode, RewakeError
-
-if TYPE_CHECKING:
-    from rewake.runs.reading import Reading  # Late: reading runs is a lot to import, and few servers are asked to.
 
 _Found = TypeVar("_Found")
 NO_LINKS: Final = "Give an embedded engine approval_links: ApprovalLinks(path, lambda: URL of the admin port)."
@@ -44,28 +41,35 @@ class Approvals:
 
     def __init__(self, engine: EnginePort) -> None:
         self._engine = engine
+        self._read = reader_of(engine)
 
     async def list(self, request: Request) -> Response:
-        """What waits for people, the newest runs first; `service`, `agent` and `who` filter, `cursor` goes on."""
-        from rewake.runs.approvals import approval_json, inbox
+        """The open questions, newest runs first; `service`, `agent` and `who` filter, `cursor` continues a list.
+
+        `encrypted`: objects with questions between turns that no key of this server opens.
+        """
+        from rewake.runs.approvals import approval_json
         from rewake.runs.filters import RunFilter
+        from rewake.runs.inbox import inbox
 
         given = request.query_params
         service, agent, cursor = (given.get(name, "") for name in _FILTERS)
         wanted = RunFilter(service=service, agent=agent, cursor=cursor)
         found = await self._read(lambda reading: inbox(reading, wanted, who=given.get("who", "")))
         told: dict[str, Any] = {"approvals": [approval_json(each) for each in found.approvals]}
+        told |= {"encrypted": ["/".join(each) for each in found.encrypted]} if found.encrypted else {}
         return json_response(told if found.next_cursor is None else told | {"next_cursor": found.next_cursor})
 
     async def get(self, request: Request) -> Response:
-        """One question: its exact arguments, their digest, who has answered, and how it stands."""
-        from rewake.runs.approvals import approval_json, approval_of
+        """One question: its exact arguments, their digest, its answers and its state."""
+        from rewake.runs.approvals import approval_json
+        from rewake.runs.inbox import approval_of
 
         found = await _refusing(self._read(lambda reading: approval_of(reading, request.path_params["approval"])))
         return json_response(approval_json(found))
 
     async def approve(self, request: Request) -> Response:
-        """Approve, for the arguments of `digest` or those that wait now; `who` and `why` are kept."""
+        """Approve, for the arguments of `digest` or the current ones; `who` and `why` are kept."""
         return await self._answer(request, approved=True)
 
     async def deny(self, request: Request) -> Response:
@@ -73,8 +77,8 @@ class Approvals:
         return await self._answer(request, approved=False)
 
     async def link(self, request: Request) -> Response:
-        """Make a signed link to the page of one question, for `who` or anybody, which `lasts` so long."""
-        from rewake.runs.approvals import approval_of
+        """Make a signed link to the page of one question, for `who` or anybody. `lasts`: how long it is valid."""
+        from rewake.runs.inbox import approval_of
 
         body = await read_json(request, LinkBody) if request.headers.get("content-length", "0") != "0" else LinkBody()
         links = self._engine.approval_links
@@ -97,15 +101,6 @@ class Approvals:
             self._engine, self._read, name, approved=approved, who=body.who, why=body.why, digest=body.digest
         )
         return json_response(approval_json(await _refusing(answering)))
-
-    async def _read(self, find: Callable[[Reading], _Found]) -> _Found:
-        from rewake.runs.local.database import local_reading
-
-        def on_thread() -> _Found:
-            with local_reading(self._engine.path, self._engine.now_ms(), dict(self._engine.services)) as found:
-                return find(found)
-
-        return await asyncio.to_thread(on_thread)
 
 
 async def _refusing(asked: Awaitable[_Found]) -> _Found:

@@ -64,7 +64,7 @@ class Deployments:
         return json_response(deployment_detail_json(deployment, latest, self._engine.settings.defaults))
 
     async def delete(self, request: Request) -> Response:
-        """Forget a deployment, if nothing needs it any more or with force=true; its services fall back, or are gone."""
+        """Remove a deployment that nothing needs, or any with force=true; its services go to the one before, or end."""
         deployment_id = deployment_id_of(request)
         force = boolean_parameter(request, "force")
         if not await self._engine.remove_deployment(deployment_id, force=force):

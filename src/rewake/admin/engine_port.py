@@ -10,6 +10,7 @@ from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import Deployment, ServiceSchema
 from rewake.core.settings import Settings
 from rewake.engine.approval_links import ApprovalLinks
+from rewake.engine.calling import Calling
 from rewake.engine.registration import RegistrationResult
 from rewake.errors import RewakeError
 from rewake.operations import Operation
@@ -42,14 +43,12 @@ class Operations(Protocol):
     async def remove_deployment(self, deployment_id: str, *, force: bool = True) -> bool: ...
 
 
-class EnginePort(Operations, Protocol):
-    """The operations, and the registry with its changes."""
+class EnginePort(Operations, Calling, Protocol):
+    """The operations, calls, and the registry with its changes."""
 
     settings: Settings
     path: Path
     approval_links: ApprovalLinks | None
-
-    def now_ms(self) -> int: ...
 
     async def complete_awakeable(self, invocation_id: bytes, signal: int, result: SignalResult) -> Reply: ...
 

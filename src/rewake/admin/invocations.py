@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from rewake.admin.engine_port import EnginePort
-from rewake.admin.refusals import Refused, Undecodable
+from rewake.admin.refusals import Refused, Undecodable, unsupported
 from rewake.admin.requests import (
     boolean_parameter,
     deployment_choice,
@@ -25,9 +25,10 @@ from rewake.admin.requests import (
 )
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.ids import InvalidId, InvocationId, invocation_id_from_str, invocation_id_to_str
+from rewake.disclosure import is_hiding, require_whole
 from rewake.errors import ErrorCode
 from rewake.operations import Operation
-from rewake.streams.sending import HEAD, offset_in, sent_events
+from rewake.streams.sending import HEAD, last_read, sent_events
 
 BATCH_SIZE_MAX: Final = 1000
 DELETE_MODES: Final = ("Cancel", "cancel", "Kill", "kill", "Purge", "purge")
@@ -221,7 +222,9 @@ class Invocations:
         """The events of a run as they come: tokens, steps, the end."""
         run = InvocationId(invocation_id_of(request))
         streams = self._engine.streams
-        after = offset_in(request.headers.get("last-event-id", "")) or 0
+        if is_hiding():  # what a pattern matches may come in pieces
+            raise unsupported("Streams are not shown by an engine that hides content.", "Start it without --redact.")
+        after = last_read(request.headers.get("last-event-id", ""))
         if not streams.begin(run):
             raise Refused(
                 _NOT_FOUND.status,
@@ -261,7 +264,10 @@ async def _replaced_result(request: Request) -> bytes | None:
     if request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers:
         return None
     fork = await read_json(request, Fork)
-    return None if isinstance(fork.result, msgspec.UnsetType) else bytes(fork.result)
+    if isinstance(fork.result, msgspec.UnsetType):
+        return None
+    require_whole(bytes(fork.result))
+    return bytes(fork.result)
 
 
 def _default_deployment(operation: Operation) -> str:

@@ -32,7 +32,10 @@ async def read_json(request: Request, kind: type[_Body]) -> _Body:
         media_type.startswith("application/") and media_type.endswith("+json")
     ):
         raise Undecodable(415, "Expected request with `Content-Type: application/json`")
-    body = await _read_body(request)
+    require_plain(request)
+    body = await body_within(request, BODY_BYTES_MAX)
+    if body is None:
+        raise Undecodable(413, "Failed to buffer the request body: length limit exceeded")
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
@@ -41,12 +44,20 @@ async def read_json(request: Request, kind: type[_Body]) -> _Body:
         raise Undecodable(400, f"Failed to parse the request body as JSON: {error}") from None
 
 
-async def _read_body(request: Request) -> bytes:
+def require_plain(request: Request) -> None:
+    """Raises Undecodable for a compressed body: none is ever unpacked here, so none can be a bomb."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise Undecodable(415, f"The body is compressed ({encoding!r}); send it as it is, without content-encoding")
+
+
+async def body_within(request: Request, bytes_max: int) -> bytes | None:
+    """The body, None when it has more than so many bytes."""
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > BODY_BYTES_MAX:
-            raise Undecodable(413, "Failed to buffer the request body: length limit exceeded")
+        if size > bytes_max:
+            return None
         chunks.append(chunk)
     return b"".join(chunks)
 

@@ -18,14 +18,14 @@ _OPERATED: Final = re.compile(
     r"/invocations/|/internal/invocations_batch_operations/|/approvals/|/services/[^/]+/(state|promises)$"
     r"|/ui/(runs/|confirm$|actions$|sessions/|approvals|bulk)"
 )
-_CALLED: Final = re.compile(r"/ui/services/")
-"""The playground."""
+_CALLED: Final = re.compile(r"/ui/services/([^/]+)/")
+"""The playground, and whom it calls."""
 
 
 def role_needed(method: str, path: str) -> Role | None:
-    """None: nobody has to show a token; a signed link is one by itself.
+    """The role that a request needs. None: it needs no token; a signed link contains its own permission.
 
-    A path that no rule names takes an administrator.
+    A path that no rule names needs an administrator.
     """
     path = _VERSION.sub("", path, count=1) if path.startswith("/v") else path
     if path in _FREE or path.startswith(("/ui/static/", "/approve/")):
@@ -35,3 +35,9 @@ def role_needed(method: str, path: str) -> Role | None:
     if _OPERATED.match(path):
         return Role.OPERATE
     return Role.CALL if _CALLED.match(path) else Role.ADMIN
+
+
+def service_called(path: str) -> str | None:
+    """The service that a request with the role `call` is for; None where it is for none alone."""
+    called = _CALLED.match(path)
+    return None if called is None else called[1]

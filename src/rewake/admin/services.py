@@ -15,6 +15,7 @@ from rewake.admin.render import SERVICE_TYPES, handler_json, service_json
 from rewake.admin.requests import Duration, duration_ms, json_response, read_json
 from rewake.core.effects import ReplyStatus
 from rewake.core.model import HandlerSchema, ServiceSchema
+from rewake.disclosure import require_whole
 from rewake.errors import ErrorCode
 from rewake.protocol.discovery import ServiceType
 from rewake.protocol.messages import Failure, Success
@@ -98,7 +99,7 @@ class Services:
         return json_response(service_openapi(self._service(request), self._ingress_url))
 
     async def modify_state(self, request: Request) -> Response:
-        """Replace the whole state of an object or workflow key, behind whatever runs on it."""
+        """Replace the whole state of an object or workflow key, after the runs that hold it or wait for it."""
         change = await read_json(request, StateChange)
         name = request.path_params["service"]
         service = self._engine.services.get(name)
@@ -113,6 +114,8 @@ class Services:
             key.encode(): value.encode() if isinstance(value, str) else bytes(value)
             for key, value in change.new_state.items()
         }
+        for value in new_state.values():
+            require_whole(value)
         await self._engine.mutate_state(name, change.object_key, new_state, change.version)
         return Response(status_code=202)
 

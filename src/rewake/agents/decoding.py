@@ -1,7 +1,7 @@
-"""What a model said, out of the journal entries the agent frameworks write.
+"""Decodes models' replies from the journal entries of agent frameworks.
 
-Each framework stores the reply of a model call in a shape of its own; frameworks.py makes one `ModelReply` of them. A
-shape nobody knows gives None and is shown as JSON instead.
+Each framework stores replies in its own form; frameworks.py converts them to `ModelReply`. An unknown form gives None
+and is shown as JSON.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def decode_reply(content: bytes) -> ModelReply | None:
 def reply_in(value: Any) -> ModelReply | None:
     """The same for a decoded value."""
     if read.is_mapping(value) and read.is_mapping(value.get("json")) and set(value) <= {"json", "meta"}:
-        value = value["json"]  # superjson, as the Vercel AI middleware writes
+        value = value["json"]  # superjson, from the Vercel AI middleware
     if not read.is_mapping(value):
         return None
     for framework in FRAMEWORKS:
@@ -46,7 +46,7 @@ def reply_in(value: Any) -> ModelReply | None:
 
 
 def decode_conversation(content: bytes) -> list[Said]:
-    """A conversation kept as state: items of OpenAI Agents, a session of ADK, messages of chat completions."""
+    """A conversation stored as state: items of OpenAI Agents, a session of ADK, messages of chat completions."""
     value = loaded(content)
     if read.is_mapping(value) and isinstance(value.get("events"), list):
         return [said for event in read.mappings(value["events"]) for said in _adk_event(event)]

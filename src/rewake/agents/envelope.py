@@ -1,29 +1,33 @@
-"""The envelope in which `rewake.ext` stores each step of an agent: the same for all frameworks, read first.
+"""Reads the envelope of each agent's step that `rewake.ext` stores, the same for all frameworks.
 
-Persisted form (version 1; rewake.ext writes it, and a test holds both sides to one list of samples):
-`{"rewake": 1, "kind": ..., "framework": ..., "agent": ..., "path": [...], "calls": [...], ..., "value": ...}`.
-This is a reading of its own: handlers run with another release than the engine, or against another engine. Hostile
-input like all journals: what has another type is as if absent, and a newer version is read as far as it is known.
+Persisted form (version 1; rewake.ext writes it, and a test checks both sides with the same samples): `{"rewake": 1,
+"kind": ..., "framework": ..., "agent": ..., "path": [...], "calls": [...], ..., "value": ...}`. This reader is separate
+from rewake.ext, because handlers may run with another release or another engine. The input may be hostile: a field of
+another type counts as absent, and of a newer version the known fields are read.
 """
 
 from __future__ import annotations
 
+import base64
 from typing import Any, Final
 
 import msgspec
 
 from rewake.agents.decoding import decode_reply, reply_in
 from rewake.agents.frameworks import BY_ENVELOPE
-from rewake.agents.replies import ModelReply, loaded
+from rewake.agents.replies import TEXT_CHARS_MAX, ModelReply, loaded
 
 KINDS: Final = frozenset(
-    {"model", "tool", "handoff", "decision", "approval", "guardrail", "mcp", "session", "order"}
+    {
+        "model", "tool", "handoff", "decision", "approval", "guardrail", "mcp", "session", "order", "effect",
+        "steering", "undoable",
+    }
 )  # fmt: skip
 PATH_MAX: Final = 64
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of an agent. kind: of KINDS, or one a newer release has.   framework: as people write it.
+    """One step of an agent. kind: of KINDS, or of a newer release.   framework: its usual spelling.
 
     path: agents from the outermost asker down to `agent`.   calls: ids of the tool calls that led here, one fewer.
     call: id of the model's call that this step answers.   handoff: the agent that a model's answer hands over to.
@@ -71,6 +75,19 @@ def decode_envelope(content: bytes | None) -> Envelope | None:
     )
 
 
+def own_answer(content: bytes) -> bytes:
+    """A handler's answer, without the envelope that a caller gets who may undo the handler's effects."""
+    envelope = decode_envelope(content)
+    if envelope is None or envelope.kind != "undoable" or not isinstance(envelope.value, dict):
+        return content
+    answer: Any = envelope.value.get("answer")
+    encoded: Any = envelope.value.get("base64")
+    try:
+        return answer.encode() if isinstance(answer, str) else base64.b64decode(encoded, validate=True)
+    except (TypeError, ValueError):
+        return content
+
+
 def model_reply(content: bytes) -> ModelReply | None:
     """The reply of a model in a step's result, in an envelope or as a framework stores it."""
     envelope = decode_envelope(content)
@@ -78,8 +95,8 @@ def model_reply(content: bytes) -> ModelReply | None:
 
 
 def _reply(told: dict[str, Any], framework: str) -> ModelReply:
-    """The framework's own reply inside; the envelope knows the model and the tokens where that does not."""
-    found = reply_in(told.get("value")) or ModelReply(framework=framework)
+    """The framework's reply in the envelope. If it lacks model or tokens, the envelope's are used."""
+    found = reply_in(told.get("value")) or _failure(told.get("value"), framework) or ModelReply(framework=framework)
     usage = told.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     return msgspec.structs.replace(
@@ -89,6 +106,15 @@ def _reply(told: dict[str, Any], framework: str) -> ModelReply:
         input_tokens=_count(usage.get("input_tokens"), found.input_tokens),
         output_tokens=_count(usage.get("output_tokens"), found.output_tokens),
     )
+
+
+def _failure(value: Any, framework: str) -> ModelReply | None:
+    """A failed call that another model took over."""
+    failed = value.get("$failed") if isinstance(value, dict) else None
+    if not isinstance(failed, dict):
+        return None
+    text = f"{_text(failed.get('error'))}: {_text(failed.get('text'))}"[:TEXT_CHARS_MAX]
+    return ModelReply(framework=framework, text=text, finish="error")
 
 
 def _count(value: Any, otherwise: int | None) -> int | None:

@@ -1,7 +1,7 @@
-"""Agent frameworks, and the client libraries below them: one table of what is known of each.
+"""Agent frameworks and their client libraries: one table with a row for each.
 
-A new one is a row of FRAMEWORKS, a function here that reads its replies, and a recorded journal in tests/unit/agents.
-introspection.py reads the app's own objects instead, as it runs beside the app. Called by decoding.py.
+A new one needs a row in FRAMEWORKS, a function here that reads its replies, and a recorded journal in
+tests/unit/agents. introspection.py reads the app's own objects, in the app's process. Called by decoding.py.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from rewake.agents.replies import ModelReply
 Json = dict[str, Any]
 
 TELEMETRY_PROVIDERS: Final = {"google": "gcp.gemini"}
-"""Names of providers in OpenTelemetry's GenAI conventions, where they are not the framework's."""
+"""Names of providers in OpenTelemetry's GenAI conventions, if they differ from ours."""
 
 
 class Framework(msgspec.Struct, frozen=True, kw_only=True):
-    """One row. name: as people write it.   decode: (name, value of a step) -> the reply, None for another shape.
+    """One row. name: its usual spelling.   decode: (name, value of a step) -> the reply, None for another form.
 
-    envelope: its name in the envelopes of rewake.ext.   names_consults: an agent inside a tool is known by the tool's
-    name, where the app does not say which agent it is.
+    envelope: its name in the envelopes of rewake.ext.   names_consults: the tool's name names the agent inside it, if
+    the app does not declare that agent.
     """
 
     name: str
@@ -52,7 +52,6 @@ def _openai_responses(name: str, value: Json) -> ModelReply | None:
             calls.append(read.call(item.get("name"), given, item.get("call_id") or item.get("id")))
         elif isinstance(kind, str) and kind.endswith("_call"):
             calls.append(read.call(kind.removesuffix("_call"), item.get("action"), item.get("id")))
-    usage = read.mapping(value.get("usage"))
     return read.reply(
         name,
         texts,
@@ -60,7 +59,7 @@ def _openai_responses(name: str, value: Json) -> ModelReply | None:
         reasoning=thoughts,
         model=value.get("model"),
         provider="openai",
-        tokens=(usage.get("input_tokens"), usage.get("output_tokens")),
+        tokens=read.tokens(value.get("usage")),
         finish=value.get("status"),
     )
 
@@ -74,20 +73,19 @@ def _chat_completion(name: str, value: Json) -> ModelReply | None:
     for call in read.mappings(message.get("tool_calls")):
         function = read.mapping(call.get("function"))
         calls.append(read.call(function.get("name"), function.get("arguments"), call.get("id")))
-    usage = read.mapping(value.get("usage"))
     return read.reply(
         name,
         [read.parts_text(message.get("content")) or read.text(message.get("refusal"))],
         calls,
         reasoning=[read.text(message.get("reasoning_content") or message.get("reasoning"))],
         model=value.get("model"),
-        tokens=(usage.get("prompt_tokens"), usage.get("completion_tokens")),
+        tokens=read.tokens(value.get("usage"), "prompt_tokens", "completion_tokens"),
         finish=choices[0].get("finish_reason"),
     )
 
 
 def _chat_message(name: str, value: Json) -> ModelReply | None:
-    """The message of a chat completion alone, as steps of plain SDK programs return it."""
+    """The message of a chat completion, from steps of plain SDK programs."""
     if value.get("role") != "assistant" or not isinstance(value.get("content"), str | None):
         return None
     if "content" not in value and "tool_calls" not in value:
@@ -140,7 +138,6 @@ def _pydantic(name: str, value: Json) -> ModelReply | None:
             thoughts.append(read.text(part.get("content")))
         elif kind in ("tool-call", "builtin-tool-call"):
             calls.append(read.call(part.get("tool_name"), part.get("args"), part.get("tool_call_id")))
-    usage = read.mapping(value.get("usage"))
     return read.reply(
         name,
         texts,
@@ -148,12 +145,15 @@ def _pydantic(name: str, value: Json) -> ModelReply | None:
         reasoning=thoughts,
         model=value.get("model_name"),
         provider=value.get("provider_name"),
-        tokens=(usage.get("input_tokens"), usage.get("output_tokens")),
+        tokens=read.tokens(value.get("usage")),
         finish=value.get("finish_reason"),
     )
 
 
 def _vercel(name: str, value: Json) -> ModelReply | None:
+    """A whole answer, or the parts of a streamed one."""
+    if isinstance(value.get("parts"), list):
+        value = _joined(read.mappings(value["parts"]))
     parts = value.get("content")
     if not isinstance(parts, list) or "finishReason" not in value:
         return None
@@ -182,6 +182,25 @@ def _vercel(name: str, value: Json) -> ModelReply | None:
     )
 
 
+def _joined(parts: list[Json]) -> Json:
+    """A streamed answer in the form of a whole one."""
+    blocks: dict[tuple[str, str], list[str]] = {}
+    content, finish, response = [], {}, {}
+    for part in parts:
+        kind = read.text(part.get("type"))
+        if kind in ("text-delta", "reasoning-delta"):
+            block = (kind.removesuffix("-delta"), read.text(part.get("id")))
+            blocks.setdefault(block, []).append(read.text(part.get("delta")))
+        elif kind == "tool-call":
+            content.append(part)
+        elif kind == "finish":
+            finish = part
+        elif kind == "response-metadata":
+            response = part
+    texts = [{"type": kind, "text": "".join(said)} for (kind, _), said in blocks.items()]
+    return {**finish, "content": [*texts, *content], "response": response}
+
+
 def _anthropic(name: str, value: Json) -> ModelReply | None:
     parts = value.get("content")
     if value.get("role") != "assistant" or not isinstance(parts, list):
@@ -193,7 +212,6 @@ def _anthropic(name: str, value: Json) -> ModelReply | None:
         for part in read.mappings(parts)
         if part.get("type") == "tool_use"
     ]
-    usage = read.mapping(value.get("usage"))
     return read.reply(
         name,
         texts,
@@ -201,7 +219,7 @@ def _anthropic(name: str, value: Json) -> ModelReply | None:
         reasoning=thoughts,
         model=value.get("model"),
         provider="anthropic",
-        tokens=(usage.get("input_tokens"), usage.get("output_tokens")),
+        tokens=read.tokens(value.get("usage")),
         finish=value.get("stop_reason"),
     )
 
@@ -226,14 +244,14 @@ def _langchain(name: str, value: Json) -> ModelReply | None:
     calls = [
         read.call(call.get("name"), call.get("args"), call.get("id")) for call in read.mappings(found.get("tool_calls"))
     ]
-    usage, facts = read.mapping(found.get("usage_metadata")), read.mapping(found.get("response_metadata"))
+    facts = read.mapping(found.get("response_metadata"))
     return read.reply(
         name,
         [read.parts_text(found["content"])],
         calls,
         model=facts.get("model_name") or facts.get("model"),
         provider=facts.get("model_provider"),
-        tokens=(usage.get("input_tokens"), usage.get("output_tokens")),
+        tokens=read.tokens(found.get("usage_metadata")),
         finish=facts.get("finish_reason"),
     )
 
@@ -249,7 +267,7 @@ def _adk(name: str, value: Json) -> ModelReply | None:
 FRAMEWORKS: Final = (
     Framework(name="Pydantic AI", decode=_pydantic, envelope="pydantic-ai", names_consults=True),
     Framework(name="Chat completion", decode=_chat_completion),
-    Framework(name="Vercel AI", decode=_vercel, names_consults=True),
+    Framework(name="Vercel AI", decode=_vercel, envelope="vercel-ai", names_consults=True),
     Framework(name="Anthropic", decode=_anthropic),
     Framework(name="Chat completion", decode=_chat_message),
     Framework(name="OpenAI Agents", decode=_openai_agents, envelope="openai-agents"),
@@ -258,7 +276,7 @@ FRAMEWORKS: Final = (
     Framework(name="Gemini", decode=_gemini),
     Framework(name="LangChain", decode=_langchain, names_consults=True),
 )
-"""In the order in which they are asked: the first that knows a value's shape has it."""
+"""Tried in this order: the first that knows a value's form decodes it."""
 
 BY_ENVELOPE: Final = {row.envelope: row.name for row in FRAMEWORKS if row.envelope}
 NAMING_CONSULTS: Final = frozenset(row.name for row in FRAMEWORKS if row.names_consults)

@@ -1,9 +1,9 @@
-"""Which agents an app is made of: what each handler can reach in the objects of frameworks that are imported already.
+"""Finds the agents of an app: those that each handler reaches, among the objects of imported frameworks.
 
-A journal holds what a router chose, never what it could have chosen; the app does. Agents are found by walking from a
-handler's function through what it names and what that holds, and are written into the handler's metadata, which the
-SDK puts into discovery: so a server elsewhere learns of them too. Imports no framework and calls nothing of the
-user's. Called before discovery; whatever fails here, discovery goes on without. Read by roster.py.
+A journal has a router's choice, but not its candidates; the app has them. This walks from a handler's function through
+the objects it names, and writes the agents into the handler's metadata. The SDK puts that into discovery, so other
+servers get it too. It imports no framework and calls no code of the user. Called before discovery; a failure here is
+ignored. roster.py reads the metadata.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 METADATA_KEY: Final = "rewake.agents"
-"""Of a handler: its agents, as JSON."""
+"""Key of a handler's metadata with its agents, as JSON."""
 
 OBJECTS_MAX: Final = 50_000
 OBJECTS_PER_HANDLER_MIN: Final = 2_000
-"""Objects looked at. An app's own are hundreds; a client library reached by chance has thousands."""
+"""Objects to visit. An app has hundreds; a client library that is reached by chance has thousands."""
 
 METADATA_CHARS_MAX: Final = 16_000
 _AGENTS_MAX: Final = 64
@@ -30,7 +30,7 @@ _NAMES_MAX: Final = 64
 _NAME_CHARS_MAX: Final = 200
 
 _NOT_NAMES: Final = frozenset({"", "LangGraph"})
-"""Names that frameworks give to an agent nobody named."""
+"""Names that frameworks give to unnamed agents."""
 
 _PLAIN: Final = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis))
 
@@ -50,7 +50,7 @@ def tell_agents(app: Any) -> None:
         objects_max = max(OBJECTS_MAX // max(len(handlers), 1), OBJECTS_PER_HANDLER_MIN)
         for handler in handlers:
             if METADATA_KEY in (handler.metadata or {}):
-                continue  # The user knows better; or this was here before.
+                continue  # Set by the user, or by an earlier call.
             agents = _agents_of(handler, entries - {id(handler.fn)}, describers, objects_max)
             found = json.dumps(agents, ensure_ascii=False)
             if agents and len(found) <= METADATA_CHARS_MAX:
@@ -71,9 +71,9 @@ def _handlers_of(app: Any) -> Iterator[Any]:
 
 
 def _agents_of(handler: Any, others: set[int], describers: list[Describer], objects_max: int) -> list[Facts]:
-    """Facts of the agents that a handler reaches, by name; of two with one name the first.
+    """Facts of the agents that a handler reaches; of two with one name the first.
 
-    One that has no name anywhere has the service's.
+    An agent without any name gets the service's.
     """
     facts: dict[str, Facts] = {}
     for value in _walk(handler.fn, stop_at=lambda value: id(value) in others, objects_max=objects_max):
@@ -159,7 +159,7 @@ def _pydantic_agent(agent: Any) -> Facts:
 
 
 def _langchain_agent(graph: Any) -> Facts:
-    """What create_agent made: a graph with a node for the model and one for its tools. No other graph is an agent."""
+    """An agent of create_agent: a graph with nodes for the model and for its tools. Other graphs are not agents."""
     node = graph.nodes.get("model")
     if node is None:
         return {}
@@ -171,7 +171,7 @@ def _langchain_agent(graph: Any) -> Facts:
 
 
 def _asks(agent: Any, tools: dict[str, Any]) -> dict[str, str]:
-    """Tools behind which another agent works, with its name. Agents as tools come back with an answer."""
+    """Tools that run another agent -> that agent's name. Such agents return an answer."""
     kinds: tuple[type[Any], ...] = tuple(kind for kind, _ in _describers())
     found = {}
     for name, tool in tools.items():
@@ -183,14 +183,14 @@ def _asks(agent: Any, tools: dict[str, Any]) -> dict[str, str]:
 
 
 def _agent_name(agent: Any) -> str:
-    """An agent's own name, else that of the variable which holds it in a module of the app."""
+    """An agent's name, else the name of its variable in a module of the app."""
     own = _name(agent.name)
     return own if own not in _NOT_NAMES else _variable_of(agent)
 
 
 def _variable_of(agent: Any) -> str:
     for name, module in list(sys.modules.items()):
-        if type(module) is not types.ModuleType:  # a lazy one would come to life
+        if type(module) is not types.ModuleType:  # access would load a lazy module
             continue
         held = vars(module)
         path = held.get("__file__")
@@ -228,12 +228,12 @@ def _name(value: Any) -> str:
 
 
 def _walk(start: Any, *, stop_at: Callable[[Any], bool], objects_max: int) -> Iterator[Any]:
-    """What can be reached from an object, nearest first.
+    """All objects reachable from `start`, nearest first.
 
-    Objects that stop_at accepts are given, but their content is not; `start` is always looked into.
+    Objects that stop_at accepts are returned, but not their content; the content of `start` always is.
     """
     seen = {id(start)}
-    kept = [start]  # An id says who an object is as long as it lives.
+    kept = [start]  # Keeps objects alive: an id is unique only among living objects.
     queue = deque([start])
     while queue:
         value = queue.popleft()
@@ -248,19 +248,19 @@ def _walk(start: Any, *, stop_at: Callable[[Any], bool], objects_max: int) -> It
 
 
 def _is(value: Any, kinds: type | tuple[type, ...]) -> bool:
-    """As isinstance, without asking the object: a lazy one would come to life."""
+    """Like isinstance, without access to the object's attributes, which would load a lazy one."""
     return issubclass(type(value), kinds)
 
 
 def _children(value: Any) -> Iterable[Any]:
-    """What an object holds, as the garbage collector sees it: no code of anybody runs."""
+    """An object's references from the garbage collector, so no code of the user runs."""
     if _is(value, types.FunctionType):
         return _function_children(value)
     return () if _is(value, (type, types.ModuleType)) else gc.get_referents(value)
 
 
 def _function_children(function: types.FunctionType) -> Iterator[Any]:
-    """Its closure; and of the user's own functions what their code names."""
+    """A function's closure, and for the user's own functions the objects that their code names."""
     for cell in function.__closure__ or ():
         try:
             yield cell.cell_contents
@@ -286,7 +286,7 @@ def _names_in(code: types.CodeType) -> Iterator[tuple[str, ...]]:
 
 
 def _is_library(function: types.FunctionType) -> bool:
-    """Whether a function was installed or came with Python. Our examples are installed, and still an app."""
+    """Whether a function is installed or part of Python. Our installed examples count as apps."""
     if _is_example(str(function.__module__)):  # None of one that exec made
         return False
     return function.__code__.co_filename.startswith(_libraries())
@@ -298,7 +298,7 @@ def _is_example(module: str) -> bool:
 
 @functools.cache
 def _libraries() -> tuple[str, ...]:
-    """Where installed code is. Looked up only where there are agents: a worker's start is the time of a resume."""
+    """Folders of installed code. Computed only if there are agents, since a worker's start delays a resume."""
     import sysconfig
 
     return tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))

@@ -1,4 +1,4 @@
-"""What a model call cost, by the price list of `genai-prices` where it is installed. Unknown models have no price."""
+"""The cost of a model call, from the price list of `genai-prices`, if installed. Unknown models have no price."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PACKAGE: Final = "genai_prices"
 
 
 def cost_of(reply: ModelReply, model: str | None = None) -> float | None:
-    """US dollars, or None when the model or its price is not known. model: for a reply that names none."""
+    """US dollars; None if the model or its price is not known. model: used if the reply names no model."""
     model = reply.model or model
     if model is None or reply.input_tokens is None or reply.output_tokens is None:
         return None
@@ -25,13 +25,13 @@ def cost_of(reply: ModelReply, model: str | None = None) -> float | None:
 
 @lru_cache(maxsize=1)
 def has_list() -> bool:
-    """Whether there is a price list at all."""
+    """Whether a price list is installed."""
     return importlib.util.find_spec(_PACKAGE) is not None
 
 
 @lru_cache(maxsize=256)
 def _rate(model: str, provider: str | None) -> tuple[float, float] | None:
-    """Dollars for a million tokens in and a million out."""
+    """Dollars for a million input tokens and for a million output tokens."""
     try:
         prices: Any = importlib.import_module(_PACKAGE)
         usage = prices.Usage

@@ -1,6 +1,6 @@
-"""ModelReply: what a model said, in one form for all frameworks; and how to read values that may be anything.
+"""ModelReply: a model's answer in one form for all frameworks; and functions to read values of any type.
 
-Journals are hostile input: every field may be missing or of another type, and what has the wrong type counts as absent.
+Journals may be hostile: every field may be missing or of another type, and a field of a wrong type counts as absent.
 Used by decoding.py, frameworks.py and envelope.py.
 """
 
@@ -16,7 +16,7 @@ _CALLS_MAX: Final = 200
 
 
 class ToolCall(msgspec.Struct, frozen=True):
-    """A tool the model asked for. arguments: decoded where they were JSON."""
+    """A tool call of a model. arguments: decoded if they were JSON."""
 
     name: str
     arguments: Any = None
@@ -24,7 +24,7 @@ class ToolCall(msgspec.Struct, frozen=True):
 
 
 class ModelReply(msgspec.Struct, frozen=True, kw_only=True):
-    """One model call's answer. Tokens are None where the framework does not journal them, like the model's name."""
+    """One model call's answer. Tokens and the model's name are None if the framework does not journal them."""
 
     framework: str
     text: str = ""
@@ -38,7 +38,7 @@ class ModelReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def loaded(content: bytes | None) -> Any:
-    """Decoded JSON; None for anything else."""
+    """Decoded JSON; None if it is not JSON."""
     if not content:
         return None
     try:
@@ -79,7 +79,7 @@ def call(name: Any, arguments: Any, call_id: Any) -> ToolCall:
 
 
 def decoded(value: Any) -> Any:
-    """JSON inside a string, as most providers send arguments; else the value itself."""
+    """The JSON in a string (most providers send arguments so); any other value unchanged."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         found = loaded(value.encode("utf-8", "replace"))
         return value if found is None else found
@@ -98,6 +98,12 @@ def text(value: Any) -> str:
 
 def count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 40 else None
+
+
+def tokens(usage: Any, read: str = "input_tokens", written: str = "output_tokens") -> tuple[Any, Any]:
+    """Input and output tokens. read, written: their names in `usage`."""
+    given = mapping(usage)
+    return given.get(read), given.get(written)
 
 
 def total(value: Any) -> Any:

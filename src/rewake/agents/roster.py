@@ -1,7 +1,7 @@
-"""The agents a handler is made of, from its metadata: who may hand over to whom, and with which model.
+"""The agents of a handler, from its metadata: their handoffs and models.
 
-What introspection.py wrote at discovery, and what users say themselves for handlers that decide without a framework:
-`rewake.candidates`, names with commas between. Metadata is anybody's text; what cannot be read is as if not there.
+introspection.py writes the metadata at discovery. For handlers that decide without a framework, users write
+`rewake.candidates`, names separated by commas. Metadata may be any text; invalid parts are ignored.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from rewake.agents.replies import ModelReply, ToolCall
 from rewake.agents.routing import handoff_target
 
 CANDIDATES_KEY: Final = "rewake.candidates"
-"""Of a handler: whom its routing steps choose from."""
+"""Key of a handler's metadata with the candidates of its routing steps."""
 
 _CANDIDATES_MAX: Final = 40
 _NAME_CHARS_MAX: Final = 200
 
 
 class AgentFacts(msgspec.Struct, frozen=True):
-    """One agent. handoffs: agents it may hand over to.   handoff_tools, asks: the agents behind tools, for good or not.
+    """One agent. handoffs: agents it may hand over to.   handoff_tools, asks: tool -> agent that takes over or answers.
 
-    parent: of a sub-agent.   model: the declared one, or the framework's own where nobody declared one.
+    parent: of a sub-agent.   model: the declared one, else the framework's default.
     """
 
     name: str
@@ -49,33 +49,33 @@ class Roster:
         self._agents = {plain(each.name): each for each in _told(metadata.get(METADATA_KEY, ""))}
         given = (name.strip() for name in metadata.get(CANDIDATES_KEY, "").split(","))
         self.candidates = tuple(name[:_NAME_CHARS_MAX] for name in given if name)[:_CANDIDATES_MAX]
-        """Given by the user, for a handler without agents of a framework."""
+        """The user's candidates, for a handler without a framework's agents."""
 
     def __bool__(self) -> bool:
         return bool(self._agents or self.candidates)
 
     def agent(self, name: str) -> AgentFacts | None:
-        """By any spelling: `car_specialist` and "Car specialist" are one."""
+        """The agent with this name in any spelling: `car_specialist` and "Car specialist" are one."""
         return self._agents.get(plain(name))
 
     @property
     def agents(self) -> Iterable[AgentFacts]:
-        """All that the app has for this handler."""
+        """All agents of this handler."""
         return self._agents.values()
 
     def handed_to_by(self, tool: str) -> str | None:
-        """The agent a tool hands over to, where the app names it."""
+        """The agent that a tool hands over to, if the app declares it."""
         return next((each.handoff_tools[tool] for each in self._agents.values() if tool in each.handoff_tools), None)
 
     def asked_by(self, tool: str) -> str | None:
-        """The agent that works behind a tool; one the user named is found in the tool's name."""
+        """The agent that a tool runs; a user's candidate is recognized by the tool's name."""
         found = next((each.asks[tool] for each in self._agents.values() if tool in each.asks), None)
         if found is None and handoff_target(ToolCall(tool)) is None:
             found = next((name for name in self.candidates if plain(name) and plain(name) in plain(tool)), None)
         return found
 
     def choices_of(self, name: str) -> tuple[str, ...]:
-        """Whom an agent, or a router's step, may choose."""
+        """The candidates of an agent or of a router's step."""
         found = self.agent(name)
         if found is None:
             return self.candidates
@@ -83,14 +83,14 @@ class Roster:
 
     @property
     def first(self) -> AgentFacts | None:
-        """The one agent nobody leads to, where runs begin."""
+        """The agent that runs begin with: the only one that no other agent leads to."""
         led_to = {plain(name) for each in self._agents.values() for name in (*each.handoffs, *each.asks.values())}
         roots = [each for name, each in self._agents.items() if name not in led_to]
         roots = roots or [each for each in self._agents.values() if not each.parent]  # sub-agents may go back
         return roots[0] if len(roots) == 1 else None
 
     def first_speaker(self, reply: ModelReply) -> AgentFacts | None:
-        """Who gave a first reply that no one signed: the first agent, if what it asks for is its own."""
+        """The agent of a first reply without a name: the first agent, if the reply's tools are its own."""
         first = self.first
         if first is None:
             return None
@@ -102,7 +102,7 @@ class Roster:
         return found is not None and self._is_own(found, tool)
 
     def model_of(self, name: str) -> str | None:
-        """The declared model of an agent; of one that is not known here, the model all agents have."""
+        """The declared model of an agent; for an unknown agent, the model that all agents share."""
         found = self.agent(name)
         if found is not None:
             return found.model or None
@@ -110,7 +110,7 @@ class Roster:
         return next(iter(models)) or None if len(models) == 1 else None
 
     def is_default_model(self, name: str) -> bool:
-        """Whether what model_of() gives is the framework's own, which nobody declared."""
+        """Whether model_of() is the framework's default, because the app declares no model."""
         found = self.agent(name)
         return all(each.is_default_model for each in self._agents.values()) if found is None else found.is_default_model
 
@@ -122,7 +122,7 @@ class Roster:
 
 
 def plain(name: str) -> str:
-    """A name without what its spellings differ in."""
+    """The normal spelling of a name."""
     return re.sub(r"[\W_]+", "", name.lower())
 
 

@@ -1,7 +1,7 @@
-"""Who takes over: handoffs in tool calls, and routing decisions in the results of steps.
+"""Finds handoffs in tool calls, and routing decisions in the results of steps.
 
-Read from names, the only thing the frameworks agree on: `transfer_to_billing`, ADK's `transfer_to_agent`, a step called
-"Pick specialist", a field called `specialist`. Anything that does not look like a decision is ignored. See decoding.py.
+They are recognized by names, the only thing that frameworks share: `transfer_to_billing`, ADK's `transfer_to_agent`, a
+step "Pick specialist", a field `specialist`. Anything else is not a decision. See decoding.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 from rewake.agents.replies import ToolCall
 
 AGENT_STATES: Final = ("agent", "specialist", "last_agent", "current_agent", "active_agent")
-"""Names under which apps keep in an object's state who speaks."""
+"""Names of state values in which apps store the current agent."""
 
 CHOICE_CHARS_MAX: Final = 80
 
@@ -28,7 +28,7 @@ _REASON_FIELDS: Final = ("reason", "reasoning", "rationale", "why")
 
 
 def handoff_target(call: ToolCall) -> str | None:
-    """Whom a tool call hands over to, as the frameworks name such tools; None for other tools."""
+    """The agent that a tool call hands over to, from the tool's name; None for other tools."""
     found = _HANDOFF.match(call.name)
     if found is None:
         return None
@@ -39,7 +39,7 @@ def handoff_target(call: ToolCall) -> str | None:
 
 
 def decision_in(title: str, value: Any) -> tuple[str | None, str] | None:
-    """(choice, reason) if a step's result is a routing decision. The choice is None when the router answers itself."""
+    """(choice, reason) if a step's result is a routing decision. The choice is None if the router answers itself."""
     is_deciding = bool(_DECIDING.search(title))
     if isinstance(value, dict):
         fields = [name for name in _CHOICE_FIELDS if name in value]
@@ -59,7 +59,7 @@ def decision_in(title: str, value: Any) -> tuple[str | None, str] | None:
 
 
 def choice_in(value: Any) -> str | None:
-    """The agent that an answer names, if it is an object with a field for it."""
+    """The agent in an answer's field for it, or None."""
     if not isinstance(value, dict):
         return None
     found = (value.get(name) for name in _CHOICE_FIELDS)

@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 
 import click
 
+from rewake.cli.encryption import encryption_options, late_sealer
 from rewake.cli.settings import FILE_NAME, read_settings_file
 from rewake.clients.admin import DEFAULT_URL, AdminClient, segment, sql_text
+from rewake.disclosure import open_from_now_on
 
 __all__ = ["DEFAULT_URL", "AdminClient", "admin_option", "admin_options", "segment", "sql_text"]
 
@@ -22,7 +24,11 @@ def admin_options(function: _Function) -> _Function:
 
 
 def admin_option(function: _Function) -> _Function:
-    """--admin URL alone; passes `admin`."""
+    """--admin URL, and the keys for what is encrypted there; passes `admin`."""
+    return encryption_options(_admin(function))
+
+
+def _admin(function: _Function) -> _Function:
     return click.option(
         "--admin",
         metavar="URL",
@@ -30,9 +36,14 @@ def admin_option(function: _Function) -> _Function:
         show_envvar=True,
         default=_default_url,
         show_default=f"{DEFAULT_URL}, or as {FILE_NAME} says",
-        callback=lambda _context, _parameter, url: AdminClient(url),
+        callback=_client,
         help="Address of the admin API.",
     )(function)
+
+
+def _client(_context: click.Context, _parameter: click.Parameter, url: str) -> AdminClient:
+    open_from_now_on(late_sealer())
+    return AdminClient(url)
 
 
 def _default_url() -> str:

@@ -1,4 +1,4 @@
-"""What `rewake run` says once it is up: addresses, processes, and one curl line for each handler.
+"""What `rewake run` prints once it is up: addresses, processes, and one curl line for each handler.
 
 The example bodies come from the handlers' JSON schemas, so that a line can be pasted and works.
 """
@@ -9,18 +9,18 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
 import rewake
 from rewake.names import some_of
+from rewake.schema_examples import example_of
 
 if TYPE_CHECKING:
     from rewake.core.model import HandlerSchema, ServiceSchema
 
 LINES_MAX: Final = 20
-SCHEMA_DEPTH_MAX: Final = 4
 KEY_EXAMPLE: Final = "my-key"
 
 
@@ -81,37 +81,4 @@ def _body_flag(handler: HandlerSchema) -> str:
     schema = given.get("jsonSchema")
     if schema is None and not given.get("contentType"):
         return ""
-    return f" --json {shlex.quote(json.dumps(example_of(schema)))}"
-
-
-def example_of(schema: Any, definitions: dict[str, Any] | None = None, depth: int = 0) -> Any:
-    """A value that fits a JSON schema, near enough to be edited by hand."""
-    if not isinstance(schema, dict) or depth > SCHEMA_DEPTH_MAX:
-        return "text"
-    known = definitions or schema.get("$defs") or {}
-    if reference := schema.get("$ref"):
-        return example_of(known.get(str(reference).rpartition("/")[2]), known, depth + 1)
-    for field in ("default", "const"):
-        if field in schema:
-            return schema[field]
-    for field in ("examples", "enum"):
-        if schema.get(field):
-            return schema[field][0]
-    for field in ("anyOf", "oneOf", "allOf"):
-        if schema.get(field):
-            return example_of(schema[field][0], known, depth + 1)
-    return _example_of_type(schema, known, depth)
-
-
-def _example_of_type(schema: dict[str, Any], known: dict[str, Any], depth: int) -> Any:
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kind = kind[0]
-    if kind == "object" or "properties" in schema:
-        properties = schema.get("properties", {})
-        names = schema.get("required") or list(properties)
-        return {name: example_of(properties.get(name), known, depth + 1) for name in names}
-    if kind == "array":
-        return [example_of(schema.get("items"), known, depth + 1)]
-    simple: dict[Any, Any] = {"integer": 1, "number": 1.5, "boolean": True, "null": None}
-    return simple.get(kind, "text")
+    return f" --json {shlex.quote(json.dumps(example_of(schema, only_required=True)))}"

@@ -1,4 +1,4 @@
-"""From what a user types for an app to a reference that the loader takes: a folder becomes the file in it to run.
+"""Turns the app that a user names into a reference for the loader: a folder becomes the file to run in it.
 
 The file is found by its text, without importing anything. Other references pass through; deployments/app_loader.py
 judges them.

@@ -1,4 +1,4 @@
-"""`rewake awakeables`: what runs wait for from outside, and the answer of a person.
+"""`rewake awakeables`: lists the answers that runs wait for from outside, and gives one.
 
 The list is read in rewake.runs, as the pages have it; answers go to the ingress, which the admin API names.
 """
@@ -23,7 +23,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def ingress_option(function: _Function) -> _Function:
-    text = "Address of the ingress; by default where the admin API says."
+    text = "Address of the ingress; by default the one that the admin API names."
     return click.option("--ingress", metavar="URL", envvar="REWAKE_INGRESS", show_envvar=True, help=text)(function)
 
 
@@ -93,7 +93,7 @@ def resolve(awakeable_id: str, value: str, ingress: str | None, admin: AdminClie
 @ingress_option
 @admin_options
 def reject(awakeable_id: str, reason: str, ingress: str | None, admin: AdminClient, as_json: bool) -> None:
-    """Reject the awakeable ID: who waits for it gets a terminal error with REASON."""
+    """Reject the awakeable ID: the run that waits for it gets a terminal error with REASON."""
     from rewake.protocol.messages import Failure
 
     ingress_of(admin, ingress).answer(awakeable_id, Failure(500, reason))

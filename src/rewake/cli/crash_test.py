@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from rewake.cli.exits import FAILED
+from rewake.cli.settings import COUNT_MAX
 from rewake.cli.state import check_json
 
 if TYPE_CHECKING:
-    from rewake.testing.crash.tap import Who
+    from rewake.testing.crash.boundary import Who
 
 KILLED: Final[dict[str, tuple[Who, ...]]] = {"worker": ("worker",), "engine": ("engine",), "both": ("worker", "engine")}
 
@@ -20,13 +21,19 @@ KILLED: Final[dict[str, tuple[Who, ...]]] = {"worker": ("worker",), "engine": ("
 @click.command("crash-test")
 @click.argument("app", metavar="FILE.py|MODULE:APP|FOLDER")
 @click.option("--call", "path", required=True, metavar="SERVICE[/KEY]/HANDLER", help="The handler to call.")
-@click.option("--body", metavar="JSON", help="What it is called with.")
-@click.option("--answer", metavar="JSON", help='What awakeables are resolved with, such as {"approved": true}.')
+@click.option("--body", metavar="JSON", help="Body of the call.")
+@click.option("--answer", metavar="JSON", help='Answer to every awakeable, such as {"approved": true}.')
 @click.option("--models", metavar="FILE.py", help="Rules of a scripted model server, which then answers and counts.")
 @click.option("--kill", type=click.Choice(tuple(KILLED)), default="worker", show_default=True, help="What is killed.")
-@click.option("--limit", type=click.IntRange(1), help="Boundaries at most, evenly spread; all by default.")
+@click.option("--limit", type=click.IntRange(1, COUNT_MAX), help="Boundaries at most, evenly spread; all by default.")
+@click.option(
+    "--schedule", "schedules", type=click.IntRange(0, COUNT_MAX), default=0, help="Orders of parallel results to try."
+)
+@click.option("--always-replay", is_flag=True, help="Kill nothing: suspend at every await, which takes seconds.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Plays at once.")
-@click.option("--timeout", type=click.IntRange(1), default=60, show_default=True, help="Seconds a play may take.")
+@click.option(
+    "--timeout", type=click.IntRange(1, COUNT_MAX), default=60, show_default=True, help="Seconds a play may take."
+)
 @click.option("--page", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as an HTML page.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def crash_test(
@@ -37,6 +44,8 @@ def crash_test(
     models: str | None,
     kill: str,
     limit: int | None,
+    schedules: int,
+    always_replay: bool,
     jobs: int,
     timeout: int,
     page: Path | None,
@@ -44,12 +53,15 @@ def crash_test(
 ) -> None:
     """Kill an app at every boundary of one call, and compare with a run that nobody killed.
 
-    A boundary is an entry just before and just after it is stored in a journal. Each play starts from nothing and ends
-    with an answer: it must be the same, and no step whose result was stored may run again. Exit code 1 when one is not.
+    A boundary is an entry just before and just after it is stored in a journal, the body of a step, and a call to
+    CRASH_TEST_URL, a server of the lab that counts what is done to it. Each play starts from nothing and ends with an
+    answer: it must be the same, no step whose result was stored may run again, and nothing may be done to the world
+    twice. Where something is wrong, likely causes are named with their lines. Exit code 1 then.
     """
     from rewake.cli.app_reference import resolve
     from rewake.cli.tables import print_facts, print_json
-    from rewake.testing.crash.lab import Call, crash_everywhere
+    from rewake.testing.crash.lab import crash_everywhere
+    from rewake.testing.crash.playing import Call
     from rewake.testing.crash.report import Play
 
     for text in (body, answer):
@@ -73,9 +85,11 @@ def crash_test(
 
     report = crash_everywhere(
         call,
-        who=KILLED[kill],
+        who=() if always_replay else KILLED[kill],
         jobs=jobs,
         limit=limit,
+        schedules=schedules,
+        cancels=not always_replay,
         timeout_s=timeout,
         on_play=on_play,
     )

@@ -1,4 +1,4 @@
-"""`rewake backup`, `restore`, `compact` and `upgrade`: what is done to the database file itself, without an engine."""
+"""`rewake backup`, `restore`, `compact` and `upgrade` work on the database file itself, without an engine."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def backup(directory: Path, data: Path, as_json: bool) -> None:
     """Copy the database into the folder DIR, while an engine uses it or not.
 
     DIR must not have a database yet. The copy is one file, checked and flushed to disk; it has everything that was
-    stored when the command began. Nothing has to stop.
+    stored when the command began. The secret of signed links and the file of tokens go with it. Nothing has to stop.
     """
     from rewake.store.backup import back_up
 
-    size = back_up(data, directory)
+    size = back_up(data, directory, _files_beside())
     facts = {"directory": str(directory), "bytes": size}
     _tell(as_json, f"Backed up {data} to {directory}: {size / 1e6:.1f} MB.", facts)
 
@@ -39,12 +39,14 @@ def backup(directory: Path, data: Path, as_json: bool) -> None:
 def restore(backup: Path, data: Path, as_json: bool) -> None:
     """Put a backup in place of the database: the folder `rewake backup` wrote, or any copy of rewake.db.
 
-    The engine must be stopped. The database from before is kept in a folder beside it, log included.
+    The engine must be stopped. The old database and its log are kept in a folder beside it. Signed links of the backup
+    work again. Tokens stay those of the data folder; one without any gets those of the backup.
     """
     from rewake.store.backup import restore as put_back
 
-    kept = put_back(backup, data, time.time_ns() // 1_000_000)
-    text = f"Restored {backup} to {data}." + (f" What was there is in {kept}." if kept else "")
+    links, tokens = _files_beside()
+    kept = put_back(backup, data, time.time_ns() // 1_000_000, replaced=[links], completed=[tokens])
+    text = f"Restored {backup} to {data}." + (f" The old database is in {kept}." if kept else "")
     _tell(as_json, text, {"directory": str(data), "kept": str(kept) if kept else None})
 
 
@@ -52,9 +54,9 @@ def restore(backup: Path, data: Path, as_json: bool) -> None:
 @data_option
 @_json_option
 def compact(data: Path, as_json: bool) -> None:
-    """Make the database file as small as what it holds. The engine must be stopped.
+    """Shrink the database file to the size of its contents. The engine must be stopped.
 
-    A running engine gives room back by itself; this gives back all of it.
+    A running engine frees space by itself, bit by bit; this command frees all of it.
     """
     from rewake.store import upkeep
 
@@ -70,7 +72,7 @@ def compact(data: Path, as_json: bool) -> None:
 def upgrade(check: bool, data: Path, as_json: bool) -> None:
     """Bring the database to the version of this release, as the engine does when it starts.
 
-    The database is read through first; a damaged one, or one of a newer release, is left as it is.
+    The whole database is checked first. A damaged one, or one of a newer release, is not changed.
     """
     from rewake.store import upkeep
 
@@ -82,6 +84,14 @@ def upgrade(check: bool, data: Path, as_json: bool) -> None:
     else:
         text = f"Upgraded {data} from version {before} to {after}."
     _tell(as_json, text, {"directory": str(data), "version": before, "release_version": after})
+
+
+def _files_beside() -> tuple[str, str]:
+    """The secret of signed links, and the tokens: a backup that is put back must not revive revoked ones."""
+    from rewake.access.token_file import FILE_NAME
+    from rewake.engine.approval_links import FILE
+
+    return FILE, FILE_NAME
 
 
 def _tell(as_json: bool, text: str, facts: dict[str, Any]) -> None:

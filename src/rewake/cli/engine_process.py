@@ -1,13 +1,15 @@
-"""What `rewake run` and `rewake server` do: worker, engine and server up, a word on how to call, and down again.
+"""The process of `rewake run` and `rewake server`: starts workers, engine and server, reports them, and stops them.
 
-The ports are taken first, and the workers spawned before all is imported, because importing an app takes longest. A
-crash of a worker is worker_pool.py's to mend and does not show here. Called by run.py only; imports everything.
+The ports are taken first. Workers are spawned before everything is imported, because importing an app takes longest.
+worker_pool.py replaces a worker that crashes; nothing of it shows here. Called by run.py only; imports everything.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import json
 import os
 import signal
 import sys
@@ -21,16 +23,19 @@ from urllib.parse import urlsplit
 import structlog
 
 from rewake.cli.announce import announce, announce_json_log
+from rewake.cli.doorkeeper import gate_of
 from rewake.cli.exits import INTERRUPTED
 from rewake.cli.logs import configure_logging
 from rewake.cli.start_options import StartOptions
 from rewake.cli.web import Web
-from rewake.errors import ErrorCode, RewakeError
+from rewake.errors import RewakeError
+from rewake.garbage import GC_THRESHOLD
 
 if TYPE_CHECKING:
     from rewake.access.gate import Gate
     from rewake.deployments.app_loader import Loaded
     from rewake.deployments.worker_pool import WorkerPool
+    from rewake.disclosure import Sealer
     from rewake.engine import Engine, EngineOptions
     from rewake.server import Server
     from rewake.telemetry import Telemetry
@@ -40,7 +45,7 @@ GITIGNORE: Final = "*\n"
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long a query's thread may keep the interpreter from the event loop; of Python's own 5 ms callers feel much."""
 
-SLOW_IMPORT_S: Final = 5.0
+SLOW_IMPORT_S: Final = 3.0
 SLOW_IMPORT_HINT: Final = "If the file starts a server when imported, put that under: if __name__ == '__main__':"
 MISSING_KEY_HINT: Final = (
     "Model calls will fail until it is set. Without a provider, run the scripted one in another terminal: "
@@ -56,17 +61,26 @@ def run_engine(options: StartOptions) -> None:
     is_for_people = options.log_format == "auto"
     options = replace(options, log_format=log_format, is_for_people=is_for_people)
     _log_settings(options)
+    from rewake.disclosure import hiding
     from rewake.http_server.limits import raise_file_limit
+    from rewake.json_records import PATTERNS_VARIABLE
+    from rewake.redaction import by_patterns
     from rewake.server import new_event_loop
 
     raise_file_limit()
+    os.environ[PATTERNS_VARIABLE] = json.dumps(options.redact)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    gc.set_threshold(*GC_THRESHOLD)
+    # Around the engine: traces of what completes last are sent after it has stopped.
+    with (
+        hiding(by_patterns(options.redact, "redact")),
+        asyncio.Runner(loop_factory=new_event_loop) as runner,
+    ):
         runner.run(_run(options))
 
 
 def _log_settings(options: StartOptions) -> None:
-    """What a working directory may have set without anybody noticing, before anything else is logged."""
+    """Log, before anything else, settings that the working directory may have made unnoticed."""
     from rewake.http_server.origins import is_loopback_address
 
     if options.settings_file is not None:
@@ -98,7 +112,7 @@ async def _run(options: StartOptions) -> None:
 
 @contextlib.contextmanager
 def asked_to_stop(*, exit_with_stdin: bool) -> Iterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set. The second one ends the process where it stands."""
+    """An event that SIGINT and SIGTERM set. The second signal ends the process at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -125,32 +139,17 @@ async def _start(options: StartOptions, stack: contextlib.AsyncExitStack) -> Non
     """Bring everything up; `stack` takes it down in reverse order."""
     from rewake.deployments import provider_keys
     from rewake.engine import Engine
-    from rewake.engine.workers import add_workers
-    from rewake.http_server.tls import Certificate
-    from rewake.server import Server
-    from rewake.telemetry import Telemetry, metrics_route
+    from rewake.telemetry import Telemetry
     from rewake.telemetry.tracing import tracer_for
-    from rewake.ui import ui_routes
 
+    engine_options = _engine_options(options)
     loaded = _load(options)
     app = None if loaded is None else loaded.app
     _make_folder(options.data)
     telemetry = Telemetry(tracer_for(options.data, options.otlp_endpoint))
-    engine = Engine(options.data, app, options=_engine_options(options), observer=telemetry)
+    engine = Engine(options.data, app, options=engine_options, observer=telemetry)
     gate = _gate(options, engine)
-    server = Server(
-        engine,
-        options.host,
-        options.ingress_port,
-        options.admin_port,
-        drain_s=options.stop_grace / 1_000,
-        allowed_hosts=options.allowed_hosts,
-        allowed_origins=options.allowed_origins,
-        approvals_url=options.approvals_url,
-        gate=gate,
-        certificate=None if options.tls_cert is None else Certificate(options.tls_cert, options.tls_key),
-        admin_routes=[metrics_route(engine, telemetry), *ui_routes(engine, lambda: server.ingress_url)],
-    )
+    server = _server(options, engine, telemetry, gate)
     server.bind()
     if options.is_for_people and options.log_format == "json":
         announce_json_log(server.ingress_url, server.admin_url, sys.stderr)
@@ -163,20 +162,7 @@ async def _start(options: StartOptions, stack: contextlib.AsyncExitStack) -> Non
     web = Web(options, server.ingress_url, gate, stack)
     missing_keys: list[str] = []
     if options.app is not None and not options.in_process:
-        starting = add_workers(
-            engine, options.app, workers=options.workers, on_ready=pids.on_ready, on_exit=pids.on_exit
-        )
-        workers = asyncio.ensure_future(starting)
-        stack.push_async_callback(_cancelled, workers)
-        await asyncio.sleep(0)  # The children are spawned now, and import the app while we import the rest.
-        if options.reload:
-            watching = asyncio.ensure_future(_watch(workers, options.app, web))
-            stack.push_async_callback(_cancelled, watching)
-        _import_the_rest()
-        pool = await _ready_workers(workers, options.app)
-        missing_keys = pool.missing_keys
-        if pool.has_web:
-            web.start()
+        missing_keys = await _start_workers(options, options.app, engine, pids, web, stack)
     if app is None:  # With an app of its own the engine drives on by itself.
         engine.drive()
     await server.start()
@@ -185,38 +171,70 @@ async def _start(options: StartOptions, stack: contextlib.AsyncExitStack) -> Non
         missing_keys = provider_keys.missing_keys()
         if loaded is not None and loaded.web is not None:
             await web.start_here(loaded.web)
+    gc.freeze()  # Objects made by imports stay: collections skip them.
     _report_ready(options, engine, server, web, list(pids.alive), missing_keys)
     if options.log_format == "text" and options.live == "auto":
         _start_live_view(engine, server, stack)
 
 
-def _gate(options: StartOptions, engine: Engine) -> Gate | None:
-    """Who may come in; None for everybody. Raises RewakeError RW1022 where nobody could, or anybody."""
-    from rewake.access.gate import Gate
-    from rewake.access.token_file import FILE_NAME, TokenFile
-    from rewake.access.tokens import tokens_in
-    from rewake.http_server.origins import is_loopback_address
+def _server(options: StartOptions, engine: Engine, telemetry: Telemetry, gate: Gate | None) -> Server:
+    """The ports of the engine, not bound yet."""
+    from rewake.http_server.tls import Certificate
+    from rewake.server import Server
+    from rewake.telemetry import metrics_route
+    from rewake.ui import ui_routes
 
-    is_local = is_loopback_address(options.host)
-    if options.insecure or (is_local and not options.require_tokens):
-        return None
-    tokens = TokenFile(options.tokens_file or options.data / FILE_NAME, tokens_in(os.environ.get("REWAKE_TOKENS", "")))
-    tokens.refresh()
-    if tokens.is_empty:
-        where = "" if options.tokens_file is None else f" --tokens-file {options.tokens_file}"
-        raise RewakeError(
-            ErrorCode.OPEN_TO_ALL,
-            f"{options.host} is reached from other machines, and there is no access token."
-            if not is_local
-            else "--require-tokens is set, and there is no access token.",
-            f"Make one: rewake tokens create NAME --role admin{where}\n"
-            "Or set REWAKE_TOKENS, or let in everybody: --insecure",
-        )
-    return Gate(tokens, engine.now_ms)
+    server = Server(
+        engine,
+        options.host,
+        options.ingress_port,
+        options.admin_port,
+        drain_s=options.stop_grace / 1_000,
+        ingress_concurrency_max=options.open_calls_max,
+        ingress_held_bytes_max=options.open_mib_max << 20,
+        allowed_hosts=options.allowed_hosts,
+        allowed_origins=options.allowed_origins,
+        approvals_url=options.approvals_url,
+        gate=gate,
+        certificate=None if options.tls_cert is None else Certificate(options.tls_cert, options.tls_key),
+        admin_routes=[metrics_route(engine, telemetry), *ui_routes(engine, lambda: server.ingress_url)],
+    )
+    return server
+
+
+async def _start_workers(
+    options: StartOptions, app: str, engine: Engine, pids: _Pids, web: Web, stack: contextlib.AsyncExitStack
+) -> list[str]:
+    """Start the workers of an app, and its web app; returns the missing keys of model providers."""
+    from rewake.engine.workers import add_workers
+
+    starting = add_workers(engine, app, workers=options.workers, on_ready=pids.on_ready, on_exit=pids.on_exit)
+    workers = asyncio.ensure_future(starting)
+    stack.push_async_callback(_cancelled, workers)
+    await asyncio.sleep(0)  # The children are spawned now, and import the app while we import the rest.
+    if options.reload:
+        watching = asyncio.ensure_future(_watch(workers, app, web))
+        stack.push_async_callback(_cancelled, watching)
+    _import_the_rest()
+    pool = await _ready_workers(workers, app)
+    if pool.has_web:
+        web.start()
+    return pool.missing_keys
+
+
+def _gate(options: StartOptions, engine: Engine) -> Gate | None:
+    return gate_of(
+        options.host,
+        insecure=options.insecure,
+        require_tokens=options.require_tokens,
+        tokens_file=options.tokens_file,
+        data=options.data,
+        now_ms=engine.now_ms,
+    )
 
 
 async def _ready_workers(workers: asyncio.Future[WorkerPool], app: str) -> WorkerPool:
-    """The pool once it is ready. An import that takes long is reported: a server started by it never ends."""
+    """The pool once it is ready. A long import is reported: it may have started a server, which never ends."""
     done, _ = await asyncio.wait((workers,), timeout=SLOW_IMPORT_S)
     if not done:
         log.warning("still_importing", app=app, after_s=SLOW_IMPORT_S, hint=SLOW_IMPORT_HINT)
@@ -226,7 +244,7 @@ async def _ready_workers(workers: asyncio.Future[WorkerPool], app: str) -> Worke
 def _report_ready(
     options: StartOptions, engine: Engine, server: Server, web: Web, worker_pids: list[int], missing_keys: list[str]
 ) -> None:
-    """For programs in the log; for people, the addresses and how to call."""
+    """Log it for programs; show people the addresses and how to call."""
     for variable in missing_keys:
         log.warning("provider_key_missing", variable=variable, hint=MISSING_KEY_HINT)
     log.info(
@@ -252,7 +270,7 @@ def _report_ready(
 
 
 def _start_live_view(engine: Engine, server: Server, stack: contextlib.AsyncExitStack) -> None:
-    """Below the log, where the terminal can do it; taken away first of all when stopping."""
+    """Draw it below the log, if the terminal can; it is removed first when stopping."""
     from rewake.cli.reserved_lines import ReservedLines
 
     if ReservedLines.fit(sys.stderr):
@@ -263,7 +281,7 @@ def _start_live_view(engine: Engine, server: Server, stack: contextlib.AsyncExit
 
 
 def _make_folder(data: Path) -> None:
-    """The data folder, which keeps itself out of version control. The store reports what goes wrong."""
+    """Make the data folder, which keeps itself out of version control. The store reports errors."""
     from rewake.store.private import make_folder
 
     if not data.exists():
@@ -273,7 +291,7 @@ def _make_folder(data: Path) -> None:
 
 
 def _load(options: StartOptions) -> Loaded | None:
-    """The app, when it is to run in this process."""
+    """Load the app, if it is to run in this process."""
     if options.app is None or not options.in_process:
         return None
     from rewake.deployments.app_loader import load
@@ -284,17 +302,25 @@ def _load(options: StartOptions) -> Loaded | None:
 def _engine_options(options: StartOptions) -> EngineOptions:
     from rewake.core.model import HandlerOptions
     from rewake.engine import EngineOptions
+    from rewake.redaction import by_patterns, on_bytes
     from rewake.streams.files import Bounds
 
+    # The log of streams would hold in the clear what a model says.
+    stream_log_mib = options.stream_log_mib if options.encryption_keys is None else 0
     return EngineOptions(
         concurrency_max=options.concurrency,
+        waiting_max=options.waiting_max,
+        waiting_per_service_max=options.waiting_per_service_max,
+        message_bytes_max=options.message_mib_max << 20,
         pause_after_alike=options.pause_after_alike,
         cleanup_interval_ms=options.cleanup_interval,
         query_deadline_ms=options.query_deadline,
         identity_key_file=options.identity_key,
-        streams=Bounds(run_bytes=options.stream_run_mib << 20, total_bytes=options.stream_log_mib << 20),
+        streams=Bounds(run_bytes=options.stream_run_mib << 20, total_bytes=stream_log_mib << 20),
         stream_url=options.stream_url,
         redacted_headers=frozenset(name.strip().lower() for name in options.redact_headers.split(",")),
+        encryption=_sealer(options),
+        redact_body=on_bytes(by_patterns(options.redact_bodies, "redact-bodies")),
         defaults=HandlerOptions(
             inactivity_timeout_ms=options.inactivity_timeout,
             abort_timeout_ms=options.abort_timeout,
@@ -305,8 +331,20 @@ def _engine_options(options: StartOptions) -> EngineOptions:
     )
 
 
+def _sealer(options: StartOptions) -> Sealer | None:
+    """With the keys, which the workers find where this process does."""
+    if options.encryption_keys is None:
+        return None
+    from rewake.cli.encryption import KEYS_VARIABLE, SUBJECTS_VARIABLE, LateSealer
+
+    os.environ[KEYS_VARIABLE] = options.encryption_keys
+    if options.subject_keys is not None:
+        os.environ[SUBJECTS_VARIABLE] = options.subject_keys
+    return LateSealer(options.encryption_keys, options.subject_keys).read_now()
+
+
 def _import_the_rest() -> None:
-    """What Server.start would import, a fifth of a second of it."""
+    """Import now what Server.start would import: a fifth of a second."""
     import rewake.admin.app  # noqa: F401
 
 
@@ -316,7 +354,7 @@ async def _cancelled(task: asyncio.Future[Any]) -> None:
 
 
 class _Pids:
-    """The worker processes that are ready, for the word at the start."""
+    """The worker processes that are ready, for the report at the start."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self.alive: list[int] = []

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from rewake.cli.exits import nearest
+from rewake.cli.exits import did_you_mean
 from rewake.errors import ErrorCode, RewakeError
 from rewake.examples import EXAMPLES, Example
 
@@ -56,7 +56,7 @@ def _find(name: str) -> Example:
     for each in EXAMPLES:
         if each.name == wanted:
             return each
-    hint = nearest(wanted, [each.name for each in EXAMPLES])
+    hint = did_you_mean(wanted, [each.name for each in EXAMPLES])
     raise RewakeError(ErrorCode.EXAMPLE_UNKNOWN, f"There is no example {name!r}.", hint)
 
 

@@ -1,6 +1,6 @@
 """`rewake explain CODE`: the page of an error, without a network. The pages are those of docs/reference/errors.
 
-They lie in the package when it is installed, and in the documentation's folder in a checkout.
+An installed package contains them; a checkout has them in the documentation's folder.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 import rewake
-from rewake.cli.exits import nearest
+from rewake.cli.exits import did_you_mean
 from rewake.errors import ErrorCode, RewakeError
 
 _PACKAGE: Final = Path(rewake.__file__).parent
@@ -21,12 +21,12 @@ PAGES: Final = (_PACKAGE / "error_pages", _PACKAGE.parents[1] / "docs" / "refere
 @click.command()
 @click.argument("code", metavar="CODE")
 def explain(code: str) -> None:
-    """Tell what an error code means: its cause, how to check, and how to fix it."""
+    """Explain an error code: its cause, how to check, and how to fix it."""
     click.echo(page_of(code.upper()), nl=False)
 
 
 def page_of(code: str) -> str:
-    """The page, as Markdown. Raises RewakeError RW1019 for a code there is not."""
+    """The page, as Markdown. Raises RewakeError RW1019 for an unknown code."""
     if code in {each.value for each in ErrorCode}:
         for folder in PAGES:
             if (page := folder / f"{code}.md").is_file():
@@ -34,5 +34,7 @@ def page_of(code: str) -> str:
     raise RewakeError(
         ErrorCode.CODE_UNKNOWN,
         f"There is no error code {code!r}.",
-        nearest(code, [each.value for each in ErrorCode]) if code.startswith("RW") else "A code looks like RW2003.",
+        did_you_mean(code, [each.value for each in ErrorCode])
+        if code.startswith("RW")
+        else "A code looks like RW2003.",
     )

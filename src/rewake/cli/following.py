@@ -14,7 +14,7 @@ import msgspec
 from rewake.access.credentials import bearer, token_for
 from rewake.cli.tables import one_line
 from rewake.streams.events import decode
-from rewake.streams.shown import Shown
+from rewake.streams.live_text import LiveText
 
 LINES_MAX: Final = 8
 """Lines of text for each step that speaks."""
@@ -24,16 +24,16 @@ TIMEOUT_S: Final = 60.0
 
 
 class Following:
-    """The text of the steps that speak. A server without streams is as a run that says nothing."""
+    """The text of the steps that speak. A server without streams shows no text."""
 
     def __init__(self, admin_url: str, invocation_id: str) -> None:
-        self._shown = Shown()
+        self._shown = LiveText()
         self._lock = threading.Lock()
         self._news = threading.Event()
         threading.Thread(target=self._read, args=(admin_url, invocation_id), daemon=True).start()
 
     def wait(self, timeout_s: float) -> None:
-        """Until something is said, but not oftener than one can look."""
+        """Wait until something is said, but at least as long as a person needs to look."""
         time.sleep(min(DRAW_PAUSE_S, timeout_s))
         self._news.wait(max(timeout_s - DRAW_PAUSE_S, 0))
         self._news.clear()

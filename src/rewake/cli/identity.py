@@ -1,4 +1,4 @@
-"""`rewake identity`: the key an engine signs its requests with, so that deployments can refuse all others."""
+"""`rewake identity`: the key with which an engine signs its requests, so that deployments can refuse all others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rewake.errors import ErrorCode, RewakeError
 
 @click.group(cls=Group)
 def identity() -> None:
-    """Make and show the key requests to deployments are signed with."""
+    """Make and show the key that signs requests to deployments."""
 
 
 @identity.command()

@@ -1,7 +1,7 @@
-"""`rewake invocations`: list, show, and what an operator may do to them.
+"""`rewake invocations`: lists, shows and changes invocations.
 
 Lists are SQL over the admin API, as the public tables have them; one invocation is read in rewake.runs and drawn by
-timeline_view.py and journal_view.py. Changing is one PATCH for each id; the server decides whether its status allows
+timeline_view.py and journal_view.py. A change is one PATCH for each id; the server decides whether the status allows
 it.
 """
 
@@ -15,6 +15,7 @@ import click
 from rewake.cli.admin_client import AdminClient, admin_options, segment, sql_text
 from rewake.cli.exits import Group, not_found
 from rewake.cli.progress import with_progress
+from rewake.cli.settings import COUNT_MAX
 from rewake.cli.tables import cell, print_facts, print_json, print_table, shortened
 from rewake.cli.times import at_ms, now_ms, time_and_age
 from rewake.errors import ErrorCode, RewakeError
@@ -30,7 +31,7 @@ ID_CHARS: Final = 38
 LIST_COLUMNS: Final = ("id", "target", "status", "created", "took", "about")
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, places={"watch": "rewake.cli.watching:watch"})
 def invocations() -> None:
     """List, show, watch, cancel, kill, purge, pause, resume, restart."""
 
@@ -38,7 +39,9 @@ def invocations() -> None:
 @invocations.command("list")
 @click.option("--service", multiple=True, metavar="NAME", help="Of this service; may be repeated.")
 @click.option("--status", multiple=True, type=click.Choice(STATUSES), help="In this status; may be repeated.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many, newest first.")
+@click.option(
+    "--limit", default=50, show_default=True, type=click.IntRange(1, COUNT_MAX), help="How many, newest first."
+)
 @admin_options
 def list_invocations(
     service: tuple[str, ...], status: tuple[str, ...], limit: int, admin: AdminClient, as_json: bool
@@ -78,7 +81,7 @@ def list_row(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _about(row: dict[str, Any]) -> str:
-    """What an operator wants to know besides the status."""
+    """What an operator wants to know beside the status."""
     if row["status"] == "completed":
         return shortened(row.get("completion_failure", ""), FAILURE_CHARS_MAX) or "ok"
     if failure := row.get("last_failure"):
@@ -92,41 +95,51 @@ def _about(row: dict[str, Any]) -> str:
 @admin_options
 def show(invocation_id: str, admin: AdminClient, as_json: bool) -> None:
     """Show one invocation: its timeline with all it called, who handed over to whom, its journal and its failures."""
-    from rewake.cli.journal_view import fetch_journal, journal_lines
+    from rewake.cli.effects_view import effect_lines, effects_json
+    from rewake.cli.journal_view import fetch_journal, journal_lines, mismatch_facts
     from rewake.cli.timeline_view import picture_lines
+    from rewake.runs.effects import effects_of
+    from rewake.runs.steps import steps_of
 
     check_id(invocation_id)
     wanted = sql_text(invocation_id)
     rows = admin.query(f"select * from sys_invocation where id = {wanted}")
     if not rows:
-        hint = "See `rewake invocations list`; what is past its retention is gone."
+        hint = "See `rewake invocations list`; runs past their retention are deleted."
         raise not_found("invocation", invocation_id, hint, ErrorCode.INVOCATION_NOT_FOUND)
+    reading, invocation = reading_of(admin, invocation_id)
     if as_json:
-        print_json(rows[0] | _journal_of(admin, wanted))
+        effects = effects_of(reading, invocation, steps_of(reading.entries(invocation.id)))
+        print_json(rows[0] | _journal_of(admin, wanted) | {"effects": effects_json(effects)})
         return
     _show_facts(rows[0])
-    reading, invocation = reading_of(admin, invocation_id)
     for line in _waits(reading, invocation):
         click.echo(line)
-    lines = [*picture_lines(reading, invocation), "", *journal_lines(*fetch_journal(reading, invocation))]
+    entries, record = fetch_journal(reading, invocation)
+    for line in effect_lines(effects_of(reading, invocation, record.steps)):
+        click.echo(line)
+    lines = [*picture_lines(reading, invocation), "", *journal_lines(entries, record)]
     click.echo("\n" + "\n".join(lines))
+    if facts := mismatch_facts(record):
+        click.echo("\nThe last attempt took another way than the journal:\n")
+        print_facts(facts, indent="  ")
 
 
 def _waits(reading: Reading, invocation: Invocation) -> list[str]:
-    """What an open run waits for, and the commands that answer it."""
-    if not invocation.is_open:
-        return []
-    from rewake.cli.waits_view import wait_lines
+    """What an open run waits for, or an ended one has left to people, and the commands that answer it."""
+    from rewake.cli.waits_view import left_lines, wait_lines
     from rewake.runs.agents import agent_trace
     from rewake.runs.steps import steps_of
-    from rewake.runs.waits import waiting_for
+    from rewake.runs.waits import questions_left, waiting_for
 
+    if not invocation.is_open:
+        return left_lines(questions_left(reading, invocation), reading.now_ms)
     waiting = waiting_for(reading, invocation, steps_of(reading.entries(invocation.id)))
     return wait_lines(waiting, agent_trace(reading, invocation).open_calls, reading.now_ms)
 
 
 def reading_of(admin: AdminClient, invocation_id: str) -> tuple[Reading, Invocation]:
-    """An invocation that is known to be there, and what reads more of it."""
+    """A reading, and the invocation in it. Raises RewakeError when there is no such invocation."""
     from rewake.core.ids import invocation_id_from_str
     from rewake.runs.elsewhere.reading import ReadingElsewhere
 
@@ -177,7 +190,7 @@ def _show_facts(row: dict[str, Any]) -> None:
 
 
 def _operation(operation: Operation, done: str, text: str) -> Any:
-    """A subcommand that does one operation to each id and says what became of it."""
+    """A subcommand that does one operation to each id and reports the result."""
 
     @invocations.command(operation.value, help=text)
     @click.argument("ids", metavar="ID...", nargs=-1, required=True)
@@ -197,7 +210,7 @@ def _operate(
     body: Any = None,
     **parameters: str | None,
 ) -> None:
-    """Ask for every id; say which went through, and fail at the end with the first that did not."""
+    """Ask for each id and report which succeeded. Fails at the end with the first error."""
     answers: list[dict[str, Any]] = []
     first_error: RewakeError | None = None
     for invocation_id in with_progress(ids, "Asking", len(ids)):
@@ -222,7 +235,7 @@ def _operate(
 
 
 def check_id(invocation_id: str) -> None:
-    """Refuse what cannot be an id here, where the likely mistake can be named."""
+    """Refuse text that is not an id, and name the likely mistake."""
     if len(invocation_id) != ID_CHARS or not invocation_id.startswith("inv_1"):
         hint = f"An id is {ID_CHARS} characters and starts with inv_1; see `rewake invocations list`."
         raise not_found("invocation", invocation_id, hint, ErrorCode.ID_INVALID)
@@ -247,21 +260,25 @@ def purge(ids: tuple[str, ...], journal: bool, admin: AdminClient, as_json: bool
 @click.option("--deployment", metavar="latest|keep|ID", help="Move it to this deployment.")
 @admin_options
 def resume(ids: tuple[str, ...], deployment: str | None, admin: AdminClient, as_json: bool) -> None:
-    """Go on now, instead of waiting for the next attempt or in a pause."""
+    """Continue now: end a pause, or the wait for the next attempt."""
     _operate(admin, ids, Operation.RESUME, "resumed", as_json, deployment=deployment)
 
 
 @invocations.command()
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @click.option(
-    "--from", "from_index", metavar="INDEX", type=click.IntRange(0), help="Keep journal entries up to this one."
+    "--from",
+    "from_index",
+    metavar="INDEX",
+    type=click.IntRange(0, COUNT_MAX),
+    help="Keep journal entries up to this one.",
 )
-@click.option("--result", metavar="JSON", help="Of the step at --from, instead of what it returned.")
+@click.option("--result", metavar="JSON", help="Result of the step at --from, in place of its own.")
 @click.option("--deployment", metavar="latest|keep|ID", help="Run on this deployment.")
 @click.option(
     "--overwrite-state",
     is_flag=True,
-    help="Fork on the key itself even if later runs of it changed what is kept, instead of on a copy of it.",
+    help="Fork on the key itself instead of a copy, even if later runs changed its state.",
 )
 @admin_options
 def restart(

@@ -18,6 +18,7 @@ from rewake.protocol.journal_json import entry_type_name
 from rewake.protocol.messages import MessageType
 from rewake.runs.displays import RESULT_TYPES, line_for
 from rewake.runs.facts import EventFact
+from rewake.runs.mismatch import mismatch_of
 from rewake.runs.reading import Reading
 from rewake.runs.records import Record
 from rewake.runs.steps import Step, name_step, steps_of
@@ -50,6 +51,13 @@ def journal_lines(entries: Sequence[EntryRow], record: Record) -> list[str]:
     return lines
 
 
+def mismatch_facts(record: Record) -> list[tuple[str, str | None]]:
+    """The mismatch report of the last failed attempt; empty when it failed for another reason, or none did."""
+    failures = [event.data.get("last_failure") or event.data for event in record.events]
+    report = mismatch_of(failures[-1], record.steps) if failures else None
+    return [] if report is None else report.facts()
+
+
 def _step_rows(record: Record, start_ms: int) -> Iterator[tuple[Any, ...]]:
     for step in record.steps:
         name_step(step, record.command(step))
@@ -64,7 +72,7 @@ def _has_result(step: Step) -> bool:
 
 
 def _value(record: Record, step: Step) -> str:
-    """What came out; of an entry without a completion what it carries; of a send whom it made."""
+    """The result; of an entry without a completion its value, of a send the invocation it made."""
     if step.kind == "send":
         return "" if step.child is None else invocation_id_to_str(step.child)
     if _has_result(step) and not step.is_done:

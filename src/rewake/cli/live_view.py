@@ -1,7 +1,7 @@
-"""The live view of `rewake run` on a terminal: how many runs there are, what the open ones do, what goes wrong.
+"""The live view of `rewake run` on a terminal: counts of runs, what open runs do, and what goes wrong.
 
-A few lines below the log, drawn about once a second from the database on a thread, and less often where that takes
-long, so that looking does not slow the runs down. Agents are read out of the journals as the web UI reads them.
+A few lines below the log, drawn about once a second from the database on a thread. If drawing takes long, it is done
+less often, so that runs are not slowed down. Agents are read from the journals as in the web UI.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ log = structlog.get_logger("rewake.cli")
 
 
 class LiveView:
-    """Draws until cancelled. ui_url: where all the runs are."""
+    """Draws until cancelled. ui_url: the page of all runs."""
 
     def __init__(self, engine: Engine, stream: TextIO, ui_url: str) -> None:
         self._engine = engine
@@ -56,7 +56,7 @@ class LiveView:
         self._ended: tuple[float, int] | None = None
 
     async def draw_until_cancelled(self) -> None:
-        """The last thing drawn is nothing: the lines are given back."""
+        """At the end, the lines are cleared and given back."""
         try:
             while True:
                 started_s = time.monotonic()
@@ -96,7 +96,7 @@ class LiveView:
 
 
 def describe(found: Reading, run: RunSummary) -> str:
-    """What an open run does: its trouble, or the agent and the step it is at, and for how long."""
+    """What an open run does: its failure, or its agent and step, and for how long."""
     if run.status == "backing-off" and run.next_retry_at_ms is not None:
         wait = formats.duration(max(run.next_retry_at_ms - found.now_ms, 0))
         return f"attempt {run.retry_count + 1} in {wait}: {formats.line(run.problem, 200)}"

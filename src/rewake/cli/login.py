@@ -1,4 +1,4 @@
-"""`rewake login` and `rewake logout`: keep the token that the other commands show a server."""
+"""`rewake login` and `rewake logout`: keep the token that the other commands send to a server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rewake.cli.admin_client import AdminClient, admin_option
 def login(admin: AdminClient) -> None:
     """Keep a token for a server, in a file that only you can read.
 
-    Asks for the token; from a pipe it is read from stdin. REWAKE_TOKEN beats what is kept.
+    Asks for the token, or reads it from a pipe. REWAKE_TOKEN wins over a kept token.
     """
     from rewake.access.credentials import keep_token
 
@@ -29,7 +29,7 @@ def login(admin: AdminClient) -> None:
 @click.command()
 @admin_option
 def logout(admin: AdminClient) -> None:
-    """Forget the token that is kept for a server."""
+    """Forget the kept token of a server."""
     from rewake.access.credentials import forget_token
 
     was_there = forget_token(admin.url)

@@ -18,11 +18,11 @@ import structlog
 from structlog.typing import EventDict
 
 from rewake.cli.times import now_ms
-from rewake.json_records import facts_of
+from rewake.disclosure import is_hiding, shown_text
+from rewake.json_records import FORMAT_VARIABLE, facts_of
 from rewake.outlets import flush_output, release_output
 from rewake.printable import printable
 
-FORMAT_VARIABLE: Final = "REWAKE_LOG_FORMAT"
 _COLORS: Final = {"warning": "\033[33m", "error": "\033[31m", "critical": "\033[31m"}
 _PLAIN: Final = "\033[0m"
 
@@ -30,7 +30,7 @@ _PLAIN: Final = "\033[0m"
 def configure_logging(level: str, log_format: str, stream: TextIO | None = None) -> str:
     """Send all events of at least `level` to stderr. Returns the format that `auto` became.
 
-    A pipe that nobody reads blocks neither the log nor what else this process prints: see outlets.py.
+    A pipe that nobody reads blocks neither the log nor other output of this process: see outlets.py.
     """
     if stream is None:
         if log_format == "auto":
@@ -47,6 +47,7 @@ def configure_logging(level: str, log_format: str, stream: TextIO | None = None)
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
+            hidden,
             json_line if log_format == "json" else text,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
@@ -54,6 +55,15 @@ def configure_logging(level: str, log_format: str, stream: TextIO | None = None)
         cache_logger_on_first_use=True,
     )
     return log_format
+
+
+def hidden(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """The texts of an event as they may be shown."""
+    if is_hiding():
+        for name, value in event.items():
+            if isinstance(value, str):
+                event[name] = shown_text(value)
+    return event
 
 
 class TextLines:
@@ -96,7 +106,7 @@ def _dropped(count: int) -> EventDict:
 
 
 class _Records(logging.Handler):
-    """What Python code says through `logging` becomes an event; for records that nobody else takes."""
+    """Turns records of `logging`, which nobody else takes, into events."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -108,7 +118,7 @@ class _Records(logging.Handler):
 
 
 def _indented(text: str | None) -> list[str]:
-    """The lines of a foreign text, such that none of them passes for one of the log."""
+    """The lines of a foreign text, indented, so that none looks like a line of the log."""
     return ["    " + line for line in printable(text).splitlines()] if text else []
 
 

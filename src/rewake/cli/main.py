@@ -1,63 +1,49 @@
-"""`rewake`: the command with its subcommands."""
+"""`rewake`: the command with its subcommands, each imported when it is asked for."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import click
 
 import rewake
 from rewake.cli import exits
-from rewake.cli.approvals import approvals
-from rewake.cli.awakeables import awakeables
-from rewake.cli.crash_test import crash_test
-from rewake.cli.data import backup, compact, restore, upgrade
-from rewake.cli.demo import demo
-from rewake.cli.example import example
-from rewake.cli.explain import explain
-from rewake.cli.identity import identity
-from rewake.cli.invocations import invocations
-from rewake.cli.login import login, logout
-from rewake.cli.promises import promises
-from rewake.cli.registry import deployments, services
-from rewake.cli.run import run, server
-from rewake.cli.serve import serve
-from rewake.cli.sql import sql
-from rewake.cli.state import state
-from rewake.cli.tokens import tokens
-from rewake.cli.ui import ui
-from rewake.cli.watching import watch
+
+SUBCOMMANDS: Final = {
+    "run": "rewake.cli.run:run",
+    "server": "rewake.cli.run:server",
+    "serve": "rewake.cli.serve:serve",
+    "ui": "rewake.cli.ui:ui",
+    "demo": "rewake.cli.demo:demo",
+    "crash-test": "rewake.cli.crash_test:crash_test",
+    "replay-test": "rewake.cli.replay_test:replay_test",
+    "example": "rewake.cli.example:example",
+    "invocations": "rewake.cli.invocations:invocations",
+    "journal": "rewake.cli.journal:journal",
+    "services": "rewake.cli.registry:services",
+    "deployments": "rewake.cli.registry:deployments",
+    "identity": "rewake.cli.identity:identity",
+    "encryption": "rewake.cli.encryption:encryption",
+    "tokens": "rewake.cli.tokens:tokens",
+    "login": "rewake.cli.login:login",
+    "logout": "rewake.cli.login:logout",
+    "state": "rewake.cli.state:state",
+    "promises": "rewake.cli.promises:promises",
+    "awakeables": "rewake.cli.awakeables:awakeables",
+    "approvals": "rewake.cli.approvals:approvals",
+    "sql": "rewake.cli.sql:sql",
+    "backup": "rewake.cli.data:backup",
+    "restore": "rewake.cli.data:restore",
+    "compact": "rewake.cli.data:compact",
+    "upgrade": "rewake.cli.data:upgrade",
+    "explain": "rewake.cli.explain:explain",
+}
+"""In the order of the help."""
 
 
-@click.group(cls=exits.Group, epilog=exits.HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=exits.Group, places=SUBCOMMANDS, epilog=exits.HELP, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(rewake.__version__, message="rewake %(version)s")
 def main() -> None:
     """Run multi-agent systems that survive crashes."""
-
-
-for subcommand in (
-    run,
-    server,
-    serve,
-    ui,
-    demo,
-    crash_test,
-    example,
-    invocations,
-    services,
-    deployments,
-    identity,
-    tokens,
-    login,
-    logout,
-    state,
-    promises,
-    awakeables,
-    approvals,
-    sql,
-    backup,
-    restore,
-    compact,
-    upgrade,
-    explain,
-):
-    main.add_command(subcommand)
-invocations.add_command(watch)

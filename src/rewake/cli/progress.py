@@ -1,4 +1,4 @@
-"""A progress bar on stderr for commands that take a while; nothing where stderr is no terminal."""
+"""A progress bar on stderr for long commands, if stderr is a terminal."""
 
 from __future__ import annotations
 

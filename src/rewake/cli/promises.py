@@ -1,6 +1,6 @@
-"""`rewake promises`: what workflows wait for by name, and the answer of a person.
+"""`rewake promises`: lists the promises that workflows wait for, and completes one.
 
-Completing one from outside is an operation of Rewake's own admin API; another server answers that it has no such path.
+Only Rewake's admin API completes a promise from outside; another server answers that it has no such path.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def resolve(service: str, key: str, name: str, value: str, admin: AdminClient, a
 @click.argument("reason", default="Rejected")
 @admin_options
 def reject(service: str, key: str, name: str, reason: str, admin: AdminClient, as_json: bool) -> None:
-    """Let the promise NAME of the workflow KEY fail: who waits for it gets a terminal error with REASON."""
+    """Reject the promise NAME of the workflow KEY: handlers that wait for it get a terminal error with REASON."""
     _complete(admin, service, {"workflow_key": key, "name": name}, "failure", json.dumps(reason))
     confirm(as_json, f"{service}/{key}: {name} is rejected.")
 

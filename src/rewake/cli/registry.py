@@ -1,4 +1,4 @@
-"""`rewake services` and `rewake deployments`: what is registered, and registering more, over the admin API.
+"""`rewake services` and `rewake deployments`: show and change the registry, over the admin API.
 
 All of it works against a Restate server as well.
 """
@@ -103,7 +103,7 @@ def deployments() -> None:
 @deployments.command("list")
 @admin_options
 def list_deployments(admin: AdminClient, as_json: bool) -> None:
-    """List where handlers run."""
+    """List the deployments, where handlers run."""
     found = sorted(admin.get("/deployments")["deployments"], key=lambda item: str(item["created_at"]))
     if as_json:
         print_json(found)
@@ -153,7 +153,7 @@ def show_deployment(deployment_id: str, admin: AdminClient, as_json: bool) -> No
 
 @deployments.command()
 @click.argument("url", metavar="URL")
-@click.option("--force", is_flag=True, help="Register it anew if it is known, even with breaking changes.")
+@click.option("--force", is_flag=True, help="Register it again if it is known, even with breaking changes.")
 @click.option("--breaking", is_flag=True, help="Let a service change its type.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be registered.")
 @click.option("--http1", is_flag=True, help="Call it over HTTP/1.1, one message each way.")
@@ -213,10 +213,10 @@ def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
 @click.option("--force", is_flag=True, help="Even while services or open invocations need it.")
 @admin_options
 def remove(deployment_id: str, force: bool, admin: AdminClient, as_json: bool) -> None:
-    """Forget a deployment that nothing needs any more.
+    """Remove a deployment that nothing needs any more.
 
-    With --force its services fall back to the deployment before, or are gone. Invocations that began on it cannot go
-    on.
+    With --force, its services go back to the deployment before it, or are removed; invocations that began on it cannot
+    continue.
     """
     item = admin.get(f"/deployments/{segment(deployment_id)}")
     if not force:
@@ -229,7 +229,7 @@ def remove(deployment_id: str, force: bool, admin: AdminClient, as_json: bool) -
 
 
 def _check_unused(admin: AdminClient, item: dict[str, Any]) -> None:
-    """Raise RewakeError RW2013 while it is needed. Asked here, because a Restate server removes by force only."""
+    """Raise RewakeError RW2013 while it is needed. Checked here, because a Restate server removes only by force."""
     latest = sorted(each["name"] for each in admin.get("/services")["services"] if each["deployment_id"] == item["id"])
     (pinned,) = admin.query(
         "select count(*) as count from sys_invocation "

@@ -75,7 +75,7 @@ class ReservedLines:
 
 
 def cut_to_width(text: str, columns: int) -> str:
-    """The text, ended with `…` where it would need more than so many columns; wide characters take two."""
+    """The text in at most so many columns, cut with `…`; wide characters take two."""
     used = 0
     for position, character in enumerate(text):
         width = 0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1

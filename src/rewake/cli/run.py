@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 
+from rewake.cli.doorkeeper import ACCESS_SETTINGS, check_access_options
 from rewake.cli.durations import Duration
+from rewake.cli.encryption import KEYS_HELP, SUBJECTS_HELP
 from rewake.cli.settings import (
     ALLOWED_HOSTS,
+    COUNT_MAX,
     DATA_DEFAULT,
     FILE_READ,
     LOG_SETTINGS,
@@ -19,10 +22,18 @@ from rewake.cli.settings import (
     setting,
     with_settings,
 )
+from rewake.lean_imports import without
+from rewake.limits import (
+    MESSAGE_MIB,
+    MESSAGE_MIB_MAX,
+    OPEN_CALLS_MAX,
+    OPEN_MIB_MAX,
+    WAITING_MAX,
+    WAITING_PER_SERVICE_MAX,
+)
 from rewake.redaction import HEADERS_DEFAULT
 
 PORT = click.IntRange(0, 65_535)
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 _ENGINE_SETTINGS = (
     config_option,
@@ -36,25 +47,48 @@ _ENGINE_SETTINGS = (
         type=Names(),
         help="Origins of web pages that may call the ingress, such as https://app.example; * for all.",
     ),
-    setting(
-        "tokens-file",
-        type=click.Path(dir_okay=False, path_type=Path),
-        show_default="tokens.json in the data folder",
-        help="Access tokens, as rewake tokens makes them; REWAKE_TOKENS may name more.",
-    ),
-    setting("require-tokens", is_flag=True, help="Ask for a token on loopback as well."),
-    setting("insecure", is_flag=True, help="Let in everybody who reaches an address that is not loopback."),
-    setting("tls-cert", type=_FILE, help="Certificate to serve both ports over TLS with (PEM)."),
-    setting("tls-key", type=_FILE, help="Key of the certificate (PEM), if it is in a file of its own."),
+    *ACCESS_SETTINGS,
     setting("data", default=DATA_DEFAULT, type=click.Path(file_okay=False), help="Folder of the database."),
     setting("cleanup-interval", default="1h", type=Duration(), help="Time between retention sweeps."),
     setting(
         "pause-after-alike",
         default=0,
-        type=click.IntRange(0),
-        help="Pause a run when so many attempts in a row ended alike, without progress; 0 leaves it to the policy.",
+        type=click.IntRange(0, COUNT_MAX),
+        help="Pause a run after so many attempts in a row that end alike, without progress; 0: never.",
     ),
-    setting("concurrency", default=1_000, type=click.IntRange(1), help="Attempts that run at once."),
+    setting("concurrency", default=1_000, type=click.IntRange(1, COUNT_MAX), help="Attempts that run at once."),
+    setting(
+        "waiting-max",
+        default=WAITING_MAX,
+        type=click.IntRange(1, COUNT_MAX),
+        help="Runs that may be queued; above it callers get 429.",
+    ),
+    setting(
+        "waiting-per-service-max",
+        default=WAITING_PER_SERVICE_MAX,
+        type=click.IntRange(1, COUNT_MAX),
+        help="The same for each service, so that a flood of one leaves room for others.",
+    ),
+    setting(
+        "open-calls-max",
+        default=OPEN_CALLS_MAX,
+        type=click.IntRange(1, COUNT_MAX),
+        help="Requests in flight at the ingress, with waiting callers; above it callers get 429.",
+    ),
+    setting(
+        "open-mib-max",
+        default=OPEN_MIB_MAX,
+        type=click.IntRange(1, COUNT_MAX),
+        metavar="MIB",
+        help="Total size of their bodies; above it callers get 429.",
+    ),
+    setting(
+        "message-mib-max",
+        default=MESSAGE_MIB,
+        type=click.IntRange(1, MESSAGE_MIB_MAX),
+        metavar="MIB",
+        help="Largest message of a handler, such as a step's result; a step with a larger one fails.",
+    ),
     setting(
         "inactivity-timeout", default="1m", type=Duration(), help="Default time until a waiting handler is suspended."
     ),
@@ -67,14 +101,28 @@ _ENGINE_SETTINGS = (
     setting(
         "identity-key",
         type=click.Path(dir_okay=False),
-        help="Key in PKCS#8 PEM that requests to deployments reached by URL are signed with.",
+        help="Key (PKCS#8 PEM) that signs requests to deployments reached by URL.",
     ),
     setting(
         "redact-headers",
         default=",".join(HEADERS_DEFAULT),
         metavar="NAMES",
-        help="Headers of callers whose values are neither kept nor shown to handlers, by comma; empty keeps all.",
+        help="Callers' headers whose values are neither stored nor given to handlers, by comma; empty keeps all.",
     ),
+    setting(
+        "redact",
+        multiple=True,
+        metavar="PATTERN",
+        help="Regular expression; matching content, or its groups, is not shown, logged or exported. May be repeated.",
+    ),
+    setting(
+        "redact-bodies",
+        multiple=True,
+        metavar="PATTERN",
+        help="Regular expression; matching content of bodies and answers is neither stored nor given to handlers.",
+    ),
+    setting("encryption-keys", metavar="SOURCE", help=KEYS_HELP),
+    setting("subject-keys", type=click.Path(file_okay=False), help=SUBJECTS_HELP),
     setting(
         "approvals-url",
         metavar="URL",
@@ -85,21 +133,21 @@ _ENGINE_SETTINGS = (
     setting(
         "stream-log-mib",
         default=512,
-        type=click.IntRange(0),
+        type=click.IntRange(0, COUNT_MAX),
         metavar="MIB",
-        help="Size of the side log of live streams in all, oldest dropped first; 0 keeps none.",
+        help="Size of the log of live streams, oldest runs dropped first; 0 turns streams off.",
     ),
     setting(
         "stream-run-mib",
         default=8,
-        type=click.IntRange(1),
+        type=click.IntRange(1, COUNT_MAX),
         metavar="MIB",
-        help="Size of a run's part of it; what the run says beyond it is not shown live.",
+        help="Size of one run's part of that log; further text is not shown live.",
     ),
     setting(
         "stream-url",
         metavar="URL",
-        help="Address of the ingress for handlers on other machines, which may then stream; none else.",
+        help="Address of the ingress for handlers on other machines; without it they do not stream.",
     ),
     setting("stop-grace", default="5s", type=Duration(), help="Time open calls get when stopping."),
     *LOG_SETTINGS,
@@ -132,7 +180,7 @@ _HANDLER_SETTINGS = (
 def run(app: str, **options: Any) -> None:
     """Run the engine and the handlers of an app.
 
-    A folder stands for its __main__.py, or the only file in it with services.
+    In a FOLDER, its __main__.py is used, or the only file in it with services.
     Handlers run in worker processes, restarted when they die. Each option is also an environment variable and a key of
     rewake.toml; a flag beats the variable, which beats the file. Ctrl-C stops gracefully, a second one at once.
     """
@@ -152,16 +200,17 @@ def server(**options: Any) -> None:
 
 def _serve(app: str | None, **options: Any) -> None:
     from rewake.cli.app_reference import resolve
-    from rewake.cli.engine_process import run_engine
+
+    with without(*([] if options["in_process"] else ["rich"])):  # structlog's
+        from rewake.cli.engine_process import run_engine
     from rewake.cli.start_options import StartOptions
 
     app = None if app is None else resolve(app)
     options["data"] = Path(options["data"])
     if options["in_process"] and options["reload"]:
         raise click.UsageError("--reload needs worker processes; leave out --in-process.")
-    if options["tls_key"] is not None and options["tls_cert"] is None:
-        raise click.UsageError("--tls-key needs --tls-cert.")
-    if options["insecure"] and options["require_tokens"]:
-        raise click.UsageError("--insecure and --require-tokens exclude each other.")
+    check_access_options(**{name: options[name] for name in ("insecure", "require_tokens", "tls_cert", "tls_key")})
+    if options["subject_keys"] is not None and options["encryption_keys"] is None:
+        raise click.UsageError("--subject-keys needs --encryption-keys.")
     settings_file = click.get_current_context().meta.get(FILE_READ)
     run_engine(StartOptions(app=app, settings_file=settings_file, **options))

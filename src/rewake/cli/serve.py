@@ -1,7 +1,7 @@
 """`rewake serve`: the handlers of a file as an HTTP deployment, for any Restate server to call.
 
-No engine and no data here, so a stop loses nothing: what is cut is retried by the server that asked. One process; more
-of them are systemd's or a container's business. Identity is checked by the app itself: `restate.app(identity_keys=)`.
+It has no engine and no data, so a stop loses nothing: the calling server retries attempts that are cut. It is one
+process; systemd or containers run more. The app itself checks identity: `restate.app(identity_keys=)`.
 The server is that of serving/, chosen by measurement: see docs/how-to/graduate.md.
 """
 
@@ -22,9 +22,7 @@ import rewake
 from rewake.cli.durations import Duration
 from rewake.cli.settings import LOG_SETTINGS, exit_with_stdin_option, setting, with_settings
 from rewake.errors import ErrorCode, RewakeError
-
-GC_THRESHOLD: Final = (20_000, 10, 10)
-"""As in a worker: attempts are short and many, and collections would cost a tenth of a small one."""
+from rewake.garbage import GC_THRESHOLD
 
 _UNAUTHORIZED: Final = 401
 _ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
@@ -36,19 +34,19 @@ _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 @setting("host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for servers on other machines.")
 @setting("port", default=9080, type=click.IntRange(0, 65_535), help="Port to listen on; 0 picks a free one.")
 @click.option("--reload", is_flag=True, help="Start again when a Python file beside the app changes.")
-@setting("tls-cert", type=_FILE, help="Certificate to serve over TLS with, and those that vouch for it (PEM).")
+@setting("tls-cert", type=_FILE, help="Certificate for TLS, with its intermediate certificates (PEM).")
 @setting("tls-key", type=_FILE, help="Key of the certificate (PEM), if it is in a file of its own.")
 @setting("stop-grace", default="5s", type=Duration(), help="Time attempts get to finish when stopping.")
 @with_settings(LOG_SETTINGS)
 @exit_with_stdin_option
-@click.option("--listener-fd", type=int, hidden=True, help="A listening socket to serve on, of our parent.")
-@click.option("--ready-fd", type=int, hidden=True, help="Where to tell our parent that we serve.")
+@click.option("--listener-fd", type=int, hidden=True, help="Listening socket that the parent process passes on.")
+@click.option("--ready-fd", type=int, hidden=True, help="Pipe that reports the start to the parent process.")
 def serve(app: str, **options: Any) -> None:
     """Serve an app as an HTTP deployment, without an engine.
 
     Any Restate server can register it and call its handlers, over HTTP/2 in full duplex: `rewake deployments register
-    URL --admin URL`. HTTP/1.1 is answered too. SIGTERM and Ctrl-C let attempts finish for a moment, a second one ends
-    at once.
+    URL --admin URL`. It answers HTTP/1.1 too. After SIGTERM or Ctrl-C, attempts have a moment to finish; after a second
+    signal, none.
     """
     from rewake.cli.logs import configure_logging
     from rewake.http_server.limits import raise_file_limit
@@ -114,14 +112,14 @@ async def _serve(options: _Options, listener: socket.socket) -> None:
     from rewake.cli.engine_process import asked_to_stop
     from rewake.deployments.app_loader import load_app
     from rewake.http_server.tls import Certificate
-    from rewake.serving.server import PROTOCOLS, AppServer
+    from rewake.serving.server import PROTOCOLS, DeploymentServer
 
     log = structlog.get_logger("rewake.cli")
     app = load_app(options.app)
     gc.freeze()  # What import made stays: collections need not look at it again.
     # The SDK takes SIGTERM over when it is first asked something; it is asked here, so that ours comes after.
     services = await _services_of(app, options.app)
-    server = AppServer(app)
+    server = DeploymentServer(app)
     tls = None if options.tls_cert is None else Certificate(options.tls_cert, options.tls_key, PROTOCOLS)
     with asked_to_stop(exit_with_stdin=options.exit_with_stdin) as stop:
         await server.start(listener, tls)
@@ -151,7 +149,7 @@ async def _services_of(app: Any, ref: str) -> list[str] | None:
 
 
 def _tell_ready(options: _Options, port: int, services: list[str] | None) -> None:
-    """Report that all is ready, to the parent, in the log and, for people, with how to go on."""
+    """Report that it is ready: to the parent, in the log, and to people with the next command."""
     import structlog
 
     if options.ready_fd is not None:

@@ -1,7 +1,7 @@
 """`rewake serve --reload`: a child process serves, and another one takes its place when a Python file changes.
 
 The new code serves before the old one stops; code that cannot start changes nothing. The children share the listening
-socket of this process, and end with it: it holds their stdin. Called by serve.py.
+socket of this process. It holds their stdin, so they end with it. Called by serve.py.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Child:
         return cls(process, reader)
 
     async def is_ready(self) -> bool:
-        """Whether it serves; waits until it does, or has ended."""
+        """Wait until it serves or has ended; whether it serves."""
         return await self._ready.read(1) == _READY
 
     def stop(self) -> None:
@@ -75,7 +75,7 @@ async def serve_and_reload(args: Sequence[str], listener: socket.socket, folder:
 
 
 class Reloading:
-    """The child that serves, and while one takes over from another both."""
+    """The child that serves; both children while one takes over."""
 
     def __init__(self, args: Sequence[str], listener: socket.socket) -> None:
         self._args = args

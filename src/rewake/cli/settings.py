@@ -14,10 +14,13 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from rewake.cli.exits import nearest
+from rewake.cli.exits import did_you_mean
 from rewake.errors import ErrorCode, RewakeError
 
 FILE_NAME: Final = "rewake.toml"
+COUNT_MAX: Final = 1_000_000_000
+"""The largest number that an option takes: of MiB, too, it is a number of bytes that fits everywhere."""
+
 CONFIG_OPTION: Final = "config"
 FILE_READ: Final = "rewake.settings_file"
 """Where click's context has the path of the file that was read."""
@@ -76,7 +79,7 @@ ALLOWED_HOSTS: Final = setting(
     "allowed-hosts",
     default="",
     type=Names(),
-    help="Names the server is reached by, beside addresses, localhost and names without a dot; * for all.",
+    help="Host names of the server; addresses, localhost and names without a dot are always allowed; * for all.",
 )
 
 LOG_SETTINGS: Final = (
@@ -90,7 +93,7 @@ LOG_SETTINGS: Final = (
 )
 
 exit_with_stdin_option: Final = click.option(
-    "--exit-with-stdin", is_flag=True, hidden=True, help="Stop when stdin ends: for a program that is our parent."
+    "--exit-with-stdin", is_flag=True, hidden=True, help="Stop when stdin ends, for a program that starts this one."
 )
 
 
@@ -120,7 +123,7 @@ def _load(context: click.Context, _: click.Parameter, path: Path | None) -> None
     for key, value in values.items():
         if key not in known:
             message = f"{str(path)!r} has a key {key!r}, which is not a setting."
-            raise RewakeError(ErrorCode.SETTING_UNKNOWN, message, nearest(key, known))
+            raise RewakeError(ErrorCode.SETTING_UNKNOWN, message, did_you_mean(key, known))
         if key in options:
             option = options[key]
             _check(option, value, context, path, key)
@@ -153,11 +156,14 @@ def _settings_of(command: click.Command) -> list[click.Option]:
 
 def _check(option: click.Option, value: Any, context: click.Context, path: Path, key: str) -> None:
     """Convert as click would; an error names the file."""
-    is_wrong_kind = isinstance(value, bool) != option.is_flag or isinstance(value, list | dict)
     try:
-        if is_wrong_kind:
+        if option.multiple:
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise click.BadParameter(f"{value!r} is not a list of texts")
+        elif isinstance(value, bool) != option.is_flag or isinstance(value, list | dict):
             raise click.BadParameter(f"{value!r} is not {'true or false' if option.is_flag else 'one value'}")
-        option.type.convert(value, option, context)
+        else:
+            option.type.convert(value, option, context)
     except click.BadParameter as error:
         message = f"{str(path)!r} sets {key} to {value!r}.\n{error.message}"
         raise RewakeError(ErrorCode.SETTING_INVALID, message, f"See `{context.command_path} --help`.") from error

@@ -25,6 +25,11 @@ class StartOptions:
     cleanup_interval: int
     pause_after_alike: int
     concurrency: int
+    waiting_max: int
+    waiting_per_service_max: int
+    open_calls_max: int
+    open_mib_max: int
+    message_mib_max: int
     inactivity_timeout: int
     abort_timeout: int
     idempotency_retention: int
@@ -32,6 +37,10 @@ class StartOptions:
     workflow_retention: int
     identity_key: str | None
     redact_headers: str
+    redact: tuple[str, ...]
+    redact_bodies: tuple[str, ...]
+    encryption_keys: str | None
+    subject_keys: str | None
     approvals_url: str | None
     query_deadline: int
     stream_log_mib: int

@@ -1,7 +1,7 @@
 """`rewake state`: the state of a virtual object or workflow key.
 
-The admin API replaces the whole state of a key, so a change reads it, changes a copy and sends that back with the
-version it was made from; the engine drops it when something else was written in between.
+The admin API replaces the whole state of a key. So a change reads it, changes a copy, and sends the copy with the
+version it was made from; the engine drops the change if the state was written in between.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from typing import Any
 import click
 
 from rewake.cli.admin_client import AdminClient, admin_options, segment, sql_text
-from rewake.cli.exits import Group, nearest, not_found
+from rewake.cli.exits import Group, did_you_mean, not_found
 from rewake.cli.tables import print_json, print_table
 from rewake.cli.transfer import export_state, import_state
+from rewake.disclosure import is_sealed, sealed, shown_content
+from rewake.errors import ErrorCode, RewakeError
+from rewake.formats import ENCRYPTED
 from rewake.printable import printable
 
 
@@ -38,18 +41,18 @@ def get(service: str, key: str, name: str | None, admin: AdminClient, as_json: b
     found = _read(admin, service, key)
     if name is not None:
         if name not in found:
-            raise not_found("state", name, f"{service}/{key} has none of that name. {nearest(name, found)}")
+            raise not_found("state", name, f"{service}/{key} has no value of that name. {did_you_mean(name, found)}")
         if as_json:
-            print_json(_shown(found[name]))
+            print_json(_shown(shown_content(found[name])))
         else:
-            sys.stdout.buffer.write(found[name] + b"\n")
+            sys.stdout.buffer.write(_opened(found[name], f"{service}/{key}: {name}") + b"\n")
     elif as_json:
-        print_json({each: _shown(value) for each, value in found.items()})
+        print_json({each: _shown(shown_content(value)) for each, value in found.items()})
     elif not found:
         _require_service(admin, service)
         click.echo(f"{service}/{key} has no state.", err=True)
     else:
-        print_table(("name", "value"), [(each, _text(value)) for each, value in found.items()])
+        print_table(("name", "value"), [(each, _text(shown_content(value))) for each, value in found.items()])
 
 
 @state.command("set")
@@ -58,12 +61,12 @@ def get(service: str, key: str, name: str | None, admin: AdminClient, as_json: b
 @click.argument("name")
 @click.argument("value")
 @click.option("--raw", is_flag=True, help="Store VALUE as it is, even if it is not JSON.")
-@click.option("--force", is_flag=True, help="Also when the state changes in between.")
+@click.option("--force", is_flag=True, help="Even if the state changes in between.")
 @admin_options
 def set_value(
     service: str, key: str, name: str, value: str, raw: bool, force: bool, admin: AdminClient, as_json: bool
 ) -> None:
-    """Set NAME to VALUE (JSON), behind whatever runs on KEY now."""
+    """Set NAME to VALUE (JSON), after the runs that hold or wait for KEY now."""
     if not raw:
         check_json(value)
     found = _read(admin, service, key)
@@ -75,14 +78,14 @@ def set_value(
 @click.argument("service")
 @click.argument("key")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--force", is_flag=True, help="Also when the state changes in between.")
+@click.option("--force", is_flag=True, help="Even if the state changes in between.")
 @admin_options
 def clear(service: str, key: str, names: tuple[str, ...], force: bool, admin: AdminClient, as_json: bool) -> None:
-    """Clear all state of KEY, or only what is named."""
+    """Clear all state of KEY, or only the given names."""
     found = _read(admin, service, key)
     for name in names:
         if name not in found:
-            raise not_found("state", name, f"{service}/{key} has none of that name. {nearest(name, found)}")
+            raise not_found("state", name, f"{service}/{key} has no value of that name. {did_you_mean(name, found)}")
     kept = {each: value for each, value in found.items() if names and each not in names}
     if not found:
         _require_service(admin, service)
@@ -107,14 +110,14 @@ def _replace(
     version = state_version({name.encode(): value for name, value in old.items()})
     body = {
         "object_key": key,
-        "new_state": {name: list(value) for name, value in new.items()},
+        "new_state": {name: list(sealed(value, service, key)) for name, value in new.items()},
         "version": None if force else version,
     }
     admin.ask("POST", f"/services/{segment(service)}/state", body)
 
 
 def _require_service(admin: AdminClient, service: str) -> None:
-    """Raise the server's 404 for a service nobody knows: no state is not the same as a misspelt name."""
+    """Raise the server's 404 for an unknown service: empty state would hide a misspelt name."""
     admin.get(f"/services/{segment(service)}")
 
 
@@ -130,13 +133,26 @@ def check_json(value: str) -> None:
 
 def _shown(value: bytes) -> Any:
     """The decoded JSON; other text as text, other bytes as hex."""
+    if is_sealed(value):
+        return ENCRYPTED
     try:
         return json.loads(value)
     except ValueError:
         return _text(value)
 
 
+def _opened(value: bytes, name: str) -> bytes:
+    """The value. Raises RewakeError RW1025 if it stays sealed, so that no program takes sealed bytes for the value."""
+    value = shown_content(value)
+    if is_sealed(value):
+        message = f"{name} is encrypted, and no key here opens it."
+        raise RewakeError(ErrorCode.ENCRYPTION_KEYS_INVALID, message, "Name the keys: --encryption-keys SOURCE")
+    return value
+
+
 def _text(value: bytes) -> str:
+    if is_sealed(value):
+        return ENCRYPTED
     try:
         return value.decode()
     except UnicodeDecodeError:

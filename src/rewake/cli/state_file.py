@@ -24,12 +24,13 @@ FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """The state of one key."""
+class KeyState:
+    """The state of one key. stored_version: that of the state as it is stored, where it is encrypted there."""
 
     service: str
     key: str
     state: Mapping[str, bytes]
+    stored_version: str = ""
 
     @property
     def version(self) -> str:
@@ -47,7 +48,7 @@ class Sum:
         self.entries = 0
         self._hash = hashlib.sha256()
 
-    def add(self, record: Record) -> None:
+    def add(self, record: KeyState) -> None:
         self.keys += 1
         self.entries += len(record.state)
         for text in (record.service, record.key, record.version):
@@ -64,7 +65,7 @@ def head_line(services: Mapping[str, str]) -> str:
     return _line({"rewake_state": FORMAT, "services": dict(sorted(services.items()))})
 
 
-def record_line(record: Record) -> str:
+def record_line(record: KeyState) -> str:
     state = {name: base64.b64encode(value).decode() for name, value in record.state.items()}
     return _line({"service": record.service, "key": record.key, "state": state})
 
@@ -82,7 +83,7 @@ class StateFile:
     services: dict[str, str]
     sum: dict[str, Any]
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[KeyState]:
         """All of them, one after another from the file."""
         with self.path.open(encoding="utf-8") as file:
             next(file)
@@ -113,19 +114,21 @@ def checked_file(path: Path) -> StateFile:
     except OSError as error:
         raise _invalid(path, f"It cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _invalid(path, f"Line {number} is not what an export has there.") from error
+        raise _invalid(path, f"Line {number} is not a line of an export.") from error
     if found is None:
         raise _invalid(path, "It ends before its sum, so the export was not finished.")
     if found != total.shown():
-        raise _invalid(path, f"Its sum is {total.shown()}, and its last line says {found}.")
+        raise _invalid(path, f"Its sum is {total.shown()}, but its last line has {found}.")
     return StateFile(path, kinds, found)
 
 
-def resumable_part(path: Path, services: Mapping[str, str]) -> tuple[Sum, Record | None]:
-    """What an export that was cut off has written: its sum so far and its last record. An incomplete line is cut off.
+def resumable_part(path: Path, services: Mapping[str, str]) -> tuple[Sum, KeyState | None]:
+    """The part that an interrupted export wrote: its sum so far and its last record. An incomplete line is cut off.
 
-    A file of other services, or none, is begun anew.
+    A file of other services, or none, is begun anew, for its owner alone.
     """
+    from rewake.store.private import make_private
+
     total, last, end = Sum(), None, 0
     wanted = head_line(services).encode()
     if path.exists():
@@ -145,6 +148,7 @@ def resumable_part(path: Path, services: Mapping[str, str]) -> tuple[Sum, Record
         with path.open("r+b") as file:
             file.truncate(end)
     else:
+        make_private(path)
         path.write_bytes(wanted)
     return total, last
 
@@ -155,9 +159,9 @@ def _services_of(told: Any) -> dict[str, str]:
     return dict(told["services"])
 
 
-def _record_of(told: Any) -> Record:
+def _record_of(told: Any) -> KeyState:
     state = {name: base64.b64decode(value, validate=True) for name, value in told["state"].items()}
-    return Record(told["service"], told["key"], state)
+    return KeyState(told["service"], told["key"], state)
 
 
 def _line(content: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`rewake tokens`: who may come in at an engine's ports. Works on the file, which a running engine reads again."""
+"""`rewake tokens`: the tokens of callers and operators. Works on the file, which a running engine reads again."""
 
 from __future__ import annotations
 
@@ -40,14 +40,16 @@ def _file_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group(cls=Group)
 def tokens() -> None:
-    """Make, list and revoke the tokens that callers and operators show."""
+    """Make, list and revoke the tokens of callers and operators."""
 
 
 @tokens.command()
 @click.argument("name")
 @click.option("--role", type=click.Choice(ROLES), default="call", show_default=True, help="What the token is for.")
-@click.option("--service", "services", multiple=True, metavar="SERVICE", help="Let it call this service alone; repeat.")
-@click.option("--expires", type=Duration(), metavar="DURATION", help="Time until it is no longer taken, such as 90d.")
+@click.option(
+    "--service", "services", multiple=True, metavar="SERVICE", help="Let it call only this service; may be repeated."
+)
+@click.option("--expires", type=Duration(), metavar="DURATION", help="Time until it expires, such as 90d.")
 @_file_option
 def create(path: Path, name: str, role: str, services: tuple[str, ...], expires: int | None) -> None:
     """Make a token and print its secret, once.
@@ -98,7 +100,7 @@ def list_(path: Path, as_json: bool) -> None:
 @click.argument("name")
 @_file_option
 def revoke(path: Path, name: str) -> None:
-    """Remove a token. A running engine takes it for a second at most, and signs its holder out."""
+    """Remove a token. Within a second, a running engine refuses it and signs its holder out."""
     from rewake.access.token_file import remove_token
 
     remove_token(path, name)

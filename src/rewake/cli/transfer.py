@@ -1,9 +1,9 @@
 """`rewake state export` and `rewake state import`: the state of objects and workflows, from one engine to another.
 
-Both talk to a public admin API, Rewake's or a Restate server's, so state goes in either direction. An export that was
-cut off goes on after its last line; an import passes over what is there already, so both are simply run again.
-Afterwards the written state is read back and compared, by count and hash. The file is state_file.py's; joined to
-`rewake state` by state.py.
+Both talk to a public admin API, Rewake's or a Restate server's, so state can move in either direction. After an
+interruption, run the command again: an export continues after its last line, an import skips keys that already have
+their state. At the end the written state is read back and compared, by count and hash. state_file.py knows the file;
+state.py adds both to `rewake state`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import click
 
 from rewake.cli.admin_client import AdminClient, admin_options, segment, sql_text
 from rewake.cli.durations import Duration
-from rewake.cli.exits import nearest, not_found
+from rewake.cli.exits import did_you_mean, not_found
 from rewake.cli.progress import with_progress
-from rewake.cli.state_file import Record, StateFile, Sum, checked_file, record_line, resumable_part, sum_line
+from rewake.cli.state_file import KeyState, StateFile, Sum, checked_file, record_line, resumable_part, sum_line
 from rewake.cli.tables import print_json
+from rewake.disclosure import is_sealed, opened
 from rewake.errors import ErrorCode, RewakeError
 
 PAGE_KEYS: Final = 500
@@ -49,9 +50,10 @@ _TOO_LARGE: Final = 413
 def export_state(file: Path, services: tuple[str, ...], admin: AdminClient, as_json: bool) -> None:
     """Write the state of all objects and workflows to FILE.
 
-    Let nothing run meanwhile: what changes while it is read is noticed, and the export fails. One that was cut off goes
-    on where it was when it is run again.
+    Let nothing run meanwhile: the export fails if the state changes while it is read. If it is interrupted, run it
+    again; it continues where it stopped.
     """
+    _require_whole(admin)
     wanted = _keyed_services(admin, services)
     part = file.with_name(file.name + ".part")
     total, last = resumable_part(part, wanted)
@@ -86,8 +88,8 @@ def export_state(file: Path, services: tuple[str, ...], admin: AdminClient, as_j
 def import_state(file: Path, force: bool, wait_ms: int, admin: AdminClient, as_json: bool) -> None:
     """Give keys the state that FILE has for them.
 
-    The services must be registered. Keys that have this state already are passed over; nothing is changed when one has
-    another, unless with --force. A key that is busy gets its state when it is free.
+    The services must be registered. Keys that already have this state are skipped. If a key has other state, nothing is
+    changed, unless with --force. A busy key gets its state when it is free.
     """
     source = checked_file(file)
     _check_services(admin, source)
@@ -107,7 +109,7 @@ def import_state(file: Path, force: bool, wait_ms: int, admin: AdminClient, as_j
     if found.shown() != source.sum:
         raise RewakeError(
             ErrorCode.STATE_NOT_TRANSFERRED,
-            f"What is there now is not what was imported.\nImported: {source.sum}; there: {found.shown()}.",
+            f"The state there differs from the imported one.\nImported: {source.sum}; there: {found.shown()}.",
             "Stop what calls these services, and import again.",
         )
     _tell(as_json, f"Imported from {file}", found.shown(), unchanged=found.keys - len(pending))
@@ -116,18 +118,28 @@ def import_state(file: Path, force: bool, wait_ms: int, admin: AdminClient, as_j
 # Reading an engine
 
 
+def _require_whole(admin: AdminClient) -> None:
+    """Raises RewakeError RW1014 when the engine would not show all of the state."""
+    if admin.get("/version").get("hides_content"):
+        raise RewakeError(
+            ErrorCode.STATE_NOT_TRANSFERRED,
+            "The engine hides content that its patterns match, so an export would not be whole.",
+            "Start it without --redact for the export.",
+        )
+
+
 def _keyed_services(admin: AdminClient, wanted: Iterable[str]) -> dict[str, str]:
     """Type by name, of those wanted or of all that have state. Raises RewakeError for a name without state."""
     known = {service["name"]: service["ty"] for service in admin.get("/services")["services"]}
     keyed = {name: kind for name, kind in known.items() if kind in KEYED}
     for name in wanted:
         if name not in keyed:
-            raise not_found("virtual object or workflow", name, nearest(name, keyed), ErrorCode.SERVICE_NOT_FOUND)
+            raise not_found("virtual object or workflow", name, did_you_mean(name, keyed), ErrorCode.SERVICE_NOT_FOUND)
     names = sorted(set(wanted) or keyed)
     return {name: keyed[name] for name in names}
 
 
-def _records(admin: AdminClient, services: Iterable[str], after: Record | None) -> Iterator[Record]:
+def _records(admin: AdminClient, services: Iterable[str], after: KeyState | None) -> Iterator[KeyState]:
     """The state of all keys by service and key, from behind `after` on."""
     for service in sorted(services):
         if after is None or service > after.service:
@@ -136,7 +148,7 @@ def _records(admin: AdminClient, services: Iterable[str], after: Record | None) 
             yield from _records_of(admin, service, after.key)
 
 
-def _records_of(admin: AdminClient, service: str, after: str | None) -> Iterator[Record]:
+def _records_of(admin: AdminClient, service: str, after: str | None) -> Iterator[KeyState]:
     of_service = f"service_name = {sql_text(service)}"
     while True:
         later = "" if after is None else f" and service_key > {sql_text(after)}"
@@ -179,8 +191,8 @@ def _batches(page: list[dict[str, Any]]) -> Iterator[list[str]]:
         yield keys
 
 
-def _read(admin: AdminClient, service: str, keys: Iterable[str]) -> list[Record]:
-    """The state of these keys, in their order; of one without state, an empty one."""
+def _read(admin: AdminClient, service: str, keys: Iterable[str]) -> list[KeyState]:
+    """The state of these keys, in their order; empty for a key without state."""
     states: dict[str, dict[str, bytes]] = {key: {} for key in keys}
     listed = ", ".join(sql_text(key) for key in states)
     rows = _rows(
@@ -190,7 +202,13 @@ def _read(admin: AdminClient, service: str, keys: Iterable[str]) -> list[Record]
     )
     for row in rows:
         states[row["service_key"]][row["key"]] = bytes.fromhex(row.get("value", ""))
-    return [Record(service, key, state) for key, state in states.items()]
+    return [_opened(KeyState(service, key, state)) for key, state in states.items()]
+
+
+def _opened(record: KeyState) -> KeyState:
+    """With the values that this process has keys for opened."""
+    state = {name: opened(value) for name, value in record.state.items()}
+    return record if state == record.state else KeyState(record.service, record.key, state, record.version)
 
 
 def _rows(admin: AdminClient, sql: str) -> list[dict[str, Any]]:
@@ -205,8 +223,8 @@ def _rows(admin: AdminClient, sql: str) -> list[dict[str, Any]]:
         time.sleep(POLL_S)
 
 
-def _as_there(admin: AdminClient, records: Iterable[Record]) -> Iterator[Record]:
-    """For each record, what its key has in this engine."""
+def _as_there(admin: AdminClient, records: Iterable[KeyState]) -> Iterator[KeyState]:
+    """For each record, the state that its key has in this engine."""
     for chunk in _chunks(records):
         by_service: dict[str, list[str]] = {}
         for record in chunk:
@@ -215,7 +233,7 @@ def _as_there(admin: AdminClient, records: Iterable[Record]) -> Iterator[Record]
             yield from _read(admin, service, keys)
 
 
-def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
+def _chunks(records: Iterable[KeyState]) -> Iterator[list[KeyState]]:
     remaining = iter(records)
     while chunk := list(islice(remaining, CHECK_KEYS)):
         yield chunk
@@ -223,18 +241,27 @@ def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 # Writing to an engine
 
-_EMPTY_VERSION: Final = Record("", "", {}).version
+_EMPTY_VERSION: Final = KeyState("", "", {}).version
 
 
-def _pending(admin: AdminClient, records: Iterable[Record]) -> Iterator[tuple[Record, str]]:
-    """The records that are not there yet, each with the version of what is."""
+def _pending(admin: AdminClient, records: Iterable[KeyState]) -> Iterator[tuple[KeyState, str]]:
+    """The records to write, each with the version of the state that is there now."""
     for chunk in _chunks(records):
         for record, there in zip(chunk, _as_there(admin, chunk), strict=True):
             if record.version != there.version:
-                yield record, there.version
+                _require_readable(record, there)
+                yield record, there.stored_version or there.version
 
 
-def _send(admin: AdminClient, record: Record, version: str) -> None:
+def _require_readable(record: KeyState, there: KeyState) -> None:
+    """Raises RewakeError RW1025 where a state cannot be compared with what is there, as that is encrypted."""
+    has_sealed = any(map(is_sealed, there.state.values()))
+    if has_sealed and not any(map(is_sealed, record.state.values())):
+        message = f"The state of {record.service}/{record.key} is encrypted there, so it cannot be compared."
+        raise RewakeError(ErrorCode.ENCRYPTION_KEYS_INVALID, message, "Name the keys: --encryption-keys SOURCE")
+
+
+def _send(admin: AdminClient, record: KeyState, version: str) -> None:
     """Have the state of a key replaced, if it is still that version when the key is free."""
     body = {
         "object_key": record.key,
@@ -255,15 +282,15 @@ def _send(admin: AdminClient, record: Record, version: str) -> None:
 
 
 def _as_json(value: bytes) -> str | list[int]:
-    """A value as the admin API takes it: text where it is text, which is a quarter of the size, else numbers."""
+    """A value as the admin API takes it: text if it is text, a quarter of the size, else numbers."""
     try:
         return value.decode()
     except UnicodeDecodeError:
         return list(value)
 
 
-def _wait_until_there(admin: AdminClient, records: list[Record], wait_ms: int) -> None:
-    """Return when all keys have their state. Raises RewakeError RW1014 when some do not in time."""
+def _wait_until_there(admin: AdminClient, records: list[KeyState], wait_ms: int) -> None:
+    """Wait until all keys have their state. Raises RewakeError RW1014 when some do not have it in time."""
     give_up_at_s = time.monotonic() + wait_ms / 1_000
     while missing := [record for record, _ in _pending(admin, records)]:
         if time.monotonic() > give_up_at_s:
@@ -271,7 +298,7 @@ def _wait_until_there(admin: AdminClient, records: list[Record], wait_ms: int) -
                 ErrorCode.STATE_NOT_TRANSFERRED,
                 f"{len(missing)} of the keys do not have their state yet: {_named(missing)}.\n"
                 "Something runs on them, or changed them meanwhile.",
-                "Wait until they are free, and import again: what is there already is passed over.",
+                "Wait until they are free, and import again: keys that have their state are skipped.",
             )
         records = missing
         time.sleep(POLL_S)
@@ -291,7 +318,7 @@ def _check_services(admin: AdminClient, source: StateFile) -> None:
             )
 
 
-def _taken(records: list[Record]) -> RewakeError:
+def _taken(records: list[KeyState]) -> RewakeError:
     return RewakeError(
         ErrorCode.STATE_NOT_TRANSFERRED,
         f"{len(records)} of the keys have other state already: {_named(records)}.\nNothing was changed.",
@@ -299,7 +326,7 @@ def _taken(records: list[Record]) -> RewakeError:
     )
 
 
-def _named(records: list[Record]) -> str:
+def _named(records: list[KeyState]) -> str:
     shown = ", ".join(f"{record.service}/{record.key}" for record in records[:3])
     return shown + (f" and {len(records) - 3} more" if len(records) > 3 else "")
 

@@ -8,13 +8,13 @@ from typing import Final
 from rewake.cli.durations import spoken_duration
 from rewake.cli.tables import one_line, shortened
 from rewake.runs.turns import OpenCall
-from rewake.runs.waits import Waiting
+from rewake.runs.waits import Wait
 
 _ASKED_CHARS: Final = 300
 
 
-def wait_lines(waiting: Sequence[Waiting], calls: Sequence[OpenCall], now_ms: int) -> list[str]:
-    """The lines; none when nothing is waited for. calls: of models, that no step answers yet."""
+def wait_lines(waiting: Sequence[Wait], calls: Sequence[OpenCall], now_ms: int) -> list[str]:
+    """The lines, empty when it waits for nothing. calls: model calls that no step answers yet."""
     lines = [line for item in waiting for line in _lines_of(item, now_ms)]
     told = {item.question.tool for item in waiting if item.question is not None}
     lines += [
@@ -26,7 +26,13 @@ def wait_lines(waiting: Sequence[Waiting], calls: Sequence[OpenCall], now_ms: in
     return ["", "waits for", *lines] if lines else []
 
 
-def _lines_of(item: Waiting, now_ms: int) -> Iterator[str]:
+def left_lines(questions: Sequence[Wait], now_ms: int) -> list[str]:
+    """The same for the questions of a run that has ended and asks between turns."""
+    lines = [line for item in questions for line in _lines_of(item, now_ms)]
+    return ["", "has ended, and asks between turns", *lines] if lines else []
+
+
+def _lines_of(item: Wait, now_ms: int) -> Iterator[str]:
     since = "" if item.since_ms is None else f", since {spoken_duration(max(now_ms - item.since_ms, 0))}"
     due = "" if item.due_at_ms is None else f", {spoken_duration(max(item.due_at_ms - now_ms, 0))} more"
     yield f"  {one_line(item.title)}{since}{due}"
@@ -44,8 +50,8 @@ def _lines_of(item: Waiting, now_ms: int) -> Iterator[str]:
         yield f"    rewake promises resolve {' '.join(map(_quoted, item.promise))} JSON"
 
 
-def asked_in(item: Waiting) -> str:
-    """What is asked, by whom: the model's call, what was sent out with the id, or the step before."""
+def asked_in(item: Wait) -> str:
+    """The question and who asks: the model's call, the text sent out with the id, or the step before."""
     question = item.question
     if item.approval is not None:
         return item.asked

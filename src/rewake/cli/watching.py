@@ -1,7 +1,7 @@
 """`rewake invocations watch`: the list of invocations, or one of them, drawn again and again until Ctrl-C.
 
-On a terminal each picture replaces the one before. Elsewhere (a pipe, a log) only what changed is printed: a line
-for each invocation whose status is another than before.
+On a terminal each picture replaces the one before. Elsewhere (a pipe, a log) only changes are printed: a line for
+each invocation whose status has changed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rewake.cli.durations import Duration
 from rewake.cli.exits import not_found
 from rewake.cli.following import Following
 from rewake.cli.invocations import LIST_COLUMNS, STATUSES, check_id, list_query, list_row, reading_of
+from rewake.cli.settings import COUNT_MAX
 from rewake.cli.tables import cell, one_line, print_json, print_table
 from rewake.errors import ErrorCode
 
@@ -30,8 +31,10 @@ _HOME_AND_CLEAR: Final = "\033[H\033[J"
 @click.argument("invocation_id", metavar="[ID]", required=False)
 @click.option("--service", multiple=True, metavar="NAME", help="Of this service; may be repeated.")
 @click.option("--status", multiple=True, type=click.Choice(STATUSES), help="In this status; may be repeated.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many, newest first.")
-@click.option("--interval", default="1s", show_default=True, type=Duration(), help="Time between two looks.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, COUNT_MAX), help="How many, newest first."
+)
+@click.option("--interval", default="1s", show_default=True, type=Duration(), help="Time between two updates.")
 @admin_options
 def watch(
     invocation_id: str | None,
@@ -58,14 +61,14 @@ def watch(
 
 
 def _watch_one(admin: AdminClient, invocation_id: str, interval_s: float, as_json: bool) -> None:
-    """Until it has completed. On a terminal below the timeline what its steps say at this moment."""
+    """Draw it until it has completed. On a terminal, live text of its steps is shown below the timeline."""
     said = Following(admin.url, invocation_id) if sys.stdout.isatty() and not as_json else None
     wanted = sql_text(invocation_id)
     last_status = None
     for _ in _ticks(interval_s, said):
         rows = admin.query(f"select * from sys_invocation where id = {wanted}")
         if not rows:
-            hint = "See `rewake invocations list`; what is past its retention is gone."
+            hint = "See `rewake invocations list`; runs past their retention are deleted."
             raise not_found("invocation", invocation_id, hint, ErrorCode.INVOCATION_NOT_FOUND)
         is_over = rows[0]["status"] == "completed"
         if as_json:
@@ -90,7 +93,7 @@ def _draw(admin: AdminClient, row: dict[str, Any], said: Following | None) -> No
 
 
 def _tell_changes(looks: Iterator[list[dict[str, Any]]], as_json: bool) -> None:
-    """One line for each invocation that is new or has another status than before."""
+    """One line for each invocation that is new or whose status has changed."""
     known: dict[str, str] = {}
     for rows in looks:
         for row in reversed(rows):

@@ -16,7 +16,7 @@ TOKEN_NAME: Final = "rewake-web"
 
 
 class Web:
-    """Nothing until an app with a `web` is there. gate: who may come in at the ingress.   port: 0 for none."""
+    """Serves an app's `web`, once there is one. gate: checks callers, as at the ingress.   port: 0 for none."""
 
     def __init__(
         self, options: StartOptions, ingress_url: str, gate: Gate | None, stack: contextlib.AsyncExitStack
@@ -27,7 +27,7 @@ class Web:
 
     @property
     def url(self) -> str | None:
-        """Where a person of this machine finds it."""
+        """Its address for a person on this machine."""
         from rewake.server import url_of
 
         is_tls = self._options.tls_cert is not None
@@ -49,7 +49,7 @@ class Web:
             self.start()
 
     async def start_here(self, app: Any) -> None:
-        """In this process, as the handlers are."""
+        """Serve in this process, as the handlers do."""
         from rewake.deployments.web_app import Lifespan, certificate_of, web_server
 
         settings = self._settings()
@@ -79,7 +79,7 @@ class Web:
         )
 
     def _environment(self) -> dict[str, str]:
-        """Where the app finds the engine, and a token for it that lives as long as the engine does."""
+        """Variables with the engine's address, and a token that is valid as long as the engine runs."""
         found = {"REWAKE_INGRESS_URL": self._ingress_url}
         if self._gate is not None:
             from rewake.access.tokens import Role, Token, digest_of, new_secret

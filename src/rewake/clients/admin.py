@@ -1,7 +1,7 @@
 """A client of the admin API: JSON over HTTP, errors as RewakeError with the server's own code and hint.
 
-Speaks the public Restate admin API, so what uses it also works against a Restate server. Blocks. The subcommands use it
-(cli/admin_client.py), and rewake.runs.elsewhere.
+It uses the public Restate admin API, so it also works with a Restate server. It blocks. Used by the subcommands
+(cli/admin_client.py) and by rewake.runs.elsewhere.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ __all__ = ["DEFAULT_URL", "OWN_WORDS", "AdminClient", "not_an_admin_api", "segme
 
 TIMEOUT_S: Final = 30.0
 DEFAULT_URL: Final = "http://127.0.0.1:9070"
-_REPEATED: Final = re.compile(r"^(\[\w+\]) \1 ")  # the documented code, said twice
+_REPEATED: Final = re.compile(r"^(\[\w+\]) \1 ")  # the documented code, repeated
 _HINT: Final = "Start an engine (rewake run FILE.py), or say where it is: --admin URL or REWAKE_ADMIN"
 
 
 OWN_WORDS: Final = "rewake_message"
-"""Field of an error body: our message, where `message` is worded as the public server's clients know it."""
+"""Field of an error body with our message; `message` has the public server's words."""
 
 
 class AdminClient:
-    """One admin API. Raises RewakeError RW1009 when it is not there, else what it answered.
+    """One admin API. Raises RewakeError RW1009 if it cannot be reached, or the server's own error.
 
-    token: what to show it; by default that of REWAKE_TOKEN or of `rewake login`, if any.
-    Inside `with client:` one connection is kept and used again; a client may then be used by one thread only.
+    token: by default that of REWAKE_TOKEN or of `rewake login`, if any.
+    Inside `with client:` it reuses one connection; only one thread may then use the client.
     """
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S, token: str | None = None) -> None:
@@ -59,17 +59,17 @@ class AdminClient:
         return self.ask("GET", path)
 
     def query(self, sql: str) -> list[dict[str, Any]]:
-        """The rows of a SQL query; a column that is null is absent."""
+        """The rows of a SQL query; null columns are left out."""
         rows: list[dict[str, Any]] = self.ask("POST", "/query", {"query": sql})["rows"]
         return rows
 
     def ask(self, method: str, path: str, body: Any = None, **parameters: str | None) -> Any:
-        """One request; the decoded JSON of the answer, None when it is empty."""
+        """Make a request; returns the decoded JSON of the answer, None if it is empty."""
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         return self.send(method, path, content, parameters)
 
     def send(self, method: str, path: str, content: bytes | None, parameters: Mapping[str, str | None]) -> Any:
-        """The same with a body that is JSON already."""
+        """The same with an encoded body."""
         given = {name: value for name, value in parameters.items() if value is not None}
         headers = (
             {"accept": "application/json"} | self._shown | ({"content-type": "application/json"} if content else {})
@@ -96,7 +96,7 @@ class AdminClient:
 
 
 def sql_text(value: str) -> str:
-    """A SQL string literal. It cannot hold a NUL, which becomes U+FFFD: such a value then equals no stored one."""
+    """A SQL string literal. A NUL is not possible in it and becomes U+FFFD, which then equals no stored value."""
     return "'" + value.replace("'", "''").replace("\0", "\ufffd") + "'"
 
 
@@ -107,13 +107,13 @@ def _hint_for(error: BaseException | None) -> str:
 
 
 def not_an_admin_api(url: str) -> RewakeError:
-    """The error for an address where something else answers."""
+    """The error for an address that is not an admin API."""
     hint = "The admin API of a Restate server listens on port 9070 by default; 8080 is its ingress."
     return RewakeError(ErrorCode.ADMIN_NOT_FOUND, f"What answers at {url!r} is not a Restate admin API.", hint)
 
 
 def _refused(status: int, text: bytes, what: str, url: str) -> RewakeError:
-    """The server's own error; for an answer that holds no error, its text or its status."""
+    """The server's own error; if the answer has no error, one with its text or its status."""
     hint = ""
     try:
         body = json.loads(text)
@@ -121,7 +121,7 @@ def _refused(status: int, text: bytes, what: str, url: str) -> RewakeError:
     except (ValueError, KeyError, TypeError):
         body, message = {}, text.decode(errors="replace").strip() or f"{what} was answered with status {status}."
         hint = "Is that the address of an admin API?" if status in (404, 405, 501) else ""
-    if isinstance(body.get("code"), int):  # A status beside the message is how an ingress says it.
+    if isinstance(body.get("code"), int):  # An ingress answers with a status beside the message.
         return not_an_admin_api(url)
     try:
         code = ErrorCode(body.get("code"))

@@ -1,7 +1,7 @@
-"""HttpClient: requests to one server over HTTP/1.1, one after another. Blocks; on the standard library's http.client.
+"""HttpClient: blocking requests to one server over HTTP/1.1, on the standard library's http.client.
 
-Not a library of its own: no request here is retried, redirected, streamed or sent by a proxy, and every subcommand
-would pay for the import. Called by admin.py and ingress.py.
+A library is not needed: no request is retried, redirected, streamed or sent through a proxy, and every subcommand would
+pay for the import. Called by admin.py and ingress.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 
 class NoAnswer(Exception):
-    """The server did not answer. reason: without a full stop.   __cause__: the error below, TimeoutError among them."""
+    """The server did not answer. reason: without a full stop.   __cause__: the original error, such as TimeoutError."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -21,9 +21,9 @@ class NoAnswer(Exception):
 
 
 class HttpClient:
-    """Requests to the server at `parts`, as url_parts() gave them; their path comes before that of each request.
+    """Requests to the server at `parts` (from url_parts()), whose path is put before each request's path.
 
-    Inside `with client:` one connection is kept and used again; a client may then be used by one thread only.
+    Inside `with client:` it reuses one connection; only one thread may then use the client.
     """
 
     def __init__(self, parts: SplitResult, *, timeout_s: float) -> None:
@@ -65,7 +65,7 @@ class HttpClient:
 
 
 def url_parts(url: str) -> SplitResult | None:
-    """The parts of a URL that requests can be sent to; None for anything else."""
+    """The parts of a URL for requests; None if it is not one."""
     try:
         parts = urlsplit(url)
         is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -80,6 +80,6 @@ def segment(text: str) -> str:
 
 
 def _acknowledge_at_once(connection: http.client.HTTPConnection) -> None:
-    """Some servers send an answer in two parts, the second when the first is acknowledged: 40 ms later by default."""
+    """Acknowledge at once, not after 40 ms: some servers wait for that before they send an answer's second part."""
     if hasattr(socket, "TCP_QUICKACK") and connection.sock is not None:
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

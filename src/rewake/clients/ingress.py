@@ -1,6 +1,6 @@
-"""A client of the ingress of a server elsewhere: where it is, one request at a time, answers to awakeables.
+"""A blocking client of another server's ingress: its address, requests, answers to awakeables.
 
-Blocks. The subcommands use it, and the pages for a server elsewhere (ui/engine_elsewhere.py).
+Used by the subcommands, and by the pages for another server (ui/engine_elsewhere.py).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LOOPBACK: Final = re.compile(r"localhost|127\.[\d.]+|0\.0\.0\.0|::1?")
 
 
 class IngressClient:
-    """One ingress. url: as checked_url() or url_beside() gave it."""
+    """One ingress. url: from checked_url() or url_beside()."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -30,7 +30,7 @@ class IngressClient:
     def send(
         self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float = REQUEST_S
     ) -> tuple[int, bytes]:
-        """Status and body of the answer. Raises RewakeError RW1017 when the ingress cannot be reached."""
+        """Status and body of the answer. Raises RewakeError RW1017 if the ingress cannot be reached."""
         parts = url_parts(self.url)
         assert parts is not None, "the URL was checked"
         try:
@@ -43,7 +43,7 @@ class IngressClient:
             raise RewakeError(ErrorCode.INGRESS_UNREACHABLE, message, hint) from error.__cause__
 
     def answer(self, awakeable_id: str, result: SignalResult) -> None:
-        """Resolve or reject an awakeable. Raises RewakeError with the server's words when it refuses."""
+        """Resolve or reject an awakeable. If the server refuses, raises RewakeError with its message."""
         verb, body, content_type = "resolve", b"", "application/json"
         if isinstance(result, Failure):
             verb, body, content_type = "reject", result.message.encode(), "text/plain"
@@ -56,7 +56,7 @@ class IngressClient:
 
 
 def checked_url(url: str) -> str:
-    """An ingress' address as a person gave it. Raises RewakeError RW1004."""
+    """The checked address of an ingress, from a person. Raises RewakeError RW1004."""
     if url_parts(url) is None:
         message = f"{url!r} is not the URL of an ingress."
         raise RewakeError(ErrorCode.SETTING_INVALID, message, "Write it as http://127.0.0.1:8080.")
@@ -64,7 +64,7 @@ def checked_url(url: str) -> str:
 
 
 def url_beside(admin_url: str, told: Any) -> str:
-    """Where the ingress probably is: as the server says, but on the admin API's host if it only says "here"."""
+    """The probable address of the ingress: the server's; if that is a loopback address, on the admin API's host."""
     admin = urlsplit(admin_url)
     ingress = url_parts(told) if isinstance(told, str) else None
     host = admin.hostname or ""
@@ -77,7 +77,7 @@ def url_beside(admin_url: str, told: Any) -> str:
 
 
 def failure_in(status: int, content: bytes) -> Failure:
-    """What the ingress says of a call that failed."""
+    """The failure in the ingress's answer to a call."""
     try:
         told = msgspec.json.decode(content)
         return Failure(int(told.get("code") or status), str(told["message"]))

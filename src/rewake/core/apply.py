@@ -1,7 +1,7 @@
-"""The one entrance to the core: a command in, changed state out, with writes and effects gathered in the batch.
+"""The only entrance to the core: a command changes the state, and adds writes and effects to the batch.
 
-Each command type has one transition. Raises only EngineBug-like exceptions (a bug of ours): what the handler or the
-caller did wrong has become an effect. See engine/commit_loop.py for what happens then.
+Each command type has one transition. An exception is always a bug of ours, such as EngineBug: mistakes of handlers and
+callers become effects. engine/commit_loop.py handles the exception.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _TRANSITIONS: dict[type, Callable[[State, Any], None]] = {
 
 
 def apply(state: State, command: commands.Command) -> None:
-    """Change `state` as the command says."""
+    """Apply a command to `state`."""
     _TRANSITIONS[type(command)](state, command)
     while state.ready or state.unstartable:
         if state.ready:

@@ -1,7 +1,7 @@
-"""Attempts: what the live one says, and the four ways it ends - End, Suspension, Error, or a loss of the connection.
+"""Attempts: messages of the live one, and its four ends - End, Suspension, Error, or a loss of the connection.
 
-At most one attempt is live per invocation. Each gets a new epoch; a message that carries another one is stale and is
-dropped. A suspended invocation holds no attempt and no memory, but keeps its key.
+At most one attempt is live per invocation. Each gets a new epoch; a message with another epoch is stale and is dropped.
+A suspended invocation holds no attempt and no memory, but keeps its key.
 Called by apply.py; lifecycle.py begins them. Read next: sdk_commands.py, retries.py.
 """
 
@@ -12,9 +12,10 @@ from rewake.core.commands import AttemptFailed, AttemptWithdrawn, MakeRoom, SdkM
 from rewake.core.effects import CloseAttempt, CloseMode
 from rewake.core.errors import CommandRejected
 from rewake.core.ids import CompletionId, EntryIndex, Epoch, InvocationId
-from rewake.core.model import AttemptError, Invocation, Notified, OnMaxAttempts
+from rewake.core.model import AttemptError, Invocation, OnMaxAttempts
 from rewake.core.state import State
 from rewake.errors import ErrorCode
+from rewake.names import some_of
 from rewake.protocol.errors import AWAIT_TREE_TOO_DEEP, ProtocolViolation
 from rewake.protocol.framing import Oversized
 from rewake.protocol.messages import (
@@ -32,10 +33,10 @@ from rewake.protocol.messages import (
 )
 
 RESULT_TOO_LARGE = 413
-"""Code of the failure, as HTTP has it."""
+"""Code of the failure, the same as in HTTP."""
 
 RUN_ACKS_SINCE = 7
-"""Protocol version from which a proposed result can be acknowledged; before, it is always forwarded."""
+"""First protocol version in which a proposed result can be acknowledged; earlier ones always forward it."""
 
 
 def live(state: State, invocation_id: InvocationId, epoch: Epoch) -> Invocation | None:
@@ -66,7 +67,7 @@ def on_messages(state: State, command: SdkMessages) -> None:
                 case Oversized():
                     _on_oversized(context, message)
                 case AwaitingOn():
-                    pass  # a late, repeated or missing hint (5.3); nothing may depend on it
+                    pass  # a hint may be late, repeated or missing (5.3); nothing depends on it
                 case _:
                     sdk_commands.on_command(context, message, type_id, payload, flags)
         except (ProtocolViolation, CommandRejected) as rejection:
@@ -97,7 +98,7 @@ def on_failed(state: State, command: AttemptFailed) -> None:
 
 
 def on_withdrawn(state: State, command: AttemptWithdrawn) -> None:
-    """Pause it as it was asked to or, when that was taken back meanwhile, queue another attempt."""
+    """Pause the invocation; or queue another attempt, if the pause was taken back meanwhile."""
     invocation = live(state, command.invocation_id, command.epoch)
     if invocation is None:
         return
@@ -111,8 +112,8 @@ def on_withdrawn(state: State, command: AttemptWithdrawn) -> None:
 def on_make_room(state: State, command: MakeRoom) -> None:
     """Ask the handler to suspend, unless it executes a step.
 
-    A step in the background would be cut off by the suspension and run again (service-protocol.md 5.5). Only when it is
-    urgent, one is asked that waits for nothing in its journal: for a signal, or it is at work in code of its own.
+    The suspension would cut off a step in the background, which would run again (service-protocol.md 5.5). A handler
+    without a pending entry waits for a signal or runs its own code; it is asked only if it is urgent.
     """
     invocation = live(state, command.invocation_id, command.epoch)
     if invocation is None:
@@ -123,7 +124,7 @@ def on_make_room(state: State, command: MakeRoom) -> None:
 
 
 def _exhausted_by(error: AttemptError) -> OnMaxAttempts | None:
-    """An await too deep to evaluate will be no less deep the next time."""
+    """Skip the policy for an await that is too deep: it would be as deep at the next attempt."""
     return OnMaxAttempts.PAUSE if error.restate_code == AWAIT_TREE_TOO_DEEP else None
 
 
@@ -133,8 +134,7 @@ def _on_run_proposed(context: sdk_commands.Context, message: ProposeRunCompletio
     completion_id = CompletionId(message.completion_id)
     if state.journal_of(invocation).pending.get(completion_id) is not MessageType.RUN_COMPLETION:
         raise ProtocolViolation(f"proposed the result of a run that is not waiting: {message.completion_id}")
-    context.pin()
-    wants_ack = bool(flags & REQUESTED_ACK) and context.version >= RUN_ACKS_SINCE  # before, there is no such message
+    wants_ack = bool(flags & REQUESTED_ACK) and context.version >= RUN_ACKS_SINCE  # earlier ones have none
     completion = Completion(MessageType.RUN_COMPLETION, message.completion_id, message.result)
     journal.append_completion(state, invocation, completion, now_ms=context.now_ms, forward=not wants_ack)
     if wants_ack:
@@ -142,7 +142,7 @@ def _on_run_proposed(context: sdk_commands.Context, message: ProposeRunCompletio
 
 
 def _on_oversized(context: sdk_commands.Context, message: Oversized) -> None:
-    """A result above the limit fails for good what gave it: no attempt would make it smaller."""
+    """A result above the limit fails its step or handler for good: another attempt would not make it smaller."""
     state, invocation, now_ms = context.state, context.invocation, context.now_ms
     size = f"has {message.size} bytes, more than the {message.size_max} allowed"
     code = ErrorCode.RESULT_TOO_LARGE
@@ -154,13 +154,12 @@ def _on_oversized(context: sdk_commands.Context, message: Oversized) -> None:
     completion_id = message.completion_id
     if state.journal_of(invocation).pending.get(CompletionId(completion_id)) is not MessageType.RUN_COMPLETION:
         raise ProtocolViolation(f"proposed the result of a run that is not waiting: {completion_id}")
-    context.pin()
-    step = next(row for row in state.entries_of(invocation) if row.is_command and row.completion_id == completion_id)
+    step = next(row for row in state.entries_of(invocation) if row.completion_id == completion_id)
     failure = Failure(RESULT_TOO_LARGE, f"{code} The result of the step {step.name!r} {size}.")
     completion = Completion(MessageType.RUN_COMPLETION, completion_id, failure)
     lifecycle.fence(state, invocation)
-    journal.append_completion(state, invocation, completion, now_ms=now_ms, forward=False)
-    lifecycle.begin(state, invocation, now_ms)  # the stream cannot be read on; a new attempt hears of it
+    journal.append_completion(state, invocation, completion, now_ms=now_ms)
+    lifecycle.begin(state, invocation, now_ms)  # the stream cannot be read any further; a new attempt gets the failure
 
 
 def _on_end(context: sdk_commands.Context) -> None:
@@ -173,7 +172,7 @@ def _on_end(context: sdk_commands.Context) -> None:
 
 
 def _on_suspension(context: sdk_commands.Context, message: Suspension, delivered: EntryIndex) -> None:
-    """Suspend, unless an entry the handler has not seen resolves its await already (the race of 5.4)."""
+    """Suspend, unless an entry that the handler has not seen already resolves its await (the race of 5.4)."""
     state, invocation, now_ms = context.state, context.invocation, context.now_ms
     attempt = invocation.attempt
     assert attempt is not None
@@ -181,24 +180,26 @@ def _on_suspension(context: sdk_commands.Context, message: Suspension, delivered
     if not (awaiting.completions or awaiting.signals or awaiting.named_signals or awaiting.nested):
         raise ProtocolViolation("suspended without naming what it waits for")
     missed = [item for item in invocation.notified or () if item.index >= delivered]
-    is_resolved = journal.await_resolved(awaiting, missed)
+    is_resolved = bool(missed) and journal.await_resolved(awaiting, missed)
     given = [] if is_resolved else journal.given_before(state, invocation, awaiting, missed)
     context.pin()
     state.emit(CloseAttempt(invocation.id, invocation.epoch, CloseMode.FINISHED))
-    invocation.attempt = None
     if attempt.pause_requested:
         lifecycle.pause(state, invocation, now_ms)
         return
     if is_resolved:
-        lifecycle.begin(state, invocation, now_ms)
-    elif given and journal.await_resolved(awaiting, given + missed):
-        _on_needless_suspension(context, given)
+        lifecycle.begin(state, invocation, now_ms, is_resumed=lifecycle.is_calm(state, invocation))
+    elif journal.await_resolved(awaiting, given + missed):
+        named = [f"{'signal' if item.is_signal else 'completion'} {item.id}" for item in given]
+        _on_vain_suspension(context, f"suspended on what it had been given: {', '.join(named) or 'nothing'}")
+    elif stuck := journal.never_coming(state, invocation, awaiting, given + missed):
+        _on_vain_suspension(context, f"suspended on what never comes: completion {some_of(map(str, stuck))}")
     else:
         lifecycle.suspend(state, invocation, awaiting, awaiting_from=delivered, notified=given + missed, now_ms=now_ms)
 
 
-def _on_needless_suspension(context: sdk_commands.Context, given: list[Notified]) -> None:
-    """It waits for what it has been given, and nothing would ever wake it: run it again, when it repeats as a failure.
+def _on_vain_suspension(context: sdk_commands.Context, message: str) -> None:
+    """Nothing would wake the invocation: run it again; a repetition is a failure.
 
     The real server resumes it at once each time (service-protocol.md 5.4), which makes a busy loop.
     """
@@ -207,8 +208,7 @@ def _on_needless_suspension(context: sdk_commands.Context, given: list[Notified]
         invocation.retry_count = 1
         lifecycle.begin(state, invocation, now_ms)
         return
-    named = ", ".join(f"{'signal' if item.is_signal else 'completion'} {item.id}" for item in given)
-    error = AttemptError(failures.PROTOCOL_VIOLATION, f"suspended on what it had been given: {named}", "RT0012")
+    error = AttemptError(failures.PROTOCOL_VIOLATION, message, "RT0012")
     retries.fail(state, invocation, error, now_ms=now_ms, jitter=context.jitter(), reached_user_code=False)
 
 

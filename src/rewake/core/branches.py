@@ -1,8 +1,8 @@
-"""Branches: a fork of an earlier turn gets a copy of its key, so that it loses none of the turns since.
+"""Branches: a fork of an earlier turn gets a copy of its key, so that later turns are not lost.
 
-A fork goes on from the state that its kept entries have read. When later runs have changed the key, or are about to,
-writes of the fork would put the key back to that earlier moment. So the fork gets a key of its own, with the earlier
-state. Its handler still sees the first key, which the kept entries were made with. Called by restart.py.
+A fork goes on from the state that its kept entries read. If later runs have changed the key, or are about to, writes of
+the fork would set the key back to the earlier state. So the fork gets its own key, with the earlier state. Its handler
+still sees the first key, which the kept entries were made with. Called by restart.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rewake.protocol.messages import (
 )
 
 SUFFIX_CHARS = 8
-"""Of the new invocation's id, at the end of the key's name."""
+"""Characters of the new invocation's id at the end of the key's name."""
 
 Values = dict[bytes, bytes | None]
 
@@ -46,7 +46,7 @@ _ABOUT_STATE = frozenset(
 
 
 def is_needed(state: State, old: Invocation, kept: list[EntryRow], rows: list[EntryRow]) -> bool:
-    """Whether a fork of `old` would go on from a state that other runs of the key have changed, or are about to."""
+    """Whether a fork of `old` would continue from a state that other runs of the key have changed or may change."""
     target = old.target
     if target.key is None or not target.can_write_state:
         return False
@@ -60,7 +60,7 @@ def is_needed(state: State, old: Invocation, kept: list[EntryRow], rows: list[En
 
 
 def make(state: State, old: Invocation, kept: list[EntryRow], new_id: ids.InvocationId) -> Target:
-    """The target of the fork: a new key with the state as the kept entries know it, and else as it is now."""
+    """The target of the fork: a new key. Its state comes from the kept entries; other values are the current ones."""
     service, key = old.target.service, old.target.key
     assert key is not None
     suffix = ids.invocation_id_to_str(new_id)[-SUFFIX_CHARS:]
@@ -76,7 +76,7 @@ def make(state: State, old: Invocation, kept: list[EntryRow], new_id: ids.Invoca
 
 
 def values_known(rows: list[EntryRow], version: int) -> Values:
-    """Each value that these entries read or wrote, as the last of them has it; None where no entry has it."""
+    """Each value that these entries read or wrote, by the last such entry; None for a deleted one."""
     values: Values = {}
     asked: dict[int, bytes] = {}
     for row in rows:
@@ -99,6 +99,6 @@ def values_known(rows: list[EntryRow], version: int) -> Values:
 
 
 def _is_outdated(kept: list[EntryRow], rows: list[EntryRow], current: Mapping[bytes, bytes], version: int) -> bool:
-    """Whether a value that the kept entries know is no longer as the whole journal left it."""
+    """Whether a value in the kept entries has changed since the whole journal was written."""
     left = values_known(rows, version)
     return any(left.get(name) != current.get(name) for name in values_known(kept, version))

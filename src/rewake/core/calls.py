@@ -1,8 +1,8 @@
 """Calls: from outside (Invoke, Attach) and from handlers (Call, OneWayCall, Attach, GetOutput).
 
-Owns identity. A workflow run is named by its key and a call with an idempotency key by that key, so that repeating one
-finds the first; everything else gets a fresh id from the caller's random bytes. A known id is joined, not created.
-Called by apply.py and sdk_commands.py. Read next: lifecycle.py.
+This file defines ids. A workflow run's id follows from its key, and that of a call with an idempotency key from that
+key, so a repeated call finds the first one. Every other call gets a new id from the caller's random bytes. A call with
+a known id joins that invocation. Called by apply.py and sdk_commands.py. Read next: lifecycle.py.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NOT_FOUND = Failure(404, "not found")
 
 
 def identify(target: Target, idempotency_key: str | None, random: bytes, now_ms: int) -> InvocationId:
-    """The invocation's id: derived when it has an identity of its own, else a ULID made of `random` (10 bytes)."""
+    """The invocation's id: derived from its key or idempotency key, else a ULID made of `random` (10 bytes)."""
     if target.is_workflow_run:
         return ids.workflow_invocation_id(target.service, target.key or "")
     if idempotency_key is not None:
@@ -42,7 +42,7 @@ def identify(target: Target, idempotency_key: str | None, random: bytes, now_ms:
 
 
 def resolve(state: State, service_name: str, handler_name: str, key: str | None) -> Target | None:
-    """The target by the latest registration; None when unknown. `key` is ignored for plain services."""
+    """The target, from the latest registration; None if unknown. `key` is ignored for plain services."""
     service = state.services.get(service_name)
     handler = service.handlers.get(handler_name) if service else None
     if service is None or handler is None:
@@ -62,7 +62,7 @@ def on_invoke(state: State, command: Invoke) -> None:
     if known is not None:
         state.emit(_join(known, command))
         return
-    # The asker is answered first: an invocation that cannot start at all may complete within this very command.
+    # Answer the caller first: an invocation that cannot start may complete within this command.
     state.emit(Reply(command.token, ReplyStatus.ACCEPTED, invocation_id, wait=command.wait))
     lifecycle.create(
         state,
@@ -79,7 +79,7 @@ def on_invoke(state: State, command: Invoke) -> None:
 
 
 def _join(known: Invocation, command: Invoke) -> Reply:
-    """Answer a repeated call: a second workflow run is refused, any other one gets the first one's result."""
+    """Answer a repeated call: a second workflow run is refused; any other call gets the first one's result."""
     if not command.wait:
         return Reply(command.token, ReplyStatus.PREVIOUSLY_ACCEPTED, known.id)
     if command.target.is_workflow_run:
@@ -106,8 +106,8 @@ def on_attach(state: State, command: Attach) -> None:
 
 def call(
     state: State, caller: Invocation, message: CallCommand | OneWayCallCommand, now_ms: int, random: bytes
-) -> InvocationId:
-    """Create or join the callee, and for a Call let the caller hear its result. Returns the callee's id.
+) -> None:
+    """Create or join the callee; for a Call, add the caller as its listener.
 
     The Call itself must already be in the caller's journal; its invocation-id notification is appended here.
     """
@@ -138,14 +138,13 @@ def call(
     elif target.is_workflow_run and isinstance(message, CallCommand):
         completion_id = CompletionId(message.result_completion_id)
         _tell(state, caller, completion_id, MessageType.CALL_COMPLETION, ALREADY_INVOKED, now_ms)
-        return callee_id
+        return
     if isinstance(message, CallCommand):
         _listen(state, caller, CompletionId(message.result_completion_id), MessageType.CALL_COMPLETION, known, now_ms)
-    return callee_id
 
 
 def check_call(state: State, message: CallCommand | OneWayCallCommand) -> None:
-    """Raise CommandRejected when the call may not be made; nothing has been changed yet."""
+    """Raise CommandRejected if the call is not allowed. Changes nothing."""
     if message.scope is not None or message.limit_key is not None:
         raise CommandRejected("RT0024", "scopes and limit keys are not supported")
     if message.idempotency_key == "":
@@ -176,7 +175,7 @@ def _unknown_callee(state: State, service_name: str, handler_name: str) -> str:
 
 
 def attach_target_id(target: AttachTarget) -> InvocationId:
-    """The invocation id an attach names. Raises CommandRejected for what is no invocation id."""
+    """The invocation id of an attach. Raises CommandRejected if it is not an invocation id."""
     match target:
         case InvocationIdTarget(invocation_id):
             try:
@@ -200,7 +199,7 @@ def attach(
 
 
 def output(state: State, invocation_id: InvocationId, now_ms: int) -> Result | None:
-    """The result a handler asked to peek at: failure 404 when unknown, None when not ready."""
+    """The result of an invocation for a handler that does not wait: failure 404 if unknown, None if not ready."""
     known = retention.find_live(state, invocation_id, now_ms)
     return NOT_FOUND if known is None else known.result
 

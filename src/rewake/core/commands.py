@@ -1,8 +1,8 @@
-"""Commands: everything that can happen to the engine, as plain data.
+"""Commands: all inputs of the core, as plain data.
 
-An ingress call, SDK messages, a due timer, an operator's action: each arrives here with the time (`now_ms`) and the
-random bytes it needs, so the core stays deterministic. `token` names the asker; a Reply effect with the same token
-answers it after the commit. Read next: effects.py, then apply.py.
+An ingress call, SDK messages, a due timer, an operator's action: each has the time (`now_ms`) and the random bytes it
+needs, so the core stays deterministic. `token` names the caller, which gets a Reply effect with the same token after
+the commit. Read next: effects.py, then apply.py.
 """
 
 from __future__ import annotations
@@ -44,9 +44,8 @@ class Attach(_Command, frozen=True):
 class SdkMessages(_Command, frozen=True):
     """Messages of one attempt, in order.
 
-    delivered: every notification with a lower journal index has been written to its stream, replayed or forwarded.
-
-    seed: 16 random bytes for ids of callees and retry jitter. Each message: (decoded, type id, raw payload, flags).
+    delivered: all notifications with a lower journal index were written to its stream, by replay or Forward.
+    seed: 16 random bytes for ids of callees and retry jitter.   messages: (decoded, type id, raw payload, flags).
     """
 
     invocation_id: InvocationId
@@ -59,7 +58,7 @@ class SdkMessages(_Command, frozen=True):
 class AttemptFailed(_Command, frozen=True):
     """An attempt ended without a terminal message, or could not be made. jitter: in [0, 1).
 
-    reached_user_code: false when no handler ran (no deployment, 415, unreachable): then steps lose no attempt.
+    reached_user_code: False if no handler ran (no deployment, 415, unreachable): then steps lose no attempt.
     """
 
     invocation_id: InvocationId
@@ -72,16 +71,16 @@ class AttemptFailed(_Command, frozen=True):
 
 
 class AttemptWithdrawn(_Command, frozen=True):
-    """An attempt that was asked to suspend while it still waited for its turn: it never began."""
+    """An attempt was asked to suspend while it was queued, so it never began."""
 
     invocation_id: InvocationId
     epoch: Epoch
 
 
 class MakeRoom(_Command, frozen=True):
-    """Others wait for the place of this attempt, which has been quiet: have it suspend, if it only waits for them.
+    """Other attempts are queued, and this one was quiet: have it suspend, if it only waits for others.
 
-    is_urgent: no place has become free for long: also if nothing shows what it waits for.
+    is_urgent: no place became free for long; so have it suspend even without a pending entry.
     """
 
     invocation_id: InvocationId
@@ -111,7 +110,7 @@ class Pause(_Command, frozen=True):
 
 
 class Resume(_Command, frozen=True):
-    """deployment: None keeps the pinned one, "latest", or a deployment id."""
+    """Resume an invocation. deployment: None keeps the pinned one, "latest", or a deployment id."""
 
     token: int
     invocation_id: InvocationId
@@ -119,7 +118,7 @@ class Resume(_Command, frozen=True):
 
 
 class Purge(_Command, frozen=True):
-    """Forget a completed invocation, or only its journal."""
+    """Delete a completed invocation, or only its journal."""
 
     token: int
     invocation_id: InvocationId
@@ -127,11 +126,11 @@ class Purge(_Command, frozen=True):
 
 
 class RestartAsNew(_Command, frozen=True):
-    """Run an invocation again as a new one, keeping journal entries up to `from_index`.
+    """Run an invocation again as a new one that keeps journal entries up to `from_index`.
 
-    0 keeps the input only, of a completed one; further on it may still be open.   result: put in place of what the step
-    at `from_index` returned, or has not returned yet; that entry must be a Run.   overwrite_state: on the key
-    itself, also when other runs of it have changed since what the kept entries read.
+    from_index: 0 keeps only the input; the old invocation must then be completed.   result: replaces the result of the
+    step at `from_index`, which may be open but must be a Run.   overwrite_state: use the key itself even if other runs
+    have changed its state since the kept entries read it.
     """
 
     token: int
@@ -163,7 +162,7 @@ class CompletePromise(_Command, frozen=True):
 
 
 class MutateState(_Command, frozen=True):
-    """Replace the whole state of a key, when it is free and still has `expected_version` (None: whatever it has)."""
+    """Replace all state of a key, once it is free, if its version is still `expected_version` (None: any version)."""
 
     token: int
     service: str
@@ -173,7 +172,7 @@ class MutateState(_Command, frozen=True):
 
 
 class RegisterDeployment(_Command, frozen=True):
-    """Make a deployment and its services' new revisions the latest ones."""
+    """Register a deployment; its services' new revisions become the latest ones."""
 
     token: int
     deployment: Deployment
@@ -181,7 +180,7 @@ class RegisterDeployment(_Command, frozen=True):
 
 
 class RemoveDeployment(_Command, frozen=True):
-    """Forget a deployment. restored: services of its as the deployment before has them, the latest ones from now on."""
+    """Remove a deployment. restored: its services as the deployment before had them; they become the latest."""
 
     token: int
     deployment_id: DeploymentId
@@ -196,19 +195,19 @@ class UpdateService(_Command, frozen=True):
 
 
 class Sweep(_Command, frozen=True):
-    """Forget what is past its retention. ids: candidates the store found; each is checked again."""
+    """Delete what is past its retention. ids: candidates from the store; each is checked again."""
 
     invocation_ids: list[InvocationId]
 
 
 class Recover(_Command, frozen=True):
-    """Start again every invocation that was running when the engine stopped."""
+    """Resume every invocation that was running when the engine stopped."""
 
     invocation_ids: list[InvocationId]
 
 
 class PauseFaulty(_Command, frozen=True):
-    """Pause an invocation whose command raised an engine bug, so that it cannot harm the others."""
+    """Pause an invocation whose command met an engine bug, so that it cannot harm others."""
 
     invocation_id: InvocationId
     error: AttemptError

@@ -1,11 +1,11 @@
-"""Effects: messages to handlers, callers and observers, sent once the batch that caused them is committed.
+"""Effects: messages to handlers, callers and observers, sent after their batch is committed.
 
-The engine carries them out in order (engine/runtime.py). None of them changes durable state.
+engine/runtime.py executes them in order. They do not change durable state.
 """
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, auto
 
 import msgspec
 
@@ -17,9 +17,10 @@ from rewake.protocol.messages import Failure, Success
 class StartAttempt(msgspec.Struct, kw_only=True, frozen=True):
     """Begin an attempt: Start, then the journal as committed at that moment.
 
-    entries: the whole journal when it is known to be just the input, else None (read it).
-    state: eager state in key order; partial_state as the Start message has it.
-    loss_count: workers that died under it in a row; its deployment keeps it from others then.
+    entries: the whole journal, if it is only the input; None: read it from the store.
+    state: eager state in key order.   partial_state: for the Start message.
+    loss_count: workers that died under it in a row; its deployment isolates it if there are many.
+    is_resumed: the attempt before ended with a stored suspension that cut off no step.
     """
 
     invocation_id: InvocationId
@@ -38,13 +39,14 @@ class StartAttempt(msgspec.Struct, kw_only=True, frozen=True):
     idempotency_key: str | None
     traceparent: str | None
     entries: tuple[tuple[int, bytes], ...] | None
+    is_resumed: bool
 
 
 class Forward(msgspec.Struct, frozen=True):
     """Write a notification to the live attempt's stream, unless it was replayed to it already.
 
-    index: its place in the journal; once it is written, everything below is delivered.
-    is_ack: write it in any case; it acknowledges the entry at `index` (a command, or a run's completion).
+    index: in the journal; after the write all entries below it are delivered.
+    is_ack: write it even if it was replayed: it acknowledges the entry at `index` (a command or a run's completion).
     """
 
     invocation_id: InvocationId
@@ -56,15 +58,15 @@ class Forward(msgspec.Struct, frozen=True):
 
 
 class CloseMode(Enum):
-    """How an attempt's stream is ended by the engine."""
+    """How the engine ends an attempt's stream."""
 
-    HALF_CLOSE = "half_close"
-    ABORT = "abort"
-    FINISHED = "finished"
+    HALF_CLOSE = auto()
+    ABORT = auto()
+    FINISHED = auto()
 
 
 class CloseAttempt(msgspec.Struct, frozen=True):
-    """End the stream of an attempt: it finished by itself, is asked to suspend, or is fenced off."""
+    """End the stream of an attempt: it has finished, must suspend, or is fenced off."""
 
     invocation_id: InvocationId
     epoch: Epoch
@@ -72,9 +74,9 @@ class CloseAttempt(msgspec.Struct, frozen=True):
 
 
 class Completed(msgspec.Struct, frozen=True):
-    """An invocation has its result; tell everyone outside who waits.
+    """An invocation has its result; answer the callers that wait for it.
 
-    invocation: as it is in memory, for observers; it may be forgotten already.
+    invocation: from memory, for observers; it may be deleted already.
     """
 
     invocation_id: InvocationId
@@ -83,38 +85,38 @@ class Completed(msgspec.Struct, frozen=True):
 
 
 class ArmTimer(msgspec.Struct, frozen=True):
-    """Something is due at `fire_at_ms`; the engine only needs the earliest."""
+    """A timer is due at `fire_at_ms`; the engine only needs the earliest."""
 
     fire_at_ms: int
 
 
 class ReplyStatus(Enum):
-    """Outcome of a command for its asker. The surfaces turn these into their statuses and texts."""
+    """Outcome of a command for its caller. Ingress, admin API, CLI and UI turn these into statuses and texts."""
 
-    ACCEPTED = "accepted"
-    PREVIOUSLY_ACCEPTED = "previously_accepted"
-    COMPLETED = "completed"
-    PENDING = "pending"
-    DONE = "done"
-    NOT_FOUND = "not_found"
-    ALREADY_COMPLETED = "already_completed"
-    NOT_COMPLETED = "not_completed"
-    NOT_RUNNING = "not_running"
-    NOT_STARTED = "not_started"
-    NOT_PINNED = "not_pinned"
-    INPUT_GONE = "input_gone"
-    UNSUPPORTED = "unsupported"
-    INCOMPLETE_PREFIX = "incomplete_prefix"
-    NO_STEP = "no_step"
-    OPEN_AWAKEABLE = "open_awakeable"
-    DEPLOYMENT_NOT_FOUND = "deployment_not_found"
-    IN_PROGRESS = "in_progress"
+    ACCEPTED = auto()
+    PREVIOUSLY_ACCEPTED = auto()
+    COMPLETED = auto()
+    PENDING = auto()
+    DONE = auto()
+    NOT_FOUND = auto()
+    ALREADY_COMPLETED = auto()
+    NOT_COMPLETED = auto()
+    NOT_RUNNING = auto()
+    NOT_STARTED = auto()
+    NOT_PINNED = auto()
+    INPUT_GONE = auto()
+    UNSUPPORTED = auto()
+    INCOMPLETE_PREFIX = auto()
+    NO_STEP = auto()
+    OPEN_AWAKEABLE = auto()
+    DEPLOYMENT_NOT_FOUND = auto()
+    IN_PROGRESS = auto()
 
 
 class Reply(msgspec.Struct, frozen=True):
     """Answer to the command with `token`.
 
-    result: set for COMPLETED.   expires_at_ms: when a result served from storage is forgotten.
+    result: set for COMPLETED.   expires_at_ms: when a stored result will be deleted.
     """
 
     token: int
@@ -126,7 +128,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """A fact for the log: `event` in the past tense, with ids and values."""
+    """An event for the log: `event` in the past tense, with ids and values."""
 
     event: str
     invocation_id: InvocationId | None

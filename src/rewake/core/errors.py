@@ -1,6 +1,6 @@
-"""Whose fault it is, by type: the SDK's (ProtocolViolation, CommandRejected) or ours (EngineBug).
+"""Errors by fault: the SDK's (ProtocolViolation, CommandRejected) or ours (EngineBug).
 
-The first fails the attempt, the second pauses the invocation it touched, loudly.
+A fault of the SDK fails the attempt. A bug of ours pauses its invocation, and the log reports it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class CommandRejected(Exception):
 
 
 class EngineBug(Exception):
-    """A transition met a state that must not exist. `invocation_id` is the one whose state it is."""
+    """A transition met a state that must not exist. `invocation_id`: the invocation in that state."""
 
     def __init__(self, invocation_id: InvocationId, message: str) -> None:
         super().__init__(f"{message} ({invocation_id_to_str(invocation_id)})")

@@ -1,6 +1,6 @@
-"""Failures: what is kept of an attempt's error, and how it is shown.
+"""Failures: an attempt's error as it is stored and shown.
 
-Knows neither the policy (retries.py) nor the invocation: texts are cut to their limits, codes to their range.
+Texts are cut to their limits and codes to their range. retries.py has the policy.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ PROTOCOL_VIOLATION = 571
 CODE_UNKNOWN = 500
 
 _RUN_OF_ITS_OWN: Final = re.compile(r"\b(?=[\w-]*\d)[\w-]{8,}\b")
-"""What differs from one attempt to the next in an error that is the same: ids of requests, times."""
+"""Parts of an error's text that differ between equal errors: ids of requests, times."""
 
 
 def compared(error: AttemptError, before: AttemptError | None) -> AttemptError:
-    """The error with the count of attempts that ended alike. before: of the last attempt, unless there was progress."""
+    """The error with its count of attempts that ended alike. before: the last attempt's, None after progress."""
     if before is None or _kind_of(error) != _kind_of(before):
         return error
     return msgspec.structs.replace(error, alike=before.alike + 1)
@@ -35,7 +35,7 @@ def _kind_of(error: AttemptError) -> tuple[object, ...]:
 
 
 def error_of(message: Error) -> AttemptError:
-    """What is kept of an Error message, texts cut to their limits."""
+    """The stored form of an Error message, with texts cut to their limits."""
     code = message.code if message.code <= 0xFFFF else CODE_UNKNOWN
     restate_code = {JOURNAL_MISMATCH: "RT0016", PROTOCOL_VIOLATION: "RT0012"}.get(code, "RT0007")
     type_id = message.related_command_type
@@ -58,7 +58,7 @@ def _type_name(type_id: int) -> str | None:
 
 
 def facts_of(error: AttemptError) -> dict[str, object]:
-    """The error as `sys_journal_events.event_json` shows it; what is absent is left out."""
+    """The error in the form of `sys_journal_events.event_json`, without absent facts."""
     facts: dict[str, object] = {"error_code": error.code, "error_message": error.message}
     optional = {
         "error_stacktrace": error.stacktrace or None,

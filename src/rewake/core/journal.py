@@ -1,9 +1,9 @@
-"""The journal: appending commands and notifications, and waking who waits for a notification.
+"""The journal: appends commands and notifications, and wakes invocations that wait for a notification.
 
-Entries are only ever appended. A notification goes into the journal, then to the live attempt's stream, or to the
-resume rule of a suspended invocation, which is ready to run again once the rule holds. At most one notification
-completes a completion id.
-Called by every transition that has news for an invocation. Read next: lifecycle.py.
+Entries are only appended. A notification is stored in the journal and then sent to the live attempt's stream. If the
+invocation is suspended, the resume rule is evaluated instead, and decides whether it can run again. At most one
+notification completes a completion id. Called by every transition with a result for an invocation. Read next:
+lifecycle.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rewake.core.ids import CompletionId, EntryIndex, InvocationId
 from rewake.core.model import Invocation, Notified, Status
 from rewake.core.state import COMPLETION_OF, State
 from rewake.core.writes import EntryRow, EventRow
-from rewake.protocol.awaiting import Outcome, is_resolved, waiting_completions, waiting_signals
+from rewake.protocol.awaiting import Lookup, Outcome, is_resolved, waiting_completions, waiting_signals
 from rewake.protocol.codec import encode_message
 from rewake.protocol.messages import (
     CANCEL_SIGNAL,
@@ -37,7 +37,7 @@ def append_command(
     name: str,
     completion_id: CompletionId | None = None,
 ) -> None:
-    """Store a command verbatim; its completion id, if it has one, is pending from now on."""
+    """Store a command unchanged; its completion id, if it has one, is pending from now on."""
     known = state.journal_of(invocation)
     known.cancelled_at = None
     if completion_id is not None and (completion := COMPLETION_OF.get(type_id)) is not None:
@@ -58,9 +58,9 @@ def append_completion(
     child: InvocationId | None = None,
     forward: bool = True,
 ) -> None:
-    """Store the result of a command and pass it on, unless nothing waits for it (done before, or ended).
+    """Store the result of a command and forward it. Does nothing if the command is completed or the invocation ended.
 
-    forward: False when the live attempt knows the result, as it proposed it; then only an acknowledgement is due.
+    forward: False if the live attempt proposed the result itself; then it only gets an acknowledgement.
     """
     if not invocation.is_open:
         return
@@ -86,7 +86,7 @@ def append_completion(
 def append_signal(
     state: State, invocation: Invocation, signal: int | str, result: SignalResult, *, now_ms: int
 ) -> bool:
-    """Store a signal and pass it on. False for an ended invocation or an awakeable that is already completed."""
+    """Store a signal and forward it. False if the invocation has ended or the awakeable is already completed."""
     if not invocation.is_open:
         return False
     known = state.journal_of(invocation)
@@ -104,13 +104,8 @@ def append_signal(
 
 
 def copy_entry(state: State, invocation: Invocation, row: EntryRow, now_ms: int) -> None:
-    """Append an entry of another invocation's journal as it is; what it completes there is completed here."""
+    """Append an unchanged entry of another invocation's journal. The copy gets all results of its commands as well."""
     known = state.journal_of(invocation)
-    type_id = MessageType(row.type_id)
-    if row.completion_id is not None and type_id in COMPLETION_OF:
-        known.pending[row.completion_id] = COMPLETION_OF[type_id]
-    elif row.completion_id is not None and type_id >= MessageType.GET_LAZY_STATE_COMPLETION and row.child is None:
-        known.pending.pop(row.completion_id, None)
     if row.signal == CANCEL_SIGNAL:
         known.cancelled_at = EntryIndex(invocation.journal_length)
     elif isinstance(row.signal, int):
@@ -118,7 +113,7 @@ def copy_entry(state: State, invocation: Invocation, row: EntryRow, now_ms: int)
     _append(
         state,
         invocation,
-        type_id,
+        row.type_id,
         row.payload,
         now_ms,
         name=row.name,
@@ -132,8 +127,7 @@ def copy_entry(state: State, invocation: Invocation, row: EntryRow, now_ms: int)
 
 
 def append_event(state: State, invocation: Invocation, event_type: str, data: str, now_ms: int) -> None:
-    """Record something operators should see beside the journal (`sys_journal_events`)."""
-    state.hold(invocation)
+    """Store an event for operators beside the journal (`sys_journal_events`)."""
     after_index = EntryIndex(max(invocation.journal_length - 1, 0))
     state.batch.events.append(EventRow(invocation.id, after_index, now_ms, event_type, data))
 
@@ -141,7 +135,7 @@ def append_event(state: State, invocation: Invocation, event_type: str, data: st
 def _append(
     state: State,
     invocation: Invocation,
-    type_id: MessageType,
+    type_id: int,
     payload: bytes,
     now_ms: int,
     *,
@@ -154,12 +148,27 @@ def _append(
     index = EntryIndex(invocation.journal_length)
     entry = EntryRow(invocation.id, index, type_id, payload, now_ms, name, completion_id, signal, is_failure, child)
     state.hold(invocation)
+    known = state.journal_of(invocation)
     state.batch.entries.append(entry)
     invocation.journal_length = index + 1
     invocation.stored_at_ms = now_ms
     if child is not None:
-        state.journal_of(invocation).children.append(child)
+        known.children.append(child)
+    if completion_id is not None:
+        known.last_id = max(known.last_id, completion_id)
+        if known.taken is not None:
+            known.taken.add(completion_id)
     return entry
+
+
+def is_taken(state: State, invocation: Invocation, completion_id: CompletionId) -> bool:
+    """Whether this id names a result of an earlier command. SDKs count upwards, so the journal is rarely read."""
+    known = state.journal_of(invocation)
+    if completion_id > known.last_id:
+        return False
+    if known.taken is None:
+        known.taken = {row.completion_id for row in state.entries_of(invocation)}
+    return completion_id in known.taken
 
 
 def _pass_on(state: State, invocation: Invocation, notified: Notified, forwarded: EntryRow | None) -> None:
@@ -177,7 +186,7 @@ def _pass_on(state: State, invocation: Invocation, notified: Notified, forwarded
 
 
 def notified_of(state: State, invocation: Invocation) -> list[Notified]:
-    """Notifications a suspended invocation has got since its handler stopped listening, and earlier ones it names."""
+    """Notifications that arrived after a suspended handler stopped reading, and earlier ones that its await names."""
     if invocation.notified is None:
         assert invocation.awaiting is not None
         rows = state.reader.journal_rows(invocation.id)
@@ -189,15 +198,45 @@ def notified_of(state: State, invocation: Invocation) -> list[Notified]:
 
 
 def given_before(state: State, invocation: Invocation, awaiting: Future, missed: list[Notified]) -> list[Notified]:
-    """What the handler had been given when it suspended, and still names in its await.
+    """Notifications that the handler had before it suspended, but that its await still names.
 
-    Only what comes once: a cancel or a named signal may be awaited anew.   missed: what it had not been given.
+    Only those that come once: a cancel or a named signal may be awaited again.   missed: those it had not got.
     """
     known = state.journal_of(invocation)
     named = _named_once(awaiting).difference(map(_once_id, missed))
     if all(item not in known.signals if is_signal else item in known.pending for is_signal, item in named):
         return []
     return [item for item in _notified_in(state.entries_of(invocation)) if _once_id(item) in named]
+
+
+def never_coming(state: State, invocation: Invocation, awaiting: Future, notified: list[Notified]) -> list[int]:
+    """Completions without which the await cannot be resolved, and which nothing will bring while nobody executes it.
+
+    Such are ids that no command has, and steps without a result.   notified: what was given of what it names.
+    """
+    pending = state.journal_of(invocation).pending
+    given = {_once_id(item): item.is_failure for item in notified}
+    stuck = [
+        item
+        for item in waiting_completions(awaiting)
+        if (False, item) not in given
+        and pending.get(CompletionId(item), MessageType.RUN_COMPLETION) is MessageType.RUN_COMPLETION
+    ]
+
+    def hoped(outcome: Outcome) -> Lookup:
+        """What comes in the end, if all that may come is of this outcome. A cancel is nothing to wait for."""
+
+        def lookup(identity: int | str, is_signal: bool) -> Outcome:
+            if (is_signal, identity) in given:
+                return Outcome.FAILURE if given[is_signal, identity] else Outcome.SUCCESS
+            is_stuck = identity == CANCEL_SIGNAL if is_signal else identity in stuck
+            return Outcome.PENDING if is_stuck else outcome
+
+        return lookup
+
+    if stuck and any(is_resolved(awaiting, hoped(outcome)) for outcome in (Outcome.SUCCESS, Outcome.FAILURE)):
+        return []
+    return stuck
 
 
 def _named_once(awaiting: Future) -> set[tuple[bool, int | str]]:
@@ -214,7 +253,7 @@ def _notified_in(rows: list[EntryRow]) -> list[Notified]:
     return [
         Notified(row.index, _identity_of(row), row.signal is not None, row.is_failure)
         for row in rows
-        if row.type_id >= MessageType.GET_LAZY_STATE_COMPLETION
+        if not row.is_command
     ]
 
 

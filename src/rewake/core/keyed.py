@@ -1,8 +1,8 @@
 """Virtual objects: one exclusive handler per key in arrival order, and the state of a key.
 
-The holder keeps its key from start to end: while running, suspended, backing off and paused. Shared handlers do not
-come here. State changes asked for by an operator wait in the same queue. State is written through when its command is
-processed, not at the end. Called by lifecycle.py and sdk_commands.py.
+The holder keeps its key from start to end: while running, suspended, backing off and paused. Shared handlers do not use
+this file. Operators' changes of state wait in the same queue. A handler's write to state takes effect with its command,
+not at the handler's end. Called by lifecycle.py and sdk_commands.py.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import hashlib
 
 from rewake.core.commands import MutateState
 from rewake.core.effects import Note, Reply, ReplyStatus
-from rewake.core.model import Invocation, KeyedInstance, StateMutation, Status, Waiting
+from rewake.core.model import Invocation, KeyedInstance, Queued, StateMutation, Status
 from rewake.core.state import State
 
 
 def acquire(state: State, invocation: Invocation) -> bool:
-    """Take the key for this invocation, or put it at the end of the queue and return False."""
+    """Take the key for this invocation; or add it to the end of the queue and return False."""
     instance = _instance_of(state, invocation)
     assert instance.holder != invocation.id
     if instance.holder is None:
@@ -28,7 +28,7 @@ def acquire(state: State, invocation: Invocation) -> bool:
     return False
 
 
-def _append(instance: KeyedInstance, waiting: Waiting) -> None:
+def _append(instance: KeyedInstance, waiting: Queued) -> None:
     (instance.late if instance.queue is None else instance.queue).append(waiting)
 
 
@@ -37,7 +37,7 @@ def holds_key(state: State, invocation: Invocation) -> bool:
 
 
 def release(state: State, invocation: Invocation) -> None:
-    """Free the key and give it to the next in line, who is ready from then on; state changes in between are applied."""
+    """Free the key and give it to the next invocation in the queue; state changes before that one are applied."""
     instance = _instance_of(state, invocation)
     assert instance.holder == invocation.id, (instance.holder, invocation.id)
     queue = state.queue_of(instance)
@@ -55,7 +55,7 @@ def release(state: State, invocation: Invocation) -> None:
 
 
 def leave(state: State, invocation: Invocation) -> None:
-    """Give up a place in the queue, or the key that was given within this command to one who has not begun yet."""
+    """Give up a place in the queue, or a key that the invocation got within this command and has not used."""
     instance = _instance_of(state, invocation)
     if instance.holder == invocation.id:
         release(state, invocation)
@@ -63,7 +63,7 @@ def leave(state: State, invocation: Invocation) -> None:
         instance.queue.remove(invocation.id)
     else:
         instance.late = [item for item in instance.late if item != invocation.id]
-        instance.left.add(invocation.id)  # it may be stored by now, also when it came late
+        instance.left.add(invocation.id)  # its row may be stored by now, even if it came late
 
 
 def _instance_of(state: State, invocation: Invocation) -> KeyedInstance:

@@ -1,10 +1,9 @@
 """The life of an invocation: created, admitted, begun, suspended, paused, completed, forgotten.
 
-The only file that changes a status, always through `move`, which knows the legal MOVES. The functions here say what
-else a move entails: wake-ups, keys, listeners, retention. Why a move is made is the business of the files above:
-attempts.py, retries.py, operations.py, timers.py, calls.py.
-An invocation that must run again because something came in for it waits in `state.ready`; apply.py has `begin_ready`
-take it out.
+Only this file changes a status, always through `move`, which checks the table of legal MOVES. The functions here also
+do what follows from a move: wake-ups, keys, listeners, retention. The files above decide which move to make:
+attempts.py, retries.py, operations.py, timers.py, calls.py. An invocation that can run again waits in `state.ready`;
+apply.py calls `begin_ready` for it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from rewake.core import failures, journal, keyed, placement, wakeups
 from rewake.core.effects import CloseAttempt, CloseMode, Completed, Note, StartAttempt
 from rewake.core.errors import EngineBug
 from rewake.core.ids import EntryIndex, InvocationId
-from rewake.core.model import Attempt, AttemptError, Invocation, InvokedBy, Journal, Notified, Status, Target
+from rewake.core.model import Attempt, AttemptError, Invocation, InvokedBy, JournalSummary, Notified, Status, Target
 from rewake.core.state import State
 from rewake.protocol.codec import encode_message
 from rewake.protocol.messages import Completion, Failure, Future, Header, InputCommand, MessageType, Success
@@ -45,7 +44,7 @@ MOVES: Final = MappingProxyType(
         (COMPLETED, None): "retention is over, or purged",
     }
 )
-"""Every legal move, from and to, with its cause. None is where an invocation comes from and what it is forgotten to."""
+"""Every legal move (from, to) with its cause. None stands for "does not exist": before creation, after deletion."""
 
 CANCELED: Final = Failure(409, "canceled")
 KILLED: Final = Failure(409, "killed")
@@ -58,11 +57,11 @@ WAITS_ELSEWHERE: Final = frozenset(
         MessageType.GET_PROMISE_COMPLETION,
     }
 )
-"""Results that come by a row beside the journal: a timer, or a place among listeners."""
+"""Results that depend on a row beside the journal: a timer or a listener."""
 
 
 def move(invocation: Invocation, to: Status) -> None:
-    """Change the status. Raises EngineBug when that is no legal move."""
+    """Change the status. Raises EngineBug if the move is not legal."""
     _check(invocation, to)
     invocation.status = to
 
@@ -91,7 +90,7 @@ def create(
     caller: Invocation | None = None,
     traceparent: str | None = None,
 ) -> Invocation:
-    """Store a new invocation with its input and, unless it is delayed, admit it."""
+    """Store a new invocation with its input, and admit it unless it is delayed."""
     completion_ms, journal_ms = state.options_of(target).retention_ms(target, idempotency_key)
     invocation = Invocation(
         id=invocation_id,
@@ -106,7 +105,7 @@ def create(
         completion_retention_ms=completion_ms,
         journal_retention_ms=journal_ms,
         random_seed=random_seed,
-        journal=Journal(),
+        journal=JournalSummary(),
         listeners=[],
     )
     state.add(invocation)
@@ -123,11 +122,10 @@ def create(
 def admit(
     state: State, invocation: Invocation, now_ms: int, entries: tuple[tuple[int, bytes], ...] | None = None
 ) -> None:
-    """Start a scheduled invocation now or, when its key is taken, put it behind those that wait."""
+    """Start a scheduled invocation now, or queue it if its key is taken."""
     state.touch(invocation)
     invocation.modified_at_ms = now_ms
     if invocation.target.is_exclusive and not keyed.acquire(state, invocation):
-        wakeups.disarm_wake(state, invocation)
         move(invocation, INBOXED)
         invocation.inboxed_at_ms = now_ms
         return
@@ -135,7 +133,7 @@ def admit(
 
 
 def complete(state: State, invocation: Invocation, result: Success | Failure, now_ms: int) -> None:
-    """Give an invocation that has begun its result: tell who waits, free its key, begin its retention."""
+    """Complete an invocation that has begun: notify its listeners, free its key, begin its retention."""
     wakeups.disarm_wake(state, invocation)
     move(invocation, COMPLETED)
     invocation.attempt = None
@@ -169,7 +167,7 @@ def _notify_listeners(state: State, invocation: Invocation, result: Success | Fa
 
 
 def _begin_retention(state: State, invocation: Invocation, now_ms: int) -> None:
-    """Set the deadlines of a completed invocation, or forget it at once when nothing is to be kept."""
+    """Set the deadlines of a completed invocation, or delete it at once if it has no retention."""
     if invocation.completion_retention_ms <= 0:
         forget(state, invocation)
         return
@@ -181,7 +179,7 @@ def _begin_retention(state: State, invocation: Invocation, now_ms: int) -> None:
 
 
 def drop_journal(state: State, invocation: Invocation) -> None:
-    """Forget the journal of a completed invocation and keep its result."""
+    """Delete the journal of a completed invocation and keep its result."""
     invocation.journal_purge_at_ms = None
     invocation.journal_length = invocation.command_count = 0
     invocation.journal = None
@@ -189,7 +187,7 @@ def drop_journal(state: State, invocation: Invocation) -> None:
 
 
 def forget(state: State, invocation: Invocation) -> None:
-    """Delete a completed invocation; with a workflow run go its state and promises, so that its key is free again."""
+    """Delete a completed invocation. For a workflow run also its state and promises, which frees the key."""
     _check(invocation, None)
     target = invocation.target
     if target.is_workflow_run and target.key is not None:
@@ -199,7 +197,7 @@ def forget(state: State, invocation: Invocation) -> None:
 
 
 def forget_unstarted(state: State, invocation: Invocation, result: Failure, now_ms: int) -> None:
-    """Delete a scheduled or queued invocation; its callers get `result`, nothing reaches a handler."""
+    """Delete a scheduled or queued invocation; its callers get `result`, and no handler runs."""
     _check(invocation, None)
     wakeups.disarm_wake(state, invocation)
     _notify_listeners(state, invocation, result, now_ms)
@@ -213,12 +211,21 @@ def forget_unstarted(state: State, invocation: Invocation, result: Failure, now_
 
 
 def begin(
-    state: State, invocation: Invocation, now_ms: int, entries: tuple[tuple[int, bytes], ...] | None = None
+    state: State,
+    invocation: Invocation,
+    now_ms: int,
+    entries: tuple[tuple[int, bytes], ...] | None = None,
+    *,
+    is_resumed: bool = False,
 ) -> None:
-    """Start an attempt. entries: the whole journal, when the caller knows it to be just the input."""
+    """Start an attempt.
+
+    entries: the whole journal, if it is only the input.   is_resumed: see StartAttempt.
+    """
     state.touch(invocation)
     wakeups.disarm_wake(state, invocation)
     move(invocation, INVOKED)
+    invocation.attempt = None
     invocation.awaiting = None
     invocation.notified = []
     invocation.epoch = state.next_epoch()
@@ -227,7 +234,7 @@ def begin(
         invocation.running_at_ms = now_ms
     chosen = placement.deployment_and_version(state, invocation)
     if isinstance(chosen, AttemptError):
-        # Not here: its end may wake who called it, which may fail the same way, and so on up a chain of any length.
+        # Not here: its end may wake its caller, which may fail in the same way, and so on up a chain of any length.
         state.unstartable.append((invocation.id, invocation.epoch, chosen))
         return
     deployment, version = chosen
@@ -254,18 +261,24 @@ def begin(
             idempotency_key=invocation.idempotency_key,
             traceparent=invocation.traceparent,
             entries=entries,
+            is_resumed=is_resumed,
         )
     )
 
 
 def wake(state: State, invocation: Invocation, now_ms: int) -> None:
-    """Run an invocation that rests or backs off again, now."""
+    """Run a resting or backing-off invocation again, now."""
     invocation.modified_at_ms = now_ms
-    begin(state, invocation, now_ms)
+    begin(state, invocation, now_ms, is_resumed=invocation.status is SUSPENDED and is_calm(state, invocation))
+
+
+def is_calm(state: State, invocation: Invocation) -> bool:
+    """Whether all steps have a result. A suspension cuts off the bodies of steps that no task waits for."""
+    return MessageType.RUN_COMPLETION not in state.journal_of(invocation).pending.values()
 
 
 def begin_ready(state: State, now_ms: int) -> None:
-    """Begin the first of those that are ready, unless it was begun, paused or forgotten since."""
+    """Begin the first ready invocation, unless it was begun, paused or deleted meanwhile."""
     invocation = state.invocations.get(state.ready.popleft())
     if invocation is None:
         return
@@ -282,9 +295,9 @@ def suspend(
     notified: list[Notified],
     now_ms: int,
 ) -> None:
-    """Let the invocation rest until `awaiting` is resolved by journal entries from `awaiting_from` on.
+    """Suspend the invocation until journal entries from `awaiting_from` on resolve `awaiting`.
 
-    notified: those of them that are there already.
+    notified: such entries that exist already.
     """
     move(invocation, SUSPENDED)
     invocation.attempt = None
@@ -298,7 +311,7 @@ def suspend(
 
 
 def pause(state: State, invocation: Invocation, now_ms: int) -> None:
-    """Stop driving the invocation until someone resumes or cancels it; any awaited set is forgotten."""
+    """Pause the invocation until somebody resumes or cancels it; its await is dropped."""
     wakeups.disarm_wake(state, invocation)
     move(invocation, PAUSED)
     invocation.attempt = None
@@ -316,7 +329,7 @@ def pause(state: State, invocation: Invocation, now_ms: int) -> None:
 
 
 def fence(state: State, invocation: Invocation) -> None:
-    """Cut off the live attempt, if there is one: nothing it still sends is accepted."""
+    """Cut off the live attempt, if there is one: its later messages are not accepted."""
     if invocation.attempt is not None:
         state.emit(CloseAttempt(invocation.id, invocation.epoch, CloseMode.ABORT))
         invocation.attempt = None

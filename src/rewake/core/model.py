@@ -1,8 +1,8 @@
 """The engine's nouns: invocations, targets, retry policies, keyed instances, promises, deployments.
 
-Owns the plain data every transition reads and changes. Knows no I/O, no clock, no SQL. The store turns these
-structs into rows and back; `state.py` holds the live ones; the transitions (one file per concern) change them.
-Times are milliseconds since the epoch and end in `_at_ms`; durations end in `_ms`.
+Plain data that every transition reads and changes. The store turns these structs into rows and back; `state.py` holds
+the live ones; the transitions (one file per concern) change them. Times are milliseconds since the epoch and end in
+`_at_ms`; durations end in `_ms`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Timer = tuple[int, InvocationId, CompletionId]
 
 
 class Status(IntEnum):
-    """How far an invocation has come in its life; stored as this number."""
+    """The stage of an invocation's life; stored as this number."""
 
     SCHEDULED = 0
     INBOXED = 1
@@ -35,7 +35,7 @@ HOLDS_KEY = frozenset({Status.INVOKED, Status.SUSPENDED, Status.PAUSED})
 
 
 class InvokedBy(StrEnum):
-    """Who caused an invocation (`sys_invocation.invoked_by`)."""
+    """The kind of caller of an invocation (`sys_invocation.invoked_by`)."""
 
     INGRESS = "ingress"
     SERVICE = "service"
@@ -43,19 +43,19 @@ class InvokedBy(StrEnum):
 
 
 class OnMaxAttempts(StrEnum):
-    """What happens when a retry policy is used up."""
+    """The action when a retry policy is used up."""
 
     PAUSE = "PAUSE"
     KILL = "KILL"
 
 
 class Blame(IntEnum):
-    """What the end of an attempt counts for, by who caused it.
+    """The cause of an attempt's end. It decides whether the end counts as a failed attempt.
 
-    OWN: the handler failed, which uses up its policy.   NOBODY: there was no place to run in, or it was taken away.
-    SHARED: its worker died, and others ran there too.   ALONE: its worker died while it ran there by itself.
-    LOST: its connection broke. OWN and ALONE use up attempts, LOST only after many in a row. All but NOBODY and OWN are
-    remembered, see retries.py.
+    OWN: the handler failed.   NOBODY: there was no place to run in, or the place was taken away.
+    SHARED: its worker died, and others ran there too.   ALONE: its worker died while only this attempt ran there.
+    LOST: its connection broke. OWN and ALONE use up attempts, LOST only after many in a row. retries.py counts SHARED,
+    ALONE and LOST.
     """
 
     OWN = 0
@@ -88,7 +88,7 @@ class HandlerOptions(msgspec.Struct, frozen=True):
     retry: RetryPolicy = RetryPolicy()
 
     def retention_ms(self, target: Target, idempotency_key: str | None) -> tuple[int, int]:
-        """How long the result and the journal of a new invocation are kept (service-protocol.md 1.3)."""
+        """Retention of the result and of the journal of a new invocation (service-protocol.md 1.3)."""
         if target.is_workflow_run:
             result_ms = self.workflow_retention_ms
         elif idempotency_key is not None:
@@ -99,7 +99,7 @@ class HandlerOptions(msgspec.Struct, frozen=True):
 
 
 class HandlerSchema(msgspec.Struct, frozen=True):
-    """One handler of the latest revision, with the manifest facts the ingress and the admin API show."""
+    """One handler of the latest revision, with facts of its manifest for the ingress and the admin API."""
 
     name: str
     kind: HandlerKind
@@ -108,7 +108,7 @@ class HandlerSchema(msgspec.Struct, frozen=True):
 
 
 class ServiceSchema(msgspec.Struct, frozen=True):
-    """One revision of a service. `overrides` are the values an operator patched through the admin API."""
+    """One revision of a service. overrides: settings that an operator changed through the admin API."""
 
     name: str
     type: ServiceType
@@ -125,11 +125,11 @@ class ServiceSchema(msgspec.Struct, frozen=True):
 
 
 BY_URL = "http"
-"""Kind of a deployment that is reached by URL."""
+"""Kind of a deployment reached by URL."""
 
 
 class Deployment(msgspec.Struct, frozen=True):
-    """A place handlers run: a worker process of ours, this process, or (by URL) another one."""
+    """A place where handlers run: our worker process, this process, or (by URL) another one."""
 
     id: DeploymentId
     kind: str
@@ -147,7 +147,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What is called. `key` is None for plain services and may be the empty string for keyed ones."""
+    """The target of a call. `key` is None for plain services; a key may be the empty string."""
 
     service: str
     handler: str
@@ -174,7 +174,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Listener(msgspec.Struct, frozen=True):
-    """An invocation that waits for another one's result: append `type` with `completion_id` to `caller_id`."""
+    """An invocation that waits for another one's result; it gets a notification `type` with `completion_id`."""
 
     caller_id: InvocationId
     completion_id: CompletionId
@@ -182,13 +182,13 @@ class Listener(msgspec.Struct, frozen=True):
 
 
 ALIKE_MIN: Final = 3
-"""Attempts in a row that end alike, without progress, until they are taken for a failure that no retry can heal."""
+"""After so many attempts in a row that end alike, without progress, retries are considered useless."""
 
 
 class AttemptError(msgspec.Struct, frozen=True):
     """Why an attempt failed, for operators (service-protocol.md 5.6) and for the policy.
 
-    alike: attempts in a row, this one included, that ended like this and stored nothing new (core/failures.py).
+    alike: attempts in a row, with this one, that ended alike and stored nothing new (core/failures.py).
     """
 
     code: int
@@ -202,14 +202,14 @@ class AttemptError(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The message, behind a warning when trying again has been in vain."""
+        """The message; if retries are considered useless, behind a warning."""
         if self.alike < ALIKE_MIN:
             return self.message
         return f"{self.alike} attempts in a row ended like this, it will not heal by retrying: {self.message}"
 
 
 class Notified(msgspec.Struct, frozen=True):
-    """One notification in a journal: its index, what it completes, and whether it is a failure."""
+    """One notification in a journal: its index, the id it completes, and whether it is a failure."""
 
     index: EntryIndex
     id: int | str
@@ -231,12 +231,13 @@ class Attempt(msgspec.Struct):
     pause_requested: bool = False
 
 
-class Journal(msgspec.Struct):
-    """What the core must know of a journal's content without holding it.
+class JournalSummary(msgspec.Struct):
+    """Facts of a journal's content, so that the core need not hold the journal.
 
-    pending: completion id -> type of the notification it still waits for.  children: ids of invocations it called.
-    signals: awakeable indexes (>= 17) already completed; the first completion wins.
-    cancelled_at: where the last cancel is, when the handler has made no command since.
+    pending: completion id -> type of the awaited notification.   children: ids of invocations it called.
+    signals: indexes of completed awakeables (>= 17); the first completion wins.
+    cancelled_at: index of the last cancel, if the handler has made no command since.
+    last_id: the highest completion id so far.   taken: all of them, once an id came that was not higher; before, None.
     """
 
     pending: dict[CompletionId, MessageType] = {}
@@ -244,18 +245,20 @@ class Journal(msgspec.Struct):
     children: list[InvocationId] = []
     output: Success | Failure | None = None
     cancelled_at: EntryIndex | None = None
+    last_id: CompletionId = CompletionId(0)
+    taken: set[CompletionId | None] | None = None
 
 
 class Invocation(msgspec.Struct):
     """One invocation. From `epoch` on the fields live in memory only; all others are its row.
 
     status: changed by lifecycle.move alone.
-    awaiting: what a suspended handler waits for, evaluated over journal entries from `awaiting_from` on.
-    notified: notifications of this attempt or, when suspended, from `awaiting_from` on; None: not loaded.
-    stored_at_ms: when the journal last grew.   command_retry_count: failures since the last stored command.
-    branch_of: the key that the handler takes its own for, when that is a branch (branches.py).
+    awaiting: the await of a suspended handler, evaluated over journal entries from `awaiting_from` on.
+    notified: notifications of this attempt or, if suspended, from `awaiting_from` on; None: not loaded.
+    stored_at_ms: time of the last entry.   command_retry_count: failures since the last stored command.
+    branch_of: the key that the handler sees, if its own is a branch of that (branches.py).
     loss_count: workers that died under it, or connections that broke, since an attempt last ended by itself.
-    kill_count: workers that died while it had them for itself, since the last stored command.
+    kill_count: workers that died while it ran there alone, since the last stored command.
     """
 
     id: InvocationId
@@ -304,7 +307,7 @@ class Invocation(msgspec.Struct):
     epoch: Epoch = Epoch(0)
     is_stored: bool = False
     attempt: Attempt | None = None
-    journal: Journal | None = None
+    journal: JournalSummary | None = None
     listeners: list[Listener] | None = None
     notified: list[Notified] | None = None
 
@@ -318,7 +321,7 @@ class Invocation(msgspec.Struct):
 
 
 class StateMutation(msgspec.Struct, frozen=True):
-    """A state change asked for through the admin API, waiting for the key to be free."""
+    """A change of state by the admin API that waits for the key."""
 
     service: str
     key: str
@@ -327,28 +330,28 @@ class StateMutation(msgspec.Struct, frozen=True):
     expected_version: str | None
 
 
-Waiting = InvocationId | StateMutation
-"""Who waits for a key: an invocation, or a state change asked for by an operator."""
+Queued = InvocationId | StateMutation
+"""A member of a key's queue: an invocation, or an operator's change of state."""
 
 
 class KeyedInstance(msgspec.Struct):
-    """One virtual object or workflow key: who holds it, who waits (in arrival order), and its state when loaded.
+    """One virtual object or workflow key: its holder, its queue (in arrival order), and its state if loaded.
 
-    queue: None when it is not loaded (State.queue_of does that): then `late` have come and `left` have gone since what
-    is stored. A key that nobody holds has no queue.
+    queue: None if not loaded (State.queue_of loads it). Then the queue is the stored one, with `late` added and `left`
+    removed. A free key has no queue.
     """
 
     service: str
     key: str
     holder: InvocationId | None = None
-    queue: list[Waiting] | None = []
-    late: list[Waiting] = []
+    queue: list[Queued] | None = []
+    late: list[Queued] = []
     left: set[InvocationId] = set()
     state: dict[bytes, bytes] | None = None
 
 
 class Promise(msgspec.Struct):
-    """A workflow promise; `result` is None until completed. A row exists as soon as someone waits."""
+    """A workflow promise; `result` is None until completed. A row exists as soon as somebody waits."""
 
     service: str
     key: str

@@ -1,9 +1,8 @@
-"""Operations: what an operator can do to one invocation - cancel, kill, pause, resume - and what a restart does to all.
+"""Operations on one invocation - cancel, kill, pause, resume - and the recovery of all at a restart.
 
-Cancel is cooperative: a signal in the journal, which the SDK passes on to callees. Kill is ours: it fences the attempt
-and goes down the call tree. Called by apply.py and, to cancel on behalf of a handler, by signals.py; timers.py
-goes on with the kill of a large tree.
-Purge is retention.py's, restart as new restart.py's.
+Cancel is cooperative: a signal in the journal, which the SDK passes on to callees. Kill is done by the core: it fences
+the attempt and goes down the call tree. Called by apply.py; by signals.py for a handler that cancels; by timers.py,
+which continues the kill of a large tree. retention.py has purge, restart.py restart as new.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ def on_cancel(state: State, command: Cancel) -> None:
 
 
 def cancel(state: State, invocation_id: InvocationId, now_ms: int) -> None:
-    """Cancel on behalf of a handler; what is unknown or finished is left alone."""
+    """Cancel on behalf of a handler; an unknown or finished invocation is ignored."""
     _cancel(state, state.invocation(invocation_id), now_ms)
 
 
@@ -42,7 +41,7 @@ def _cancel(state: State, invocation: Invocation | None, now_ms: int) -> ReplySt
     if must_wake:
         lifecycle.wake(state, invocation, now_ms)
     elif invocation.attempt is not None:
-        invocation.attempt.pause_requested = False  # else the cancel would wait for somebody to resume
+        invocation.attempt.pause_requested = False  # otherwise the cancel would wait for a resume
     return ReplyStatus.ACCEPTED
 
 
@@ -59,9 +58,9 @@ def on_kill(state: State, command: Kill) -> None:
 
 
 def kill_due(state: State, due: list[Timer], now_ms: int) -> None:
-    """Kill what an earlier slice left over; what is too much for this one stays due.
+    """Continue a kill; invocations beyond this slice stay due.
 
-    An invocation that was created after the kill has only got the id of one that it was meant for.
+    An invocation that was created after the kill is not killed: it only has the id of an earlier one.
     """
     doomed: list[InvocationId] = []
     for fire_at_ms, invocation_id, completion_id in due[: state.settings.kills_per_command]:
@@ -73,10 +72,9 @@ def kill_due(state: State, due: list[Timer], now_ms: int) -> None:
 
 
 def _kill_trees(state: State, doomed: list[InvocationId], now_ms: int) -> None:
-    """Kill invocations and everything they called, calls and sends alike; without recursion, trees can be deep.
+    """Kill invocations and everything they called or sent, without recursion, because trees can be deep.
 
-    One command kills a bounded number; the rest becomes stored timers that are due at once, so that a crash in between
-    loses no kill.
+    One command kills a bounded number. The others get stored timers that are due at once, so a crash loses no kill.
     """
     budget = state.settings.kills_per_command
     while doomed and budget:
@@ -99,7 +97,7 @@ def on_pause(state: State, command: Pause) -> None:
 
 
 def _pause(state: State, invocation: Invocation | None, now_ms: int) -> ReplyStatus:
-    """A running handler is asked to suspend and paused when it does; what it has journaled stays."""
+    """Pause an invocation. A running handler is asked to suspend first; its journal is kept."""
     if invocation is None:
         return ReplyStatus.NOT_FOUND
     match invocation.status:
@@ -150,7 +148,7 @@ def _resume(state: State, invocation: Invocation | None, deployment: str | None,
 
 
 def on_recover(state: State, command: Recover) -> None:
-    """After a start: run again what ran when the engine stopped. Those backing off have their timer."""
+    """After a start: resume all invocations that ran. Those that back off have their timer."""
     for invocation_id in command.invocation_ids:
         invocation = state.invocation(invocation_id)
         if invocation is None or invocation.status is not Status.INVOKED or invocation.attempt is not None:

@@ -1,7 +1,7 @@
-"""Placement: where the next attempt of an invocation runs, in which protocol version, and with what state in hand.
+"""Placement: the deployment, protocol version and state for the next attempt of an invocation.
 
-Only looks things up: the registry, what the invocation is pinned to, the state of its key. Called by lifecycle.begin
-and whoever moves an invocation elsewhere.
+It only reads: the registry, the invocation's pin, the state of its key. Called by lifecycle.begin, and to move an
+invocation to another deployment.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEPLOYMENT_GONE = (
 
 
 def deployment_and_version(state: State, invocation: Invocation) -> tuple[Deployment, int] | AttemptError:
-    """Where the next attempt runs and the protocol version it speaks, or why it can run nowhere."""
+    """The deployment and protocol version of the next attempt, or the reason why it cannot run."""
     deployment = _deployment_of(state, invocation)
     if isinstance(deployment, AttemptError):
         return deployment
@@ -48,7 +48,7 @@ def _deployment_of(state: State, invocation: Invocation) -> Deployment | Attempt
 
 
 def eager_state(state: State, invocation: Invocation) -> tuple[tuple[tuple[bytes, bytes], ...], bool]:
-    """State for Start, and whether it is partial. As much as fits the limit, in key order."""
+    """State for Start, in key order up to the limit, and whether it is partial."""
     target = invocation.target
     if target.key is None or state.options_of(target).enable_lazy_state:
         return (), True
@@ -62,7 +62,7 @@ def eager_state(state: State, invocation: Invocation) -> tuple[tuple[tuple[bytes
 
 
 def deployment_named(state: State, target: Target, deployment: str) -> DeploymentId | None:
-    """A deployment id by id or as "latest" for the target's service; None when there is no such deployment."""
+    """The deployment with this id, or the latest one of the target's service for "latest"; None if it is unknown."""
     if deployment != "latest":
         named = state.deployments.get(deployment)
         return named.id if named else None

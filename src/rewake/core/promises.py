@@ -13,7 +13,7 @@ ALREADY_COMPLETED = Failure(409, "promise was already completed")
 
 
 def get(state: State, service: str, key: str, name: str, listener: Listener) -> Success | Failure | None:
-    """The promise's result; None after registering `listener`, which gets it later."""
+    """The promise's result; None if it is open: then `listener` is registered and gets it later."""
     promise = state.promise(service, key, name)
     if promise.result is None:
         promise.listeners.append(listener)
@@ -27,7 +27,7 @@ def peek(state: State, service: str, key: str, name: str) -> Success | Failure |
 
 
 def complete(state: State, service: str, key: str, name: str, result: Success | Failure, now_ms: int) -> Result:
-    """Set the result once and tell all who wait. The answer for the one who completes: void, or failure 409."""
+    """Set the result once and notify all listeners. Returns the answer for the completer: void, or failure 409."""
     promise = state.promise(service, key, name)
     if promise.result is not None:
         return ALREADY_COMPLETED
@@ -47,7 +47,7 @@ def complete(state: State, service: str, key: str, name: str, result: Success | 
 
 
 def on_complete(state: State, command: CompletePromise) -> None:
-    """From outside. A key that has no run and nobody who waits has no promises: one set there would stay for ever."""
+    """Complete a promise from outside. Refused for a key without run and listeners: the promise would stay for ever."""
     service, key, name = command.service, command.key, command.name
     promise = state.promise(service, key, name)
     run_id = ids.workflow_invocation_id(service, key)

@@ -1,7 +1,7 @@
-"""What the core needs to read of committed state. The store implements it on SQLite, the simulation on dicts.
+"""Reader: the core's reads of committed state. The store implements it on SQLite, the simulation on dicts.
 
-Reads see every committed batch. The core asks only for things it does not hold in memory, and it holds everything
-that has uncommitted writes, so an answer is never stale.
+Reads see every committed batch. The core reads only what it does not hold in memory, and it holds everything with
+uncommitted writes, so a result is never stale.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from rewake.core.ids import InvocationId
-from rewake.core.model import Deployment, Invocation, Listener, Promise, ServiceSchema, Waiting
+from rewake.core.model import Deployment, Invocation, Listener, Promise, Queued, ServiceSchema
 from rewake.core.writes import EntryRow
 
 
@@ -17,10 +17,10 @@ class Reader(Protocol):
     """Committed state, by key. Every method returns fresh objects the caller may change."""
 
     def invocation(self, invocation_id: InvocationId) -> Invocation | None:
-        """The row, with `is_stored` set and journal_length/command_count/stored_at_ms filled; journal None."""
+        """The row, with is_stored, journal_length, command_count and stored_at_ms set; journal is None."""
 
     def journal_rows(self, invocation_id: InvocationId) -> list[EntryRow]:
-        """All entries in index order, payloads left empty."""
+        """All entries in index order, with empty payloads."""
 
     def journal(self, invocation_id: InvocationId) -> list[EntryRow]:
         """All entries in index order, with payloads."""
@@ -31,7 +31,7 @@ class Reader(Protocol):
     def key_holder(self, service: str, key: str) -> InvocationId | None:
         """The open exclusive invocation that has begun on a virtual object key; at most one has."""
 
-    def key_queue(self, service: str, key: str) -> list[Waiting]:
+    def key_queue(self, service: str, key: str) -> list[Queued]:
         """Invocations and state mutations that wait for a key, by sequence."""
 
     def state(self, service: str, key: str) -> dict[bytes, bytes]:

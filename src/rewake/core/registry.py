@@ -1,7 +1,7 @@
 """The registry: deployments, and the latest revision of each service.
 
-A registration makes its services' new revisions the latest ones; invocations that already ran something stay pinned to
-their deployment. Effective handler settings are worked out here, once: handler, else service, else engine default.
+A registration makes its services' new revisions the latest ones; invocations with stored commands stay pinned to their
+deployment. This file computes the effective settings of handlers, once: handler, else service, else engine default.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rewake.core.state import State
 from rewake.protocol.discovery import EndpointManifest, HandlerManifest, ServiceManifest
 
 NOTES_PREFIX: Final = "rewake."
-"""Of metadata that we wrote into a manifest, or that users wrote for us."""
+"""Prefix of metadata that Rewake writes into a manifest, or that users write for Rewake."""
 
 
 def schemas_of(
@@ -48,7 +48,7 @@ def _is_same(before: ServiceSchema, after: ServiceSchema) -> bool:
 
 
 def _without_notes(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest without the metadata that only says how to show it: that makes no revision."""
+    """A manifest without metadata for display only: a change of that makes no new revision."""
     metadata = manifest.get("metadata") or {}
     kept = {name: value for name, value in metadata.items() if not name.startswith(NOTES_PREFIX)}
     handlers = [_without_notes(handler) for handler in manifest.get("handlers", ())]
@@ -80,7 +80,7 @@ def schema_of(
 
 
 def under_defaults(service: ServiceSchema, defaults: HandlerOptions) -> ServiceSchema:
-    """A stored service with the engine's defaults of now, which may differ from those it was registered under."""
+    """A stored service with the engine's current defaults, which may differ from those at its registration."""
     manifest = msgspec.convert(service.manifest, ServiceManifest)
     return overridden(schema_of(manifest, service.deployment_id, service.revision, defaults), service.overrides)
 
@@ -88,7 +88,7 @@ def under_defaults(service: ServiceSchema, defaults: HandlerOptions) -> ServiceS
 def merge_options(
     base: HandlerOptions, own: ServiceManifest | HandlerManifest, *, service_public: bool = True
 ) -> HandlerOptions:
-    """`base` with whatever `own` sets itself."""
+    """`base` with the options that `own` sets."""
     retry = RetryPolicy(
         initial_interval_ms=_first(own.retry_policy_initial_interval_ms, base.retry.initial_interval_ms),
         exponentiation_factor=_first(own.retry_policy_exponentiation_factor, base.retry.exponentiation_factor),
@@ -110,7 +110,7 @@ def merge_options(
 
 
 def _own_options(handler: HandlerSchema, service_options: HandlerOptions) -> HandlerOptions:
-    """What the handler's manifest sets itself, over its service's settings. Private stays private."""
+    """The service's options with those of the handler's manifest. A private service stays private."""
     manifest = msgspec.convert(handler.manifest, HandlerManifest)
     return merge_options(service_options, manifest, service_public=service_options.public)
 
@@ -120,7 +120,7 @@ def _first(own: Any, inherited: Any) -> Any:
 
 
 def on_register(state: State, command: RegisterDeployment) -> None:
-    """Make a deployment's services the latest ones. Those it was the latest of and no longer serves are gone."""
+    """Make a deployment's services the latest ones. Services that it had and no longer serves are removed."""
     deployment_id = command.deployment.id
     state.deployments[deployment_id] = command.deployment
     state.batch.deployments[deployment_id] = command.deployment
@@ -136,7 +136,7 @@ def on_register(state: State, command: RegisterDeployment) -> None:
 
 
 def on_remove(state: State, command: RemoveDeployment) -> None:
-    """Forget a deployment; services whose latest revision lived there fall back, or are gone for new calls."""
+    """Remove a deployment. Its latest services fall back to another deployment, or are removed for new calls."""
     if state.deployments.pop(command.deployment_id, None) is None:
         state.emit(Reply(command.token, ReplyStatus.NOT_FOUND))
         return
@@ -160,7 +160,7 @@ def on_update(state: State, command: UpdateService) -> None:
 
 
 def overridden(service: ServiceSchema, overrides: dict[str, Any]) -> ServiceSchema:
-    """The service with an operator's settings laid over those of its manifest, for itself and its handlers.
+    """The service with an operator's settings over those of its manifest, for itself and its handlers.
 
     overrides: `public` and HandlerOptions fields; None leaves a setting alone.
     """

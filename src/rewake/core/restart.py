@@ -1,10 +1,10 @@
-"""Restart as new: a new invocation begins with the first entries of an old one's journal, which stays as it is.
+"""Restart as new: a new invocation begins with the first entries of an old one's journal. The old one is not changed.
 
-The prefix is just the input (a plain re-run of a completed invocation) or longer (a fork, also of an open one). A
-fork's prefix must hold the completion of every command in it, and the new invocation keeps the old random seed so that
-replay agrees with it. A fork may also replace the result of the last step it keeps: the new invocation decides
-otherwise there, and repeats nothing before. State is as it is now: kept steps do not write again. When later runs of
-the key have changed what the kept steps read, the new invocation gets a branch of the key (branches.py).
+The prefix is only the input (a plain re-run of a completed invocation) or longer (a fork, also of an open one). A
+fork's prefix must have the completion of every command in it. The new invocation keeps the old random seed, so that its
+replay agrees with the prefix. A fork may also replace the result of its last step: the new invocation goes another way
+from there, and repeats nothing before. It uses the current state: kept steps do not write again. If later runs of the
+key have changed what the kept steps read, the new invocation gets a branch of the key (branches.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rewake.core import branches, ids, journal, lifecycle, placement
 from rewake.core.commands import RestartAsNew
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.ids import CompletionId, DeploymentId, InvocationId
-from rewake.core.model import Invocation, InvokedBy, Journal, Status
+from rewake.core.model import Invocation, InvokedBy, JournalSummary, Status
 from rewake.core.state import COMPLETION_OF, State
 from rewake.core.writes import EntryRow
 from rewake.protocol.codec import encode_message
@@ -62,7 +62,7 @@ def _restart(state: State, old: Invocation | None, command: RestartAsNew) -> Inv
 
 
 def _lineage(state: State, invocation: Invocation) -> set[InvocationId]:
-    """Its id and those it was restarted from: the entries it took over may contain awakeables of all of them."""
+    """Its id and those of its origins: the entries that it took over may contain awakeables of all of them."""
     found = {invocation.id}
     origin = invocation.restarted_from
     while origin is not None and origin not in found:
@@ -75,7 +75,7 @@ def _lineage(state: State, invocation: Invocation) -> set[InvocationId]:
 def _kept(
     old: Invocation, rows: list[EntryRow], command: RestartAsNew, lineage: set[InvocationId]
 ) -> list[EntryRow] | ReplyStatus:
-    """The entries the new journal begins with, or why it cannot begin."""
+    """The first entries of the new journal, or the reason for a refusal."""
     if command.from_index >= len(rows):
         return ReplyStatus.INCOMPLETE_PREFIX
     prefix = prefix_of(rows, command.from_index)
@@ -89,11 +89,11 @@ def _kept(
     answers = answers_to_told(lineage, rows, prefix)
     if answers is None:
         return ReplyStatus.OPEN_AWAKEABLE
-    return sorted(prefix + answers, key=lambda row: row.index)  # replay decides races by this order
+    return sorted(prefix + answers, key=lambda row: row.index)  # a replay decides races by this order
 
 
 def prefix_of(rows: list[EntryRow], last_index: int) -> list[EntryRow]:
-    """Entries 0..last_index and, as far as there are any, the completions of the commands among them."""
+    """Entries 0..last_index and the existing completions of their commands."""
     prefix = rows[: last_index + 1]
     waiting = waiting_in(prefix)
     for row in rows[last_index + 1 :]:
@@ -106,13 +106,13 @@ def prefix_of(rows: list[EntryRow], last_index: int) -> list[EntryRow]:
 
 
 def waiting_in(prefix: list[EntryRow]) -> set[CompletionId | None]:
-    """Completion ids of commands whose results are not there."""
-    waiting = {row.completion_id for row in prefix if row.is_command and MessageType(row.type_id) in COMPLETION_OF}
+    """Completion ids of commands without a result."""
+    waiting = {row.completion_id for row in prefix if row.type_id in COMPLETION_OF}
     return waiting - {row.completion_id for row in prefix if not row.is_command}
 
 
 def with_result(prefix: list[EntryRow], index: int, result: bytes, version: int) -> list[EntryRow] | None:
-    """The prefix with this result of the Run at `index`, in place of its own or at the end; None if it is no Run."""
+    """The prefix with this result for the Run at `index`, replaced or added at the end; None if it is not a Run."""
     step = prefix[index]
     if step.type_id != MessageType.RUN or step.completion_id is None:
         return None
@@ -129,10 +129,10 @@ def with_result(prefix: list[EntryRow], index: int, result: bytes, version: int)
 
 
 def answers_to_told(lineage: set[InvocationId], rows: list[EntryRow], prefix: list[EntryRow]) -> list[EntryRow] | None:
-    """Answers after the prefix to awakeables whose ids the prefix contains; None if one is still open.
+    """Answers behind the prefix to awakeables whose ids are in the prefix; None if one of these is open.
 
-    An answer by such an id goes to the old invocation: earlier answers are taken over, later ones would not reach the
-    new one. An id that is nowhere in the prefix is taken to be given out by the steps that run again.
+    Answers to such an id go to the old invocation. Existing answers are taken over; later ones would not reach the new
+    invocation. An id that is not in the prefix will be sent out by the steps that run again.
     """
     told: set[int] = set()
     for row in prefix:
@@ -141,8 +141,7 @@ def answers_to_told(lineage: set[InvocationId], rows: list[EntryRow], prefix: li
             if owner in lineage:
                 told.add(signal)
     told -= {row.signal for row in prefix if isinstance(row.signal, int)}
-    kept = {row.index for row in prefix}
-    answers = [row for row in rows if row.signal in told and row.index not in kept]
+    answers = [row for row in rows if row.signal in told]
     return answers if len(answers) == len(told) else None
 
 
@@ -174,7 +173,7 @@ def _create(
         random_seed=ids.random_seed_of(invocation_id) if is_rerun else old.random_seed,
         pinned_deployment_id=None if is_rerun and command.deployment != KEEP else pinned,
         pinned_version=None if is_rerun else old.pinned_version,
-        journal=Journal(),
+        journal=JournalSummary(),
         listeners=[],
     )
     state.add(invocation)

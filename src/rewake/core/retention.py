@@ -1,7 +1,7 @@
-"""Retention: finding the invocations whose time is over, and forgetting them.
+"""Retention: finds the invocations past their retention, and deletes them.
 
-A result served by an idempotency key or a workflow id stops being valid the moment its time is over, whether or not
-the sweep has come by. The deadlines are set when an invocation completes (lifecycle.py).
+The result of an idempotency key or a workflow id is valid until its deadline, even if the sweep comes later.
+lifecycle.py sets the deadlines when an invocation completes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def is_expired(invocation: Invocation, now_ms: int) -> bool:
 
 
 def find_live(state: State, invocation_id: InvocationId, now_ms: int) -> Invocation | None:
-    """The invocation, unless its retention is over: then it is forgotten here and now."""
+    """The invocation. If its retention is over, deletes it and returns None."""
     invocation = state.invocation(invocation_id)
     if invocation is not None and is_expired(invocation, now_ms):
         lifecycle.forget(state, invocation)
@@ -45,7 +45,7 @@ def on_purge(state: State, command: Purge) -> None:
 def on_sweep(state: State, command: Sweep) -> None:
     for invocation_id in command.invocation_ids:
         invocation = state.invocation(invocation_id)
-        if invocation is None or invocation.status is not Status.COMPLETED:
+        if invocation is None:
             continue
         if is_expired(invocation, command.now_ms):
             lifecycle.forget(state, invocation)

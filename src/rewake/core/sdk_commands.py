@@ -1,8 +1,7 @@
-"""The commands of a handler, one function each: check, append, take effect, append what is known right away.
+"""The commands of a handler, one function each: check, append, act, append a result that is known at once.
 
-A check that fails raises CommandRejected before anything changed. The payload is stored verbatim, since the SDK
-compares it on replay. Commands of one attempt come here strictly in order. Source: service-protocol.md 4.
-Called by attempts.on_messages.
+A failed check raises CommandRejected before any change. The payload is stored unchanged, since the SDK compares it at a
+replay. Commands of one attempt come strictly in order. Source: service-protocol.md 4. Called by attempts.on_messages.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ from rewake.protocol.messages import (
 
 
 class Context:
-    """What the messages of one chunk share: whose they are, the time, and random bytes as they are needed."""
+    """The common data of one chunk's messages: the invocation, the time, and random bytes."""
 
     __slots__ = ("_drawn", "_seed", "invocation", "now_ms", "state")
 
@@ -66,7 +65,7 @@ class Context:
         self._drawn = 0
 
     def random_bytes(self) -> bytes:
-        """Ten bytes, new at each call, determined by the command's seed."""
+        """Ten bytes, new at each call, derived from the command's seed."""
         self._drawn += 1
         return hashlib.blake2b(self._seed, digest_size=10, salt=self._drawn.to_bytes(8, "big")).digest()
 
@@ -82,10 +81,10 @@ class Context:
         return encode_message(message, self.version)
 
     def pin(self) -> None:
-        """From the first stored command on, every attempt uses this deployment and protocol version."""
+        """Pin the invocation: from its first stored command on it uses this deployment and protocol version."""
         invocation, attempt = self.invocation, self.invocation.attempt
         assert attempt is not None
-        if invocation.pinned_deployment_id is None or invocation.pinned_version is None:
+        if invocation.pinned_version is None:
             invocation.pinned_deployment_id = attempt.deployment_id
             invocation.pinned_version = attempt.version
             self.state.touch(invocation)
@@ -109,13 +108,13 @@ class Context:
         journal.append_completion(self.state, self.invocation, completion, now_ms=self.now_ms)
 
     def acknowledge(self, ack: CommandAck | ProposeRunCompletionAck) -> None:
-        """Confirm the entry that was just appended."""
+        """Acknowledge the entry that was just appended."""
         invocation, type_id = self.invocation, message_type(ack)
         index = EntryIndex(invocation.journal_length - 1)
         self.state.emit(Forward(invocation.id, invocation.epoch, index, type_id, self.encode(ack), is_ack=True))
 
     def key(self) -> str:
-        """The key whose state or promises the handler uses."""
+        """The key of the handler's state and promises."""
         if self.invocation.target.key is None:
             raise CommandRejected("RT0017", f"'{self.invocation.target}' is a plain service and has no state")
         return self.invocation.target.key
@@ -137,17 +136,34 @@ class Context:
 
 
 def on_command(context: Context, message: Message, type_id: int, payload: bytes, flags: int) -> None:
-    """Take one command. Raises CommandRejected or ProtocolViolation, nothing changed."""
+    """Process one command. Raises CommandRejected or ProtocolViolation before any change."""
     handler = _HANDLERS.get(type(message))
     if handler is None:
         raise ProtocolViolation(f"message type 0x{type_id:04x} is not allowed from the SDK")
     if context.invocation.journal_length >= context.state.settings.journal_entries_max:
         limit = context.state.settings.journal_entries_max
         raise CommandRejected("RT0017", f"the journal has reached its limit of {limit} entries")
+    _check_ids(context, message)
     command_index = context.invocation.command_count
     handler(context, message, payload)
     if flags & REQUESTED_ACK:
         context.acknowledge(CommandAck(command_index))
+
+
+def _check_ids(context: Context, message: Any) -> None:
+    """A completion id names one result of one command, or two could come for it (service-protocol.md 3.2)."""
+    completion_ids: tuple[int, ...]
+    match message:
+        case CallCommand(invocation_id_completion_id=first, result_completion_id=second):
+            completion_ids = (first, second)
+        case OneWayCallCommand(invocation_id_completion_id=first):
+            completion_ids = (first,)
+        case _:
+            completion_ids = (message.completion_id,) if hasattr(message, "completion_id") else ()
+    for count, completion_id in enumerate(completion_ids):
+        is_taken = journal.is_taken(context.state, context.invocation, CompletionId(completion_id))
+        if is_taken or not completion_id or completion_id in completion_ids[:count]:
+            raise ProtocolViolation(f"completion id {completion_id} does not name a new result")
 
 
 def _output(context: Context, message: OutputCommand, payload: bytes) -> None:

@@ -13,33 +13,33 @@ KEY_BYTES_MAX = 1024 * 4
 IDEMPOTENCY_KEY_BYTES_MAX = 1024 * 4
 IDLE_INSTANCES_MAX = 1_024
 IDLE_STATE_BYTES_MAX = 16 * 1024
-"""Keys that are free but were used lately stay in memory: so many, with state up to this size each."""
+"""Recently used free keys stay in memory: at most so many, each with at most this much state."""
 
 STACKTRACE_CHARS_MAX = 32_768
 MESSAGE_CHARS_MAX = 8_192
 RETRY_DELAY_MS_MAX = 365 * 86_400_000
-"""Longest delay before a retry that a handler or a deployment can ask for. A longer one is read as this one."""
+"""Longest delay before a retry that a handler or a deployment can choose. A longer one is read as this one."""
 
 LOST_CONNECTIONS_MAX = 10
-"""Connections that may break in a row under an invocation which stores nothing new, until they use up its attempts."""
+"""Broken connections in a row, without a new entry, after which each further one uses up an attempt."""
 
 WORKER_KILLS_MAX = 5
-"""Workers an invocation may end while it has them for itself and stores nothing new; then it is paused."""
+"""Workers that may die while an invocation runs there alone and stores nothing new; then it is paused."""
 
 UNKNOWN_CALLEE_ATTEMPTS_MAX = 3
-"""Attempts in a row that may call what nobody serves, where all handlers are the app's own: 2 s by default."""
+"""Attempts in a row that may call an unknown service of a self-contained app: 2 s by default."""
 
 KILLS_PER_COMMAND = 50
-"""Invocations of one tree that a command may kill, at about 0.1 ms each; the next command goes on with the rest."""
+"""Invocations of one tree that a command may kill, at about 0.1 ms each; the next command continues."""
 
 RETRY_JITTER = 0.3
 """A retry waits up to this share of its delay longer, so that many do not come back at once."""
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What an operator may choose and the core must know.
+    """Operators' settings for the core.
 
-    pause_after_alike: pause an invocation when so many attempts in a row ended alike without progress; 0 for never.
+    pause_after_alike: pause an invocation after so many attempts in a row that end alike without progress; 0: never.
     """
 
     defaults: HandlerOptions = HandlerOptions()

@@ -1,7 +1,7 @@
 """Signals: results addressed to an invocation from outside - cancel (index 1), awakeables (17 and up), and named ones.
 
-They are stored whenever they arrive, whether or not the handler has asked yet, also while the invocation is scheduled
-or queued (where the real server drops them). The first completion of an awakeable wins; unknown targets are ignored.
+They are stored when they arrive, even before the handler awaits them, and even while the invocation is scheduled or
+queued (the real server then drops them). The first completion of an awakeable wins; unknown targets are ignored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rewake.protocol.messages import CANCEL_SIGNAL, SignalResult
 
 
 def send(state: State, target_id: InvocationId, signal: int | str, result: SignalResult, now_ms: int) -> bool:
-    """Deliver a signal; False when nobody could take it."""
+    """Deliver a signal; False if the target cannot accept it."""
     if signal == CANCEL_SIGNAL:
         operations.cancel(state, target_id, now_ms)
         return True

@@ -1,8 +1,8 @@
-"""The live state: what is in memory, what this batch changed, and its effects.
+"""The live state: structs in memory, the changes of the current batch, and its effects.
 
-Owns loading through the Reader, the batch being gathered, and eviction. Memory is a cache: `committed` drops rows that
-neither run nor have uncommitted writes. Transitions change structs in place and say so with `touch` (its row changed)
-or `hold` (keep it until this batch is committed). Called by the transitions; the engine calls seal and committed.
+It loads through the Reader, collects the batch, and evicts. Memory is a cache: `committed` drops invocations that do
+not run and have no uncommitted writes. Transitions change structs in place, and then call `touch` (the row changed) or
+`hold` (keep it until this batch is committed). The engine calls seal and committed.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from rewake.core.model import (
     Deployment,
     HandlerOptions,
     Invocation,
-    Journal,
+    JournalSummary,
     KeyedInstance,
     Listener,
     Promise,
+    Queued,
     ServiceSchema,
     StateMutation,
     Status,
     Target,
-    Waiting,
 )
 from rewake.core.reader import Reader
 from rewake.core.settings import Settings
@@ -52,11 +52,11 @@ COMPLETION_OF: dict[MessageType, MessageType] = {
     MessageType.ATTACH_INVOCATION: MessageType.ATTACH_INVOCATION_COMPLETION,
     MessageType.GET_INVOCATION_OUTPUT: MessageType.GET_INVOCATION_OUTPUT_COMPLETION,
 }
-"""The notification that a command's result completion id will carry."""
+"""Command -> type of the notification that completes its result."""
 
 
 class State:
-    """Everything the transitions see. Not thread-safe: one event loop applies commands."""
+    """All that transitions read and change. Not thread-safe: one event loop applies commands."""
 
     def __init__(self, reader: Reader, settings: Settings | None = None, *, last_epoch: Epoch = NO_EPOCH) -> None:
         self.reader = reader
@@ -73,27 +73,27 @@ class State:
         self._dirty: dict[InvocationId, Invocation] = {}
         self._held: dict[InvocationId, int] = {}
         self._held_instances: dict[InstanceKey, int] = {}
-        self._idle_instances: dict[InstanceKey, None] = {}  # by last use, the oldest first
+        self._idle_instances: dict[InstanceKey, None] = {}  # by last use, oldest first
         self._held_promises: dict[PromiseKey, int] = {}
         self._batch_holds: dict[int, tuple[set[InvocationId], set[InstanceKey], set[PromiseKey]]] = defaultdict(
             lambda: (set(), set(), set())
         )
         self._sealed: dict[int, Batch] = {}
         self.ready: deque[InvocationId] = deque()
-        """Invocations to begin at the end of the command: what they waited for is there, or their key is free."""
+        """Invocations to begin at the end of the command: their await is resolved, or they got their key."""
 
         self.unstartable: deque[tuple[InvocationId, Epoch, AttemptError]] = deque()
-        """Attempts, by epoch, that could not be made. They fail one by one at the end of the command (see apply)."""
+        """Attempts that could not start. They fail one by one at the end of the command (see apply)."""
 
         self._forgotten_promises: dict[InstanceKey, int] = {}
 
     # Looking up, loading on a miss
 
     def invocation(self, invocation_id: InvocationId) -> Invocation | None:
-        """The invocation, from memory or storage; None when unknown or forgotten."""
+        """The invocation, from memory or the store; None if unknown or deleted."""
         found = self.invocations.get(invocation_id)
         if found is None:
-            if invocation_id in self._held:  # deleted in a batch that is not committed yet
+            if invocation_id in self._held:  # deleted in an uncommitted batch
                 return None
             found = self.reader.invocation(invocation_id)
             if found is None:
@@ -102,16 +102,18 @@ class State:
             self.hold(found)
         return found
 
-    def journal_of(self, invocation: Invocation) -> Journal:
-        """What must be known of the journal's content, rebuilt from its rows on a miss."""
+    def journal_of(self, invocation: Invocation) -> JournalSummary:
+        """Facts of the journal's content, rebuilt from its rows if missing."""
         if invocation.journal is None:
             self.hold(invocation)
             is_just_input = invocation.journal_length == 1
-            invocation.journal = Journal() if is_just_input else summarize(self.reader.journal_rows(invocation.id))
+            invocation.journal = (
+                JournalSummary() if is_just_input else summarize(self.reader.journal_rows(invocation.id))
+            )
         return invocation.journal
 
     def output_of(self, invocation: Invocation) -> Success | Failure | None:
-        """The last Output in the journal: of this attempt, or of one that died between Output and End."""
+        """The last Output in the journal, of this attempt or of one that died between Output and End."""
         journal = self.journal_of(invocation)
         if journal.output is None:
             for row in reversed(self.entries_of(invocation)):
@@ -123,7 +125,7 @@ class State:
         return journal.output
 
     def entries_of(self, invocation: Invocation) -> list[EntryRow]:
-        """The whole journal with payloads: what is stored, and what batches that are not committed yet change of it."""
+        """The whole journal with payloads: the stored rows with all uncommitted changes."""
         rows = {row.index: row for row in self.reader.journal(invocation.id)}
         for batch in (*self._sealed.values(), self.batch):
             if invocation.id in batch.deletes or invocation.id in batch.journal_deletes:
@@ -139,7 +141,7 @@ class State:
         return invocation.listeners
 
     def instance(self, service: str, key: str) -> KeyedInstance:
-        """The key's holder, and its queue as far as it is loaded."""
+        """The key's holder, and its queue if loaded."""
         name = (service, key)
         found = self.instances.get(name)
         if found is None:
@@ -152,8 +154,8 @@ class State:
         self._batch_holds[self.batch.sequence][1].add(name)
         return found
 
-    def queue_of(self, instance: KeyedInstance) -> list[Waiting]:
-        """Who waits for a key, in order; changed in place. Loaded when it must be known, not for each who comes."""
+    def queue_of(self, instance: KeyedInstance) -> list[Queued]:
+        """The queue of a key, in order; changed in place. It is loaded only if needed, not for each new member."""
         if instance.queue is None:
             skipped = instance.left.union(item for item in instance.late if not isinstance(item, StateMutation))
             changes = {item.sequence for item in instance.late if isinstance(item, StateMutation)}
@@ -168,14 +170,14 @@ class State:
         return instance.queue
 
     def values_of(self, service: str, key: str) -> dict[bytes, bytes]:
-        """All state of a key; changing the dict needs `put_value` as well."""
+        """All state of a key. Use `put_value` for changes."""
         instance = self.instance(service, key)
         if instance.state is None:
             instance.state = self.reader.state(service, key)
         return instance.state
 
     def promise(self, service: str, key: str, name: str) -> Promise:
-        """A workflow promise, made (unstored) when nobody has used it yet."""
+        """A workflow promise; a new one is not stored yet."""
         promise_key = (service, key, name)
         found = self.promises.get(promise_key)
         if found is None:
@@ -189,11 +191,11 @@ class State:
 
     @property
     def is_self_contained(self) -> bool:
-        """Whether all handlers are the app's own: nothing elsewhere was registered that could serve more."""
+        """Whether all handlers belong to the app: no deployment reached by URL is registered."""
         return all(deployment.kind != BY_URL for deployment in self.deployments.values())
 
     def options_of(self, target: Target) -> HandlerOptions:
-        """Effective settings of a handler, the engine's defaults when it is no longer registered."""
+        """Effective settings of a handler; the engine's defaults if it is no longer registered."""
         service = self.services.get(target.service)
         handler = service.handlers.get(target.handler) if service else None
         return handler.options if handler else self.settings.defaults
@@ -215,15 +217,15 @@ class State:
         self.touch(invocation)
 
     def next_epoch(self) -> Epoch:
-        """A number no attempt has had in this process, not even one of an invocation that had the same id before.
+        """A number that no attempt in this process has had, not even one of an earlier invocation with the same id.
 
-        The engine hands `last_epoch` on when it rebuilds the state while old streams may still speak.
+        A rebuilt state gets `last_epoch` from the old one, because old streams may still send messages.
         """
         self.last_epoch = Epoch(self.last_epoch + 1)
         return self.last_epoch
 
     def delete(self, invocation: Invocation) -> None:
-        """Forget an invocation with its journal and events."""
+        """Delete an invocation with its journal and events."""
         self.hold(invocation)
         self._dirty.pop(invocation.id, None)
         del self.invocations[invocation.id]
@@ -233,7 +235,7 @@ class State:
             self.batch.deletes.append(invocation.id)
 
     def drop_journal(self, invocation: Invocation) -> None:
-        """Forget the journal and the events of a completed invocation."""
+        """Delete the journal and the events of a completed invocation."""
         self.touch(invocation)
         self._drop_rows(invocation)
         self.batch.journal_deletes.append(invocation.id)
@@ -244,9 +246,9 @@ class State:
         batch.events = [row for row in batch.events if row.invocation_id != invocation.id]
 
     def abandon(self, invocation: Invocation) -> None:
-        """An invocation ended while it waited: its timers and its places among listeners must not outlive it.
+        """Delete the timers and listeners of an invocation that ended while it waited.
 
-        Its id may be used again, and what the first one waited for must not reach the second.
+        Its id may be used again, and the second invocation must not get the first one's notifications.
         """
         ended_id, batch = invocation.id, self.batch
         batch.abandoned.append(ended_id)
@@ -260,7 +262,7 @@ class State:
             promise.listeners = [item for item in promise.listeners if item.caller_id != ended_id]
 
     def forget_promises(self, service: str, key: str) -> None:
-        """Delete the completed promises of a workflow key; whoever waits for another one goes on waiting."""
+        """Delete the completed promises of a workflow key; listeners of open ones stay."""
         batch, name = self.batch, (service, key)
         for promise_key, promise in self.promises.items():
             if promise_key[:2] == name:
@@ -270,7 +272,7 @@ class State:
         self._forgotten_promises[name] = batch.sequence
 
     def put_value(self, service: str, key: str, name: bytes, value: bytes | None) -> None:
-        """Write one state value through, None deletes; memory and batch together."""
+        """Set one state value, in memory and in the batch; None deletes it."""
         values = self.values_of(service, key)
         if value is None:
             values.pop(name, None)
@@ -289,13 +291,13 @@ class State:
 
     @property
     def has_work(self) -> bool:
-        """Whether the batch in hand has anything to write, to tell, or to let go of."""
+        """Whether the current batch has writes, effects, or held invocations."""
         return bool(self.effects or self._dirty or self.batch.sequence in self._batch_holds or not self.batch.is_empty)
 
     def seal(self) -> tuple[Batch, list[Effect]]:
-        """Close the batch in hand: its writes, with rows copied, and the effects to let out after its commit.
+        """Close the current batch: its writes, with copies of the rows, and its effects for after the commit.
 
-        Raises EngineBug, naming the invocation, when a row contradicts itself.
+        Raises EngineBug, with the invocation's id, if a row contradicts itself.
         """
         batch, effects = self.batch, self.effects
         for invocation in self._dirty.values():
@@ -309,7 +311,7 @@ class State:
         return batch, effects
 
     def committed(self, sequence: int) -> None:
-        """A batch is durable: drop what it held that nobody needs in memory any more."""
+        """A batch is durable: drop what it held and memory no longer needs."""
         self._sealed.pop(sequence, None)
         self._forgotten_promises = {name: last for name, last in self._forgotten_promises.items() if last > sequence}
         invocations, instances, promises = self._batch_holds.pop(sequence, (set(), set(), set()))
@@ -329,7 +331,7 @@ class State:
                 self._release_instance(name)
 
     def _release_instance(self, name: InstanceKey) -> None:
-        """Let go of a key: stay while its holder runs, a while longer when it is free, else not at all."""
+        """Evict a key, unless its holder runs; a free key stays for a while."""
         instance = self.instances[name]
         if instance.holder in self.invocations:
             return
@@ -350,7 +352,7 @@ class State:
                 self.instances.pop(name, None)
 
     def check(self) -> None:
-        """Assert what must hold after any transition. Used by tests, simulation, and after recovery."""
+        """Assert the invariants after a transition. Used by tests, by the simulation, and after recovery."""
         assert not self.ready, self.ready
         assert not self.unstartable, self.unstartable
         for invocation_id, invocation in self.invocations.items():
@@ -366,7 +368,7 @@ class State:
 
 
 def check(invocation: Invocation) -> None:
-    """Raise EngineBug when the fields of an invocation contradict its status. Cheap: done for every row written."""
+    """Raise EngineBug if the fields of an invocation contradict its status. Cheap: called for every written row."""
     status, attempt = invocation.status, invocation.attempt
     is_right = (
         (invocation.awaiting is not None) == (status is Status.SUSPENDED)
@@ -379,10 +381,12 @@ def check(invocation: Invocation) -> None:
         raise EngineBug(invocation.id, f"an invocation that is {status.name} has what does not fit: {invocation}")
 
 
-def summarize(rows: list[EntryRow]) -> Journal:
-    """The Journal of stored rows: which results are still missing, which signals and children there are."""
-    journal = Journal()
+def summarize(rows: list[EntryRow]) -> JournalSummary:
+    """The Journal of stored rows: pending results, signals and children."""
+    journal = JournalSummary()
     for row in rows:
+        if row.completion_id is not None:
+            journal.last_id = max(journal.last_id, row.completion_id)
         if row.type_id >= 0x8000:
             if row.completion_id is not None:
                 journal.pending.pop(row.completion_id, None)

@@ -1,9 +1,7 @@
-"""Timers: what happens when a sleep of a handler, a delayed start, or the wait before a retry is over.
+"""Timers: the end of a handler's sleep, of a delay before a start, or of the wait before a retry.
 
-The rest of a tree that is killed in slices comes as timers that are due at once (see operations.py).
-
-Firing is idempotent: a timer that no longer fits is dropped. Knows no clock: commands carry `now_ms`.
-The rows themselves are wakeups.py's.
+The kill of a large tree also continues by timers, which are due at once (see operations.py). Firing is idempotent: a
+timer that no longer applies is dropped. Commands have the time, `now_ms`. wakeups.py has the rows.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ def on_due(state: State, command: TimersDue) -> None:
             continue
         wakeups.disarm(state, invocation_id, fire_at_ms, completion_id)
         invocation = state.invocation(invocation_id)
-        if invocation is None or not invocation.is_open:
+        if invocation is None:
             continue
         if completion_id != wakeups.WAKE:
             completion = Completion(MessageType.SLEEP_COMPLETION, completion_id, VOID)

@@ -1,8 +1,8 @@
-"""Wake-ups: the rows that say what is due when, put there and taken away.
+"""Wake-ups: adds and removes the rows of timers.
 
-A row is (fire_at_ms, invocation id, completion id). A completion id of 0 (WAKE) wakes the invocation itself: one that
-is scheduled starts, one that backs off tries again. KILL kills it, as the rest of a large tree. Any other id completes
-a sleep. The engine only remembers the earliest (ArmTimer). timers.py acts when one is due.
+A row is (fire_at_ms, invocation id, completion id). Completion id 0 (WAKE) wakes the invocation itself: a scheduled one
+starts, a backing-off one tries again. KILL continues the kill of a large tree. Any other id completes a sleep. The
+engine only remembers the earliest (ArmTimer). timers.py fires them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rewake.core.state import State
 
 WAKE = CompletionId(0)
 KILL = CompletionId(-1)
-"""No completion id of a handler: those are unsigned."""
+"""Not an id of a handler: those are unsigned."""
 
 
 def arm(state: State, invocation_id: InvocationId, fire_at_ms: int, completion_id: CompletionId) -> None:
@@ -29,7 +29,7 @@ def disarm(state: State, invocation_id: InvocationId, fire_at_ms: int, completio
 
 
 def arm_kills(state: State, invocation_ids: Iterable[InvocationId], now_ms: int) -> None:
-    """Kill these by later commands, after a crash if need be."""
+    """Have later commands kill these, even after a crash."""
     timers = dict.fromkeys(((now_ms, invocation_id, KILL) for invocation_id in invocation_ids), True)
     if timers:
         state.batch.timers.update(timers)

@@ -1,11 +1,11 @@
-"""Writes: the rows one batch changes. The store applies a batch in one transaction; a simulation applies it to dicts.
+"""Writes: the rows that a batch changes. The store applies a batch in one transaction, the simulation to dicts.
 
-Each list holds rows of one table in the order they arose. For keyed rows a value of None deletes, and the last write of
-a key wins; `promises` is the exception: None there means "exists, not completed". Invocations appear at most once per
-batch, with their final values. Apply in this order: abandoned (all timers of these invocations, and their places as
-`caller_id` among listeners and promise listeners), deletes (the invocation with its journal, events and listeners),
-journal_deletes, promise_deletes (the completed promises of a workflow key), deletes of listeners and promise listeners
-before new ones, then everything else in any order.
+Each list has rows of one table, in order of creation. For keyed rows a value of None deletes, and the last write of a
+key wins; but in `promises` None means "exists, not completed". Invocations appear at most once per batch, with their
+final values. Apply in this order: abandoned (all timers of these invocations, and their listeners and promise listeners
+by `caller_id`), deletes (the invocation with its journal, events and listeners), journal_deletes, promise_deletes (the
+completed promises of a workflow key), deletes of listeners and promise listeners before new ones, then everything else
+in any order.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from rewake.protocol.messages import Failure, MessageType, Success
 
 
 class EntryRow(msgspec.Struct):
-    """One journal entry. completion_id: of a command's result, or the one a notification completes.
+    """One journal entry. completion_id: of a command's result, or the one that a notification completes.
 
-    signal: index or name a Signal carries.   child: id of the callee that a CallInvocationId notification names.
+    signal: index or name of a Signal.   child: id of the callee in a CallInvocationId notification.
     """
 
     invocation_id: InvocationId

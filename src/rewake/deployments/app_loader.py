@@ -1,8 +1,8 @@
-"""From `FILE.py`, `module` or `module:attribute` to the ASGI app that serves the handlers.
+"""Loads the ASGI app of the handlers from `FILE.py`, `module` or `module:attribute`.
 
-Takes a `restate.app(...)` object where there is one, otherwise builds it from the services of the module, so that a
-file which makes its app only under `__main__` runs unchanged. Called by worker_main.py in the child and by
-in_process.py. An error while the user's code is imported comes back with their own traceback, without our frames.
+It takes the module's `restate.app(...)` object, or makes one from the module's services. So a file that makes its app
+only under `__main__` runs unchanged. Called by worker_main.py in the child and by in_process.py. If the user's code
+raises at import, the error has the user's traceback without our frames.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import itertools
+import os
 import re
 import sys
 import traceback
@@ -18,13 +20,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
+import structlog
+
 from rewake.deployments.app_services import is_service, served_services
+from rewake.deployments.channels import feed_channels_at_once
 from rewake.deployments.containment import contain
+from rewake.deployments.own_servers import ServerStarted, intercepted
+from rewake.deployments.signatures import remember_signatures
 from rewake.errors import ErrorCode, RewakeError
 from rewake.names import some_of
 
 WEB: Final = "web"
+_RELATIVE_IMPORT: Final = re.compile(rb"^\s*from \.", re.MULTILINE)
 _RESTATE_APP_QUALNAME: Final = "asgi_app.<locals>.app"
+ENCRYPTION_VARIABLE: Final = "REWAKE_ENCRYPTION_KEYS"
+"""Environment variable with encryption keys, see rewake.ext.sealed."""
+
 _EXTRAS: Final = {
     "agents": "openai",
     "openai": "openai",
@@ -32,13 +43,16 @@ _EXTRAS: Final = {
     "pydantic_ai": "pydantic",
     "langchain": "langchain",
 }
-"""Which extra of ours brings a framework, with what the SDK's extension for it needs."""
+"""Framework -> Rewake's extra that installs it, with the needs of the SDK's extension."""
+
+
+log = structlog.get_logger("rewake.deployments")
 
 
 class AppImportError(RewakeError):
-    """The app could not be had from its reference.
+    """The app could not be loaded from its reference.
 
-    traceback_text: the user's own traceback, our frames removed; empty when their code did not raise.
+    traceback_text: the user's traceback without our frames; empty if their code did not raise.
     """
 
     def __init__(self, code: ErrorCode, message: str, hint: str, traceback_text: str = "") -> None:
@@ -47,7 +61,7 @@ class AppImportError(RewakeError):
 
 
 class Loaded(NamedTuple):
-    """What an app's module has. app: serves its handlers.   web: its web app, None without one."""
+    """The apps of a module. app: serves its handlers.   web: its web app, or None."""
 
     app: Any
     web: Any
@@ -59,21 +73,23 @@ def load_app(ref: str) -> Any:
 
 
 def load(ref: str) -> Loaded:
-    """The ASGI app `ref` names: a path that ends in .py, `module` or `module:attribute`, or `FILE.py:attribute`.
+    """The ASGI app of `ref`: a path that ends in .py, `module` or `module:attribute`, or `FILE.py:attribute`.
 
-    Without an app in it, all services that the import brought from the project are served (app_services.py). An ASGI
-    app that the module calls `web` is its web app.
-    Raises AppImportError. Puts the directory of a file at the front of sys.path, as running it would.
+    If the module has no app, all services that its import loaded from the project are served (app_services.py). An ASGI
+    app named `web` in the module is its web app. If the module starts a server when imported, as a `__main__.py` does,
+    its import ends there, and the server's app is used (own_servers.py).
+    Raises AppImportError. Like `python FILE.py` it puts the file's directory at the front of sys.path.
     """
     location, attribute = _split_ref(ref)
     known = set(sys.modules)
-    if location.endswith(".py"):
-        module = _import_file(Path(location))
-    elif Path(location).is_file() or (Path(location).is_dir() and not location.replace(".", "").isidentifier()):
-        raise _not_a_python_file(location)
-    else:
-        module = _import_module(location)
+    try:
+        with intercepted():
+            module = _imported(location)
+    except ServerStarted as started:
+        module = _stopped_at_its_server(started, ref)
     contain()
+    remember_signatures()
+    feed_channels_at_once()
     web = _web_of(module)
     if attribute:
         return Loaded(_app_of_attribute(module, attribute, ref), web)
@@ -81,8 +97,32 @@ def load(ref: str) -> Loaded:
     return Loaded(_app_of_module(module, imported, ref), web)
 
 
+def _imported(location: str) -> ModuleType:
+    if location.endswith(".py"):
+        return _import_file(Path(location))
+    if Path(location).is_file() or (Path(location).is_dir() and not location.replace(".", "").isidentifier()):
+        raise _not_a_python_file(location)
+    return _import_module(location)
+
+
+def _stopped_at_its_server(started: ServerStarted, ref: str) -> ModuleType:
+    """A module with what the program had got to, and with the app that its server was to serve."""
+    log.info("own_server_left_out", app=ref, server=started.server)
+    module = ModuleType("rewake_app")
+    trace = started.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "<module>":  # the first one: the program's own
+            module.__dict__.update(trace.tb_frame.f_globals)
+            break
+        trace = trace.tb_next
+    served = load(started.app).app if isinstance(started.app, str) else started.app
+    if _as_app(served) is not None:
+        module.__dict__["app"] = served
+    return module
+
+
 def _web_of(module: ModuleType) -> Any:
-    """The module's `web`, where that can be an ASGI app: something to call with scope, receive and send."""
+    """The module's `web`, if it can be an ASGI app: a callable of scope, receive and send."""
     found = getattr(module, WEB, None)
     if not callable(found) or isinstance(found, type):
         return None
@@ -111,6 +151,9 @@ def _import_file(path: Path) -> ModuleType:
             "Give the path of the Python file that holds your services, or module:attribute.",
         )
     path = path.resolve()
+    if (package := _package_of(path)) is not None:
+        sys.path.insert(0, str(path.parents[len(package)]))
+        return _import_module(".".join((*package, path.stem)))
     sys.path.insert(0, str(path.parent))
     name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
@@ -125,6 +168,14 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
+def _package_of(path: Path) -> tuple[str, ...] | None:
+    """The packages around a file that imports relatively to them; None for a file that runs by itself."""
+    if not _RELATIVE_IMPORT.search(path.read_bytes()):
+        return None
+    parents = itertools.takewhile(lambda folder: (folder / "__init__.py").is_file(), path.parents)
+    return tuple(folder.name for folder in parents)[::-1] or None
+
+
 def _not_a_python_file(location: str) -> AppImportError:
     kind = "directory" if Path(location).is_dir() else "file that does not end in .py"
     hint = "Give the path of the Python file that holds your services, or module:attribute."
@@ -132,7 +183,7 @@ def _not_a_python_file(location: str) -> AppImportError:
 
 
 def _module_name(path: Path) -> str:
-    """The stem, so that siblings which import this file get the same module, unless that name is taken or no name."""
+    """The file's stem, so that its siblings import the same module; another name if the stem is taken or not a name."""
     stem = path.stem
     if stem.isidentifier() and stem not in sys.modules and stem not in sys.stdlib_module_names:
         return stem
@@ -211,7 +262,7 @@ def _app_of_attribute(module: ModuleType, attribute: str, ref: str) -> Any:
         return _build_app(services, ref)
     if (app := _as_app(found)) is not None:
         return app
-    if callable(found):  # Middleware around the app is an ASGI app of its own.
+    if callable(found):  # Middleware around the app is itself an ASGI app.
         return found
     raise AppImportError(
         ErrorCode.APP_NOT_FOUND,
@@ -231,7 +282,7 @@ def _attribute_missing(owner: Any, name: str, ref: str) -> AppImportError:
 
 
 def _app_of_module(module: ModuleType, imported: list[ModuleType], ref: str) -> Any:
-    """imported: the modules that loading it brought."""
+    """The app of a module, or one made from its services. imported: the modules that its import loaded."""
     members = {name: value for name, value in vars(module).items() if not name.startswith("__")}
     apps = {name: app for name, value in members.items() if (app := _as_app(value)) is not None}
     if "app" in apps:
@@ -255,7 +306,7 @@ def _app_of_module(module: ModuleType, imported: list[ModuleType], ref: str) -> 
 
 
 def _as_app(value: Any) -> Any | None:
-    """`value` if restate.app made it, the app of an endpoint, else None."""
+    """`value` if restate.app made it, or the app of an endpoint; otherwise None."""
     from restate.endpoint import Endpoint
 
     if isinstance(value, Endpoint):
@@ -268,10 +319,19 @@ def _build_app(services: list[Any], ref: str) -> Any:
     import restate
 
     try:
-        return restate.app(services)
+        return restate.app(services, journal_value_codec=_codec())
     except ValueError as error:
         raise AppImportError(
             ErrorCode.APP_NOT_FOUND,
             f"The services of {ref!r} do not go together: {error}.",
             "Give each service its own name, or name the ones to serve: app = restate.app([...]).",
         ) from error
+
+
+def _codec() -> Any:
+    """The encrypting codec for an app that is made here, if the environment has keys."""
+    if ENCRYPTION_VARIABLE not in os.environ:
+        return None
+    from rewake.ext.sealed import sealing
+
+    return sealing()

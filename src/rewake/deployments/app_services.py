@@ -1,8 +1,8 @@
-"""Which services a module without an app of its own serves: its own, and those of the project's modules it imported.
+"""Finds the services to serve for a module without an app: its own, and those of the project's modules it imported.
 
-A program may import a handler and call it, and name the handler's service only under `__main__`. So this looks
-beyond the module's globals: at each module that the import loaded from the project, and at the services behind imported
-handlers. Called by app_loader.py.
+A program may import a handler and call it, and mention the handler's service only under `__main__`. So this also looks
+at each module that the import loaded from the project, and at the services of imported handlers. Called by
+app_loader.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def is_service(value: Any) -> bool:
 def served_services(module: ModuleType, imported: Iterable[ModuleType]) -> list[Any]:
     """The services to serve for `module`, each once, the module's own first.
 
-    imported: the modules that loading `module` loaded.   A service of theirs is left out when its name is taken.
+    imported: the modules that the import of `module` loaded. Their services are left out if the name is taken.
     """
     services = _services_in(module)
     taken = {service.name for service in services}
@@ -34,7 +34,7 @@ def served_services(module: ModuleType, imported: Iterable[ModuleType]) -> list[
     for other in imported:
         is_ours = _is_of_project(other, folders)
         if not is_ours and called <= taken:
-            continue  # a framework brings thousands of modules, and a restarted worker waits for this
+            continue  # a framework loads thousands of modules, and a restarted worker waits for this loop
         for service in _services_in(other):
             if service.name not in taken and (is_ours or service.name in called):
                 taken.add(service.name)
@@ -43,7 +43,7 @@ def served_services(module: ModuleType, imported: Iterable[ModuleType]) -> list[
 
 
 def _services_in(module: ModuleType) -> list[Any]:
-    """Each once, however many names it has."""
+    """The services in a module's globals, each once."""
     members = list(vars(module).items())
     return list(
         {id(value): value for name, value in members if not name.startswith("__") and is_service(value)}.values()
@@ -51,7 +51,7 @@ def _services_in(module: ModuleType) -> list[Any]:
 
 
 def _services_behind_handlers(module: ModuleType) -> set[str]:
-    """Names of the services whose handlers the module holds."""
+    """Names of the services whose handlers are in the module's globals."""
     from restate.handler import handler_from_callable
 
     names = set()
@@ -59,7 +59,7 @@ def _services_behind_handlers(module: ModuleType) -> set[str]:
         if callable(value) and hasattr(value, "__dict__"):
             try:
                 names.add(handler_from_callable(value).service_tag.name)
-            except (ValueError, TypeError):  # no handler
+            except (ValueError, TypeError):  # not a handler
                 continue
     return names
 
@@ -71,7 +71,7 @@ def _project_folders(module: ModuleType) -> list[Path]:
 
 
 def _is_of_project(other: ModuleType, folders: list[Path]) -> bool:
-    """Whether `other` lies below one of `folders`, and was not installed there."""
+    """Whether `other` lies below one of `folders` and is not an installed package."""
     file = getattr(other, "__file__", None)
     if not file or any(part in file for part in _INSTALLED):
         return False

@@ -1,12 +1,13 @@
-"""What in_process.py, the worker's child and serving/ share about ASGI: scopes, and receiving.
+"""ASGI scopes and `receive`, shared by in_process.py, the worker's child and serving/.
 
-Imports next to nothing: it is loaded before the first byte of a restarted worker is served.
+It imports almost nothing, because a restarted worker loads it before it serves its first byte.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from rewake.agents.introspection import tell_agents
@@ -21,7 +22,7 @@ MANIFEST_ACCEPT: Final = ", ".join(
     f"application/vnd.restate.endpointmanifest.v{version}+json" for version in MANIFEST_VERSIONS
 )
 
-# HTTP/2 by name, so that the SDK offers BIDI_STREAM; there is no connection behind it.
+# The scope claims HTTP/2, so that the SDK offers BIDI_STREAM; there is no connection.
 REQUEST_SCOPE: Final[dict[str, Any]] = {
     "type": "http",
     "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -52,9 +53,12 @@ WAKE_UP: Final = {"type": "http.request", "body": b"", "more_body": True}
 
 
 class Receiving(Watched):
-    """The `receive` of one ASGI call: events wait for the call, or the call for the next event."""
+    """The `receive` of one ASGI call: a queue of events.
 
-    __slots__ = ("_events", "_loop", "_waiter", "_waker")
+    _taker: a function that gets each event at once instead, see channels.py.
+    """
+
+    __slots__ = ("_events", "_loop", "_taker", "_waiter", "_waker")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, waker: Waker) -> None:
         super().__init__()
@@ -62,27 +66,38 @@ class Receiving(Watched):
         self._waker = waker
         self._events: deque[Event] = deque()
         self._waiter: asyncio.Future[Event] | None = None
+        self._taker: Callable[[Event], None] | None = None
+
+    def give_to(self, taker: Callable[[Event], None] | None) -> None:
+        """Give a function what has come, and all that follows; None ends that."""
+        self._taker = taker
+        while taker is not None and self._events:
+            taker(self._events.popleft())
 
     def put(self, event: Event) -> None:
-        """The next event."""
+        """Add an event."""
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
+        if self._taker is not None:
+            self._taker(event)
+        elif waiter is not None and not waiter.done():
             waiter.set_result(event)
         else:
             self._events.append(event)
 
     def feed(self, body: bytes) -> None:
-        """More of the request, after the app has its first part."""
+        """Add a further part of the request."""
         self.put({"type": "http.request", "body": body, "more_body": True})
         self._waker.delivered(self, message_count(body))
 
     def wake(self) -> None:
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
+        if self._taker is not None:
+            self._taker(WAKE_UP)
+        elif waiter is not None and not waiter.done():
             waiter.set_result(WAKE_UP)
 
     async def receive(self) -> Event:
-        """ASGI receive: the next event, waiting for it if need be."""
+        """ASGI receive: wait for the next event."""
         if self._events:
             return self._events.popleft()
         waiter = self._waiter = self._loop.create_future()
@@ -94,7 +109,7 @@ class Receiving(Watched):
 
 
 async def call_discovery(app: Any) -> tuple[int, dict[str, str], bytes]:
-    """(status, headers, body) of an app's answer to discovery, which from now on names the app's agents."""
+    """(status, headers, body) of an app's answer to discovery, with the app's agents in the metadata."""
     tell_agents(app)
     status, headers, body = 0, {}, b""
 

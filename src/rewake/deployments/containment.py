@@ -1,20 +1,19 @@
-"""Containment: what user code raises past `Exception` fails its attempt, by name, and nothing else.
+"""Containment: a BaseException of user code fails its attempt, with its name, and does nothing else.
 
-The SDK lets a CancelledError, SystemExit, KeyboardInterrupt or GeneratorExit of a handler or a step pass without a word
-to the engine, because it takes them for its own end: the attempt stands still until its timeouts. MCP clients leak
-CancelledErrors out of their cancel scopes, scripts call sys.exit. Here they become an ordinary failure, unless the
-attempt really is being cancelled. That needs two seams of the SDK, `contain` says which; a conformance test holds them.
-Called where apps are run: app_loader.py and in_process.py.
+If a handler or a step raises CancelledError, SystemExit, KeyboardInterrupt or GeneratorExit, the SDK reports nothing to
+the engine, because it takes this for its own end; the attempt hangs until its timeouts. This happens: MCP clients leak
+CancelledErrors out of their cancel scopes, and scripts call sys.exit. Containment turns them into ordinary failures,
+unless the attempt really is being cancelled. It patches two functions of the SDK, see `contain`; a conformance test
+checks both. Called by app_loader.py and in_process.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 from rewake.deployments.waking import handler_begins
@@ -24,7 +23,7 @@ _MARK: Final = "_rewake_contained"
 
 
 class Escaped(Exception):
-    """The failure of an attempt, in the words that its error shows: what was raised, and that nobody asked for it."""
+    """The failure of an attempt. Its message names the exception, and says that nobody had cancelled the attempt."""
 
     def __init__(self, error: BaseException, where: str) -> None:
         super().__init__(error, where)
@@ -37,11 +36,11 @@ class Escaped(Exception):
 
 
 def contain() -> None:
-    """Make the SDK of this process report them. Does nothing where no SDK is loaded, or for the second time.
+    """Patch the SDK in this process. Does nothing without a loaded SDK, or a second time.
 
-    The seams: `ServerInvocationContext.create_run_coroutine(handle, action, ...)`, which runs a step, and
-    `invoke_handler(...)`, which runs a handler, both of restate.server_context. The second is also where a host learns
-    where the handler's tasks sleep (waking.py).
+    It patches `ServerInvocationContext.create_run_coroutine(handle, action, ...)`, which runs a step, and
+    `invoke_handler(...)`, which runs a handler, both in restate.server_context. Through the second it also finds the
+    channel of the handler's tasks (waking.py) and the line of a mismatch (mismatch_trace.py).
     """
     sdk: Any = sys.modules.get("restate.server_context")
     if sdk is None or hasattr(sdk, _MARK):
@@ -56,43 +55,50 @@ def contain() -> None:
     @functools.wraps(run_handler)
     async def invoke_handler(*args: Any, **kwargs: Any) -> Any:
         handler_begins(kwargs.get("ctx"))
-        with _named("handler", asyncio.current_task()):
+        task = asyncio.current_task()
+        try:
             return await run_handler(*args, **kwargs)
+        except CONTAINED as error:
+            if _is_ending(task):
+                raise
+            raise Escaped(error, "handler") from error
+        except BaseException as error:
+            from rewake.deployments.mismatch_trace import add_trace  # Imported late: a worker must start quickly.
+
+            add_trace(kwargs.get("ctx"), error)
+            raise
 
     sdk.ServerInvocationContext.create_run_coroutine = create_run_coroutine
     sdk.invoke_handler = invoke_handler
 
 
 def _contained(action: Callable[[], Any]) -> Callable[[], Any]:
-    """A step's action. One that is no coroutine function runs in a thread, where no task can be cancelled."""
+    """A step's action, contained. A plain function runs in a thread, where no task can be cancelled."""
     if inspect.iscoroutinefunction(action):
 
         async def contained_async() -> Any:
-            with _named("step", asyncio.current_task()):
+            task = asyncio.current_task()
+            try:
                 return await action()
+            except CONTAINED as error:
+                if _is_ending(task):
+                    raise
+                raise Escaped(error, "step") from error
 
         return contained_async
 
     def contained() -> Any:
-        with _named("step", None):
+        try:
             return action()
+        except CONTAINED as error:
+            raise Escaped(error, "step") from error
 
     return contained
 
 
-@contextlib.contextmanager
-def _named(where: str, task: asyncio.Task[Any] | None) -> Iterator[None]:
+def _is_ending(task: asyncio.Task[Any] | None) -> bool:
+    """Whether the task is being cancelled; or its coroutine is closed from outside, if it is not the running task."""
     try:
-        yield
-    except CONTAINED as error:
-        if task is not None and _is_ending(task):
-            raise
-        raise Escaped(error, where) from error
-
-
-def _is_ending(task: asyncio.Task[Any]) -> bool:
-    """Whether the task is being cancelled, or its coroutine closed from outside, when it is not the one that runs."""
-    try:
-        return task.cancelling() > 0 or asyncio.current_task() is not task
-    except RuntimeError:  # no loop is running any more
+        return asyncio.current_task() is not task or (task is not None and task.cancelling() > 0)
+    except RuntimeError:  # the loop has stopped
         return True

@@ -1,9 +1,9 @@
-"""What every byte transport shares: one attempt between frames and messages, and what a response means.
+"""FramedAttempt, the common base of all byte transports: one attempt between frames and messages.
 
-FramedAttempt is the handle the engine holds; a transport gives it a RequestStream to write to and hands it what comes
-back. This file judges response heads (service-protocol.md 1.6), checks what an SDK may send, and ends an attempt: after
-End, Suspension or Error the request is closed at once, nothing more is sent, nothing heard. Transports add no rule of
-their own. Read next: in_process.py, the smallest transport.
+It is the engine's handle. A transport gives it a RequestStream to write to, and passes it the response. This file
+checks response heads (service-protocol.md 1.6) and messages of the SDK, and ends attempts: after End, Suspension or
+Error it closes the request at once, sends nothing more and ignores further bytes. Transports add no rules. Read next:
+in_process.py, the smallest transport.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rewake.deployments.base import (
     ProtocolType,
     ReceivedMessage,
 )
-from rewake.deployments.incomplete import COUNTED_FROM_BYTES, INCOMPLETE_BYTES_MAX, IncompleteMessages
+from rewake.deployments.incomplete import COUNTED_FROM_BYTES, IncompleteMessages, bytes_max
 from rewake.errors import ErrorCode, RewakeError
 from rewake.printable import printable
 from rewake.protocol.codec import decode_message
@@ -52,16 +52,17 @@ _RESULTS: Final = frozenset({MessageType.PROPOSE_RUN_COMPLETION, MessageType.OUT
 _SUSPENSION: Final = int(MessageType.SUSPENSION)
 
 _MANIFEST_TYPE: Final = re.compile(r"application/vnd\.restate\.endpointmanifest\.v([0-9]{1,3})\+json")
-_KEY_HEADER_CHARS_MAX: Final = 4096  # A longer key travels in Start alone, where SDKs read it anyway.
+_KEY_HEADER_CHARS_MAX: Final = 4096  # A longer key is only in Start, where SDKs read it anyway.
 _ECHOED_CHARS_MAX: Final = 80
-"""Of what a server reached by URL answers: enough for an SDK's reason, too little to read its data through us."""
+"""Characters of an answer in an error, for a server reached by URL: enough for an SDK's reason, too little to read data
+of that server through us."""
 
 _OWN_ECHOED_CHARS_MAX: Final = 500
-"""Of what an app in a process of ours answers."""
+"""The same for an app in our own process."""
 _STATUS_UNKNOWN: Final = 500
 
 _RETRY_AFTER_DIGITS_MAX: Final = 12
-"""30,000 years in seconds. A longer number counts as this many nines: no caller waits for either."""
+"""Digits of 30,000 years in seconds. A longer number is read as so many nines."""
 
 _MEANINGS: Final[Mapping[int, tuple[str, int, str]]] = {
     401: ("RT0012", 500, "it refuses the request's identity"),
@@ -78,9 +79,12 @@ _MEANINGS: Final[Mapping[int, tuple[str, int, str]]] = {
 
 _incomplete: Final = IncompleteMessages()
 
+_DEAF: Final = FrameDecoder()
+"""Of attempts that are over: nothing is fed to it."""
+
 
 class RequestStream(Protocol):
-    """The request side of one attempt, as a transport offers it. No method blocks or raises."""
+    """A transport's request side of one attempt. No method blocks or raises."""
 
     def write(self, data: bytes) -> None:
         """Add bytes to the request."""
@@ -89,16 +93,16 @@ class RequestStream(Protocol):
         """Close the request. Called at most once."""
 
     def finish(self) -> None:
-        """Close the request because a terminal message arrived; the response is of no more interest."""
+        """Close the request after a terminal message; the rest of the response is not needed."""
 
     def reset(self) -> None:
-        """Give up request and response."""
+        """Abort request and response."""
 
 
 class FramedAttempt:
-    """One attempt: the engine's AttemptHandle on one side, on_head ... on_error for the transport on the other.
+    """One attempt: an AttemptHandle for the engine, and on_head ... on_error for the transport.
 
-    is_over: nothing more goes to the sink; the transport may forget the attempt.
+    is_over: the sink gets no further call, and the transport may drop the attempt.
     """
 
     __slots__ = (
@@ -119,7 +123,7 @@ class FramedAttempt:
         self.is_over = False
         self.start = start
         self._sink = sink
-        self._decoder = FrameDecoder()
+        self._decoder = FrameDecoder(start.message_bytes_max)
         self._is_counted = False
         self._has_head = False
         self._is_closed = False
@@ -150,7 +154,7 @@ class FramedAttempt:
     # The transport's side
 
     def on_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """The response head. Anything but 200 with the request's content type fails the attempt."""
+        """The response head. Only 200 with the request's content type is accepted; any other fails the attempt."""
         if self.is_over:
             return
         self._has_head = True
@@ -159,7 +163,7 @@ class FramedAttempt:
             self._fail(failure)
 
     def on_data(self, chunk: bytes) -> None:
-        """Bytes of the response body; every message that is now complete goes to the sink, in one call."""
+        """Bytes of the response body; the sink gets all complete messages in one call."""
         if self.is_over or self._decoder.oversized:
             return
         messages: list[ReceivedMessage] = []
@@ -193,7 +197,7 @@ class FramedAttempt:
             self._count_incomplete()
 
     def on_end(self) -> None:
-        """The response ended. Without a terminal message before, that is a failure."""
+        """The response ended. Without an earlier terminal message this is a failure."""
         text = "The response ended without End, Suspension or Error."
         self._fail(AttemptFailure(code="RT0007", status=_STATUS_UNKNOWN, message=text))
 
@@ -206,7 +210,7 @@ class FramedAttempt:
         )
 
     def on_app_error(self, error: str) -> None:
-        """The app raised, which a server would make a 500 of, or a reset once the response has begun."""
+        """The app raised. A server would answer 500, or reset a response that has begun."""
         if self._has_head:
             self.on_error(f"The app raised {error}")
         else:
@@ -214,51 +218,56 @@ class FramedAttempt:
             self._fail(AttemptFailure(code="RT0012", status=_STATUS_UNKNOWN, message=text))
 
     def close_request(self) -> None:
-        """Half-close on the transport's own account, because it wants to go away.
+        """Half-close by the transport itself, because it wants to end.
 
-        The engine does not know and may send notifications after it; they are lost, so a Suspension that follows one
-        must not be believed: see _replace_suspension.
+        The engine does not know this. Notifications that it sends afterwards are lost, so a later Suspension is not
+        valid: see _replace_suspension.
         """
         if not (self._is_closed or self.is_over):
             self._is_draining = True
             self.half_close()
 
     def _replace_suspension(self, messages: list[ReceivedMessage]) -> None:
-        """The SDK suspended without having seen all notifications the engine sent: start again, with all of them.
+        """The SDK suspended before it saw all notifications of the engine: fail, so that a new attempt replays them.
 
-        Believing the Suspension would lose a wake-up, as the engine counts what it sent as seen.
+        Accepting the Suspension would lose a wake-up, because the engine counts sent notifications as seen.
         """
         if len(messages) > 1:
             self._sink.on_messages(messages[:-1])
         self.on_error("The request was closed while notifications were on their way.", 0, Blame.NOBODY)
 
     def _count_incomplete(self) -> None:
-        """Unless it is over, and holds nothing."""
+        """Report the bytes of an incomplete message, unless the attempt is over."""
         size = self._decoder.pending_size
         if size >= COUNTED_FROM_BYTES:
             self._is_counted = True
-            _incomplete.note(self._give_up, size)
+            _incomplete.note(self._give_up, size, self._incomplete_bytes_max)
         elif self._is_counted:
             self._is_counted = False
             _incomplete.forget(self._give_up)
 
+    @property
+    def _incomplete_bytes_max(self) -> int:
+        return bytes_max(self.start.message_bytes_max)
+
     def _give_up(self) -> None:
+        bound = self._incomplete_bytes_max
         text = (
-            f"Messages that have not come whole take more than {INCOMPLETE_BYTES_MAX} bytes in all attempts together. "
-            f"This one held most of them: {self._decoder.pending_size} bytes."
+            f"Incomplete messages of all attempts take more than {bound} bytes. "
+            f"This attempt held most of them: {self._decoder.pending_size} bytes."
         )
         self._fail(AttemptFailure(code=MESSAGE_TOO_LARGE, status=_STATUS_UNKNOWN, message=text))
 
     def _end(self) -> None:
-        """Nothing is heard any more, so nothing is held."""
+        """End the attempt: drop its buffer."""
         self.is_over = True
         if self._is_counted:
             self._is_counted = False
             _incomplete.forget(self._give_up)
-        self._decoder = FrameDecoder()
+        self._decoder = _DEAF
 
     def _finish(self) -> None:
-        if not self.is_over:  # The sink may have aborted.
+        if not self.is_over:  # The sink may have aborted it.
             self._end()
             self.stream.finish()
             self._sink.on_closed()
@@ -271,7 +280,7 @@ class FramedAttempt:
 
 
 def _result_of(oversized: Oversized) -> Oversized:
-    """A result, which can be refused; no other message can be left out. Raises ProtocolViolation for those."""
+    """An oversized result, which can be refused alone. Raises ProtocolViolation for any other oversized message."""
     if oversized.type_id not in _RESULTS:
         raise ProtocolViolation(
             f"message of type 0x{oversized.type_id:04X} has {oversized.size} bytes, "
@@ -285,12 +294,12 @@ def _result_of(oversized: Oversized) -> Oversized:
 
 
 def invoke_path(start: AttemptStart) -> bytes:
-    """The path of the attempt below a deployment's prefix. Names need no quoting: discovery checked them."""
+    """The attempt's path below a deployment's prefix. Names need no quoting: discovery has checked them."""
     return f"/invoke/{start.service}/{start.handler}".encode()
 
 
 def request_headers(start: AttemptStart) -> Headers:
-    """The headers of the attempt; the content type chooses the protocol version."""
+    """The headers of the attempt. The content type has the protocol version."""
     content_type = invocation_content_type(start.protocol_version)
     headers = [
         (b"content-type", content_type),
@@ -328,7 +337,7 @@ def _judge_head(start: AttemptStart, status: int, headers: tuple[tuple[bytes, by
 
 
 def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
-    """First value of the header called `name`, which is lower case."""
+    """First value of a header. name: in lower case."""
     return next((value for each, value in headers if each.lower() == name), None)
 
 
@@ -337,7 +346,7 @@ def _shown(value: bytes | None) -> str:
 
 
 def _retry_after_ms(value: bytes | None) -> int | None:
-    """Milliseconds to wait: whole seconds, or an HTTP date in the future; None for anything else."""
+    """Milliseconds to wait, from whole seconds or a future HTTP date; None for any other value."""
     if value is None:
         return None
     text = value.decode("latin-1").strip()
@@ -346,7 +355,7 @@ def _retry_after_ms(value: bytes | None) -> int | None:
         return int(seconds if len(seconds) <= _RETRY_AFTER_DIGITS_MAX else "9" * _RETRY_AFTER_DIGITS_MAX) * 1000
     try:
         at_ms = int(parsedate_to_datetime(text).timestamp() * 1000)
-    except (ValueError, OverflowError, IndexError, TypeError):  # the parser is not made for hostile input
+    except (ValueError, OverflowError, IndexError, TypeError):  # the parser is not safe for hostile input
         return None
     wait_ms = at_ms - time.time_ns() // 1_000_000
     return wait_ms if wait_ms > 0 else None
@@ -358,9 +367,9 @@ def _retry_after_ms(value: bytes | None) -> int | None:
 def discovery_response(
     status: int, headers: Mapping[str, str], body: bytes, *, where: str, is_foreign: bool = False
 ) -> DiscoveryResponse:
-    """The checked answer to discovery. `where` names the deployment in the error.   is_foreign: it is reached by URL.
+    """The checked answer to discovery. where: the deployment's name in errors.   is_foreign: it is reached by URL.
 
-    Raises RewakeError RW2004 for another status than 200, RW2005 for an answer that is no manifest.
+    Raises RewakeError RW2004 for any status but 200, RW2005 for an answer that is not a manifest.
     """
     if status != 200:
         chars_max = _ECHOED_CHARS_MAX if is_foreign else _OWN_ECHOED_CHARS_MAX
@@ -368,7 +377,7 @@ def discovery_response(
         raise RewakeError(
             ErrorCode.DISCOVERY_REFUSED,
             f"{where} answered {status} to discovery (META0003).\n{text or 'It gave no reason.'}",
-            "Check that it serves a restate app at this place.",
+            "Check that it serves a restate app at this address.",
             status=status,
         )
     content_type = headers.get("content-type", "")
@@ -378,7 +387,7 @@ def discovery_response(
             ErrorCode.DISCOVERY_INVALID,
             f"{where} answered discovery with something that is no endpoint manifest (META0013).\n"
             f"Its content type is {_echoed(content_type)!r}.",
-            "Check that it serves a restate app at this place.",
+            "Check that it serves a restate app at this address.",
         )
     server = headers.get("x-restate-server")
     return DiscoveryResponse(
@@ -387,12 +396,12 @@ def discovery_response(
 
 
 def protocol_type_of(discovery: DiscoveryResponse) -> ProtocolType:
-    """The mode the manifest states; parsed for that alone."""
+    """The protocol mode in the manifest."""
     return "request_response" if _mode_of(discovery.body) == "REQUEST_RESPONSE" else "bidi"
 
 
 class _Mode(msgspec.Struct):
-    """The one field of a manifest that its transport needs."""
+    """The only field of a manifest that a transport needs."""
 
     protocolMode: object = ""  # noqa: N815  the manifest's name
 
@@ -401,7 +410,7 @@ _decode_mode = msgspec.json.Decoder(_Mode).decode
 
 
 def _mode_of(body: bytes) -> object:
-    """The protocol mode of a manifest, None when the body is no JSON object."""
+    """The protocol mode of a manifest; None if the body is not a JSON object."""
     try:
         return _decode_mode(body).protocolMode or ""
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -409,5 +418,5 @@ def _mode_of(body: bytes) -> object:
 
 
 def _echoed(text: str, chars_max: int = _ECHOED_CHARS_MAX) -> str:
-    """The beginning of a foreign text, on one line and without what steers a terminal."""
+    """The beginning of a foreign text, on one line and without control characters."""
     return printable(" ".join(text[: 2 * chars_max].split())[:chars_max])

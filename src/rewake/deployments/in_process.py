@@ -1,7 +1,7 @@
 """Handlers inside the engine's own loop: each attempt is one task that calls the ASGI app.
 
-The smallest transport: no process, no socket, nothing to lose. A handler that blocks does block the engine, which is
-why `rewake run` uses worker.py and this is for embedding and tests. Rules of the protocol are in framed_attempt.py.
+This is the smallest transport, without a process or a socket. A handler that blocks also blocks the engine, so it is
+for embedding and tests, and `rewake run` uses worker.py. The rules of the protocol are in framed_attempt.py.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rewake.deployments.asgi import (
     call_discovery,
 )
 from rewake.deployments.base import AttemptHandle, AttemptSink, AttemptStart, DiscoveryResponse, ProtocolType
+from rewake.deployments.channels import feed_channels_at_once
 from rewake.deployments.containment import contain
 from rewake.deployments.framed_attempt import (
     FramedAttempt,
@@ -28,6 +29,8 @@ from rewake.deployments.framed_attempt import (
     protocol_type_of,
     request_headers,
 )
+from rewake.deployments.signatures import remember_signatures
+from rewake.deployments.step_lines import keep_lines
 from rewake.deployments.waking import Waker, watching
 from rewake.protocol.peeking import read_sent
 
@@ -37,6 +40,9 @@ class InProcessDeployment:
 
     def __init__(self, app: Any) -> None:
         contain()
+        keep_lines()
+        remember_signatures()
+        feed_channels_at_once()
         self.protocol_type: ProtocolType = "bidi"
         self._app = app
         self._calls: set[_Call] = set()
@@ -44,10 +50,10 @@ class InProcessDeployment:
         self._waker: Waker | None = None
 
     async def discover(self) -> DiscoveryResponse:
-        """Call the app's discovery as over HTTP/2, so that it offers full duplex.
+        """Call the app's discovery with a scope for HTTP/2, so that the app offers full duplex.
 
-        On another thread: the SDK takes over SIGTERM at the first request it sees on the main one, for good, and the
-        handler of the program that embeds the engine would be gone.
+        It runs on another thread: at its first request on the main thread the SDK replaces the SIGTERM handler for
+        good, and the embedding program would lose its own.
         """
         status, headers, body = await asyncio.to_thread(lambda: asyncio.run(call_discovery(self._app)))
         response = discovery_response(status, headers, body, where="The app")
@@ -55,7 +61,7 @@ class InProcessDeployment:
         return response
 
     def start_attempt(self, start: AttemptStart, sink: AttemptSink) -> AttemptHandle:
-        """Begin one attempt; the app runs from the next loop iteration on."""
+        """Begin one attempt; the app starts in the next turn of the event loop."""
         loop = asyncio.get_running_loop()
         if self._waker is None:
             self._waker = Waker(loop)
@@ -71,7 +77,7 @@ class InProcessDeployment:
         return call.attempt
 
     async def close(self) -> None:
-        """Abort every attempt and wait until the app has let go of them."""
+        """Abort every attempt and wait for their tasks to end."""
         calls = list(self._calls)
         for call in calls:
             call.attempt.abort()
@@ -80,7 +86,7 @@ class InProcessDeployment:
 
 
 class _Call(Receiving):
-    """One ASGI call: the RequestStream of a FramedAttempt on one side, `receive` and `send` on the other."""
+    """One ASGI call: a RequestStream for the FramedAttempt, and `receive` and `send` for the app."""
 
     __slots__ = ("_context", "_incoming", "_is_closed", "attempt", "task")
 
@@ -123,7 +129,7 @@ class _Call(Receiving):
     # ASGI
 
     async def send(self, event: Event) -> None:
-        """Kept for the next loop iteration: the engine must run neither inside the handler's call nor its context."""
+        """Keep the event for the loop's next turn: the engine must not run inside the handler's call or context."""
         if not self._incoming:
             self._loop.call_soon(self._deliver, context=self._context)
         self._incoming.append(event)

@@ -1,26 +1,27 @@
 """Many attempts over one socket: the framing between the engine and a worker process.
 
-A frame is `stream:u32 kind:u8 size:u32` and a payload of at most CHUNK_BYTES_MAX. Stream 0 is the link itself. All
-writes of one loop iteration leave in one socket write, and one read is parsed to its last whole frame, in both
-directions: with many attempts in flight the cost of a system call is shared by all of them.
-Both ends subclass MuxProtocol: worker.py in the engine, worker_main.py in the child. Imports nothing of ours, so that
-a child starts fast.
+A frame is `stream:u32 kind:u8 size:u32` and a payload of at most CHUNK_BYTES_MAX. Stream 0 is the link itself. In both
+directions all writes of one turn of the event loop leave in one socket write, and one read is parsed to its last whole
+frame, so many attempts share the cost of a system call. Both ends subclass MuxProtocol: worker.py in the engine,
+worker_main.py in the child. It imports no other file of Rewake, so that a child starts fast.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
+from functools import lru_cache
+from itertools import chain
 from typing import Final, cast
 
 CHUNK_BYTES_MAX: Final = 64 * 1024
-"""Larger payloads travel as several frames, so that a big message does not hold up the small ones behind it."""
+"""Larger payloads are sent as several frames, so that a large message does not delay small ones."""
 
 FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Above this a length is taken for garbage. Only READY and FAILED may be larger than CHUNK_BYTES_MAX."""
+"""A larger length is garbage. Only READY and FAILED may be larger than CHUNK_BYTES_MAX."""
 
 WRITE_BUFFER_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Unsent bytes above which the writer is asked to wait."""
+"""Unsent bytes above which writers wait in `drain`."""
 
 LINK: Final = 0
 
@@ -39,6 +40,11 @@ READY: Final = 9
 FAILED: Final = 10
 PING: Final = 11
 PONG: Final = 12
+# Child to engine, numbered by the child. What a step says live: its head, a delta, its end, or that its try failed.
+SPEAK: Final = 13
+SAID: Final = 14
+ALL_SAID: Final = 15
+CUT: Final = 16
 
 _header: Final = struct.Struct(">IBI")
 _pack_header: Final = _header.pack
@@ -49,17 +55,17 @@ _open_sizes: Final = struct.Struct(">H")
 
 
 class MuxError(Exception):
-    """The peer sent something that is no frame; the link cannot go on."""
+    """The peer sent bytes that are not a frame; the link cannot go on."""
 
 
 def encode_frame(kind: int, stream_id: int, payload: bytes = b"") -> bytes:
-    """One frame as bytes, for the rare writer that has no loop."""
+    """One frame as bytes, for a writer without an event loop."""
     return _pack_header(stream_id, kind, len(payload)) + payload
 
 
 def encode_open(path: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
     """Payload of OPEN: the size of the head, path and headers separated by NUL, the first bytes of the body."""
-    head = b"\0".join([path, *(part for header in headers for part in header)])
+    head = b"\0".join((path, *chain.from_iterable(headers)))
     return _open_sizes.pack(len(head)) + head + body
 
 
@@ -73,13 +79,14 @@ def decode_open(payload: bytes) -> tuple[bytes, list[tuple[bytes, bytes]], bytes
 
 def encode_head(status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
     """Payload of HEAD: the status in decimal, then names and values, separated by NUL."""
-    return b"\0".join([b"%d" % status, *(part for header in headers for part in header)])
+    return b"\0".join((b"%d" % status, *chain.from_iterable(headers)))
 
 
-def decode_head(payload: bytes) -> tuple[int, list[tuple[bytes, bytes]]]:
-    """(status, headers)."""
+@lru_cache(maxsize=64)
+def decode_head(payload: bytes) -> tuple[int, tuple[tuple[bytes, bytes], ...]]:
+    """(status, headers). An SDK sends the same few heads for ever."""
     parts = payload.split(b"\0")
-    return int(parts[0]), list(zip(parts[1::2], parts[2::2], strict=True))
+    return int(parts[0]), tuple(zip(parts[1::2], parts[2::2], strict=True))
 
 
 class MuxProtocol(asyncio.Protocol):
@@ -99,11 +106,11 @@ class MuxProtocol(asyncio.Protocol):
         raise NotImplementedError
 
     def link_lost(self, reason: Exception | None) -> None:
-        """The socket is gone; nothing can be sent or received any more."""
+        """The socket is closed."""
         raise NotImplementedError
 
     def write_frame(self, kind: int, stream_id: int, payload: bytes = b"") -> None:
-        """Queue one frame; it leaves with everything else this loop iteration writes."""
+        """Queue one frame; it leaves with all other frames of this turn of the event loop."""
         out = self._out
         if not self._is_flush_due:
             self.flush_soon()
@@ -115,7 +122,7 @@ class MuxProtocol(asyncio.Protocol):
             out.append(payload)
 
     def _write_chunks(self, kind: int, stream_id: int, payload: bytes) -> None:
-        """Split a stream's payload. The rest after an OPEN is DATA; READY and FAILED stay whole."""
+        """Split a stream's payload. Behind an OPEN the other parts are DATA; READY and FAILED stay whole."""
         if stream_id == LINK:
             self._out += (_pack_header(stream_id, kind, len(payload)), payload)
             return
@@ -126,9 +133,9 @@ class MuxProtocol(asyncio.Protocol):
                 kind = DATA
 
     def flush_soon(self) -> None:
-        """Make sure that what was written leaves in the next loop iteration; idempotent.
+        """Flush in the next turn of the event loop; idempotent.
 
-        Not later: a step's result that waits here when the process dies is a step that runs again.
+        A later flush would be worse: if the process dies while a step's result waits here, the step runs again.
         """
         if not self._is_flush_due:
             self._is_flush_due = True
@@ -138,16 +145,16 @@ class MuxProtocol(asyncio.Protocol):
         self.before_flush()
         self._is_flush_due = False
         if self.transport is None:
-            return  # connection_made will flush.
+            return  # connection_made flushes.
         out, self._out = self._out, []
         if out and not self.transport.is_closing():
             self.transport.write(b"".join(out))
 
     def before_flush(self) -> None:
-        """Last chance to write frames into this flush."""
+        """Called before a flush, to add frames to it."""
 
     async def drain(self) -> None:
-        """Wait until the peer has read enough that writing may go on."""
+        """Wait until the peer has read enough."""
         if not self.is_paused:
             return
         if self._drained is None:
@@ -157,7 +164,7 @@ class MuxProtocol(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its class.
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's has another class.
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX)
         self._flush()
 

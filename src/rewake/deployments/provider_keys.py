@@ -1,8 +1,8 @@
-"""Keys of model providers that a loaded app will miss: the client library is imported, but its variable is not set.
+"""Missing keys of model providers: the app has imported a client library, but its variable is not set.
 
-A missing key shows only at the first model call, as a retry in the log while the caller waits. So it is reported at the
-start. Read where handlers run, after the import: an app may set its environment itself (dotenv). Source of the names:
-the clients' own documentation.
+Without this check a missing key shows only at the first model call, as a retry in the log while the caller waits. So it
+is reported at the start. The check runs in the handlers' process after the import, since an app may set its environment
+itself (dotenv). Source of the names: the clients' own documentation.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _KEYS: Final = {
     "mistralai": ("MISTRAL_API_KEY",),
     "groq": ("GROQ_API_KEY",),
 }
-"""Client library -> the variables of which one is enough."""
+"""Client library -> its variables; one of them is enough."""
 
 
 def missing_keys(modules: Container[str] | None = None, environ: Mapping[str, str] | None = None) -> list[str]:
-    """The variables that are not set, the usual one of each imported client.
+    """The missing variables, the usual one for each imported client.
 
-    modules, environ: this process' own by default. Some clients may have a key from elsewhere: it is a hint, no error.
+    modules, environ: this process's by default. This is only a hint: a client may get its key from elsewhere.
     """
     modules = sys.modules if modules is None else modules
     environ = os.environ if environ is None else environ

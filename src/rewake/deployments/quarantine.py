@@ -1,10 +1,10 @@
-"""Quarantine: processes of their own for attempts under which workers die, away from all others.
+"""Quarantine: separate processes for attempts under which workers die.
 
-An attempt that was in flight when its worker died may have killed the worker, or only have been there. After
-QUARANTINE_AFTER such deaths in a row it leaves the workers of the pool. Suspects with as many losses share a process
-here, at most half as many as in the last one that died. So each death halves the suspects, until one dies alone
-(Blame.ALONE). Innocent attempts run on meanwhile, and are free once they end. Called by worker_pool.py. The counting is
-the core's, see core/retries.py.
+An attempt that was in flight when its worker died may be the cause, or a bystander. After QUARANTINE_AFTER such deaths
+in a row it is a suspect and leaves the workers of the pool. Suspects with equal losses share a process here, at most
+half as many as in the last one that died. So each death halves the suspects, until one dies alone (Blame.ALONE).
+Innocent attempts go on meanwhile, and are free once they end. Attempts of a watched handler (watched_handlers.py) share
+one process; its death counts like one in the pool. Called by worker_pool.py; core/retries.py counts losses.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -21,52 +21,60 @@ from rewake.deployments.worker import WorkerProcess, WorkerStream
 from rewake.errors import RewakeError
 
 QUARANTINE_AFTER: Final = 3
-"""Losses in a row that make a suspect. Fewer are common: an operator, the OOM killer and a deploy end workers too, and
-another process to run in costs as long as the app takes to import."""
+"""Losses in a row that make a suspect. Fewer are common: an operator, the OOM killer or a deploy also end workers. And
+another process costs the time to import the app."""
 
 PROCESSES_MAX: Final = 4
-"""Processes that may still die of what they carry. Suspects beyond them wait."""
+"""Processes that are not settled yet. Further suspects wait."""
 
 SETTLED_AFTER_S: Final = 10.0
-"""A process that lived this long with its suspects carries none that kills at once; it makes room for another."""
+"""After so long a process is settled: none of its suspects kills at once. It then makes room for another."""
 
 SETTLED_MAX: Final = 8
 IDLE_S: Final = 30.0
-"""How long an empty process waits for suspects that back off."""
+"""How long an empty process is kept for suspects that back off."""
 
 ROOM_DEFAULT: Final = 4
-"""Suspects in a process while no death has shown how many there are: after a restart of the engine."""
+"""Suspects in a process before the first death, after a restart of the engine."""
 
 NOT_STARTED_RETRY_MS: Final = 1_000
 
 log = structlog.get_logger("rewake.deployments")
 
 
+class Spawn(Protocol):
+    """Starts a process."""
+
+    def __call__(self, on_dead: Callable[[WorkerProcess], None], *, is_quarantine: bool) -> WorkerProcess: ...
+
+
 class Quarantine:
     """The suspects of one pool and their processes.
 
-    spawn(on_dead): starts a worker process; it fails its attempts with Blame.ALONE when it carried a single one.
+    spawn(on_dead, is_quarantine=...): starts a worker process. If a quarantined one dies with a single attempt, it
+    fails that with Blame.ALONE.   on_handlers_lost: gets a watched handler's process that died.
     """
 
-    def __init__(self, spawn: Callable[[Callable[[WorkerProcess], None]], WorkerProcess]) -> None:
+    def __init__(self, spawn: Spawn, on_handlers_lost: Callable[[WorkerProcess], None]) -> None:
         self._spawn = spawn
+        self._on_handlers_lost = on_handlers_lost
         self._cells: list[_Cell] = []
         self._waiting: list[WorkerStream] = []
         self._room: dict[int, int] = {}
         self._is_closed = False
 
     def take(self, stream: WorkerStream) -> None:
-        """Run a suspect, as soon as there is a place for it."""
+        """Run a suspect as soon as there is a place."""
         self._waiting.append(stream)
         self._assign()
 
     def on_death(self, loss_counts: Iterable[int]) -> None:
-        """A process died, here or in the pool, under attempts that had lost so many before."""
+        """A process died, here or in the pool, under attempts with these earlier losses."""
         for losses, count in Counter(loss_counts).items():
             self._room[losses + 1] = (count + 1) // 2
 
     def tick(self) -> None:
-        """Let go of what stays empty, and see who has settled. Called about once a second."""
+        """End empty processes, and note settled ones. Called about once a second."""
         now_s = asyncio.get_running_loop().time()
         for cell in [cell for cell in self._cells if cell.is_idle(now_s)]:
             self._release(cell, grace_s=0.0)
@@ -74,7 +82,7 @@ class Quarantine:
             self._assign()
 
     def retire(self, grace_s: float) -> None:
-        """Replace the processes, because the code has changed; those that come from now on load the new one."""
+        """Retire the processes, because the code has changed; new ones load the new code."""
         for cell in list(self._cells):
             self._waiting += cell.pending
             cell.pending = []
@@ -82,7 +90,7 @@ class Quarantine:
         self._assign()
 
     def close(self) -> None:
-        """Start nothing more; the processes are the pool's to end."""
+        """Start no further process. The pool ends the existing ones."""
         self._is_closed = True
         for stream in (*self._waiting, *(stream for cell in self._cells for stream in cell.pending)):
             stream.attempt.is_over = True
@@ -100,32 +108,37 @@ class Quarantine:
         for stream in waiting:
             if stream.attempt.is_over or self._is_closed:
                 continue
-            cell = self._cell_for(stream.loss_count)
+            cell = self._cell_of(stream.group) if isinstance(stream.group, str) else self._cell_for(stream.group)
             if cell is None:
                 self._waiting.append(stream)
             else:
                 cell.add(stream)
 
+    def _cell_of(self, handler: str) -> _Cell | None:
+        """The process of a watched handler."""
+        return next((cell for cell in self._cells if cell.group == handler), None) or self._open(handler)
+
     def _cell_for(self, losses: int) -> _Cell | None:
-        """A process whose suspects lost as often, an empty one, a new one, or None: all are taken."""
+        """A process whose suspects have equal losses, an empty one, a new one; None if all are taken."""
         now_s = asyncio.get_running_loop().time()
-        unsettled = [cell for cell in self._cells if not cell.is_settled(now_s)]
+        of_suspects = [cell for cell in self._cells if isinstance(cell.group, int)]
+        unsettled = [cell for cell in of_suspects if not cell.is_settled(now_s)]
         room = self._room.get(losses, ROOM_DEFAULT)
         for cell in unsettled:
-            if cell.losses == losses and 0 < cell.count < room:
+            if cell.group == losses and 0 < cell.count < room:
                 return cell
         for cell in unsettled:
             if not cell.count:
-                cell.losses = losses
+                cell.group = losses
                 return cell
-        if len(unsettled) >= PROCESSES_MAX or len(self._cells) >= PROCESSES_MAX + SETTLED_MAX:
+        if len(unsettled) >= PROCESSES_MAX or len(of_suspects) >= PROCESSES_MAX + SETTLED_MAX:
             return None
         return self._open(losses)
 
-    def _open(self, losses: int) -> _Cell | None:
+    def _open(self, group: int | str) -> _Cell | None:
         try:
-            cell = _Cell(self._spawn(self._on_dead), losses)
-        except RewakeError as error:  # the system refuses processes; tick tries again
+            cell = _Cell(self._spawn(self._on_dead, is_quarantine=isinstance(group, int)), group)
+        except RewakeError as error:  # the system refused a process; tick tries again
             log.warning("quarantine_not_started", code=error.code.value, reason=error.message)
             return None
         cell.process.on_stream_end = self._on_stream_end
@@ -151,6 +164,8 @@ class Quarantine:
 
     def _on_dead(self, process: WorkerProcess) -> None:
         self._cells = [cell for cell in self._cells if cell.process is not process]
+        if not process.is_quarantine:
+            self._on_handlers_lost(process)
         self.on_death(stream.loss_count for stream in process.streams.values())
         asyncio.get_running_loop().call_soon(self._assign)
 
@@ -160,11 +175,14 @@ class Quarantine:
 
 
 class _Cell:
-    """One process with its suspects. pending: those that wait until it is ready.   since_s: when the last one came."""
+    """One process with its attempts. group: the common losses of its suspects, or a watched handler.
 
-    def __init__(self, process: WorkerProcess, losses: int) -> None:
+    pending: attempts that wait until it is ready.   since_s: time of its newest attempt.
+    """
+
+    def __init__(self, process: WorkerProcess, group: int | str) -> None:
         self.process = process
-        self.losses = losses
+        self.group = group
         self.pending: list[WorkerStream] = []
         self.since_s = process.started_at_s
 

@@ -1,7 +1,7 @@
 """Prints each traceback of the SDK once, not at every retry.
 
-The first of a kind is printed whole. The next ones are left out: the engine's log has one line for every attempt, and
-the run's page has the traceback. Used in worker processes, where the SDK's loggers write to stderr.
+The first one of a kind is printed, the next ones are not: the engine's log has a line for every attempt, and the run's
+page has the traceback. Used in worker processes, where the SDK's loggers write to stderr.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections import OrderedDict
 from typing import Final
 
 KINDS_MAX: Final = 1_000
-"""Tracebacks that are remembered; after as many others, one of them is printed again."""
+"""Tracebacks that are remembered; after so many others one is printed again."""
 
 _LOGGERS: Final = ("restate.server", "restate.server_context")
 _VARYING: Final = re.compile(r"0x[0-9a-f]+|\d+|inv_\w+")
 
 
 class FirstOfItsKind(logging.Filter):
-    """Lets a record with a traceback pass the first time; ids, addresses and numbers in it do not make a new kind."""
+    """Passes the first record with a traceback of each kind. Ids, addresses and numbers do not make a new kind."""
 
     def __init__(self) -> None:
         super().__init__()

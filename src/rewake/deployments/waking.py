@@ -1,14 +1,13 @@
-"""Waking the tasks of a handler that wait side by side.
+"""Wakes the tasks of a handler that wait side by side.
 
-The SDK has one queue for all waits of an attempt, and an event wakes one task: a result for task A that wakes task B
-leaves A asleep until something else arrives. An empty event is a wake-up without a message. So a handler that says
-nothing after a delivery gets some, one at a time, in which the waiting tasks take turns. A handler that goes on with a
-command has woken the right task and gets no empty event, so steps in sequence pay only for the check. The same holds
-for a handler without sleeping tasks: an agent at work between two steps is silent for long, and knows what it got.
+The SDK has one queue for all waits of an attempt, and an event wakes one task. If a result for task A wakes task B, A
+sleeps until the next event. An empty event wakes a task without a message. So a handler that sends nothing after a
+delivery gets some empty events, one at a time, and its waiting tasks take turns. A handler that sends a command has
+woken the right task and gets no empty event, so sequential steps only pay for the check. A handler without sleeping
+tasks, such as an agent that works between two steps, gets none either.
 
-Owned by each part that hands messages to an ASGI app: in_process.py, worker_main.py, serving/. Source:
-restate/server_types.py and server_context.py of restate-sdk 1.3.0; measured in experiments with two tasks of steps of
-random length.
+Used by each part that passes messages to an ASGI app: in_process.py, worker_main.py, serving/. Source:
+restate/server_types.py and server_context.py of restate-sdk 1.3.0; measured with two tasks of steps of random length.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ from contextvars import Context, ContextVar, copy_context
 from typing import Any, Final
 
 TURNS_PER_WAKE_UP: Final = 3
-"""Loop iterations between two wake-ups. A task that was woken must wait again before the next one, or it takes both."""
+"""Turns of the event loop between two wake-ups: a woken task must wait again before the next, or it takes both."""
 
 SPARE_WAKE_UPS: Final = 2
-"""Wake-ups right after a delivery, beyond one for each of its messages."""
+"""Wake-ups right after a delivery, in addition to one for each of its messages."""
 
 SWEEP_S: Final = 0.1
 LATE_WAKE_UPS: Final = (4, 8, 16, 32)
-"""Wake-ups of a handler that is still silent after so many sweeps. All of them together serve some 60 waiting tasks."""
+"""Wake-ups of a handler that is still silent at each later sweep. Together they serve some 60 waiting tasks."""
 
 
 class Watched:
-    """What a Waker keeps of one attempt. is_deaf: it needs no more events. channel: the SDK's, where its tasks sleep.
+    """A Waker's data of one attempt. is_deaf: it needs no more events.   channel: the SDK's, where its tasks sleep.
 
-    It has no slots, as a class may have only one base with some: see serving/stream.py.
+    It has no slots, because a class may have only one base with slots: see serving/stream.py.
     """
 
     def __init__(self) -> None:
@@ -48,7 +47,7 @@ class Watched:
 
     @property
     def is_asleep(self) -> bool:
-        """Whether a task waits for an event; also where that cannot be seen."""
+        """Whether a task waits for an event; True if that is not known."""
         sleepers = getattr(getattr(self.channel, "_queue", None), "_getters", None)
         return sleepers is None or bool(sleepers)
 
@@ -57,7 +56,7 @@ _watched_here: ContextVar[Watched | None] = ContextVar("rewake_watched", default
 
 
 def watching(attempt: Watched) -> Context:
-    """The contextvars for the task that runs the app: the handler in it belongs to this attempt."""
+    """The contextvars for the task that runs the app; they connect its handler with this attempt."""
     context = copy_context()
     context.run(_watched_here.set, attempt)
     return context
@@ -82,7 +81,7 @@ class Waker:
         self._is_sweep_due = False
 
     def delivered(self, attempt: Watched, message_count: int) -> None:
-        """So many messages were handed to the app."""
+        """The app got so many messages."""
         attempt.unanswered += message_count
         attempt.wake_ups = attempt.unanswered - 1 + SPARE_WAKE_UPS
         attempt.sweeps = 0
@@ -95,7 +94,7 @@ class Waker:
 
     @staticmethod
     def answered(attempt: Watched, command_count: int) -> None:
-        """The app sent so many commands: as many of its tasks have woken."""
+        """The app sent so many commands, so as many of its tasks have woken."""
         if command_count and attempt.unanswered:
             attempt.unanswered = max(0, attempt.unanswered - command_count)
             if not attempt.unanswered:
@@ -119,7 +118,7 @@ class Waker:
             self._loop.call_soon(self._turn)
 
     def _wake_ripe(self) -> None:
-        """Wake each attempt once that was delivered to before the last round, and is still silent."""
+        """Wake once each attempt that got a delivery before the last round and is still silent."""
         ripe, self._ripe, self._fresh = self._ripe, self._fresh, []
         for attempt in ripe:
             if attempt.wake_ups and not attempt.is_deaf and attempt.is_asleep:
@@ -130,9 +129,9 @@ class Waker:
                 attempt.is_queued = False
 
     def _sweep(self) -> None:
-        """Wake those again that have had no delivery since the last sweep.
+        """Wake again all attempts without a delivery since the last sweep.
 
-        Also one that did answer, once: the command may have come from a task that was not asleep.
+        An attempt that answered is woken once, too: its command may have come from a task that was not asleep.
         """
         due, self._silent_before, self._silent = self._silent_before, self._silent, set()
         for attempt in due:

@@ -1,6 +1,6 @@
-"""Hearing of changed source files, for --reload.
+"""Watches source files for changes, for --reload.
 
-watchfiles is imported only when someone watches. Called by the CLI, which hands the change to its workers.
+watchfiles is imported at the first use. Called by the CLI, which reloads its workers.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ async def watch_for_changes(
 ) -> None:
     """Call `callback` with the Python files that changed under `paths`, until cancelled.
 
-    Changes within debounce_ms come together; those made while the callback runs come in the next call. Virtual
-    environments, caches and version control are left out. A path may be a file or a directory.
+    Changes within debounce_ms make one call; those during a call make the next one. Virtual environments, caches and
+    version control are ignored. A path may be a file or a directory.
     """
     from watchfiles import PythonFilter, awatch
 
@@ -24,6 +24,6 @@ async def watch_for_changes(
 
 
 def watched_folder(app_ref: str) -> Path:
-    """Where the code of an app is: the folder of its file, or for a module the working directory."""
+    """The folder with an app's code: that of its file, or the working directory for a module."""
     path, dot, _ = app_ref.partition(".py")
     return Path(path + dot).resolve().parent if dot else Path.cwd()

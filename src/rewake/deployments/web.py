@@ -1,7 +1,6 @@
-"""The web app of a program, beside the engine: a child process on a port of its own, started again when it ends.
+"""Runs a program's web app beside the engine: a child process on its own port, restarted when it ends.
 
-The socket is the parent's, so a child that is replaced loses no caller that has not been answered yet. The child's side
-is web_main.py.
+The parent owns the socket, so replacing the child loses no connection. web_main.py is the child's side.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ _RESTART_FIRST_S: Final = 0.2
 _RESTART_S_MAX: Final = 10.0
 _STOP_WITHIN_S: Final = 5.0
 _STEADY_AFTER_S: Final = 10.0
-"""A child that has lived so long is started again at once."""
+"""A child that ran at least so long is restarted at once."""
 
 log = structlog.get_logger("rewake.web")
 
 
 class WebProcess:
-    """Serves the module's `web` on a listening socket until close(). environment: of the child, beside ours."""
+    """Serves the module's `web` on a listening socket until close(). environment: additional variables of the child."""
 
     def __init__(self, settings: WebSettings, environment: dict[str, str], listener: socket.socket) -> None:
         self._settings, self._environment, self._listener = settings, environment, listener
@@ -39,11 +38,11 @@ class WebProcess:
         self._is_replaced = False
 
     def start(self) -> None:
-        """Start the child, and keep one alive."""
+        """Start the child, and restart it when it ends."""
         self._task = asyncio.get_running_loop().create_task(self._supervise())
 
     def reload(self) -> None:
-        """Let a new child serve the code as it is now."""
+        """Replace the child by one with the current code."""
         if self._process is not None:
             self._is_replaced = True
             with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""The web app of a program as our server calls it: who may come in, and the lifespan that frameworks expect."""
+"""A program's web app with access control and the ASGI lifespan that frameworks expect."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Guarded:
         refusal = self._door.refusal(headers, is_navigation_safe=scope["method"] in ("GET", "HEAD"))
         if refusal is not None:
             return 403, refusal.code, refusal.message, refusal.hint
-        if self._gate is None or scope["method"] == "OPTIONS":  # a preflight carries no token
+        if self._gate is None or scope["method"] == "OPTIONS":  # a preflight has no token
             return None
         token = self._gate.holder(headers)
         if token is None:
@@ -103,7 +103,7 @@ class Lifespan:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Raises what the app raises at its startup; an app without a lifespan is fine."""
+        """Run the app's startup; raises its error. An app may have no lifespan."""
         self._task = asyncio.get_running_loop().create_task(self._run())
         self._events.put_nowait({"type": "lifespan.startup"})
         await self._heard()
@@ -111,7 +111,7 @@ class Lifespan:
             raise problem
 
     async def stop(self) -> None:
-        """Let the app clean up."""
+        """Run the app's shutdown."""
         if self._task is not None and not self._task.done():
             self._events.put_nowait({"type": "lifespan.shutdown"})
             await self._heard()
@@ -133,7 +133,7 @@ class Lifespan:
         self._said.put_nowait(event["type"])
 
     async def _heard(self) -> None:
-        """Wait for the app's word, or its end."""
+        """Wait for the app's answer, or its end."""
         assert self._task is not None
         word = asyncio.ensure_future(self._said.get())
         await asyncio.wait({word, self._task}, timeout=STARTUP_S, return_when=asyncio.FIRST_COMPLETED)

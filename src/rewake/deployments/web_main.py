@@ -1,8 +1,8 @@
 """The child process that serves the web app of a program: `web` in its module, an ASGI app, on an inherited socket.
 
-Run as `python -m rewake.deployments.web_main --fd N --settings JSON` by web.py. A
-process of its own, so that neither a page nor its framework can stall the engine or the handlers, and so that a
-handler's death cuts no answer to a browser. It ends with SIGTERM, or when the engine is gone.
+web.py runs it as `python -m rewake.deployments.web_main --fd N --settings JSON`. In its own process neither a page nor
+its framework can block the engine or the handlers, and the death of a handler's process cuts no answer to a browser. It
+ends with SIGTERM, or when the engine has ended.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rewake.http_server.exchange import App
 
 
 async def serve(app: App, listener: socket.socket, settings: WebSettings) -> None:
-    """Until SIGTERM."""
+    """Serve until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     lifespan = Lifespan(app)
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--settings", required=True)
     options = parser.parse_args(argv)
     settings = msgspec.json.decode(options.settings, type=WebSettings)
-    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C goes to the whole group; the engine decides.
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C goes to the whole process group; the engine decides.
     die_with_parent()
     threading.Thread(target=_end_with_engine, daemon=True).start()
     listener = socket.socket(fileno=options.fd)
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _end_with_engine() -> None:
-    """Standard input is a pipe that the engine holds open."""
+    """End this process when the engine ends: standard input is a pipe that the engine holds open."""
     while os.read(0, 4096):
         pass
     os._exit(EXIT_ENGINE_GONE)

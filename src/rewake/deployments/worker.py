@@ -1,8 +1,8 @@
-"""One worker process as the engine sees it: spawning it, its link, its streams, its end.
+"""WorkerProcess: one worker process on the engine's side, with its link, its streams and its end.
 
-A WorkerProcess lives once: spawned, ready or failed, perhaps retired, dead. worker_pool.py decides what to do about a
-dead one. Its death shows as end-of-file on the socket, before the kernel has reported the exit, and fails every open
-attempt at once, after what has arrived until then. The child's side is worker_main.py, the framing between them mux.py.
+It lives once: spawned, ready or failed, perhaps retired, dead. worker_pool.py reacts to its death. The socket's
+end-of-file shows the death, before the kernel reports the exit. Bytes that arrived are processed first; then every open
+attempt fails. worker_main.py is the child's side, mux.py the framing between them.
 """
 
 from __future__ import annotations
@@ -27,51 +27,57 @@ from rewake.core.model import Blame
 from rewake.deployments import mux
 from rewake.deployments.base import DiscoveryResponse
 from rewake.deployments.framed_attempt import FramedAttempt, discovery_response
+from rewake.deployments.speech import Hearing
 from rewake.errors import ErrorCode, RewakeError
 from rewake.outlets import ChildOutput, outlet_of
 
 READ_BYTES: Final = 256 * 1024
 START_TIMEOUT_S: Final = 60.0
-"""How long a child may take to import the app. Model frameworks take seconds; a server started at import never ends."""
+"""Time for a child to import the app. Model frameworks take seconds; a server that is started at import never ends."""
 
 EXIT_KNOWN_WITHIN_S: Final = 0.5
-"""How long attempts wait for the word how their worker ended, when it was a quarantined one."""
+"""How long attempts of a quarantined worker wait for its exit code."""
 
 OUTPUT_WITHIN_S: Final = 0.2
-"""How long its exit is kept back for the last lines it wrote."""
+"""How long the report of its exit waits for its last lines of output."""
 
 EXIT_TIMEOUT_S: Final = 3.0
-"""How long a child may take to exit once its link is closed, before it is killed."""
+"""Time for a child to exit after its link is closed; then it is killed."""
 
 LoopKind = Literal["auto", "asyncio", "uvloop"]
 
 
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How children are started. app_ref: see app_loader.load_app.   loop: auto takes uvloop where it is installed."""
+    """How children are started. app_ref: see app_loader.load_app.   loop: auto uses uvloop if it is installed.
+
+    module: the child's module; tests use another one that runs code before worker_main.
+    """
 
     app_ref: str
+    module: str = "rewake.deployments.worker_main"
     loop: LoopKind = "auto"
     cwd: str | None = None
     env: dict[str, str] | None = None
 
 
 class WorkerStream:
-    """RequestStream of one attempt on a worker; keeps what is written until it is bound to one.
+    """RequestStream of one attempt on a worker; keeps frames until it is bound to one.
 
-    loss_count: how often the attempt's invocation has lost its worker in a row.
+    loss_count: workers that the invocation lost in a row.   group: attempts that may share its quarantine process.
     """
 
-    __slots__ = ("_held", "attempt", "id", "loss_count", "process")
+    __slots__ = ("_held", "attempt", "group", "id", "loss_count", "process")
 
     def __init__(self, loss_count: int = 0) -> None:
         self.loss_count = loss_count
+        self.group: int | str = loss_count
         self.process: WorkerProcess | None = None
         self.id = 0
         self.attempt: FramedAttempt
         self._held: list[tuple[int, bytes]] | None = None
 
     def bind(self, process: WorkerProcess) -> None:
-        """Open the stream on a ready worker and send what was held."""
+        """Open the stream on a ready worker, and send the kept frames."""
         self.process = process
         self.id = process.open_stream(self)
         held, self._held = self._held, None
@@ -88,6 +94,12 @@ class WorkerStream:
         elif self._held is not None:
             self._held.append((kind, payload))
 
+    @property
+    def handler(self) -> str:
+        """`service/handler`."""
+        start = self.attempt.start
+        return f"{start.service}/{start.handler}"
+
     # RequestStream
 
     def write(self, data: bytes) -> None:
@@ -97,9 +109,10 @@ class WorkerStream:
         self._write(mux.HALF_CLOSE)
 
     def finish(self) -> None:
-        """Nothing to send: the child closes the request by itself once a terminal message has left it."""
+        """Nothing to send: the child closes the request by itself after a terminal message."""
         if self.process is not None:
             self.process.forget_stream(self)
+        del self.attempt  # It refers back to this object; without it there is no cycle to collect.
 
     def reset(self) -> None:
         self._held = None
@@ -108,11 +121,12 @@ class WorkerStream:
 
 
 class EngineLink(mux.MuxProtocol):
-    """The engine's end of the link: hands frames to the streams of its process."""
+    """The engine's end of the link: passes frames to the streams of its process."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, process: WorkerProcess) -> None:
         super().__init__(loop)
         self._process = process
+        self._hearing = Hearing()
 
     def data_received(self, data: bytes) -> None:
         self._process.heard_at_s = self.loop.time()
@@ -120,12 +134,15 @@ class EngineLink(mux.MuxProtocol):
 
     def frame_received(self, kind: int, stream_id: int, payload: bytes) -> None:
         process = self._process
+        if kind >= mux.SPEAK:
+            self._hearing.take(kind, stream_id, payload)
+            return
         if stream_id == mux.LINK:
             process.on_link_frame(kind, payload)
             return
         stream = process.streams.get(stream_id)
         if stream is None:
-            return  # Aborted, or ended before this left the child.
+            return  # The stream was aborted, or ended, before the child sent this.
         if kind == mux.BODY:
             stream.attempt.on_data(payload)
         elif kind == mux.HEAD:
@@ -140,17 +157,17 @@ class EngineLink(mux.MuxProtocol):
             raise mux.MuxError(f"a frame of kind {kind} came from the worker")
 
     def link_lost(self, reason: Exception | None) -> None:
+        self._hearing.lost()
         self._process.on_link_lost()
 
 
 class WorkerProcess:
     """One child from spawn to exit.
 
-    ready: resolves to the discovery answer, or fails with a RewakeError RW1xxx or RW2001; its facts have a `returncode`
-    when the child ended without a word.   exited: resolves to the
-    return code.   on_dead: called once, as soon as no attempt can run here any more; not after close().
-    is_quarantine: it carries suspects; one that was alone here when it died has caused that.   on_stream_end: called
-    when an attempt has ended here.
+    ready: resolves to the discovery answer, or fails with a RewakeError RW1xxx or RW2001, whose facts have a
+    `returncode` if the child ended without a message.   exited: resolves to the return code.   on_dead: called once, as
+    soon as no attempt can run here any more; not after close().   is_quarantine: it runs suspects; a suspect that was
+    alone here when it died caused the death.   on_stream_end: called when an attempt has ended here.
     """
 
     def __init__(
@@ -184,7 +201,7 @@ class WorkerProcess:
         ours.setblocking(False)
         self._unread = ours.dup()
         options = self._options
-        command = [sys.executable, "-m", "rewake.deployments.worker_main", "--fd", str(theirs.fileno())]
+        command = [sys.executable, "-m", options.module, "--fd", str(theirs.fileno())]
         command += ["--app", options.app_ref, "--loop", options.loop]
         outputs = {fd: ChildOutput(outlet) for fd in (1, 2) if (outlet := outlet_of(fd)) is not None}
         with theirs, contextlib.ExitStack() as on_failure:
@@ -212,7 +229,7 @@ class WorkerProcess:
         returncode = process.wait()
         for output in self._outputs:
             output.join(OUTPUT_WITHIN_S)
-        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody is left to tell.
+        with contextlib.suppress(RuntimeError):  # The loop is closed.
             self.loop.call_soon_threadsafe(self._on_exit, returncode)
 
     # Streams
@@ -224,18 +241,18 @@ class WorkerProcess:
 
     @property
     def is_busy(self) -> bool:
-        """Whether it does not keep up: a blocked loop, or more bytes than it reads."""
+        """Whether it is too slow: its loop is blocked, or it does not read fast enough."""
         return self.is_ping_open or self.link.is_paused
 
     def open_stream(self, stream: WorkerStream) -> int:
-        """The id under which frames of `stream` travel from now on."""
+        """Open a stream, and return its id for frames."""
         stream_id = self._next_stream_id
         self._next_stream_id = stream_id + 1 if stream_id < 0xFFFF_FFFF else 1
         self.streams[stream_id] = stream
         return stream_id
 
     def forget_stream(self, stream: WorkerStream) -> bool:
-        """Whether the stream was open here."""
+        """Close a stream; returns whether it was open here."""
         was_open = self.streams.pop(stream.id, None) is not None
         if self.on_stream_end is not None:
             self.on_stream_end()
@@ -244,12 +261,12 @@ class WorkerProcess:
         return was_open
 
     def ping(self) -> None:
-        """Ask for a sign of life; is_busy until it comes."""
+        """Send a PING; it is_busy until the answer comes."""
         if self.is_available and not self.is_ping_open:
             self.is_ping_open = True
             self.link.write_frame(mux.PING, mux.LINK)
 
-    # What the child says
+    # From the child
 
     def on_link_frame(self, kind: int, payload: bytes) -> None:
         """READY, FAILED or PONG."""
@@ -274,12 +291,12 @@ class WorkerProcess:
             self.ready.set_result(discovery)
 
     def on_link_lost(self) -> None:
-        """The child died or hung up: every attempt on it fails now."""
+        """The child died or closed the link: every attempt on it fails now."""
         if self.exited.done() or not self.is_quarantine:
             self._die()
         else:
             self._timers.append(self.loop.call_later(EXIT_KNOWN_WITHIN_S, self._die))
-        if not self.exited.done():  # It closed its socket but may live on.
+        if not self.exited.done():  # It closed its socket but may still run.
             self._timers.append(self.loop.call_later(EXIT_TIMEOUT_S, self.kill))
 
     def _on_exit(self, returncode: int) -> None:
@@ -301,7 +318,7 @@ class WorkerProcess:
         return RewakeError(ErrorCode.WORKER_START_FAILED, message, hint, pid=self.pid)
 
     def died_young(self, returncode: int | None = None) -> RewakeError:
-        """Why it cannot be used: it ended before it was ready, or before anybody had used it."""
+        """The error for a child that ended before it was ready or before its first attempt."""
         how = "" if returncode is None else f" with {describe_exit(returncode)}"
         error = self._start_failed(f"It ended{how} before it was ready.")
         error.facts["returncode"] = returncode
@@ -310,7 +327,7 @@ class WorkerProcess:
     def _set_failed(self, error: RewakeError) -> None:
         if not self.ready.done():
             self.ready.set_exception(error)
-            self.ready.exception()  # Mark as seen: not everyone waits for it.
+            self.ready.exception()  # Mark as retrieved: not every caller waits for it.
 
     def _die(self) -> None:
         if self.is_dead:
@@ -328,9 +345,9 @@ class WorkerProcess:
             self.link.transport.abort()
 
     def _read_out(self) -> None:
-        """Hear what the child wrote before it died: the results of steps are in there.
+        """Read what the child wrote before it died: it may have results of steps.
 
-        Its exit may be known before all of it has been read, and a write to the dead peer makes the transport drop it.
+        The exit may be known before all bytes are read, and a write to the dead peer makes the transport drop them.
         """
         with self._unread:
             while self.link.transport is not None:
@@ -343,7 +360,7 @@ class WorkerProcess:
                 self.link.data_received(data)
 
     def _killed(self) -> str:
-        """The word on the one attempt under which the process died."""
+        """The message for the only attempt in the dead process."""
         code = ErrorCode.WORKER_KILLED
         how = f" ({describe_exit(self.exited.result())})" if self.exited.done() else ""
         return (
@@ -359,7 +376,7 @@ class WorkerProcess:
     # The end
 
     def retire(self, grace_s: float) -> None:
-        """Take no new attempts; let the open ones suspend or finish, then exit.
+        """Accept no new attempts; let the open ones suspend or finish, then exit.
 
         Attempts that are open after grace_s fail.
         """
@@ -382,7 +399,7 @@ class WorkerProcess:
             self.link.transport.close()
 
     async def close(self) -> None:
-        """Abort every attempt without a word to its sink, and wait for the exit."""
+        """Abort every attempt without a call to its sink, and wait for the exit."""
         self.is_retired = True
         streams, self.streams = self.streams, {}
         for stream in streams.values():
@@ -424,7 +441,7 @@ def _failure_of(told: dict[str, str]) -> RewakeError:
 
 
 def child_env(more: dict[str, str] | None = None) -> dict[str, str]:
-    """The environment with this package importable, wherever the engine found it. more: variables beside it."""
+    """The environment for a child that can import this package. more: additional variables."""
     env = {**os.environ, **(more or {})}
     root = str(Path(__file__).resolve().parents[2])
     if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):

@@ -1,9 +1,9 @@
-"""The child process: loads the app and serves attempts over the socket it was given.
+"""The child process: loads the app and serves attempts over an inherited socket.
 
-Run as `python -m rewake.deployments.worker_main --fd N --app REF` by worker.py. One asyncio task per attempt calls the
-ASGI app; everything else is callbacks. It knows frames only as bytes, save one thing: once a terminal message has
-left, it closes the request itself, which spares a round trip. It exits when the engine does, even if user code
-blocks the loop. Imports as little as it can: this is the time between a crash and the resume.
+worker.py runs it as `python -m rewake.deployments.worker_main --fd N --app REF`. One asyncio task per attempt calls the
+ASGI app; everything else is callbacks. It does not decode messages, but after a terminal message it closes the request
+by itself, which saves a round trip. It exits when the engine does, even if user code blocks the loop. It imports as
+little as possible, because this time passes between a crash and the resume.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import contextlib
 import ctypes
 import gc
 import json
-import logging
 import os
 import select
 import signal
@@ -36,23 +35,24 @@ from rewake.deployments.asgi import (
     call_discovery,
 )
 from rewake.deployments.provider_keys import missing_keys
+from rewake.deployments.speech import Speech
 from rewake.deployments.waking import Waker, watching
 from rewake.errors import RewakeError
-from rewake.json_records import JsonRecords
+from rewake.ext import direct
+from rewake.garbage import GC_THRESHOLD, give_back
+from rewake.json_records import configure_records
+from rewake.lean_imports import without
 from rewake.protocol.peeking import read_sent
 
 EXIT_GRACE_S: Final = 2.0
-"""How long user code may take to wind up once the engine is gone."""
+"""Time for user code to clean up after the engine has ended."""
 
 PARENT_CHECK_MS: Final = 1000
-"""Between looks at the parent's pid, for the case that someone else holds its end of the socket."""
-
-GC_THRESHOLD: Final = (20_000, 10, 10)
-"""Attempts are short and many: with Python's default of 700 a tenth of a small handler's time goes to collections."""
+"""Time between checks of the parent's pid, in case another process holds the parent's end of the socket."""
 
 COLLECT_AFTER_ATTEMPTS: Final = 1_000
 COLLECT_WHEN_QUIET_S: Final = 1.0
-"""After so many attempts, and then so long without any, garbage and free memory go: a burst must not keep them."""
+"""After so many attempts, and then so long without any, garbage is collected and free memory released."""
 
 # Exit codes of the child, for worker.py and the log.
 EXIT_IMPORT_FAILED: Final = 3
@@ -63,8 +63,8 @@ _PR_SET_PDEATHSIG: Final = 1
 App = Callable[[dict[str, Any], Any, Any], Coroutine[Any, Any, None]]
 
 
-class Stream(Receiving):
-    """One attempt inside the child: the `receive` and `send` its ASGI call sees."""
+class ChildStream(Receiving):
+    """One attempt inside the child: the `receive` and `send` of its ASGI call."""
 
     __slots__ = ("_body", "_link", "id", "is_ended", "is_request_over", "task")
 
@@ -80,18 +80,18 @@ class Stream(Receiving):
             self._events.append({"type": "http.request", "body": body, "more_body": True})
 
     def feed(self, body: bytes) -> None:
-        """More of the request."""
+        """A further part of the request."""
         if not self.is_request_over:
             super().feed(body)
 
     def finish_request(self) -> None:
-        """The request is over; idempotent."""
+        """The request ended; idempotent."""
         if not self.is_request_over:
             self.is_request_over = self.is_deaf = True
             self.put(END_OF_REQUEST)
 
     def abort(self) -> None:
-        """Nobody listens any more: let the app know, and stop its task."""
+        """The engine aborted the attempt: let the app know, and stop its task."""
         self.is_request_over = self.is_ended = self.is_deaf = True
         self._body.clear()
         self.put(DISCONNECT)
@@ -99,7 +99,7 @@ class Stream(Receiving):
             self.task.cancel()
 
     async def send(self, event: Event) -> None:
-        """ASGI send: never waits, unless the engine reads more slowly than the handlers write."""
+        """ASGI send: waits only if the engine reads more slowly than the handlers write."""
         if self.is_ended:
             return
         link = self._link
@@ -121,8 +121,10 @@ class Stream(Receiving):
             await link.drain()
 
     def on_task_done(self, task: asyncio.Task[None]) -> None:
-        """The app returned or raised; tell the engine if the response had not ended."""
+        """The app returned or raised; report that to the engine if the response has not ended."""
         self._link.forget(self)
+        self.task = self.channel = None  # Both refer back to this object; without them there is no cycle to collect.
+        self.is_deaf = True
         error = None if task.cancelled() else task.exception()
         if self.is_ended:
             return
@@ -137,21 +139,22 @@ class Stream(Receiving):
         self._link.write_frame(kind, self.id, payload)
 
     def write_body(self) -> None:
-        """Put what was sent since the last flush into one frame."""
+        """Write all bytes since the last flush as one frame."""
         if self._body:
             body, self._body = self._body, []
             self._link.write_frame(mux.BODY, self.id, body[0] if len(body) == 1 else b"".join(body))
 
 
 class ChildLink(mux.MuxProtocol):
-    """The child's end: starts and feeds the streams."""
+    """The child's end of the link: starts and feeds the streams."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, app: App) -> None:
         super().__init__(loop)
         self.waker = Waker(loop)
+        direct.relay = Speech(self).open
         self._app = app
-        self._streams: dict[int, Stream] = {}
-        self._with_body: list[Stream] = []
+        self._streams: dict[int, ChildStream] = {}
+        self._with_body: list[ChildStream] = []
         self._heads: dict[int, tuple[Any, bytes]] = {}
         self._ended_count = 0
         self._collecting: asyncio.TimerHandle | None = None
@@ -167,7 +170,7 @@ class ChildLink(mux.MuxProtocol):
             return
         stream = self._streams.get(stream_id)
         if stream is None:
-            return  # It ended while this was on its way.
+            return  # The stream ended before this arrived.
         if kind == mux.DATA:
             stream.feed(payload)
         elif kind == mux.HALF_CLOSE:
@@ -181,12 +184,12 @@ class ChildLink(mux.MuxProtocol):
         scope["path"] = path.decode()
         scope["raw_path"] = path
         scope["headers"] = headers
-        stream = self._streams[stream_id] = Stream(self, stream_id, body)
+        stream = self._streams[stream_id] = ChildStream(self, stream_id, body)
         stream.task = self.loop.create_task(self._app(scope, stream.receive, stream.send), context=watching(stream))
         stream.task.add_done_callback(stream.on_task_done)
 
     def head_of(self, event: Event) -> bytes:
-        """The HEAD payload. An SDK sends the same few heads for ever, so the last one of each status is kept."""
+        """The HEAD payload. An SDK sends only a few different heads, so the last one of each status is kept."""
         status, headers = event["status"], event.get("headers", [])
         known = self._heads.get(status)
         if known is not None and known[0] == headers:
@@ -195,8 +198,8 @@ class ChildLink(mux.MuxProtocol):
         self._heads[status] = (headers, head)
         return head
 
-    def has_body_to_send(self, stream: Stream) -> None:
-        """Collect the stream's body at the next flush."""
+    def has_body_to_send(self, stream: ChildStream) -> None:
+        """Write the stream's body at the next flush."""
         self._with_body.append(stream)
         self.flush_soon()
 
@@ -205,7 +208,7 @@ class ChildLink(mux.MuxProtocol):
         for stream in streams:
             stream.write_body()
 
-    def forget(self, stream: Stream) -> None:
+    def forget(self, stream: ChildStream) -> None:
         self._streams.pop(stream.id, None)
         self._ended_count += 1
         if not self._streams and self._ended_count >= COLLECT_AFTER_ATTEMPTS and self._collecting is None:
@@ -216,8 +219,7 @@ class ChildLink(mux.MuxProtocol):
         if not self._streams:
             self._ended_count = 0
             gc.collect()
-            with contextlib.suppress(OSError, AttributeError):  # only glibc has it, and keeps what is freed otherwise
-                ctypes.CDLL(None).malloc_trim(0)
+            give_back()
 
     def link_lost(self, reason: Exception | None) -> None:
         for stream in list(self._streams.values()):
@@ -249,7 +251,7 @@ async def _serve(sock: socket.socket, app: App, *, has_web: bool) -> None:
 
 
 def _run(loop: asyncio.AbstractEventLoop, serving: Coroutine[Any, Any, None]) -> None:
-    """Run it to its end. A task of user code that calls sys.exit() stops the loop, but not the others' attempts."""
+    """Run to the end. If user code in a task calls sys.exit(), the loop is run again for the other attempts."""
     task = loop.create_task(serving)
     while not task.done():
         try:
@@ -261,7 +263,7 @@ def _run(loop: asyncio.AbstractEventLoop, serving: Coroutine[Any, Any, None]) ->
 
 
 def _watch_the_engine(sock: socket.socket, parent_pid: int) -> None:
-    """End the process when the engine is gone, however busy the loop is. Runs in a thread of its own."""
+    """End the process when the engine has ended, even if the loop is blocked. Runs in its own thread."""
     poller = select.poll()
     poller.register(sock, getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR)
     while not poller.poll(PARENT_CHECK_MS) and os.getppid() == parent_pid:
@@ -271,7 +273,7 @@ def _watch_the_engine(sock: socket.socket, parent_pid: int) -> None:
 
 
 def die_with_parent() -> None:
-    """Ask Linux for the same, for user code that never lets go of the interpreter lock."""
+    """Have Linux do the same, for user code that never releases the interpreter lock."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -307,7 +309,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--loop", choices=("auto", "asyncio", "uvloop"), default="auto")
     options = parser.parse_args(argv)
 
-    # The terminal sends Ctrl-C to the whole group; the engine decides what it means for its workers.
+    # The terminal sends Ctrl-C to the whole process group; the engine decides for its workers.
     signal.signal(signal.SIGINT, lambda *_: None)
     sock = socket.socket(fileno=options.fd)
     os.set_inheritable(options.fd, False)
@@ -317,20 +319,22 @@ def main(argv: list[str] | None = None) -> int:
         if hasattr(output, "reconfigure"):
             output.reconfigure(line_buffering=True)
 
-    if os.environ.get("REWAKE_LOG_FORMAT") == "json":
-        logging.lastResort = JsonRecords()
-    gc.set_threshold(*GC_THRESHOLD)  # Before the import, so that the app may choose otherwise.
+    configure_records()
+    gc.set_threshold(*GC_THRESHOLD)  # Before the import, so that the app may change it.
     from rewake.deployments.app_loader import AppImportError, load
     from rewake.deployments.repeated_tracebacks import print_tracebacks_once
+    from rewake.deployments.step_lines import keep_lines
 
     sys.argv = [options.app]
     try:
-        loaded = load(options.app)
+        with without("httpx._main"):
+            loaded = load(options.app)
     except AppImportError as error:
         _report_failure(sock, error, error.traceback_text)
         return EXIT_IMPORT_FAILED
     print_tracebacks_once()
-    gc.freeze()  # What import made stays: collections need not look at it again.
+    keep_lines()
+    gc.freeze()  # Objects made by the import stay: collections skip them.
     with loop_runner(options.loop) as runner:
         _run(runner.get_loop(), _serve(sock, loaded.app, has_web=loaded.web is not None))
     return 0

@@ -1,9 +1,9 @@
 """Workers under supervision: N child processes that are restarted when they die and replaced when code changes.
 
-The DeploymentClient that `rewake run` uses. A death fails the attempts it carried (RT0010) and starts the next child at
-once, then with a growing delay while children keep dying young. While no child is ready attempts wait, within limits,
-so that a crash costs milliseconds. Attempts under which children keep dying run apart, see quarantine.py. worker.py has
-the single WorkerProcess.
+The DeploymentClient of `rewake run`. When a child dies, its attempts fail (RT0010) and the next child starts at once;
+while children die young, the delay grows. While no child is ready, attempts wait, within limits, so a crash costs
+milliseconds. Attempts under which children keep dying run separately, see quarantine.py. worker.py has the single
+WorkerProcess.
 """
 
 from __future__ import annotations
@@ -22,31 +22,32 @@ from rewake.deployments import mux
 from rewake.deployments.base import AttemptHandle, AttemptSink, AttemptStart, DiscoveryResponse, ProtocolType
 from rewake.deployments.framed_attempt import FramedAttempt, invoke_path, protocol_type_of, request_headers
 from rewake.deployments.quarantine import QUARANTINE_AFTER, Quarantine
+from rewake.deployments.watched_handlers import WatchedHandlers
 from rewake.deployments.worker import WorkerOptions, WorkerProcess, WorkerStream, describe_exit
 from rewake.errors import ErrorCode, RewakeError
 
 RESTART_DELAY_FIRST_MS: Final = 100
 RESTART_DELAY_MAX_MS: Final = 5_000
-"""Between tries to start a child that does not become ready."""
+"""Longest delay between tries to start a child that does not become ready."""
 
 RESTART_DELAY_WELL_MAX_MS: Final = 400
-"""The same while children start well and die young: callers wait for it."""
+"""The same if children become ready and die young: callers wait for them."""
 
 HEALTHY_AFTER_S: Final = 10.0
-"""A child that lived this long died of something new: its successor starts at once again."""
+"""If a child lived at least so long, its death has a new cause, and its successor starts at once."""
 
 START_TRIES: Final = 3
-"""Children that may die in a row before the first one of a place is ready, while the pool starts."""
+"""Tries to get the first child of each slot ready, while the pool starts."""
 
 RELOAD_GRACE_S: Final = 3.0
-"""How long attempts on replaced code may take to suspend or finish."""
+"""Time for attempts on replaced code to suspend or finish."""
 
 WAITING_ATTEMPTS_MAX: Final = 10_000
 WAITING_MS_MAX: Final = 10_000
-"""Limits of the attempts that wait for a worker; beyond them RT0010."""
+"""Limits on attempts that wait for a worker; above them they fail with RT0010."""
 
 WAITED_RETRY_MS: Final = 1_000
-"""Before an attempt that found no worker asks again."""
+"""Delay before the retry of an attempt that found no worker."""
 
 PING_INTERVAL_S: Final = 1.0
 
@@ -54,10 +55,9 @@ log = structlog.get_logger("rewake.deployments")
 
 
 class WorkerEvents(msgspec.Struct, kw_only=True):
-    """What the engine may want to hear, on the loop thread.
+    """Callbacks for the engine, on the loop's thread: on_ready(pid, discovery_changed), on_exit(pid, returncode).
 
-    on_ready(pid, discovery_changed), on_exit(pid, returncode), on_start_failed(error): a child that was to replace
-    another did not become ready; the pool goes on trying.
+    on_start_failed(error): a replacing child did not become ready; the pool keeps trying.
     """
 
     on_ready: Callable[[int, bool], None] | None = None
@@ -74,7 +74,8 @@ class WorkerPool:
         self._events = events or WorkerEvents()
         self._living: set[WorkerProcess] = set()
         self._slots = [_Slot(self) for _ in range(workers)]
-        self._quarantine = Quarantine(lambda on_dead: self.spawn(on_dead, is_quarantine=True))
+        self._watched = WatchedHandlers()
+        self._quarantine = Quarantine(self.spawn, self._on_handlers_lost)
         self._available: list[WorkerProcess] = []
         self._waiting: deque[tuple[WorkerStream, float]] = deque()
         self._discovery: DiscoveryResponse | None = None
@@ -86,10 +87,10 @@ class WorkerPool:
     # Starting and ending
 
     async def start(self) -> DiscoveryResponse:
-        """Start all children and wait for them; one that is ready is enough, the others are tried again.
+        """Start all children and wait for them. One ready child is enough; the others are tried again.
 
-        Raises RewakeError if none becomes ready; what the user's code raised has been printed to stderr. The pool may
-        then be closed, or reload() called when the code has changed.
+        Raises RewakeError if no child becomes ready; the error of the user's code is on stderr. The caller may then
+        close the pool, or call reload() after a change of the code.
         """
         self._loop = asyncio.get_running_loop()
         self._tick()
@@ -103,10 +104,10 @@ class WorkerPool:
         return self._discovery
 
     async def reload(self) -> None:
-        """Replace every child by one that loads the code as it is now.
+        """Replace every child by one with the current code.
 
-        New attempts go to the new children; the old ones have RELOAD_GRACE_S to suspend or finish what they run.
-        Raises RewakeError, and changes nothing, if the new code does not become ready.
+        New attempts go to the new children; open attempts have RELOAD_GRACE_S to suspend or finish. Raises RewakeError,
+        and changes nothing, if the new code does not become ready.
         """
         async with self._reloading:
             first, *others = self._slots
@@ -115,7 +116,7 @@ class WorkerPool:
             self._quarantine.retire(RELOAD_GRACE_S)
 
     async def close(self) -> None:
-        """Abort what runs and end the children. Idempotent."""
+        """Abort running attempts and end the children. Idempotent."""
         self._is_closed = True
         if self._ticker is not None:
             self._ticker.cancel()
@@ -128,20 +129,20 @@ class WorkerPool:
 
     @property
     def missing_keys(self) -> list[str]:
-        """Variables that model clients of the app read and that are not set, as the child of the first slot saw it."""
+        """Missing variables of the app's model clients, as reported by the child of the first slot."""
         process = self._slots[0].process
         return [] if process is None else process.missing_keys
 
     @property
     def has_web(self) -> bool:
-        """Whether the app's module has a web app, as the child of the first slot saw it."""
+        """Whether the app's module has a web app, as reported by the child of the first slot."""
         process = self._slots[0].process
         return process is not None and process.has_web
 
     # DeploymentClient
 
     async def discover(self) -> DiscoveryResponse:
-        """The manifest of the child that became ready last. Raises RewakeError RW2001 while no worker ever was."""
+        """The manifest of the child that became ready last. Raises RewakeError RW2001 before the first one."""
         if self._discovery is None:
             raise RewakeError(
                 ErrorCode.WORKER_START_FAILED,
@@ -151,7 +152,7 @@ class WorkerPool:
         return self._discovery
 
     def start_attempt(self, start: AttemptStart, sink: AttemptSink) -> AttemptHandle:
-        """Begin one attempt on the least loaded child, or as soon as one is ready; a suspect away from the others."""
+        """Begin one attempt on the least loaded child, or wait for a ready one. Suspects go to quarantine."""
         stream = WorkerStream(start.loss_count)
         stream.attempt = attempt = FramedAttempt(start, sink, stream)
         stream.hold(mux.encode_open(invoke_path(start), request_headers(start), start.frames))
@@ -162,6 +163,9 @@ class WorkerPool:
                 handler=f"{start.service}/{start.handler}",
                 workers_lost=start.loss_count,
             )
+            self._quarantine.take(stream)
+        elif self._watched and self._watched.is_watched(stream.handler, self._loop.time()):
+            stream.group = stream.handler
             self._quarantine.take(stream)
         elif (process := self._choose()) is not None:
             stream.bind(process)
@@ -207,7 +211,7 @@ class WorkerPool:
     # Processes
 
     def spawn(self, on_dead: Callable[[WorkerProcess], None], *, is_quarantine: bool = False) -> WorkerProcess:
-        """A new child. Raises RewakeError RW2001 when the system refuses one."""
+        """A new child. Raises RewakeError RW2001 if the system refuses a process."""
         try:
             process = WorkerProcess(self._options, on_dead, is_quarantine=is_quarantine)
         except OSError as error:
@@ -233,11 +237,17 @@ class WorkerPool:
             self._events.on_ready(process.pid, has_changed)
         self._bind_waiting()
 
+    def _on_handlers_lost(self, process: WorkerProcess) -> None:
+        """A process died under attempts of several handlers."""
+        handlers = [stream.handler for stream in process.streams.values()]
+        for handler in self._watched.on_death(handlers, self._loop.time()):
+            log.warning("handler_watched", handler=handler, reason="it was running whenever a worker died of late")
+
     def _update_available(self) -> None:
         self._available = [slot.process for slot in self._slots if slot.process is not None]
 
     def _on_start_failed(self, error: RewakeError) -> None:
-        """Log the user's traceback, unless it is the one logged last."""
+        """Log the user's traceback, unless it equals the last one."""
         text = error.facts.get("traceback", "")
         if text and text != self._last_traceback:
             self._last_traceback = text
@@ -260,7 +270,7 @@ class WorkerPool:
             self._events.on_exit(process.pid, returncode)
 
     def _tick(self) -> None:
-        """Look for children that do not answer, so that new attempts avoid them."""
+        """Ping the children, so that new attempts avoid those that do not answer."""
         for process in self._available:
             if process.streams:
                 process.ping()
@@ -269,7 +279,7 @@ class WorkerPool:
 
 
 class _Slot:
-    """One place in the pool: the child that serves it, and what follows when that dies."""
+    """One slot of the pool: its child, and the restart after that child's death."""
 
     def __init__(self, pool: WorkerPool) -> None:
         self.process: WorkerProcess | None = None
@@ -279,7 +289,7 @@ class _Slot:
         self._restarting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Put the first child here; another one if it dies before it is ready. Raises RewakeError like replace()."""
+        """Start the first child; try again if it dies before it is ready. Raises RewakeError like replace()."""
         for left in reversed(range(START_TRIES)):
             try:
                 await self.replace()
@@ -290,12 +300,12 @@ class _Slot:
                 log.warning("worker_start_failed", code=error.code.value, reason=error.message)
 
     async def replace(self) -> None:
-        """Put a new child in the place of whatever is here. Raises RewakeError if it does not become ready."""
+        """Replace the child, if there is one, by a new child. Raises RewakeError if that does not become ready."""
         self._cancel_restart()
         try:
             process = self._pool.spawn(self._on_dead)
             discovery = await asyncio.shield(process.ready)
-            if process.is_dead:  # since it said so; nobody would hear of it a second time
+            if process.is_dead:  # it died after it was ready; on_dead is not called again
                 raise process.died_young()
         except RewakeError as error:
             self._pool._on_start_failed(error)
@@ -310,6 +320,7 @@ class _Slot:
             return
         self.process = None
         self._pool._quarantine.on_death(stream.loss_count for stream in process.streams.values())
+        self._pool._on_handlers_lost(process)
         self._pool._update_available()
         if self._pool._loop.time() - process.started_at_s >= HEALTHY_AFTER_S:
             self._delay_ms = 0
@@ -349,5 +360,5 @@ class _Slot:
 
 
 def _load(process: WorkerProcess) -> tuple[bool, int, float]:
-    """Order of choice. Of two with as many streams, the one that spoke last is the less likely to be blocked."""
+    """Sort key for the choice. Of two with equal streams, the one that sent last is less likely to be blocked."""
     return (process.is_busy, len(process.streams), -process.heard_at_s)

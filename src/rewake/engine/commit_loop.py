@@ -1,10 +1,10 @@
-"""The commit loop: commands are applied at once, their writes committed in batches, their effects let out afterwards.
+"""The commit loop: applies commands at once, commits their writes in batches, then releases their effects.
 
-One batch is in flight at a time; commands that arrive meanwhile form the next one, so the batch grows with the load. A
-batch without effects waits a moment: nobody waits for it, and the next one with effects takes it along.
-The core's memory runs ahead of the disk by at most those two. If a commit fails or a transition raises, memory is
-thrown away and rebuilt from what is stored: nobody has heard of anything that was not stored.
-Called by everything in the engine; only this file calls core.apply and Store.submit.
+One batch is in flight at a time; commands that arrive meanwhile form the next one, so batches grow with the load. A
+batch without effects waits a moment, to be committed together with the next one that has effects.
+The core's memory runs ahead of the disk by at most these two batches. If a commit fails or a transition raises, memory
+is dropped and rebuilt from the store: no effect of an unstored command has left the engine.
+All of the engine calls this file; only this file calls core.apply and Store.submit.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from rewake.errors import RewakeError
 log = structlog.get_logger("rewake.engine")
 
 UNAWAITED_S: Final = 0.02
-"""How long a batch that nobody waits for waits for company: a step's command is mostly stored with its result."""
+"""How long a batch without effects waits. So a step's command is mostly stored together with its result."""
 
 
 class BatchStore(Protocol):
-    """What the loop needs of a store."""
+    """The store's methods that the loop uses."""
 
     def submit(self, batch: Batch, on_done: Callable[[BaseException | None], None]) -> None:
         """Make a batch durable, then call on_done on this thread, maybe before this returns."""
 
 
 class _Sealed(NamedTuple):
-    """A batch under way to the disk, what to let out behind it, and the commands it is made of."""
+    """A batch in flight, its effects, and the commands behind it."""
 
     batch: Batch
     effects: list[Effect]
@@ -46,10 +46,10 @@ class _Sealed(NamedTuple):
 
 
 class CommitLoop:
-    """Owns the State. `release` gets the effects of each committed batch and the batch, also while the loop is halted.
+    """Owns the State. `release` gets each committed batch and its effects, also while the loop is halted.
 
-    `on_lost` is called when memory had to be thrown away: with the cause, the command if one raised, and all that were
-    applied and are not known to be stored. Once settled, `take_lost` has those of them that were not.
+    `on_lost` is called when memory was dropped: with the cause, the command that raised (if any), and all applied
+    commands that may be unstored. After `settled`, `take_lost` returns those that are unstored.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class CommitLoop:
             self._lost = finished.commands + self._lost
         elif self._observer is not None:
             self._observer.on_commit(finished.batch, time.perf_counter() - self._submitted_at_s)
-        if self._halted is not None:  # memory was thrown away meanwhile; what was stored shows when it is rebuilt
+        if self._halted is not None:  # memory was dropped meanwhile; the rebuild reads what was stored
             if error is None:
                 self._release(finished.effects, finished.batch)
             self._settled.set()
@@ -149,17 +149,22 @@ class CommitLoop:
             self._unawaited = self._loop.call_later(UNAWAITED_S, self._commit)
 
     def hurry(self) -> None:
-        """Commit at once also what nobody waited for when it was submitted."""
+        """Commit waiting batches at once, even those without effects."""
         if self._unawaited is not None:
             self._unawaited.cancel()
             self._unawaited = None
             self._is_scheduled = True
             self._loop.call_soon(self._commit)
 
-    async def flush(self) -> None:
-        """Wait until everything applied so far is committed and its effects are out.
+    @property
+    def is_idle(self) -> bool:
+        """Whether all submitted commands are committed and their effects released."""
+        return self._in_flight is None and self._halted is None and not self.state.has_work
 
-        Raises what made the engine lose that work, if it was lost.
+    async def flush(self) -> None:
+        """Wait until all commands so far are committed and their effects released.
+
+        If that work is lost, raises the error that caused the loss.
         """
         if self._halted is not None:
             raise self._halted
@@ -182,7 +187,7 @@ class CommitLoop:
 
     @property
     def problem(self) -> RewakeError | None:
-        """Why commands are refused at the moment."""
+        """The error with which commands are refused now, or None."""
         return self._halted
 
     @property
@@ -190,18 +195,18 @@ class CommitLoop:
         return self._halted is not None
 
     async def settled(self) -> None:
-        """Wait for the commit under way when the loop was halted, if there is one. Nothing may be read before."""
+        """Wait for the commit that was in flight when the loop was halted. Read the store only after that."""
         while self._in_flight is not None:
             self._settled.clear()
             await self._settled.wait()
 
     def take_lost(self) -> list[Command]:
-        """The commands that were applied and never stored, in order. Ask once settled."""
+        """The commands that were applied but not stored, in order. Call it after `settled`."""
         lost, self._lost = self._lost, []
         return lost
 
     def restart(self, state: State) -> None:
-        """Go on with rebuilt memory."""
+        """Continue with rebuilt memory."""
         assert self._in_flight is None
         self.state = state
         self._halted = None

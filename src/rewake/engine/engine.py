@@ -3,9 +3,8 @@
     async with Engine("data", app) as engine:
         result = await engine.call("Greeter", "greet", "Ada")
 
-Owns the operations that the ingress, the admin API and embedding programs use. The core decides what an operation
-means; runtime.py starts, stops and gets things to the disk. Several engines may live in one process, each with a
-directory of its own.
+It has the operations that the ingress, the admin API and embedding programs use. The core implements them; runtime.py
+starts and stops the parts and stores changes. A process may have several engines, each with its own directory.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ from rewake.errors import ErrorCode, RewakeError
 from rewake.names import some_of
 from rewake.operations import Operation
 from rewake.protocol.messages import CANCEL_SIGNAL, Failure, SignalResult, Success
-from rewake.redaction import redacted
 from rewake.sql.query import QueryResult, needs_attempts
 from rewake.sql.views import AttemptRow, attempt_row
 from rewake.streams.events import Event
@@ -54,9 +52,9 @@ def raw_id_of(invocation_id: InvocationRef) -> InvocationId:
 class Engine(Runtime):
     """A durable engine on the directory `path`.
 
-    app: a `restate.app(...)` object to run in this process, or None when deployments are added later.
-    observer: hears of what happens; see rewake.telemetry.
-    Raises RewakeError RW5xxx from start() when the directory cannot be used.
+    app: a `restate.app(...)` object to run in this process; None if deployments are added later.
+    observer: gets durable facts; see rewake.telemetry.
+    start() raises RewakeError RW5xxx if the directory cannot be used.
     """
 
     def __init__(
@@ -82,7 +80,7 @@ class Engine(Runtime):
         await self.stop()
 
     async def start(self) -> None:
-        """Open the store, register the app, and drive on everything that was running when the engine stopped."""
+        """Open the store, register the app, and resume all runs that were open when the engine stopped."""
         self.open()
         if self._app is None:
             return
@@ -104,7 +102,7 @@ class Engine(Runtime):
         return self._loop.state.deployments
 
     async def add_deployment(self, client: DeploymentClient, *, uri: str, kind: str) -> Deployment:
-        """Discover what a local deployment serves, register it, and use `client` for its attempts from now on."""
+        """Discover and register a local deployment, and use `client` for its attempts from now on."""
         discovery = await client.discover()
         planned = plan_registration(
             self._loop.state,
@@ -135,12 +133,12 @@ class Engine(Runtime):
         breaking: bool = False,
         dry_run: bool = False,
     ) -> RegistrationResult:
-        """Register what the endpoint at `uri` serves as the latest revision of its services.
+        """Register the services of the endpoint at `uri` as their latest revisions.
 
-        An address that is registered already is "unchanged" and not even asked, unless with `force`; then it keeps its
-        id and all its services get a new revision.   breaking: a service may change its type; force implies it.
-        dry_run: do all but store it.   additional_headers: sent with every request.
-        Raises RewakeError RW2003 to RW2012; nothing is registered then.
+        A registered address is "unchanged" and not contacted again. With `force` it is: the deployment keeps its id and
+        all its services get a new revision.   breaking: a service may change its type; force implies it.
+        dry_run: check everything, store nothing.   additional_headers: sent with every request.
+        Raises RewakeError RW2003 to RW2012 and then registers nothing.
         """
         return await self._http_deployments.register(
             uri,
@@ -162,10 +160,11 @@ class Engine(Runtime):
         overwrite: bool = False,
         dry_run: bool = False,
     ) -> RegistrationResult | None:
-        """Change where and how a deployment is reached; None when unknown. The endpoint is asked in any case.
+        """Change the address of a deployment or its headers; None if it is unknown. The endpoint is always contacted.
 
-        None leaves a part as it is; headers are replaced as a whole.   overwrite: take its services as the endpoint now
-        has them, else they stay as registered.   Raises RewakeError RW2003 to RW2014; nothing is changed then.
+        An argument of None keeps the old value; headers are replaced as a whole.   overwrite: take over the services
+        that the endpoint now serves; otherwise they stay as registered.   Raises RewakeError RW2003 to RW2014 and then
+        changes nothing.
         """
         return await self._http_deployments.update(
             deployment_id,
@@ -177,10 +176,10 @@ class Engine(Runtime):
         )
 
     async def remove_deployment(self, deployment_id: str, *, force: bool = True) -> bool:
-        """Forget a deployment; False when unknown. Attempts running on one reached by URL may still finish.
+        """Remove a deployment; False if it is unknown. Running attempts on a deployment reached by URL may finish.
 
-        New calls of its services go to the deployment that had them before, if there is one still.
-        Raises RewakeError RW2013, without `force`, while a service or an open invocation needs it.
+        New calls go to the deployment that had its services before, if that still exists.
+        Without `force`, raises RewakeError RW2013 while a service or an open invocation needs it.
         """
         deployment = self.deployments.get(deployment_id)
         if deployment is not None and not force:
@@ -210,15 +209,8 @@ class Engine(Runtime):
         return service
 
     def resolve(self, service: str, handler: str, key: str | None) -> Target | None:
-        """The target of a call by the latest registration; None when unknown."""
+        """The target of a call, from the latest registration; None if unknown."""
         return calls.resolve(self._loop.state, service, handler, key)
-
-    def target_of(self, invocation_id: bytes) -> Target | None:
-        """What a known invocation called; None when it is unknown."""
-        known = self._loop.state.invocations.get(InvocationId(invocation_id)) or self._store.reader.invocation(
-            invocation_id
-        )
-        return known.target if known else None
 
     # Invocations
 
@@ -236,7 +228,7 @@ class Engine(Runtime):
     ) -> Reply:
         """Call (`wait`) or send. A send's reply is ACCEPTED or PREVIOUSLY_ACCEPTED, a call's COMPLETED with the result.
 
-        `expires_at_ms` is set when the result was there already. `on_accepted` hears the id once it is durable.
+        `expires_at_ms` is set if the result was stored before. `on_accepted` gets the id once it is durable.
         """
         token, future = self._waiters.ask(on_accepted)
         if self._observer is not None:
@@ -246,9 +238,9 @@ class Engine(Runtime):
                 now_ms=self.now_ms(),
                 token=token,
                 target=target,
-                input=body,
-                headers=redacted(headers, self.options.redacted_headers, self.options.redact),
-                random=os.urandom(10),
+                input=self.options.kept_body(body, target.service, target.key),
+                headers=self.options.kept_headers(headers),
+                random=self._draws.take(10),
                 wait=wait,
                 idempotency_key=idempotency_key,
                 execute_at_ms=execute_at_ms,
@@ -263,7 +255,7 @@ class Engine(Runtime):
         return await self._look(invocation_id, wait=True)
 
     async def output(self, invocation_id: InvocationRef) -> Reply:
-        """The invocation's result as of now: COMPLETED, PENDING or NOT_FOUND."""
+        """The invocation's result, without waiting: COMPLETED, PENDING or NOT_FOUND."""
         return await self._look(invocation_id, wait=False)
 
     async def _look(self, invocation_id: InvocationRef, *, wait: bool) -> Reply:
@@ -273,10 +265,12 @@ class Engine(Runtime):
         )
 
     async def complete_awakeable(self, invocation_id: bytes, signal: int, result: SignalResult) -> Reply:
-        """Resolve or reject an awakeable; the first time counts, later ones and unknown ids are ignored."""
+        """Resolve or reject an awakeable. The first completion counts; later ones and unknown ids are ignored."""
         if signal == CANCEL_SIGNAL:
             return Reply(0, ReplyStatus.DONE, InvocationId(invocation_id))
         now_ms, raw_id = self.now_ms(), InvocationId(invocation_id)
+        if isinstance(result, Success):
+            result = Success(self._kept_answer(raw_id, result.content))
         return await self._ask(
             lambda token: commands.CompleteSignal(
                 now_ms=now_ms, token=token, invocation_id=raw_id, signal=signal, result=result
@@ -286,6 +280,8 @@ class Engine(Runtime):
     async def complete_promise(self, service: str, key: str, name: str, result: Success | Failure) -> ReplyStatus:
         """Resolve or reject a promise of a workflow key: ACCEPTED, ALREADY_COMPLETED, or NOT_FOUND (key not in use)."""
         now_ms = self.now_ms()
+        if isinstance(result, Success):
+            result = Success(self.options.kept_body(result.content, service, key))
         reply = await self._ask(
             lambda token: commands.CompletePromise(
                 now_ms=now_ms, token=token, service=service, key=key, name=name, result=result
@@ -296,10 +292,10 @@ class Engine(Runtime):
     async def operate(
         self, operation: Operation, invocation_id: InvocationRef, *, deployment: str | None = None
     ) -> Reply:
-        """Do any one of the operations; each also has a method of its own.
+        """Run an operation by its name; each also has its own method.
 
-        deployment: for resume, "keep" (as without) or what to move it to; for restart-as-new, see there. "latest" or an
-        id. The reply of a restart has the new id.
+        deployment: "latest" or an id. For resume, the invocation moves there; "keep" means no move. For restart-as-new,
+        see there. The reply of a restart has the new id.
         """
         if operation is Operation.RESTART:
             return await self.restart_as_new(invocation_id, deployment=deployment or "latest")
@@ -308,11 +304,11 @@ class Engine(Runtime):
         return await self._ask(lambda token: command_of(operation, now_ms, token, raw_id, moved_to))
 
     async def cancel(self, invocation_id: InvocationRef) -> ReplyStatus:
-        """Ask the handler to stop; it sees a terminal error 409 at its next await and may clean up."""
+        """Cancel an invocation: its handler gets a terminal error 409 at its next await, and may clean up."""
         return (await self.operate(Operation.CANCEL, invocation_id)).status
 
     async def kill(self, invocation_id: InvocationRef) -> ReplyStatus:
-        """End the invocation and everything it called, now, without asking the handlers."""
+        """End an invocation and everything it called at once; no handler can clean up."""
         return (await self.operate(Operation.KILL, invocation_id)).status
 
     async def pause(self, invocation_id: InvocationRef) -> ReplyStatus:
@@ -325,7 +321,7 @@ class Engine(Runtime):
         return (await self.operate(Operation.PURGE_JOURNAL, invocation_id)).status
 
     async def resume(self, invocation_id: InvocationRef, deployment: str | None = None) -> ReplyStatus:
-        """Go on at once: a paused, suspended or backing-off invocation. deployment: "latest" or an id, to move it."""
+        """Resume a paused, suspended or backing-off invocation at once. deployment: "latest" or an id, to move it."""
         return (await self.operate(Operation.RESUME, invocation_id, deployment=deployment)).status
 
     async def restart_as_new(
@@ -337,14 +333,16 @@ class Engine(Runtime):
         result: bytes | None = None,
         overwrite_state: bool = False,
     ) -> Reply:
-        """Run an invocation again, keeping journal entries up to `from_index`; the reply has the new id.
+        """Start a copy of an invocation that keeps its journal up to `from_index`; the reply has the new id.
 
-        It must be completed, or at least have done what is kept (`from_index` above 0); it stays as it is and runs on.
-        result: instead of what the step at `from_index` returned, or has not returned yet.   overwrite_state: on the
-        key itself also when other runs of it have written since what the kept entries read; else on a copy of the key.
+        The old invocation stays unchanged. With `from_index` 0 it must be completed; above 0 it may be open, but must
+        have completed all that is kept.   result: replaces the result of the step at `from_index`, which may be open.
+        overwrite_state: use the key itself even if its state has changed since the kept entries read it; otherwise the
+        new invocation then gets a copy of the key.
         """
         await self._loop.flush()
         now_ms, raw_id = self.now_ms(), raw_id_of(invocation_id)
+        result = None if result is None else self._kept_answer(raw_id, result)
         return await self._ask(
             lambda token: commands.RestartAsNew(
                 now_ms=now_ms,
@@ -361,8 +359,9 @@ class Engine(Runtime):
     async def mutate_state(
         self, service: str, key: str, new_state: dict[bytes, bytes], expected_version: str | None = None
     ) -> None:
-        """Replace all state of a key, behind whatever runs on it; dropped when the version differs by then."""
+        """Replace all state of a key, behind the runs that hold the key or wait for it, if its version is unchanged."""
         now_ms = self.now_ms()
+        new_state = {name: self.options.kept_value(value, service, key) for name, value in new_state.items()}
         await self._ask(
             lambda token: commands.MutateState(
                 now_ms=now_ms,
@@ -375,7 +374,7 @@ class Engine(Runtime):
         )
 
     async def sweep(self) -> int:
-        """Forget what is past its retention, now."""
+        """Delete now what is past its retention."""
         return await self._housekeeping.sweep()
 
     # Embedding
@@ -391,7 +390,7 @@ class Engine(Runtime):
     ) -> Any:
         """Call a handler and return its decoded result.
 
-        body: bytes as they are, None for no body, anything else as JSON.
+        body: bytes unchanged, None for no body, any other value as JSON.
         Raises InvocationFailed for a terminal error, RewakeError RW3002 for an unknown handler, RW3005 for a key that
         cannot be stored.
         """
@@ -429,14 +428,14 @@ class Engine(Runtime):
         return ids.invocation_id_to_str(reply.invocation_id)
 
     def stream(self, invocation_id: InvocationRef, *, after: int = 0) -> AsyncGenerator[Event]:
-        """The events of a run as they come, up to Ended; less when the engine stops. KeyError when it is unknown.
+        """The events of a run, as they come, until Ended or the engine's stop. Raises KeyError if the run is unknown.
 
-        after: offset of the last event that is known already. See rewake.streams.events.
+        after: offset of the last event that the caller has. See rewake.streams.events.
         """
         return self.streams.events(raw_id_of(invocation_id), after)
 
     async def result(self, invocation_id: str) -> Any:
-        """Wait for an invocation by its id string and return its decoded result. KeyError when unknown."""
+        """Wait for an invocation by its id string, and return its decoded result. Raises KeyError if it is unknown."""
         reply = await self.attach(invocation_id)
         if reply.invocation_id is None or reply.result is None:
             raise KeyError(invocation_id)
@@ -461,7 +460,7 @@ class Engine(Runtime):
     async def query(self, sql: str) -> QueryResult:
         """The rows of one read-only SELECT over the sys_* tables, run beside the event loop.
 
-        Raises RewakeError RW5009 to RW5012. Sees what was accepted before the call.
+        Raises RewakeError RW5009 to RW5012. It sees everything accepted before the call.
         """
         await self._loop.flush()
         attempts = self._attempt_rows() if needs_attempts(sql) else []
@@ -483,11 +482,11 @@ class Engine(Runtime):
 
     @property
     def problem(self) -> RewakeError | None:
-        """Why nothing can be accepted at the moment, for instance a full disk; None when all is well."""
+        """Why the engine accepts nothing now, for instance a full disk; None if it does."""
         return self._loop.problem
 
     def stats(self) -> dict[str, int]:
-        """Figures of this moment."""
+        """Current figures."""
         return {
             "attempts_running": len(self._attempts.running),
             "attempts_queued": self._attempts.queued_count,

@@ -1,7 +1,7 @@
-"""Timers, the retention sweep, and giving back room: what happens because time passes.
+"""Work that time triggers: timers, the retention sweep, and the release of free pages.
 
-Timers live in the database; memory knows only when the earliest is due. Wall-clock time decides, looked at again at
-least every CLOCK_CHECK_S, so that a clock set forward or backward is noticed.
+Timers are stored in the database; memory has only the time of the earliest. The wall clock decides. It is read at least
+every CLOCK_CHECK_S, so a clock that was set forward or back is noticed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from rewake.errors import RewakeError
 CLOCK_CHECK_S = 10.0
 TIMERS_PER_BATCH = 1_000
 SET_BACK_TIMERS_MAX = 10_000
-"""When the wall clock is set back, so many timers keep to the time that has passed: those that are due first."""
+"""When the wall clock is set back, the first so many timers follow the monotonic clock."""
 SWEEP_PER_BATCH = 50
-"""Invocations forgotten in one commit: what else is to be done gets its turn in between."""
+"""Invocations deleted in one commit, so that other commands get a turn in between."""
 
 RELEASE_PAGES = 128
 RELEASE_PAUSE_S = 0.05
 RELEASE_INTERVAL_S = 5.0
-"""Half a MiB at a time, at most 10 MiB a second; looked at so often."""
+"""Time between checks for free pages. They are released half a MiB at a time, at most 10 MiB a second."""
 
 FOREVER_MS = 2**62
 
@@ -37,7 +37,7 @@ log = structlog.get_logger("rewake.engine")
 
 
 class TimerReader(Protocol):
-    """What housekeeping reads from the store."""
+    """The store's reads that housekeeping uses."""
 
     def due_timers(self, now_ms: int, limit: int) -> list[Timer]: ...
     def next_timer_at(self) -> int | None: ...
@@ -45,7 +45,7 @@ class TimerReader(Protocol):
 
 
 class Housekeeping:
-    """Wakes what is due. `submit` and `flush` are the commit loop's, `release_pages` is the store's."""
+    """Fires due timers, sweeps, releases pages. submit, flush: the commit loop's.   release_pages: the store's."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Housekeeping:
         ]
 
     async def stop(self) -> None:
-        """Fire nothing from now on, whatever the last commits arm."""
+        """Fire no timer from now on, even if the last commits arm some."""
         self._is_stopped = True
         self._disarm()
         if self._owed_handle is not None:
@@ -97,14 +97,19 @@ class Housekeeping:
 
     # Timers
 
+    @property
+    def next_at_ms(self) -> int | None:
+        """Time of the earliest timer."""
+        return self._next_at_ms
+
     def arm(self, fire_at_ms: int) -> None:
-        """Something is due at `fire_at_ms`; remember it if it is the earliest."""
+        """A timer was stored: remember its time if it is the earliest."""
         if self._next_at_ms is None or fire_at_ms < self._next_at_ms:
             self._next_at_ms = fire_at_ms
             self._set_handle()
 
     def rearm(self) -> None:
-        """Look up the earliest timer in the database."""
+        """Read the earliest timer from the database."""
         if self._faulty:
             earliest = self._reader.due_timers(FOREVER_MS, 1 + len(self._faulty))
             self._next_at_ms = next((timer[0] for timer in earliest if timer not in self._faulty), None)
@@ -113,16 +118,16 @@ class Housekeeping:
         self._set_handle()
 
     def suspect(self, due: list[Timer]) -> None:
-        """Firing these met a bug of ours: fire one at a time to find which, and that one no more until a restart."""
+        """Firing these timers met an engine bug: fire them one by one, and skip the faulty one until a restart."""
         if len(due) == 1:
             self._faulty.update(due)
         else:
             self._timers_per_batch = 1
 
     def on_set_back(self, by_ms: int) -> None:
-        """The wall clock was set back: what is armed by now is due as if it had not been.
+        """The wall clock was set back: timers armed before are due as if it had not been.
 
-        Timers armed from now on are right by the new time. After a restart what is left waits for the wall clock.
+        Timers armed later follow the new time. After a restart all timers follow the wall clock.
         """
         before_ms = self._now_ms() + by_ms
         armed = self._reader.due_timers(FOREVER_MS, SET_BACK_TIMERS_MAX)
@@ -131,7 +136,7 @@ class Housekeeping:
         self._pay()
 
     def _pay(self) -> None:
-        """Fire what was armed before and is due; the core drops what has fired meanwhile."""
+        """Fire timers that were armed before the clock was set back and are due; the core drops those already fired."""
         if self._owed_handle is not None:
             self._owed_handle.cancel()
             self._owed_handle = None
@@ -141,7 +146,7 @@ class Housekeeping:
         due = [timer for at_s, timer in self._owed if at_s <= now_s and timer not in self._faulty]
         self._owed = [owed for owed in self._owed if owed[0] > now_s]
         for start in range(0, len(due), TIMERS_PER_BATCH):
-            with contextlib.suppress(RewakeError):  # memory is being rebuilt; then they wait for the wall clock
+            with contextlib.suppress(RewakeError):  # memory is being rebuilt; after that they follow the wall clock
                 self._submit(TimersDue(now_ms=self._now_ms(), due=due[start : start + TIMERS_PER_BATCH]))
         if self._owed:
             self._owed_handle = self._loop.call_at(self._owed[0][0], self._pay)
@@ -165,13 +170,13 @@ class Housekeeping:
             self._firing = self._loop.create_task(self._fire())
 
     async def _fire(self) -> None:
-        """Fire what is due, batch by batch: the rows of one must be gone before the next is read."""
+        """Fire due timers, batch by batch: the rows of one batch must be deleted before the next is read."""
         try:
             while due := self._due():
                 self._submit(TimersDue(now_ms=self._now_ms(), due=due))
                 await self._flush()
         except RewakeError:
-            return  # the engine is rebuilding its memory, and arms the timers again when it is done
+            return  # the engine rebuilds its memory, and then arms the timers again
         except Exception:
             log.exception("timers_failed")
             return
@@ -185,7 +190,7 @@ class Housekeeping:
     # Retention
 
     def suspect_expired(self, invocation_ids: list[InvocationId]) -> None:
-        """Forgetting these met a bug of ours: sweep again, one at a time, and leave that one until a restart."""
+        """Deleting these met an engine bug: sweep them one by one, and skip the faulty one until a restart."""
         if len(invocation_ids) == 1:
             self._unsweepable.update(invocation_ids)
         else:
@@ -193,7 +198,7 @@ class Housekeeping:
         self._sweep_again.set()
 
     async def _sweep_forever(self) -> None:
-        """Now, since the engine may be restarted more often than the interval, and then again and again."""
+        """Sweep now and then at each interval. The first is at once: an engine may restart more often than that."""
         while True:
             try:
                 await self.sweep()
@@ -206,7 +211,7 @@ class Housekeeping:
             self._sweep_again.clear()
 
     async def sweep(self) -> int:
-        """Forget everything past its retention; returns how many invocations were looked at."""
+        """Delete everything past its retention; returns how many invocations were checked."""
         count = 0
         while expired := self._expired():
             count += len(expired)
@@ -218,7 +223,7 @@ class Housekeeping:
         return count
 
     async def _release_forever(self) -> None:
-        """Give room that was freed back to the system, little by little, so that nothing waits for it."""
+        """Return free pages to the system, in small parts, so that no commit waits long."""
         while True:
             pause_s = RELEASE_PAUSE_S if self._release_pages(RELEASE_PAGES) else RELEASE_INTERVAL_S
             await asyncio.sleep(pause_s)

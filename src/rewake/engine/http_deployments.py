@@ -1,8 +1,8 @@
-"""HttpDeployments: the deployments an engine reaches by URL, registered, changed, and connected again when it starts.
+"""HttpDeployments: registers, changes and reconnects the deployments that an engine reaches by URL.
 
-An endpoint is asked what it serves before anything changes; only then is the registry changed, in one command, so an
-endpoint that fails leaves nothing behind. Checks and revisions are registration.py's, connections deployments/http's.
-Running invocations stay with the deployment they began on: a client that is replaced finishes what it carries.
+It first discovers the endpoint's services, and then changes the registry in one command. So a failing endpoint changes
+nothing. registration.py has checks and revisions, deployments/http the connections. Running invocations stay with their
+deployment: a client that is replaced finishes its attempts.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _HttpVersion = Literal["HTTP/1.1", "HTTP/2.0"]
 
 
 class HttpDeployments:
-    """Registers by URL and keeps the clients. clients: those of the engine, by deployment id.
+    """Registers by URL and keeps the clients. clients: the engine's, by deployment id.
 
-    state: the registry as of now.   commit: has the registry changed, and waits until that is stored.
+    state: gives the current registry.   commit: submits a change of the registry, and waits until it is stored.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class HttpDeployments:
         identity_key_file: str | None,
         options: HttpOptions,
     ) -> None:
-        """Raises RewakeError RW1012 when the identity key cannot be used."""
+        """Raises RewakeError RW1012 if the identity key cannot be used."""
         self._clients = clients
         self._state = state
         self._commit = commit
@@ -71,7 +71,7 @@ class HttpDeployments:
             self._identity = load_key(identity_key_file)
 
     def connect_stored(self) -> None:
-        """Clients for what is registered. None of them opens a connection before it is needed."""
+        """Make clients for all registered deployments. They connect at their first use."""
         for deployment in self._state().deployments.values():
             if deployment.kind == BY_URL:
                 self._clients[deployment.id] = self._client(
@@ -101,7 +101,7 @@ class HttpDeployments:
 
         def plan(discovery: DiscoveryResponse, client: HttpDeployment) -> RegisterDeployment | None:
             nonlocal known
-            known = deployment_at(self._state(), uri)  # as of now: another registration may have been faster
+            known = deployment_at(self._state(), uri)  # read again: another registration may have been faster
             if known is not None and not force:
                 return None
             return plan_http(
@@ -165,13 +165,13 @@ class HttpDeployments:
         *,
         dry_run: bool,
     ) -> RegisterDeployment | None:
-        """Ask the endpoint, plan, and have it stored; the client is kept if that is what came of it."""
+        """Discover, plan, and store the change. The new client is kept if the change needs it."""
         is_kept = False
         try:
             command = plan(await client.discover(), client)
             if command is not None and not dry_run:
-                # Before the commit: attempts may start as soon as it is applied. Nothing awaits in between, so what was
-                # planned on is what is changed.
+                # Before the commit: attempts may start as soon as it is applied. There is no await in between, so the
+                # registry is still the one that the plan was made for.
                 before = self._clients.get(command.deployment.id)
                 self._clients[command.deployment.id] = client
                 is_kept = True
@@ -194,7 +194,7 @@ class HttpDeployments:
                 self._clients[deployment_id] = before
 
     async def release(self, client: DeploymentClient | None) -> None:
-        """Part with a client that no new attempt goes to; one over HTTP finishes what it carries."""
+        """Let go of a replaced client; one over HTTP finishes its attempts first."""
         from rewake.deployments.http.client import HttpDeployment
 
         if isinstance(client, HttpDeployment):
@@ -204,7 +204,7 @@ class HttpDeployments:
             await client.close()
 
     async def close(self) -> None:
-        """Close the clients that were still finishing."""
+        """Close clients that still finish attempts."""
         await asyncio.gather(*(client.close() for client in list(self._retired)))
 
     def _client(
@@ -252,7 +252,7 @@ def _local(deployment: Deployment) -> RewakeError:
 
 
 def in_use(deployment: Deployment, latest_of: list[str], open_count: int) -> RewakeError:
-    """The refusal to forget a deployment that is needed."""
+    """The refusal to remove a deployment that is in use."""
     reasons = []
     if latest_of:
         reasons.append(f"It serves the latest revision of {', '.join(sorted(latest_of))}.")
@@ -261,7 +261,7 @@ def in_use(deployment: Deployment, latest_of: list[str], open_count: int) -> Rew
     return RewakeError(
         ErrorCode.DEPLOYMENT_IN_USE,
         "\n".join([f"The deployment {deployment.id} at {deployment.uri!r} is still in use.", *reasons]),
-        "Register a newer deployment of its services and wait; or use force, then what is pinned to it cannot go on.",
+        "Register a newer deployment of its services and wait; or use force: runs pinned to it then cannot go on.",
         services=sorted(latest_of),
         open_invocation_count=open_count,
     )

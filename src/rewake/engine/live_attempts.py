@@ -1,19 +1,17 @@
-"""Live attempts: one small object per handler that is running, between its deployment and the core.
+"""Live attempts: one small object per running handler, between its deployment and the core.
 
-Turns what the SDK sends into commands and committed notifications into frames; keeps the inactivity and abort timeouts;
-holds back attempts beyond the concurrency limit. Nothing here is durable: a crash loses all of it, and the journal
-brings it back. `delivered` counts the journal entries written to the stream, which the core needs when the handler
-suspends.
+It turns the SDK's messages into commands, and committed notifications into frames. It keeps the inactivity and abort
+timeouts, and queues attempts above the concurrency limit. Nothing here is durable: after a crash it is rebuilt from the
+journal. `delivered` counts the journal entries written to the stream; the core needs it when the handler suspends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-import os
 import random
-from collections import OrderedDict
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 import structlog
@@ -31,28 +29,37 @@ from rewake.deployments.base import (
     DeploymentClient,
     ReceivedMessage,
 )
-from rewake.engine.approval_links import ApprovalLinks
+from rewake.engine.attempt_queue import AttemptQueue
+from rewake.engine.draws import Draws
 from rewake.engine.mismatch import explain
 from rewake.engine.observer import Observer
+from rewake.engine.places import Places
+from rewake.limits import WAITING_MAX, WAITING_PER_SERVICE_MAX
 from rewake.protocol.codec import encode_message
-from rewake.protocol.framing import encode_frame
+from rewake.protocol.framing import MESSAGE_BYTES_MAX, encode_frame, encode_frames
 from rewake.protocol.messages import Error, MessageType, Start
 
 QUIET_AFTER_S = 0.05
-"""An attempt that neither said nor heard anything for so long may be asked to make room for others."""
+"""An attempt without a message in either direction for so long may be asked to make room for others."""
 
 STALLED_AFTER_S = 1.0
-"""When no place became free for so long, those are asked too that have been quiet for as long and have nothing pending
-in the journal: they wait for an awakeable or a signal, or are at work between two steps."""
+"""If no place becomes free for so long, attempts without a pending journal entry are asked too, if they were quiet for
+as long: they wait for an awakeable or a signal, or run code between two steps."""
 
 LEAVES_WITHIN_S = 1.0
-"""Time one that was asked to suspend is expected to take; others are not asked for the same place meanwhile."""
+"""Time that an attempt gets to suspend; meanwhile no other is asked for the same place."""
 
 MESSAGES_PER_COMMAND_MAX = 8
-"""What a handler sends at once is handed over in slices of so many: one that cancels 4,000 children holds up nobody."""
+"""A handler's messages are submitted in slices of this size, so that one which cancels 4,000 children blocks nobody."""
 
 STREAM_HEADER = "x-rewake-stream"
-"""Header of an attempt: where its handler may say live what a step does (rewake.streams)."""
+"""Header of an attempt: the URL to which its handler may stream a step's output (rewake.streams)."""
+
+RESUMED_HEADER: Final = ("x-rewake-resumed", "clean")
+"""Header of an attempt after a stored suspension: all work of the attempt before has ended (rewake.ext.kernel.effects).
+
+It must not be derived from a counter: an attempt that was cut by a crash of the engine must not get it.
+"""
 
 NOT_REACHED_USER_CODE = frozenset({"RT0011", "RT0013", "RT0014", "RT0015", "RT0019"})
 log = structlog.get_logger("rewake.engine")
@@ -108,7 +115,7 @@ class LiveAttempt:
             self._submit_slice()
 
     def _submit_slice(self) -> None:
-        """Hand over some of what came at once, and let others have their turn before the next."""
+        """Submit a slice of the messages; the next slice follows after other tasks had a turn."""
         if self._attempts.running.get(self.effect.invocation_id) is not self:
             self._backlog = []
             return
@@ -128,18 +135,18 @@ class LiveAttempt:
                 epoch=effect.epoch,
                 delivered=self.delivered,
                 messages=messages,
-                seed=os.urandom(16),
+                seed=self._attempts.draws.take(16),
             )
         )
 
     def on_failure(self, failure: AttemptFailure) -> None:
-        if self._backlog:  # what came before it counts
+        if self._backlog:  # submit the messages that came before it
             self._failure = failure
             return
         self._fail(AttemptError(failure.status, failure.message, failure.code), failure.retry_after_ms, failure.blame)
 
     def on_closed(self) -> None:
-        """The terminal message has been handed over already; nothing is left to say."""
+        """The stream ended. Its terminal message has been submitted already."""
 
     def _fail(self, error: AttemptError, retry_after_ms: int | None = None, blame: Blame = Blame.OWN) -> None:
         self.stop_timer()
@@ -153,10 +160,12 @@ class LiveAttempt:
         observer = self._attempts.observer
         traceparent = effect.traceparent if observer is None else observer.attempt_traceparent(effect)
         headers: tuple[tuple[str, str], ...] = (("traceparent", traceparent),) if traceparent else ()
-        if (links := self._attempts.approval_links()) is not None:
-            headers += (links.header(effect.invocation_id),)
+        if (links := self._attempts.approval_header(effect)) is not None:
+            headers += (links,)
         if (stream_url := self._attempts.stream_url(effect)) is not None:
             headers += ((STREAM_HEADER, stream_url),)
+        if effect.is_resumed:
+            headers += (RESUMED_HEADER,)
         start = AttemptStart(
             service=effect.target.service,
             handler=effect.target.handler,
@@ -166,6 +175,7 @@ class LiveAttempt:
             frames=frames,
             headers=headers,
             loss_count=effect.loss_count,
+            message_bytes_max=self._attempts.message_bytes_max,
         )
         self.handle = client.start_attempt(start, self)
         if client.protocol_type == "request_response" or effect.options.inactivity_timeout_ms == 0:
@@ -174,7 +184,7 @@ class LiveAttempt:
             self._arm(effect.options.inactivity_timeout_ms / 1000)
 
     def queue(self, forward: Forward) -> None:
-        """Add a committed notification, unless the replay held it already; flush() sends."""
+        """Add a committed notification, unless the replay had it; flush() sends it."""
         if self.is_half_closed or self.handle is None:
             return
         if forward.is_ack or forward.index >= self.delivered:
@@ -198,13 +208,12 @@ class LiveAttempt:
         self._note_activity()
         self._arm(self.effect.options.abort_timeout_ms / 1000)
 
-    def may_make_room(self, now: float, *, is_urgent: bool) -> bool:
-        """Whether it has been quiet, and not asked like this since it last said or heard something."""
-        is_free = not self.is_half_closed and self.room_asks <= is_urgent
-        return is_free and self.last_activity < now - (STALLED_AFTER_S if is_urgent else QUIET_AFTER_S)
+    def may_make_room(self, now: float, quiet_s: float, *, is_urgent: bool) -> bool:
+        """Whether it was quiet for so long, and has not been asked in this way since its last message."""
+        return not self.is_half_closed and self.room_asks <= is_urgent and self.last_activity < now - quiet_s
 
     def make_room(self, *, is_urgent: bool) -> None:
-        """Have it suspend, if the core finds that it waits for nothing but others, or may do so when it is urgent."""
+        """Have the core suspend it, if it only waits for others; if urgent, also without a pending entry."""
         self.room_asks = 1 + is_urgent
         effect = self.effect
         self._attempts.submit(
@@ -251,11 +260,11 @@ class LiveAttempt:
 
 
 class LiveAttempts:
-    """All live attempts, by invocation; starts them within the concurrency limit, first come first served.
+    """All live attempts, by invocation; starts them within the concurrency limit, in turns: see attempt_queue.py.
 
-    While some wait for their turn, those that only wait for others are asked to suspend, the quietest first: else
-    callers that hold all places would keep the very callees out that they wait for. When no place becomes free even so,
-    those are asked that say nothing at all: they may wait for an awakeable that one of the queued would resolve.
+    While attempts are queued, running ones that only wait for others are asked to suspend, the quietest first. Without
+    that, callers could hold all places while their callees are queued. If no place becomes free, silent attempts are
+    asked too: they may wait for an awakeable that a queued attempt would resolve.
     """
 
     def __init__(
@@ -266,30 +275,46 @@ class LiveAttempts:
         submit: Callable[[Command], None],
         now_ms: Callable[[], int],
         concurrency_max: int,
+        waiting_max: int = WAITING_MAX,
+        waiting_per_service_max: int = WAITING_PER_SERVICE_MAX,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
         observer: Observer | None = None,
-        approval_links: Callable[[], ApprovalLinks | None] = lambda: None,
+        approval_header: Callable[[StartAttempt], tuple[str, str] | None] = lambda _: None,
         stream_url: Callable[[StartAttempt], str | None] = lambda _: None,
+        service_count: Callable[[], int] = lambda: 1,
     ) -> None:
-        self.approval_links = approval_links
+        self.approval_header = approval_header
         self.loop = asyncio.get_running_loop()
         self.observer = observer
         self.stream_url = stream_url
+        self.message_bytes_max = message_bytes_max
         self.now_ms = now_ms
         self.submit = submit
+        self.draws = Draws()
         self._reader = reader
         self._clients = clients
-        self._concurrency_max = concurrency_max
+        self._places = Places(concurrency_max, service_count)
+        self._waiting_max = waiting_max
+        self._waiting_per_service_max = waiting_per_service_max
         self.running: dict[bytes, LiveAttempt] = {}
-        self._queued: OrderedDict[bytes, StartAttempt] = OrderedDict()
+        self._queued = AttemptQueue()
         self._to_flush: list[LiveAttempt] = []
         self._room_timer: asyncio.TimerHandle | None = None
         self._moved_at_s = 0.0
         self.started_count = 0
 
+    def full_for(self, service: str) -> str | None:
+        """The limit that a new run of this service would pass; None if there is room."""
+        if not self._queued:
+            return None
+        if len(self._queued) >= self._waiting_max:
+            return "waiting-max"
+        return "waiting-per-service-max" if self._queued.count_of(service) >= self._waiting_per_service_max else None
+
     def start(self, effect: StartAttempt) -> None:
-        if len(self.running) >= self._concurrency_max:
+        if not self._places.has_one_for(effect.target.service):
             # By the time it starts more may be in the journal than the input.
-            self._queued[effect.invocation_id] = msgspec.structs.replace(effect, entries=None)
+            self._queued.add(msgspec.structs.replace(effect, entries=None))
             self._make_room_soon()
         else:
             self._start(effect)
@@ -299,6 +324,7 @@ class LiveAttempts:
         self._moved_at_s = self.loop.time()
         attempt = LiveAttempt(self, effect)
         self.running[effect.invocation_id] = attempt
+        self._places.take(effect.target.service)
         client = self._clients.get(effect.deployment_id)
         if client is None:
             message = CLIENT_MISSING.format(effect.deployment_id)
@@ -309,7 +335,7 @@ class LiveAttempts:
             if entries is None:
                 entries = tuple((row.type_id, row.payload) for row in self._reader.journal(effect.invocation_id))
             attempt.begin(client, self._opening(effect, entries), EntryIndex(len(entries)))
-        except Exception as error:  # the effects behind this one must be let out all the same
+        except Exception as error:  # the effects behind this one must still be released
             log.exception("attempt_not_started", invocation_id=invocation_id_to_str(effect.invocation_id))
             message = f"the attempt could not be started: {error!r}"
             self.loop.call_soon(self.fail, effect, AttemptError(500, message, "RT0006"))
@@ -324,10 +350,23 @@ class LiveAttempts:
         running = self.running.values()
         leaving = sum(each.is_half_closed and now - each.last_activity < LEAVES_WITHIN_S for each in running)
         is_urgent = now - self._moved_at_s >= STALLED_AFTER_S
-        quiet = [each for each in running if each.may_make_room(now, is_urgent=is_urgent)]
+        quiet_s = STALLED_AFTER_S if is_urgent else QUIET_AFTER_S
+        quiet = [each for each in running if each.may_make_room(now, quiet_s, is_urgent=is_urgent)]
         for attempt in heapq.nsmallest(len(self._queued) - leaving, quiet, key=lambda each: each.last_activity):
             attempt.make_room(is_urgent=is_urgent)
         self._make_room_soon()
+
+    def rest(self, quiet_s: float, stalled_s: float) -> bool:
+        """Ask waiting attempts to suspend. Returns whether no attempt runs or is queued now.
+
+        quiet_s: silence after which an attempt with a pending journal entry is asked.   stalled_s: for all others.
+        """
+        now = self.loop.time()
+        for attempt in self.running.values():
+            for is_urgent, after_s in ((False, quiet_s), (True, stalled_s)):
+                if attempt.may_make_room(now, after_s, is_urgent=is_urgent):
+                    attempt.make_room(is_urgent=is_urgent)
+        return not self.running and not self._queued
 
     def _opening(self, effect: StartAttempt, entries: tuple[tuple[int, bytes], ...]) -> bytes:
         """Start and the replayed journal as frames."""
@@ -343,18 +382,16 @@ class LiveAttempts:
             random_seed=effect.random_seed,
             idempotency_key=effect.idempotency_key,
         )
-        frames = [encode_frame(MessageType.START, encode_message(start, effect.version))]
-        frames.extend(encode_frame(type_id, payload) for type_id, payload in entries)
-        return b"".join(frames)
+        return encode_frames([(MessageType.START, encode_message(start, effect.version)), *entries])
 
     def explained(self, effect: StartAttempt, error: Error) -> Error:
-        """The error of an attempt, with what the journal shows of its cause."""
+        """The error of an attempt, with the cause that its journal shows."""
         if error.code != JOURNAL_MISMATCH:
             return error
         return explain(error, self._reader.journal(effect.invocation_id))
 
     def is_running(self, invocation_id: bytes, epoch: int) -> bool:
-        """Whether this attempt of an invocation is at work."""
+        """Whether this attempt of an invocation runs."""
         attempt = self.running.get(invocation_id)
         return attempt is not None and attempt.effect.epoch == epoch
 
@@ -366,7 +403,7 @@ class LiveAttempts:
             attempt.queue(effect)
 
     def flush(self) -> None:
-        """Called once after the effects of a commit: every attempt gets its notifications in one chunk."""
+        """Send every attempt its notifications in one chunk. Called once after the effects of a commit."""
         for attempt in self._to_flush:
             attempt.flush()
         self._to_flush.clear()
@@ -374,8 +411,8 @@ class LiveAttempts:
     def close(self, effect: CloseAttempt) -> None:
         queued = self._queued.get(effect.invocation_id)
         if queued is not None and queued.epoch == effect.epoch:
-            del self._queued[effect.invocation_id]
-            if effect.mode is CloseMode.HALF_CLOSE:  # it is to be paused
+            self._queued.remove(queued)
+            if effect.mode is CloseMode.HALF_CLOSE:  # it will be paused
                 self.submit(
                     AttemptWithdrawn(now_ms=self.now_ms(), invocation_id=queued.invocation_id, epoch=queued.epoch)
                 )
@@ -389,11 +426,16 @@ class LiveAttempts:
         if effect.mode is CloseMode.ABORT:
             attempt.abort()
         attempt.stop_timer()
+        attempt.handle = None  # The handle refers back to this object; without it there is no cycle to collect.
         del self.running[effect.invocation_id]
+        self._places.give_back(attempt.effect.target.service)
         if self.observer is not None:
             self.observer.on_attempt_ended(attempt.effect, attempt.started_at_ms)
-        while self._queued and len(self.running) < self._concurrency_max:
-            self._start(self._queued.popitem(last=False)[1])
+        while self._queued and not self._places.is_full:
+            following = self._queued.take(self._places.has_one_for)
+            if following is None:
+                break
+            self._start(following)
 
     def fail(
         self,
@@ -416,19 +458,20 @@ class LiveAttempts:
         )
 
     def fail_on(self, deployment_id: str) -> None:
-        """Cut off what runs on a deployment that is going away."""
+        """Cut off the attempts on a deployment that is being removed."""
         for attempt in list(self.running.values()):
             if attempt.effect.deployment_id == deployment_id:
                 attempt.abort()
                 self.fail(attempt.effect, AttemptError(500, DEPLOYMENT_REMOVED.format(deployment_id), "RT0011"))
 
     def abort_all(self) -> None:
-        """Cut off everything; used when memory is rebuilt and at the end."""
+        """Cut off all attempts; used when memory is rebuilt, and at the end."""
         running, self.running = self.running, {}
+        self._places.clear()
         if self._room_timer is not None:
             self._room_timer.cancel()
             self._room_timer = None
-        self._queued.clear()
+        self._queued = AttemptQueue()
         self._to_flush.clear()
         for attempt in running.values():
             attempt.abort()

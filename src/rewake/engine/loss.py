@@ -1,7 +1,7 @@
-"""Loss: why the engine threw its memory away, and which invocations must not bring the same trouble again.
+"""Loss: why the engine dropped its memory, and which invocations must be paused so that it does not happen again.
 
-The commit of a batch was refused by the disk, or we met a bug of ours: a transition raised, or a row contradicted its
-status when the batch was closed. An EngineBug names the invocation whose state it is. Used by runtime.py.
+Either the disk refused a batch, or the engine met a bug of its own: a transition raised, or a row contradicted its
+status when the batch was closed. An EngineBug names the invocation. Used by runtime.py.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from rewake.errors import ErrorCode, RewakeError
 from rewake.store.writing import BatchRefused
 
 COMMAND_CHARS_MAX: Final = 2_000
-"""So much of a command that met a bug is logged and kept."""
+"""Characters of a command that met a bug, in the log and in the stored error."""
 
 
 class Loss(msgspec.Struct, frozen=True):
-    """cause: for those who asked.   command: the one that raised, if any.   named: the invocation a bug is about."""
+    """cause: the error for callers.   command: the one that raised, if any.   named: the invocation in an EngineBug."""
 
     cause: RewakeError
     command: commands.Command | None = None
@@ -34,7 +34,7 @@ class Loss(msgspec.Struct, frozen=True):
 
     @property
     def is_of_batch(self) -> bool:
-        """Whether some command of the batch is at fault, and nobody knows which."""
+        """Whether an unknown command of the batch is at fault."""
         return isinstance(self.cause, BatchRefused) or (self.named is not None and self.command is None)
 
     @property
@@ -43,18 +43,18 @@ class Loss(msgspec.Struct, frozen=True):
 
     @property
     def error(self) -> AttemptError:
-        """What a paused invocation shows as its last failure: the cause, and the command behind it."""
+        """The last failure for a paused invocation: the cause, and the command."""
         return AttemptError(500, self.cause.message[:MESSAGE_CHARS_MAX], "RT0006", self.evidence)
 
     @property
     def refused_rows(self) -> dict[InvocationId, AttemptError]:
-        """What invocations show whose rows the store refused."""
+        """The last failures for invocations whose rows the store refused."""
         faulty = self.cause.faulty if isinstance(self.cause, BatchRefused) else {}
         text = "A value of this invocation cannot be stored: {}."
         return {each: AttemptError(500, text.format(reason), "RT0006") for each, reason in faulty.items()}
 
     def suspects(self, invocation_ids: Sequence[InvocationId]) -> list[InvocationId]:
-        """Of those a command was about, the one the bug names; all of them when it names none."""
+        """The invocation that the bug names, if it is among these; all of these if the bug names no invocation."""
         if self.named is not None and self.named in invocation_ids:
             return [self.named]
         return list(invocation_ids)

@@ -1,7 +1,7 @@
-"""What a journal shows about a mismatch (570): whether tasks of the handler raced for their places in it.
+"""Explains a mismatch (570) from the journal: the entry beside the code's request, and whether tasks raced.
 
-The SDK reports that the code took another path, and blames the code. Tasks that use the context side by side take
-another path without any change of the code, and the SDK's text does not mention that cause. Read by live_attempts.py.
+The SDK reports that the code took another path, and blames a change of the code. But tasks that use the context side by
+side can take another path without any change, which the SDK's text does not mention. Used by live_attempts.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,13 @@ from typing import Final
 
 import msgspec
 
+from rewake.core.failures import error_of, facts_of
 from rewake.core.writes import EntryRow
 from rewake.protocol.messages import Error
+from rewake.runs.mismatch import mismatch_of, with_made_line
+from rewake.runs.steps import DEFAULT_VERSION, named_steps
+
+USUAL_CAUSES: Final = "Usual causes: "
 
 LEFT_OPEN: Final = (
     "Two tasks of this handler use the context side by side: {name!r} (command {index}) had no result when other tasks"
@@ -29,9 +34,18 @@ REMEDY: Final = (
 
 
 def explain(error: Error, entries: Sequence[EntryRow]) -> Error:
-    """The error with a sentence on racing tasks, if the journal shows them. entries: the journal in order."""
+    """The error with a sentence on both sides, and one on racing tasks (if the journal shows them) or usual causes.
+
+    The line that made the entry goes in front of its stack trace, where pages and the CLI look for it.
+
+    entries: the journal in order, with payloads.
+    """
+    error = with_made_line(error, entries)
+    report = mismatch_of(facts_of(error_of(error)), named_steps(entries, DEFAULT_VERSION))
+    assert report is not None, error.code
     cause = _cause(error, entries)
-    return error if cause is None else msgspec.structs.replace(error, message=f"{error.message}\n{cause} {REMEDY}")
+    why = f"{cause} {REMEDY}" if cause is not None else USUAL_CAUSES + " ".join(report.causes)
+    return msgspec.structs.replace(error, message=f"{report.sentence()}\n{error.message}\n{why}")
 
 
 def _cause(error: Error, entries: Sequence[EntryRow]) -> str | None:
@@ -48,7 +62,7 @@ def _cause(error: Error, entries: Sequence[EntryRow]) -> str | None:
 
 
 def _open_at_the_end(entries: Sequence[EntryRow]) -> list[EntryRow]:
-    """Commands that wait for a result when the last of the entries is made."""
+    """Commands without a result at the time of the last entry."""
     completed = {entry.completion_id for entry in entries if not entry.is_command}
     return [
         entry for entry in entries if entry.is_command and entry.completion_id not in completed and entry.completion_id

@@ -1,7 +1,7 @@
-"""What may watch an engine at work: a protocol of a few calls, made on the event-loop thread and never awaited.
+"""The interface of observers: a few calls on the event-loop thread, never awaited.
 
-The engine knows nothing behind it, and without an observer pays one comparison. Implementations must be quick and must
-not raise: they are called between a commit and its effects. See rewake.telemetry for the one that is shipped.
+Without an observer the engine pays one comparison. Implementations must be quick and must not raise: they are called
+between a commit and its effects. rewake.telemetry has the one that is shipped.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from rewake.core.writes import Batch
 
 
 class Observer(Protocol):
-    """Hears of facts once they are durable."""
+    """Gets facts once they are durable."""
 
     def traceparent(self, given: str | None) -> str | None:
-        """The trace of a new invocation from outside. given: what the caller sent, unchecked."""
+        """The traceparent of a new invocation from outside. given: the caller's, unchecked."""
 
     def attempt_traceparent(self, effect: StartAttempt) -> str | None:
-        """The parent that the handler's request names."""
+        """The traceparent for the handler's request."""
 
     def on_completed(self, effect: Completed) -> None:
         """An invocation has its result."""
 
     def on_attempt_ended(self, effect: StartAttempt, started_at_ms: int) -> None:
-        """An attempt that was running has no stream any more, for whatever reason."""
+        """The stream of a running attempt ended, for any reason."""
 
     def on_note(self, note: Note) -> None:
         """A fact for the log."""
 
     def on_commit(self, batch: Batch, duration_s: float) -> None:
-        """A batch is durable; its effects follow. duration_s: from handing it to the store."""
+        """A batch is durable; its effects follow. duration_s: since it was submitted to the store."""

@@ -1,4 +1,4 @@
-"""Operating: the command behind each operation that needs nothing but an invocation (see rewake.operations)."""
+"""Operating: the core's command for each operation that needs only an invocation (see rewake.operations)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rewake.operations import Operation
 def command_of(
     operation: Operation, now_ms: int, token: int, invocation_id: InvocationId, deployment: str | None
 ) -> commands.Command:
-    """The command of an operation. Restart as new needs more than this and has a method of its own."""
+    """The command of an operation. Restart as new needs more arguments and has its own method."""
     match operation:
         case Operation.CANCEL:
             return commands.Cancel(now_ms=now_ms, token=token, invocation_id=invocation_id)
@@ -26,5 +26,5 @@ def command_of(
             journal_only = operation is Operation.PURGE_JOURNAL
             return commands.Purge(now_ms=now_ms, token=token, invocation_id=invocation_id, journal_only=journal_only)
         case Operation.RESTART:
-            raise ValueError("restart as new is asked for with restart_as_new")
+            raise ValueError("use restart_as_new() to restart an invocation as new")
     assert_never(operation)

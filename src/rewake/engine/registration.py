@@ -1,9 +1,8 @@
-"""Registration: check what a deployment says it serves, and make that the latest revision.
+"""Registration: checks a deployment's manifest and plans the change that makes its services the latest revisions.
 
-Pure planning: from the registry and a discovery answer to the command that changes the registry, or to the reason why
-not. A local deployment (a worker of ours, or the app in this process) is registered by its address each time it starts;
-the same manifest changes nothing, so running invocations stay pinned to the same deployment id across restarts.
-http_deployments.py reaches a deployment by its URL.
+Pure: the registry and a discovery answer give the command that changes the registry, or an error. A local deployment
+(our worker, or the app in this process) is registered by its address at each start. An equal manifest changes nothing,
+so invocations stay pinned to the same deployment id across restarts. http_deployments.py connects to URLs.
 """
 
 from __future__ import annotations
@@ -46,13 +45,13 @@ META_CODES: Final[Mapping[ErrorCode, tuple[int, str | None]]] = {
     ErrorCode.DEPLOYMENT_IN_USE: (409, None),
     ErrorCode.DEPLOYMENT_LOCAL: (409, None),
 }
-"""Errors of registration as the public admin API has them: HTTP status and documented code (http-api.md 2.2)."""
+"""Errors of registration in the public admin API: HTTP status and documented code (http-api.md 2.2)."""
 
 RegistrationStatus = Literal["created", "unchanged", "overwritten"]
 
 
 class RegistrationResult(msgspec.Struct, frozen=True):
-    """What a registration did, or would do. services: the revisions of this deployment, in the manifest's order."""
+    """The result of a registration or a dry run. services: the deployment's revisions, in the manifest's order."""
 
     status: RegistrationStatus
     deployment: Deployment
@@ -60,7 +59,7 @@ class RegistrationResult(msgspec.Struct, frozen=True):
 
 
 class Reached(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and how a deployment answered discovery."""
+    """The address and properties of a deployment that answered discovery."""
 
     uri: str
     kind: str
@@ -80,7 +79,7 @@ def plan_registration(
     settings: Settings,
     now_ms: int,
 ) -> RegisterDeployment | str:
-    """The command that registers a local deployment, token 0; or the known one's id when nothing changed.
+    """The command that registers a local deployment, token 0; or the id of a known one, if nothing changed.
 
     Raises ManifestError for a manifest that cannot be used.
     """
@@ -106,9 +105,9 @@ def plan_http(
     settings: Settings,
     now_ms: int,
 ) -> RegisterDeployment:
-    """The command that registers a deployment reached by URL as the latest revision of all it serves, token 0.
+    """The command that registers a deployment reached by URL, with new latest revisions of its services, token 0.
 
-    known: the deployment it takes the place of, whose id it keeps. Raises RewakeError RW2005, RW2010 to RW2012.
+    known: the deployment that it replaces; it keeps that id. Raises RewakeError RW2005, RW2010 to RW2012.
     """
     manifest = checked_manifest(discovery, reached.uri, settings)
     if not is_breaking_allowed:
@@ -122,9 +121,9 @@ def plan_http(
 def plan_overwrite(
     state: State, discovery: DiscoveryResponse, reached: Reached, known: Deployment, *, settings: Settings, now_ms: int
 ) -> RegisterDeployment:
-    """The command that takes what a deployment serves from its manifest of today, token 0.
+    """The command that updates a deployment's services from its current manifest, token 0.
 
-    Its revisions stay what they are, and so does a service that a newer deployment serves by now.
+    Revision numbers do not change. A service that a newer deployment serves stays with that one.
     """
     manifest = checked_manifest(discovery, reached.uri, settings)
     services, latest = [], []
@@ -142,7 +141,7 @@ def plan_overwrite(
 def plan_move(
     state: State, discovery: DiscoveryResponse, reached: Reached, known: Deployment, *, settings: Settings, now_ms: int
 ) -> RegisterDeployment:
-    """The command that changes how a deployment is reached and leaves its services as they are, token 0."""
+    """The command that changes a deployment's address but not its services, token 0."""
     manifest = checked_manifest(discovery, reached.uri, settings)
     moved = msgspec.structs.replace(
         known,
@@ -159,7 +158,7 @@ def plan_move(
 
 
 def restored_without(state: State, deployment_id: str, *, settings: Settings) -> list[ServiceSchema]:
-    """Services whose latest revision is this deployment's, as the newest of the other deployments has them."""
+    """The services whose latest revision is this deployment's, each as the newest other deployment serves it."""
     restored = []
     manifests: dict[str, dict[str, ServiceManifest]] = {}
     for name in [service.name for service in state.services.values() if service.deployment_id == deployment_id]:
@@ -174,7 +173,7 @@ def restored_without(state: State, deployment_id: str, *, settings: Settings) ->
 
 
 def checked_manifest(discovery: DiscoveryResponse, uri: str, settings: Settings) -> EndpointManifest:
-    """The manifest, if this engine can run what it describes. Raises RewakeError RW2005, RW2010 or RW2012."""
+    """The manifest, if this engine can run it. Raises RewakeError RW2005, RW2010 or RW2012."""
     try:
         manifest = parse_manifest(discovery.body)
         choose_protocol_version(
@@ -189,7 +188,7 @@ def checked_manifest(discovery: DiscoveryResponse, uri: str, settings: Settings)
 
 
 def manifest_refused(error: ManifestError, uri: str) -> RewakeError:
-    """A manifest's fault, as the error of its registration."""
+    """The error of a registration whose manifest has a fault."""
     where = f"The deployment at {uri!r} cannot be registered.\n{error.message.removesuffix('.')}."
     if error.code == UNSUPPORTED_PROTOCOL:
         hint = "Use a release of its SDK that speaks one of these versions."

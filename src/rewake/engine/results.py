@@ -1,4 +1,4 @@
-"""What embedded calls take and give back: checked and encoded here, then a decoded value, or InvocationFailed."""
+"""Bodies and results of embedded calls: checks, encoding, decoding, and InvocationFailed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from rewake.core.ids import InvocationId, invocation_id_to_str
+from rewake.disclosure import opened
 from rewake.durations import DURATION_MS_MAX
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol.messages import Failure, Success
@@ -15,7 +16,7 @@ from rewake.protocol.messages import Failure, Success
 class InvocationFailed(Exception):
     """The handler ended with a terminal error, or was cancelled or killed.
 
-    code: as the handler gave it (409 for cancelled and killed).   metadata: what the handler attached.
+    code: the handler's (409 for cancelled and killed).   metadata: the handler's.
     """
 
     def __init__(self, invocation_id: str, failure: Failure) -> None:
@@ -27,7 +28,7 @@ class InvocationFailed(Exception):
 
 
 def require_storable(*values: str | int | None) -> None:
-    """Raise RewakeError RW3005 for a text that is no Unicode (it has a lone surrogate) or an absurd duration in ms."""
+    """Raise RewakeError RW3005 for a text that is not valid Unicode (a lone surrogate), or an absurd duration in ms."""
     for value in values:
         if isinstance(value, int) and not 0 <= value <= DURATION_MS_MAX:
             why = f"A delay of {value:.4g} ms is not between 0 and {DURATION_MS_MAX:.4g} ms."
@@ -47,19 +48,20 @@ def _is_unicode(text: str) -> bool:
 
 
 def encode_body(body: Any) -> bytes:
-    """A request body: bytes go as they are, None is an empty body, anything else becomes JSON."""
+    """A request body: bytes unchanged, None as an empty body, any other value as JSON."""
     if body is None:
         return b""
     return bytes(body) if isinstance(body, bytes | bytearray | memoryview) else msgspec.json.encode(body)
 
 
 def decode_result(invocation_id: InvocationId, result: Success | Failure) -> Any:
-    """The value of a result: decoded JSON, None when empty, bytes when it is not JSON. Raises InvocationFailed."""
+    """The value of a result: decoded JSON, None if empty, bytes if it is not JSON. Raises InvocationFailed."""
     if isinstance(result, Failure):
         raise InvocationFailed(invocation_id_to_str(invocation_id), result)
-    if not result.content:
+    content = opened(result.content)
+    if not content:
         return None
     try:
-        return msgspec.json.decode(result.content)
+        return msgspec.json.decode(content)
     except msgspec.DecodeError:
-        return result.content
+        return content

@@ -1,8 +1,8 @@
-"""The runtime: the parts of an engine put together, started, stopped, and rebuilt after a loss.
+"""The runtime: connects the parts of an engine, starts and stops them, and rebuilds them after a loss.
 
-Owns the store, the commit loop, the live attempts and the waiting callers; carries out the effects of each commit in
-order. When memory is lost, because the disk refused a commit or we met a bug of ours, it starts over from the stored
-rows, and pauses the invocation at fault so that the others go on. The public operations are engine.py's.
+It owns the store, the commit loop, the live attempts and the waiting callers, and executes the effects of each commit
+in order. If memory is lost, because the disk refused a commit or the engine met a bug of its own, it starts over from
+the stored rows and pauses the invocation at fault, so that all others go on. engine.py has the public operations.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import apsw
 import structlog
 
+from rewake.agents.kept import ANSWER
 from rewake.core import commands, ids
 from rewake.core.effects import (
     ArmTimer,
@@ -28,15 +30,17 @@ from rewake.core.effects import (
     StartAttempt,
 )
 from rewake.core.ids import InvocationId
-from rewake.core.model import Deployment
+from rewake.core.model import Deployment, Target
 from rewake.core.registry import under_defaults
 from rewake.core.settings import Settings
 from rewake.core.state import State
 from rewake.core.writes import Batch
 from rewake.deployments.base import DeploymentClient
+from rewake.disclosure import hiding, opening
 from rewake.engine.approval_links import ApprovalLinks
 from rewake.engine.clock import SET_BACK_MS_MIN, Clock
 from rewake.engine.commit_loop import CommitLoop
+from rewake.engine.draws import Draws
 from rewake.engine.housekeeping import Housekeeping
 from rewake.engine.http_deployments import HttpDeployments
 from rewake.engine.live_attempts import LiveAttempts
@@ -78,13 +82,15 @@ class Runtime:
         )
         self.clients: dict[str, DeploymentClient] = {}
         self.approval_links: ApprovalLinks | None = None
-        """Links that handlers may make; a Server sets it."""
+        """Signs the links of approvals; a Server sets it."""
         self.is_running = False
         self._clock = Clock(self._on_set_back)
         self._waiters = Waiters()
+        self._draws = Draws()
         self.stream_offers = Offers(self._deployment)
         self.stream_offers.elsewhere_url = options.stream_url
-        self._queries = QueryThreads(path)
+        self._queries = QueryThreads(path, options.message_bytes_max)
+        self._disclosing = ExitStack()
         self._rebuilding: asyncio.Task[None] | None = None
         self._rebuilt_at_s = 0.0
         self._recovery_batch = RECOVERY_BATCH
@@ -96,13 +102,15 @@ class Runtime:
     # Start and stop
 
     def open(self) -> None:
-        """Open the store and build the machinery on it. Nothing is driven before `drive`.
+        """Open the store and make the other parts. No attempt starts before `drive`.
 
-        Raises RewakeError RW5xxx when the directory cannot be used; nothing is left open then.
+        Raises RewakeError RW5xxx if the directory cannot be used, and then leaves nothing open.
         """
         loop = asyncio.get_running_loop()
         self._store = Store.open(self.path, now_ms=self.now_ms(), post=loop.call_soon_threadsafe)
         try:
+            self._disclosing.enter_context(hiding(self.options.redact_shown))
+            self._disclosing.enter_context(opening(self.options.encryption))
             self._loop = CommitLoop(self._store, self._stored_state(), self._release, self._on_lost, self._observer)
             self._attempts = LiveAttempts(
                 reader=self._store.reader,
@@ -110,9 +118,13 @@ class Runtime:
                 submit=self._submit,
                 now_ms=self.now_ms,
                 concurrency_max=self.options.concurrency_max,
+                waiting_max=self.options.waiting_max,
+                waiting_per_service_max=self.options.waiting_per_service_max,
+                message_bytes_max=self.options.message_bytes_max,
                 observer=self._observer,
-                approval_links=lambda: self.approval_links,
+                approval_header=self._approval_header,
                 stream_url=self.stream_offers.url,
+                service_count=lambda: len(self._loop.state.services),
             )
             self.streams = Streams(
                 self.path,
@@ -144,13 +156,14 @@ class Runtime:
             self.stream_offers.open(self.streams)
             self.is_running = True
         except BaseException:
+            self._disclosing.close()
             self._store.close()
             raise
 
     def drive(self) -> None:
-        """Start every invocation that was running when the engine stopped, and the timers.
+        """Resume every invocation that was running when the engine stopped, and start the timers.
 
-        Called once the deployments they need have been added.
+        Called after the needed deployments were added.
         """
         self._recover()
         self._housekeeping.start()
@@ -159,7 +172,7 @@ class Runtime:
             self._on_set_back(behind_ms)
 
     async def stop(self) -> None:
-        """Stop at once: attempts are cut off and go on at the next start; who waits gets RewakeError RW3001."""
+        """Stop at once: attempts are cut off and resume at the next start; waiting callers get RewakeError RW3001."""
         if not self.is_running:
             return
         self.is_running = self._is_holding = False
@@ -186,6 +199,24 @@ class Runtime:
         self.stream_offers.close()
         self.streams.close()
         self._store.close()
+        self._disclosing.close()
+
+    def target_of(self, invocation_id: bytes) -> Target | None:
+        """The target of an invocation; None if it is unknown."""
+        known = self._loop.state.invocations.get(InvocationId(invocation_id)) or self._store.reader.invocation(
+            invocation_id
+        )
+        return known.target if known else None
+
+    def full_for(self, service: str) -> str | None:
+        """The limit that a new run of this service would pass; None if there is room."""
+        return self._attempts.full_for(service)
+
+    def _kept_answer(self, invocation_id: InvocationId, content: bytes) -> bytes:
+        """The stored form of a value from outside for a run."""
+        if not self.options.changes_values or (target := self.target_of(invocation_id)) is None:
+            return content
+        return self.options.kept_body(content, target.service, target.key)
 
     def now_ms(self) -> int:
         """Wall-clock time, the only clock the journal knows."""
@@ -205,12 +236,12 @@ class Runtime:
     # Carrying out effects
 
     def _release(self, effects: list[Effect], batch: Batch) -> None:
-        """Let out the effects of a committed batch, in order."""
+        """Execute the effects of a committed batch, in order."""
         self.streams.on_commit(batch, effects)
         attempts, waiters, loop = self._attempts, self._waiters, self._loop
         for effect in effects:
             kind = type(effect)
-            if loop.is_halted:  # the memory they were computed from is lost; what has happened is still true
+            if loop.is_halted:  # the memory behind them is lost, but completed facts are still true
                 if kind is Completed:
                     self._on_completed(effect)  # type: ignore[arg-type]  # told apart by exact type: the hot path
                 elif kind is Reply:
@@ -245,9 +276,19 @@ class Runtime:
     # Commands in
 
     def _submit(self, command: commands.Command) -> None:
-        """Submit what no one waits for; while memory is being rebuilt it is dropped, like a lost message."""
+        """Submit a command that nobody waits for. While memory is being rebuilt it is dropped, like a lost message."""
         if not self._loop.is_halted:
             self._loop.submit(command)
+
+    def _approval_header(self, effect: StartAttempt) -> tuple[str, str] | None:
+        """What the handler makes links to its questions with."""
+        if self.approval_links is None:
+            return None
+        target, keeper = effect.target, None
+        service = self._loop.state.services.get(target.service)
+        if target.key is not None and service is not None and ANSWER in service.handlers:
+            keeper = target.service, target.key
+        return self.approval_links.header(effect.invocation_id, keeper)
 
     def _submit_asking(self, command: commands.Command, token: int) -> None:
         if self._is_holding:
@@ -268,10 +309,10 @@ class Runtime:
     def _on_lost(
         self, error: BaseException, command: commands.Command | None, unstored: list[commands.Command]
     ) -> None:
-        """Memory ran ahead of a disk that refused, or we met a bug of ours: start over from what is stored.
+        """The disk refused a batch, or the engine met a bug of its own: start over from the stored rows.
 
-        unstored: applied and perhaps lost. When the disk is at fault, who asked is refused; else the others are
-        applied again.
+        unstored: applied commands that may be lost. If the disk is at fault their callers get its error; otherwise they
+        are applied again, without the faulty one.
         """
         loss = loss_of(error, command)
         if loss.cause is error:
@@ -312,7 +353,7 @@ class Runtime:
     async def _rebuild_once(self, loss: Loss) -> None:
         await self._loop.settled()
         if time.monotonic() - self._rebuilt_at_s < REBUILD_PAUSE_S:
-            await asyncio.sleep(REBUILD_PAUSE_S)  # whatever goes wrong again and again must not take the whole machine
+            await asyncio.sleep(REBUILD_PAUSE_S)  # an error that repeats must not use the whole processor
         self._rebuilt_at_s = time.monotonic()
         while (state := self._state_of_disk()) is None:  # noqa: ASYNC110  # a full disk sends no event
             await asyncio.sleep(PROBE_INTERVAL_S)
@@ -331,7 +372,7 @@ class Runtime:
         self._housekeeping.rearm()
 
     async def _isolate(self, loss: Loss, lost: list[commands.Command]) -> None:
-        """Keep what was at fault from being met again: the command that raised, or whose rows were refused."""
+        """Pause the invocations at fault, so that the same loss does not repeat."""
         errors = dict(loss.refused_rows)
         command = lost[0] if loss.is_of_batch and not errors and len(lost) == 1 else loss.command
         errors |= dict.fromkeys(self._faulty_in(command, loss), loss.error)
@@ -344,21 +385,21 @@ class Runtime:
             await self._loop.flush()
 
     async def _apply_held(self, *, is_one_suspect: bool) -> None:
-        """Apply what was asked and not stored, and what was asked since.
+        """Apply lost commands again, and those that came since.
 
-        is_one_suspect: one of them may be why a batch was refused, so each is committed alone, and that one refused.
+        is_one_suspect: one of them may have made the batch fail, so each is committed alone, and that one is refused.
         """
         self._is_proving = is_one_suspect
         while self._held:
             self._loop.submit(self._held.popleft())
             if is_one_suspect or not self._held or self._loop.is_halted:
-                await self._loop.flush()  # raises when that was lost again
+                await self._loop.flush()  # raises if it was lost again
         self._is_holding = self._is_proving = False
 
     def _faulty_in(self, command: commands.Command | None, loss: Loss) -> set[InvocationId]:
-        """The invocations to pause: the one that a bug names, and the one that the command was about.
+        """The invocations to pause: the one that a bug names, and the command's own.
 
-        Of a command about many a bug that names none of them says only that it was one; they are tried one by one.
+        If a command concerns many, and the bug names none of them, they are tried one by one later.
         """
         faulty = {loss.named} if loss.named else set()
         match command:
@@ -386,7 +427,7 @@ class Runtime:
         return faulty
 
     def _stored_state(self) -> State:
-        """The state as the store has it, its services under the defaults this engine was given."""
+        """The stored state, with this engine's defaults for its services."""
         state = State(self._store.reader, self.settings)
         state.services = {
             name: under_defaults(service, self.settings.defaults) for name, service in state.services.items()
@@ -394,7 +435,7 @@ class Runtime:
         return state
 
     def _state_of_disk(self) -> State | None:
-        """Fresh memory, if the disk takes writes again and can be read; else the loop is halted with the reason."""
+        """Rebuilt memory. If the disk cannot be written or read, halts the loop with the reason and returns None."""
         problem = self._store.probe()
         if problem is None:
             try:
@@ -403,7 +444,7 @@ class Runtime:
             except apsw.Error as error:
                 problem = as_rewake_error(error, self.path)
             else:
-                state.last_epoch = self._loop.state.last_epoch  # attempts of before must stay recognizable as stale
+                state.last_epoch = self._loop.state.last_epoch  # earlier attempts must stay recognizable as stale
                 return state
         self._loop.halt(problem)
         self._refuse_held(problem)
@@ -429,5 +470,5 @@ class Runtime:
 
 
 def _token_of(command: commands.Command) -> int:
-    """The asker's; 0 when no one waits for an answer."""
+    """The token of a command's caller; 0 if nobody waits for an answer."""
     return getattr(command, "token", 0)

@@ -1,6 +1,6 @@
-"""Waiters outside the engine: askers by the token of their command, callers by the invocation whose result they want.
+"""Callers that wait for the engine: for the reply to a command (by its token), or for an invocation's result.
 
-Lives in memory only. A caller that is cut off attaches again with its idempotency key or invocation id.
+Kept in memory only. A caller that is cut off can attach again with its idempotency key or invocation id.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ OnAccepted = Callable[[InvocationId], object]
 
 
 class Waiters:
-    """Futures of askers. All methods run on the event-loop thread."""
+    """Futures of callers. All methods run on the event-loop thread."""
 
     def __init__(self) -> None:
         self._tokens = count(1)
@@ -33,7 +33,7 @@ class Waiters:
         return token, future
 
     async def answer(self, future: asyncio.Future[Reply]) -> Reply:
-        """The answer, once it is there. An asker that is cancelled leaves nothing behind."""
+        """Wait for the answer. If the caller is cancelled, its entries are removed."""
         try:
             return await future
         except asyncio.CancelledError:
@@ -48,7 +48,7 @@ class Waiters:
         return token
 
     def on_reply(self, reply: Reply) -> None:
-        """Answer the asker; one that wants the result itself waits on for the invocation."""
+        """Answer the caller. One that wants the result goes on waiting for the invocation."""
         future, on_accepted = self._asking.pop(reply.token, (None, None))
         self._adopted.pop(reply.token, None)
         if future is None or future.done():
@@ -70,7 +70,7 @@ class Waiters:
         return token in self._asking
 
     def fail_token(self, token: int, error: BaseException) -> None:
-        """Answer an asker with an error; one that was waiting before goes back to waiting."""
+        """Answer a caller with an error; one that had been waiting for a result goes on waiting for it."""
         future, _ = self._asking.pop(token, (None, None))
         if future is None or future.done():
             return
@@ -80,9 +80,9 @@ class Waiters:
             future.set_exception(error)
 
     def fail_asking(self, error: BaseException, keep: Container[int] = ()) -> None:
-        """Questions without an answer are lost; callers that only wait for a stored invocation are kept.
+        """Fail all callers that wait for a reply; those that wait for a stored invocation are kept.
 
-        keep: tokens whose commands are still to be answered.
+        keep: tokens of commands that will still be answered.
         """
         for token in [each for each in self._asking if each not in keep]:
             self.fail_token(token, error)
@@ -94,7 +94,7 @@ class Waiters:
                 future.set_exception(error)
 
     def take_waiting(self) -> dict[asyncio.Future[Reply], InvocationId]:
-        """Hand over those who wait for invocations, to be asked again after memory was rebuilt."""
+        """Remove and return the callers that wait for invocations, so that they can attach again after a rebuild."""
         awaited, self._awaited = self._awaited, {}
         self._waiting.clear()
         return awaited

@@ -1,7 +1,7 @@
-"""Workers of an engine: the child processes of one app, registered when they are ready and again when they change.
+"""Workers of an engine: the child processes of one app, registered when they are ready, and again when they change.
 
-A worker deployment is named by its app reference, so it keeps its id (and what is pinned to it) across restarts and
-reloads of the code. Used by `rewake run`; see deployments/worker_pool.py for supervision.
+The app reference names a worker deployment, so it keeps its id and its pinned invocations across restarts and reloads
+of the code. Used by `rewake run`; deployments/worker_pool.py supervises the processes.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ log = structlog.get_logger("rewake.engine")
 
 
 def uri_of(app_ref: str, directory: Path | None = None) -> str:
-    """The address of an app's workers: `worker:` and the reference, as a path relative to the working directory.
+    """The address of an app's workers: `worker:` and the reference, with a path relative to the working directory.
 
-    Relative, so that moving a project with its data does not make it another deployment.
+    With a relative path a project keeps its deployment when it moves with its data.
     """
     if not app_ref.endswith(".py"):
         return f"worker:{app_ref}"
@@ -45,10 +45,10 @@ async def add_workers(
     on_ready: Callable[[int, bool], None] | None = None,
     on_exit: Callable[[int, int], None] | None = None,
 ) -> WorkerPool:
-    """Start the workers of an app and register what it serves; a changed manifest is registered when it shows up.
+    """Start the workers of an app and register its services; a changed manifest is registered again.
 
-    app_ref: `FILE.py`, `module` or `module:attribute`.   on_ready, on_exit: hear of each process, with its pid.
-    Raises RewakeError when the app cannot be loaded or its manifest cannot be used; nothing is left running.
+    app_ref: `FILE.py`, `module` or `module:attribute`.   on_ready, on_exit: called for each process, with its pid.
+    Raises RewakeError if the app cannot be loaded or its manifest cannot be used, and then leaves no process.
     """
     loop = asyncio.get_running_loop()
     uri = uri_of(app_ref)

@@ -1,4 +1,4 @@
-"""Where handlers in the engine's own process find the engine: no socket lies between them.
+"""How handlers in the engine's own process, or in one of its workers, find the engine: without a connection each time.
 
 An engine puts a function here under a name that nobody can guess, and offers attempts `direct:{name}/{capability}` in
 the place of a URL. Knows nothing of either side.
@@ -19,7 +19,7 @@ class Writing(Protocol):
         """Take deltas, each one JSON without line breaks."""
 
     def end(self) -> None:
-        """All has been said."""
+        """The try has succeeded."""
 
     def cut(self) -> None:
         """The try failed."""
@@ -31,8 +31,13 @@ doors: Final[dict[str, Open]] = {}
 """Opens the stream of a step, by the engine's name: from a capability and the first line of a request."""
 
 
+relay: Open | None = None
+"""Passes on, from the whole URL, what is meant for an engine of which this process is a worker."""
+
+
 def open_direct(url: str, head: dict[str, Any]) -> Writing | None:
     """The stream of a step. None when the engine is gone or takes nothing."""
     name, _, capability = url.removeprefix(SCHEME).partition("/")
-    door = doors.get(name)
-    return None if door is None else door(capability, head)
+    if (door := doors.get(name)) is not None:
+        return door(capability, head)
+    return None if relay is None else relay(url, head)

@@ -1,4 +1,4 @@
-"""Live pieces of a step for handlers on the plain SDK: what is written is shown to whoever watches the run.
+"""Live pieces of a step for handlers on the plain SDK, shown to the watchers of the run.
 
     async def ask_billing(question: str) -> str:
         answer = ""
@@ -10,7 +10,7 @@
 
     answer = await ctx.run_typed("Ask billing", ask_billing, question=question)
 
-Nothing durable depends on it: without somebody who takes deltas they go nowhere. Where a step is one of the kernel
+Nothing durable depends on it: if nobody takes the deltas, they go nowhere. Where a step is one of the kernel
 (`durable_step`, agents), `rewake.ext.kernel.put_delta` does the same without a name.
 """
 
@@ -31,8 +31,8 @@ from rewake.ext.kernel.steps import Body, body_here
 class step:  # noqa: N801 - read as a word: `stream.step("Ask billing")`
     """The body of a step that speaks, for `async with`. name: of the step, as in `ctx.run_typed`.
 
-    kind, agent: as in the envelope of agents' steps, where a reader should know them. A body that raises takes back
-    what it said: the step's next try says it anew.
+    kind, agent: as in the envelope of agents' steps, if readers should know them. If the body raises, its words are
+    void: the next try of the step sends them again.
     """
 
     def __init__(self, name: str, *, kind: str | None = None, agent: str | None = None) -> None:

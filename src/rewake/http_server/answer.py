@@ -1,7 +1,7 @@
-"""Answer: from what an ASGI app sends to bytes of HTTP/1.1. The framing of the body is decided here alone.
+"""Http1Answer: an ASGI app's events become bytes of HTTP/1.1. Only this file decides the framing of a body.
 
-The length is the app's if it gives one, else known when all of the body is there at once, else the body is chunked; for
-HTTP/1.0 it ends with the connection.
+An app may give the length. Otherwise a body that comes as one piece gets its length, and any other body is chunked. For
+HTTP/1.0 the end of the connection ends such a body.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _STATUS_LINES: Final = {status: b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES[status
 
 
 class AnswerError(Exception):
-    """The app sent what is no answer."""
+    """The app sent events that make no valid answer."""
 
 
-class Answer:
-    """One answer. is_begun: its head has been encoded.   keeps_alive: whether another request may follow."""
+class Http1Answer:
+    """One answer. is_begun: its head has been encoded.   keeps_alive: another request may follow on the connection."""
 
     __slots__ = (
         "_is_chunked",
@@ -54,7 +54,7 @@ class Answer:
         return self._status != 0
 
     def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Take the head. Raises AnswerError for one that would be read as something else."""
+        """Take the head. Raises AnswerError if a client would read it as another head."""
         if not STATUS_MIN <= status <= STATUS_MAX:
             raise AnswerError(f"{status} is no status of an answer")
         if self.has_head:
@@ -74,7 +74,7 @@ class Answer:
         self._status = status
 
     def encode(self, body: bytes, *, is_last: bool, now: float) -> bytes:
-        """The next part, with the head before the first. Raises AnswerError when the body has not the length given.
+        """The next bytes; the first ones begin with the head. Raises AnswerError if the body's length is wrong.
 
         now: the event loop's time.
         """
@@ -111,21 +111,21 @@ class Answer:
 
 
 def refusal(status: int, now: float) -> bytes:
-    """A whole answer of the server's own, after which it closes."""
-    answer = Answer(is_head_only=False, knows_chunks=True, keeps_alive=False)
+    """A whole answer by the server itself, which then closes the connection."""
+    answer = Http1Answer(is_head_only=False, knows_chunks=True, keeps_alive=False)
     answer.begin(status, [])
     return answer.encode(b"", is_last=True, now=now)
 
 
 class _Date:
-    """The date header's value, made anew when a second has passed."""
+    """The date header's value, computed once a second."""
 
     value: bytes = b""
     made_at: float = float("-inf")
 
 
 def date(now: float) -> bytes:
-    """now: an event loop's time, only used to see that a second has passed."""
+    """The date header's value. now: the event loop's time, used only to notice that a second has passed."""
     if not 0.0 <= now - _Date.made_at < 1.0:
         _Date.value = formatdate(usegmt=True).encode()
         _Date.made_at = now

@@ -1,6 +1,6 @@
-"""One connection in any version of HTTP: its server, its transport, its end.
+"""The base of a connection, for any version of HTTP: its server, its transport, its end.
 
-http1.py and serving/connection.py add the protocol; server.py knows them by this class alone.
+http1.py and serving/connection.py add the protocol; server.py uses this class alone.
 """
 
 from __future__ import annotations
@@ -16,21 +16,26 @@ _BUSY: Final = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnectio
 
 
 class Site(Protocol):
-    """What a connection needs of its server. cancels: whether the app's task ends when its caller leaves."""
+    """The server's methods that a connection uses.
+
+    cancels: the app's task is cancelled when its caller leaves.   answers_half_closed: a caller that has ended its side
+    of the connection gets its answer, if it still listens; if False, it counts as gone.
+    """
 
     app: App
     limits: Limits
     cancels: bool
+    answers_half_closed: bool
 
     def on_open(self, connection: Connection) -> bool:
-        """A connection is there; whether there is room for it."""
+        """A connection is open; False if there is no room for it."""
 
     def on_lost(self, connection: Connection) -> None:
-        """It is gone."""
+        """A connection is closed."""
 
 
 class Connection(asyncio.Protocol):
-    """One connection. moved_at: when its caller last sent or read something, by the loop's clock."""
+    """One connection. moved_at: when its caller last sent or read bytes, by the loop's clock."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -44,7 +49,7 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not one by its class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has another class
         self.moved_at = self._loop.time()
         if not self.site.on_open(self):
             self._is_deaf = True
@@ -65,24 +70,24 @@ class Connection(asyncio.Protocol):
     @property
     @abstractmethod
     def exchange_count(self) -> int:
-        """Requests under way."""
+        """Requests that are not answered completely."""
 
     @property
     @abstractmethod
     def is_idle(self) -> bool:
-        """Whether nothing would be lost if it were closed now."""
+        """Whether it can be closed now without losing a request or an answer."""
 
     @abstractmethod
     def leave(self) -> None:
-        """Take nothing new, and close once nothing is under way."""
+        """Accept no further request, and close after the last answer."""
 
     @abstractmethod
     def cut(self) -> None:
-        """Give up what is still under way."""
+        """Abort the requests that are not answered completely."""
 
     @abstractmethod
     def check(self, now: float) -> None:
-        """Close it if its caller is too slow. now: the loop's time."""
+        """Close the connection if its caller is too slow. now: the loop's time."""
 
     def close(self) -> None:
         self._transport.close()
@@ -91,7 +96,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _check_writing(self, now: float) -> None:
-        """Cut a caller that takes less of an answer than the least rate."""
+        """Cut the connection if its caller reads an answer more slowly than the least rate."""
         limits = self.site.limits
         left_bytes = self._transport.get_write_buffer_size()
         if now - self.moved_at > limits.write_s:

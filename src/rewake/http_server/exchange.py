@@ -1,8 +1,8 @@
-"""Exchange: one request as an ASGI app sees it, and its answer as it waits to be sent. No socket, no version of HTTP.
+"""ServerExchange: one request as an ASGI app sees it, and the part of its answer that waits to be sent.
 
-All that arrived since the last `receive` comes as one event, and all that was sent since the last write leaves as one
-piece: an SDK sends many small messages, and each frame has its price on both sides. A class for each version says what
-its connection does about it: http1_exchange.py, and serving/stream.py for HTTP/2.
+It has no socket and knows no version of HTTP. Bytes that arrived since the last `receive` come as one event, and bytes
+sent since the last write leave as one piece: an SDK sends many small messages, and each frame costs both sides. A class
+for each version connects it to its connection: http1_exchange.py, and serving/stream.py for HTTP/2.
 """
 
 from __future__ import annotations
@@ -21,22 +21,32 @@ Send = Callable[[Event], Awaitable[None]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 CANCELS: Final = "rewake.cancels"
-"""ASGI extension: the task of the app is cancelled when its caller leaves, so the app need not listen for that."""
+"""ASGI extension: the server cancels the app's task when the caller leaves, so the app need not listen for that."""
 
 PATIENT: Final = "rewake.patient"
-"""ASGI extension: a call says that the rest of this request may come as slowly as it likes, as its sender is known."""
+"""ASGI extension: a call of it lifts the limits on a slow body for this request, because its sender is known."""
+
+TAKES: Final = "rewake.takes"
+"""ASGI extension: a call of it passes a function, which then gets each further piece of the body at once.
+
+The function must not raise. This is for bodies of many small pieces: waking a task for each costs more than handling
+it. `receive` still gives the end of the body.
+"""
+
+WHOLE: Final = "rewake.whole"
+"""ASGI extension: a call gives status, headers and all of the body at once, in the place of two events."""
 
 UNSENT_MAX: Final = "rewake.unsent_bytes_max"
-"""Field of `http.response.start`: above so many bytes that the caller has not read `send` waits."""
+"""Field of `http.response.start`: `send` waits while the caller has more than so many bytes to read."""
 
 _DISCONNECT: Final = {"type": "http.disconnect"}
 
 
-class Exchange(ABC):
+class ServerExchange(ABC):
     """One request and its answer.
 
-    is_request_over: all of it has arrived.   unread_bytes: of it that the app has not taken.   is_ended: the app has
-    ended the answer.   is_gone: nobody listens any more.   has_head: the app has sent the answer's head.
+    is_request_over: the whole request has arrived.   unread_bytes: bytes of it that the app has not received.
+    is_ended: the app has ended the answer.   is_gone: the caller has left.   has_head: the app has sent the head.
     """
 
     __slots__ = (
@@ -44,6 +54,7 @@ class Exchange(ABC):
         "_is_woken",
         "_received",
         "_room",
+        "_taker",
         "_unsent",
         "_unsent_bytes",
         "_waiter",
@@ -65,6 +76,7 @@ class Exchange(ABC):
         self.has_head = False
         self.unsent_bytes_max = UNSENT_BYTES_MAX
         self._received: list[bytes] = []
+        self._taker: Callable[[bytes], None] | None = None
         self._is_woken = False
         self._is_disconnect_next = False
         self._waiter: asyncio.Future[None] | None = None
@@ -75,10 +87,21 @@ class Exchange(ABC):
     # From the caller
 
     def feed(self, data: bytes) -> None:
-        """More of the request."""
+        """More of the request's body arrived."""
+        if self._taker is not None:
+            self._taker(data)
+            return
         self._received.append(data)
         self.unread_bytes += len(data)
         _wake(self._waiter)
+
+    def hand_over(self, taker: Callable[[bytes], None]) -> None:
+        """Give the unread part of the body and every further piece to a function."""
+        self._taker = taker
+        received, self._received, self.unread_bytes = b"".join(self._received), [], 0
+        if received:
+            taker(received)
+            self._on_consumed(len(received))
 
     def wake(self) -> None:
         """Give the app an event with an empty body, unless another one is due."""
@@ -86,12 +109,12 @@ class Exchange(ABC):
         _wake(self._waiter)
 
     def finish_request(self) -> None:
-        """The request is over."""
+        """The request's end arrived."""
         self.is_request_over = True
         _wake(self._waiter)
 
     def lose(self) -> None:
-        """Let the app know that nobody listens any more."""
+        """The caller has left: let the app know."""
         self.is_gone = True
         self._unsent.clear()
         self._unsent_bytes = 0
@@ -101,9 +124,9 @@ class Exchange(ABC):
     # ASGI
 
     async def receive(self) -> Event:
-        """The next event: all that has come, as one.
+        """The next event, with all bytes that have arrived.
 
-        A request that came whole is handed over even if its caller has left.
+        The app gets a complete request even if its caller has left.
         """
         while not (self._received or self.is_request_over or self.is_gone or self.is_ended or self._is_woken):
             self._on_wanted()
@@ -123,7 +146,7 @@ class Exchange(ABC):
         return {"type": "http.request", "body": body, "more_body": not self.is_request_over}
 
     async def send(self, event: Event) -> None:
-        """Take a part of the answer; waits while the caller reads more slowly than the app writes."""
+        """Accept a part of the answer; waits if the caller reads more slowly than the app writes."""
         if self.is_gone or self.is_ended:
             return
         if event["type"] == "http.response.start":
@@ -140,8 +163,7 @@ class Exchange(ABC):
             self._unsent.append(body)
             self._unsent_bytes += len(body)
         if not event.get("more_body", False):
-            self.is_ended = True
-            _wake(self._waiter)
+            self._end()
         if body or self.is_ended:
             self._on_body(body)
         while self._unsent_bytes > self.unsent_bytes_max and not self.is_ended:
@@ -151,10 +173,15 @@ class Exchange(ABC):
             finally:
                 self._room = None
 
+    def _end(self) -> None:
+        """The answer is whole."""
+        self.is_ended = True
+        _wake(self._waiter)
+
     # To the caller
 
     def take(self) -> bytes:
-        """All that waits to be sent."""
+        """All bytes that wait to be sent."""
         body = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
         self._unsent.clear()
         self._unsent_bytes = 0
@@ -165,11 +192,11 @@ class Exchange(ABC):
 
     @abstractmethod
     def _on_wanted(self) -> None:
-        """The app waits for the body, of which nothing has come."""
+        """The app waits for the body, and no byte of it is there."""
 
     @abstractmethod
     def _on_consumed(self, size: int) -> None:
-        """The app took all that has come of the body, so many bytes."""
+        """The app received these bytes of the body."""
 
     @abstractmethod
     def _on_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -177,7 +204,7 @@ class Exchange(ABC):
 
     @abstractmethod
     def _on_body(self, body: bytes) -> None:
-        """There is more to send, or the answer has ended. body: what the app has just sent."""
+        """Bytes wait to be sent, or the answer has ended. body: the newest bytes of the app."""
 
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection, on httptools' parser (llhttp): each request goes to an ASGI app, in a task of its own.
 
-Pipelined requests are answered one after the other, in order. A doubtful request is refused, and the connection closed
-behind it. Everything is bounded: heads, trailers, requests that wait, time. server.py owns the connections.
+Pipelined requests are answered one after the other, in order. A doubtful request is refused and the connection closed.
+Limits hold for heads, trailers, waiting requests and time. server.py owns the connections.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from urllib.parse import unquote_to_bytes
 import httptools
 import structlog
 
-from rewake.http_server.answer import Answer, AnswerError, refusal
+from rewake.http_server.answer import AnswerError, Http1Answer, refusal
 from rewake.http_server.connection import Connection, Site
-from rewake.http_server.exchange import CANCELS, PATIENT
+from rewake.http_server.exchange import CANCELS, PATIENT, TAKES, WHOLE
+from rewake.http_server.half_closed import HalfClosed
 from rewake.http_server.http1_exchange import Http1Exchange
 from rewake.http_server.limits import LINGER_BYTES_MAX, LINGER_SECONDS, PIPELINED_MAX, UNREAD_BYTES_MAX
 from rewake.http_server.upgrade import head_without_offer, is_offer
 
 READ_BYTES: Final = 16 * 1024
-"""Bytes that are parsed at once: as many requests as fit into them may wait beyond PIPELINED_MAX."""
+"""Bytes that are parsed at once. Requests within one such piece may exceed PIPELINED_MAX."""
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
@@ -32,12 +33,13 @@ _ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
 log = structlog.get_logger("rewake.http")
 
 
-class HttpConnection(Connection):
-    """The connection. _exchanges: the one being answered, and those that wait behind it."""
+class Http1ServerConnection(Connection):
+    """The connection. _exchanges: the request that is being answered, then those that wait."""
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
         self._peers: dict[str, Any] = {}
+        self._extensions: dict[str, Any] = {}
         self._parser: Any = httptools.HttpRequestParser(self)
         self._exchanges: deque[Http1Exchange] = deque()
         self._incoming: Http1Exchange | None = None
@@ -45,7 +47,7 @@ class HttpConnection(Connection):
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._is_in_head = self._is_in_request = False
-        self._expects_leave = self._is_patient = False
+        self._expects_leave = self._is_patient = self._is_offer = False
         self._host_count = 0
         self._began_at = 0.0
         self._body_bytes = 0
@@ -54,6 +56,7 @@ class HttpConnection(Connection):
         self._is_read_paused = False
         self._is_flush_due = False
         self._left_bytes = LINGER_BYTES_MAX
+        self._half_closed: HalfClosed | None = None
 
     # asyncio.Protocol
 
@@ -64,15 +67,37 @@ class HttpConnection(Connection):
             "client": _address(info("peername")),
             "server": _address(info("sockname")),
             "scheme": "http" if info("sslcontext") is None else "https",
-            "extensions": {PATIENT: self._be_patient, **({CANCELS: {}} if self.site.cancels else {})},
         }
+        self._extensions = {PATIENT: self._be_patient} | ({CANCELS: {}} if self.site.cancels else {})
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self._half_closed is not None:
+            self._half_closed.stop()
         self._lose_exchanges()
 
     def eof_received(self) -> bool:
-        return False
+        """Whether to stay open for an answer that has yet to begin. TLS has no half-closed connections in asyncio.
+
+        A reader of a stream that has begun has left: nobody ends a side in the middle of it, and it may be silent.
+        """
+        is_tls = self._peers["scheme"] == "https"
+        if is_tls or self._is_deaf or self._is_in_request or not self.site.answers_half_closed:
+            return False
+        if not self._exchanges or self._exchanges[0].answer.is_begun:
+            return False
+        self._exchanges[-1].answer.keeps_alive = False
+        self._half_closed = HalfClosed(self._loop, self._touch)
+        return True
+
+    def _touch(self) -> None:
+        """Send what a caller that still listens passes over."""
+        exchange = self._exchanges[0] if self._exchanges else None
+        if exchange is None or self._is_write_paused or self._transport.is_closing():
+            return
+        if exchange.version == "1.1" and not exchange.answer.is_begun:
+            self.moved_at = self._loop.time()
+            self._transport.write(_CONTINUE)
 
     def data_received(self, data: bytes) -> None:
         if self._is_deaf:
@@ -80,7 +105,7 @@ class HttpConnection(Connection):
             return
         self.moved_at = self._loop.time()
         if self._held:
-            self._held += data  # what the transport had read before it was paused
+            self._held += data  # bytes that the transport read before it was paused
         else:
             self._read(data)
         self._set_reading()
@@ -106,9 +131,9 @@ class HttpConnection(Connection):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._is_in_head:
-            return  # A trailer must not pass for a header that somebody in front has checked.
+            return  # A trailer must not count as a header: a proxy in front may have checked the headers alone.
         name = name.lower()
-        self._headers.append((name, value.rstrip(b" \t")))  # the parser only strips the front
+        self._headers.append((name, value.rstrip(b" \t")))  # the parser strips only the front
         if name == b"host":
             self._host_count += 1
         elif name == b"expect" and value.lower() == b"100-continue":
@@ -116,12 +141,14 @@ class HttpConnection(Connection):
 
     def on_headers_complete(self) -> None:
         parser = self._parser
-        if is_offer(parser) or self._is_deaf:
+        self._is_offer = is_offer(parser)
+        if self._is_offer or self._is_deaf:
             return
         self._is_in_head = False
-        version, scope = parser.get_http_version(), self._scope()
+        version = parser.get_http_version()
+        scope = self._scope(version)
         if parser.should_upgrade():
-            self._refuse(405)  # CONNECT: what follows is no HTTP
+            self._refuse(405)  # CONNECT: the bytes behind it are not HTTP
         elif version not in _VERSIONS:
             self._refuse(505)
         elif scope is None or self._host_count > 1:
@@ -131,9 +158,10 @@ class HttpConnection(Connection):
         else:
             keeps_alive = version == "1.1" and not self._is_leaving and parser.should_keep_alive()
             is_head_only = scope["method"] == "HEAD"
-            answer = Answer(is_head_only=is_head_only, knows_chunks=version == "1.1", keeps_alive=keeps_alive)
-            self._incoming = Http1Exchange(self, scope, answer)
-            self._exchanges.append(self._incoming)
+            answer = Http1Answer(is_head_only=is_head_only, knows_chunks=version == "1.1", keeps_alive=keeps_alive)
+            incoming = self._incoming = Http1Exchange(self, scope, answer)
+            scope["extensions"] = {**self._extensions, TAKES: incoming.hand_over, WHOLE: incoming.answer_whole}
+            self._exchanges.append(incoming)
             self._begin_next()
 
     def on_body(self, body: bytes) -> None:
@@ -143,7 +171,7 @@ class HttpConnection(Connection):
             self._incoming.feed(body)
 
     def on_message_complete(self) -> None:
-        if is_offer(self._parser):
+        if self._is_offer:
             return
         self._quiet_bytes = 0
         self._is_in_request = False
@@ -202,18 +230,21 @@ class HttpConnection(Connection):
         elif self._is_deaf:
             return
         elif self._is_read_paused:
-            self.moved_at = self._began_at = now  # It is not the caller who is slow.
+            self.moved_at = self._began_at = now  # The app was slow, not the caller.
         elif self._is_in_request and not self._is_patient:
             late_at = self._began_at + limits.read_s + self._body_bytes / limits.bytes_per_second_min
             if now > late_at or now - self.moved_at > limits.read_s:
                 self._refuse(408)
+        elif self._half_closed is not None:
+            if now - self.moved_at > limits.read_s:
+                self._transport.abort()  # Whether it still listens cannot be seen.
         elif not self._exchanges and now - self.moved_at > limits.idle_s:
             self._transport.close()
 
     # Reading
 
     def _read(self, data: bytes) -> None:
-        """Parse in pieces, until enough requests wait."""
+        """Parse bytes piece by piece until enough requests wait."""
         read_bytes = self._feed(data) if len(data) <= READ_BYTES else 0
         if read_bytes == len(data):
             return
@@ -225,7 +256,7 @@ class HttpConnection(Connection):
             rest = rest[self._feed(rest[:READ_BYTES]) :]
 
     def _feed(self, data: bytes | memoryview) -> int:
-        """How many bytes were read: all of them, or the head of a request that offers an upgrade."""
+        """Parse bytes and return how many were read: all, or up to the end of a head that offers an upgrade."""
         self._quiet_bytes += len(data)
         read_bytes = len(data)
         try:
@@ -250,7 +281,7 @@ class HttpConnection(Connection):
             self._refuse(400)
 
     def _set_reading(self) -> None:
-        """Read on as long as what has come is taken up."""
+        """Pause or resume reading, by the bytes and requests that still wait."""
         is_paused = (
             self._held != b""
             or len(self._exchanges) > 1
@@ -264,7 +295,7 @@ class HttpConnection(Connection):
                 self._transport.resume_reading()
 
     def _refuse(self, status: int) -> None:
-        """Read no more. Earlier requests are still answered; then the connection closes."""
+        """Refuse a request and stop reading. Earlier requests are still answered; then the connection closes."""
         if self._is_deaf:
             return
         self._is_deaf = True
@@ -287,8 +318,8 @@ class HttpConnection(Connection):
 
     # Answering
 
-    def _scope(self) -> dict[str, Any] | None:
-        """The ASGI scope of the request whose head has come, or None when its target is not valid."""
+    def _scope(self, version: str) -> dict[str, Any] | None:
+        """The ASGI scope of the request whose head has arrived; None if its target is not valid."""
         raw_path, _, query = self._target.partition(b"#")[0].partition(b"?")
         headers = self._headers
         if not raw_path.startswith(b"/"):
@@ -304,7 +335,7 @@ class HttpConnection(Connection):
             **self._peers,
             "type": "http",
             "asgi": _ASGI,
-            "http_version": self._parser.get_http_version(),
+            "http_version": version,
             "method": self._parser.get_method().decode("ascii"),
             "path": path,
             "raw_path": raw_path,
@@ -314,22 +345,22 @@ class HttpConnection(Connection):
         }
 
     def _begin_next(self) -> None:
-        """Answer the next request, if its caller reads what it got so far."""
+        """Start the next request's app, if the caller reads the earlier answers."""
         if self._exchanges and not self._is_write_paused:
             exchange = self._exchanges[0]
             if exchange.task is None:
-                exchange.task = self._loop.create_task(self._run(exchange))
+                exchange.task = self._loop.create_task(self._run(exchange, exchange.take_scope()))
 
-    async def _run(self, exchange: Http1Exchange) -> None:
+    async def _run(self, exchange: Http1Exchange, scope: dict[str, Any]) -> None:
         try:
-            await self.site.app(exchange.scope, exchange.receive, exchange.send)
+            await self.site.app(scope, exchange.receive, exchange.send)
         except Exception as error:  # noqa: BLE001 - whatever the app raises
             if not exchange.is_gone:
-                log.warning("request_broke", path=exchange.scope["path"], reason=describe(error))
+                log.warning("request_broke", path=exchange.path, reason=describe(error))
         if exchange.is_gone or exchange.is_ended:
             return
         if exchange.answer.is_begun:
-            self._transport.abort()  # An answer without an end must not pass for a whole one.
+            self._transport.abort()  # The client must not take an unfinished answer for a whole one.
         else:
             self._transport.write(refusal(500, self._loop.time()))
             self._close()
@@ -340,7 +371,7 @@ class HttpConnection(Connection):
         self._flush()
 
     def _flush(self) -> None:
-        """Write what the app has sent, unless the caller has yet to read what came before."""
+        """Write the app's bytes, unless the caller still has to read earlier ones."""
         exchange = self._exchanges[0] if self._exchanges else None
         if exchange is None or not exchange.answer.has_head or self._is_write_paused or self._transport.is_closing():
             return
@@ -351,11 +382,11 @@ class HttpConnection(Connection):
         try:
             self._transport.write(answer.encode(exchange.take(), is_last=is_last, now=now))
         except AnswerError as error:
-            log.warning("request_broke", path=exchange.scope["path"], reason=describe(error))
+            log.warning("request_broke", path=exchange.path, reason=describe(error))
             self._transport.abort()
             return
+        self.moved_at = now
         if is_last:
-            self.moved_at = now
             self._end(exchange)
 
     def _end(self, exchange: Http1Exchange) -> None:
@@ -373,7 +404,7 @@ class HttpConnection(Connection):
             self._set_reading()
 
     def _close(self) -> None:
-        """Close after what was written; while the caller is still sending, not so that it loses the answer."""
+        """Close when all is written. If the caller is still sending, linger, so that it does not lose the answer."""
         is_sending = self._is_deaf or self._is_in_request
         self._is_deaf = True
         if not is_sending:
@@ -388,10 +419,10 @@ class HttpConnection(Connection):
         self._loop.call_later(LINGER_SECONDS, self._transport.close)
 
     def _give_up(self, exchange: Http1Exchange) -> None:
-        """Let its app know that nobody listens any more."""
+        """Let the app of an exchange know that its caller has left."""
         exchange.lose()
         if self.site.cancels and exchange.task is not None:
-            # Not at once: a task that has not begun yet must still hand its request over.
+            # Not at once: a task that has not begun yet must still pass its request on.
             self._loop.call_soon(exchange.task.cancel)
 
     def _lose_exchanges(self) -> None:
@@ -402,12 +433,12 @@ class HttpConnection(Connection):
 
 
 def describe(error: BaseException) -> str:
-    """What an app raised, on one line of the log."""
+    """An app's exception, on one line for the log."""
     return "".join(traceback.format_exception_only(error)).strip()
 
 
 def _origin_form(target: bytes) -> tuple[bytes, bytes]:
-    """Authority and path of `http://host/path`; `*` is a path without an authority."""
+    """Authority and path of `http://host/path`; `*` counts as a path without an authority."""
     _, separator, rest = target.partition(b"://")
     if not separator:
         return b"", target
@@ -416,5 +447,5 @@ def _origin_form(target: bytes) -> tuple[bytes, bytes]:
 
 
 def _address(name: Any) -> tuple[str, int] | None:
-    """Host and port; None for a socket without them."""
+    """Host and port of a socket's address; None if it has neither."""
     return (str(name[0]), int(name[1])) if isinstance(name, (tuple, list)) else None

@@ -5,33 +5,51 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from rewake.http_server.answer import Answer
-from rewake.http_server.exchange import Exchange
+from rewake.http_server.answer import Http1Answer
+from rewake.http_server.exchange import ServerExchange
 
 
-class Connection(Protocol):
-    """What an exchange needs of its connection."""
+class ExchangeConnection(Protocol):
+    """The connection's methods that an exchange uses."""
 
     def on_wanted(self, exchange: Http1Exchange) -> None:
-        """The app waits for the body, of which nothing has come."""
+        """The app waits for the body, and no byte of it is there."""
 
     def on_consumed(self) -> None:
-        """The app took what has come of the body."""
+        """The app received all bytes of the body that had arrived."""
 
     def on_unsent(self, exchange: Http1Exchange) -> None:
-        """There is something to send, or the answer has ended."""
+        """Bytes wait to be sent, or the answer has ended."""
 
 
-class Http1Exchange(Exchange):
-    """One request and its answer. scope: of the ASGI call."""
+class Http1Exchange(ServerExchange):
+    """One request and its answer. version, path: of the request."""
 
-    __slots__ = ("_connection", "answer", "scope")
+    __slots__ = ("_connection", "_scope", "answer", "path", "version")
 
-    def __init__(self, connection: Connection, scope: dict[str, Any], answer: Answer) -> None:
+    def __init__(self, connection: ExchangeConnection, scope: dict[str, Any], answer: Http1Answer) -> None:
         super().__init__()
-        self.scope = scope
         self.answer = answer
+        self.version = scope["http_version"]
+        self.path = scope["path"]
+        self._scope: dict[str, Any] | None = scope
         self._connection = connection
+
+    def take_scope(self) -> dict[str, Any]:
+        """The scope of the ASGI call, once: its extensions lead back here, and cycles would be the collector's work."""
+        scope, self._scope = self._scope, None
+        assert scope is not None
+        return scope
+
+    def answer_whole(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """Take the whole answer at once. Raises AnswerError for a head that cannot be sent."""
+        if self.is_gone or self.is_ended:
+            return
+        self.answer.begin(status, headers)
+        self._unsent.append(body)
+        self.has_head = True
+        self._end()
+        self._connection.on_unsent(self)
 
     def _on_wanted(self) -> None:
         self._connection.on_wanted(self)

@@ -1,13 +1,14 @@
-"""Door: which web pages may call a port, and under which names it is reached.
+"""Door: which web pages may call a port, and by which host names.
 
-A browser lets any page send requests to this machine. The page's `Origin` tells pages apart; `Host` shows a page whose
-own name an attacker has pointed at this machine (DNS rebinding). Programs send neither a foreign origin nor a foreign
-name, so they notice nothing. Rules of the requests alone; ingress and admin render the refusals.
+A browser lets any page send requests to this machine. `Origin` names the page that sends one. `Host` exposes a page
+whose own name an attacker has pointed at this machine (DNS rebinding). Programs other than browsers send neither a
+foreign origin nor a foreign name, so the rules do not affect them. Ingress and admin render the refusals.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -17,10 +18,16 @@ from rewake.errors import ErrorCode
 
 ANY: Final = "*"
 NAMES_REMEMBERED_MAX: Final = 64
-"""`Host` headers that have been let in, and need not be parsed again."""
+"""Accepted `Host` headers that are remembered, so that they need not be parsed again."""
 
 _ORIGIN_HINT: Final = "If the page is yours, allow its origin: --allowed-origins {origin} (or REWAKE_ALLOWED_ORIGINS)"
 _HOST_HINT: Final = "If the name is yours, allow it: --allowed-hosts {host} (or REWAKE_ALLOWED_HOSTS)"
+
+
+_OTHER_PAGES: Final = frozenset({"cross-site", "same-site"})
+"""A page on another port of this machine counts as the same site; an image in it must not run a handler here."""
+
+_BRACKETED: Final = re.compile(r"\[[^\[\]]*\](:\d*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +40,11 @@ class Refusal:
 
 
 class Door:
-    """Who may come in at one port.
+    """Decides which requests may enter one port.
 
-    hosts: names it may be reached by, beside addresses, `localhost` and names without a dot, which no public DNS
-    gives; `*` for any.   origins: of pages that may call it, such as `https://app.example`; `*` for any.   is_local:
-    whether it listens on loopback.
+    hosts: names of this server; `*` for any. Addresses, `localhost` and names without a dot are always accepted, as
+    public DNS does not resolve the latter.   origins: of pages that may call it, such as `https://app.example`; `*` for
+    any.   is_local: whether it listens on loopback.
     """
 
     def __init__(
@@ -50,13 +57,13 @@ class Door:
         self._known: set[str] = set()
 
     def allows_reading(self, origin: str) -> bool:
-        """Whether pages of this origin may read the answers: it has been configured."""
+        """Whether pages of this origin may read the answers: true for configured origins."""
         return ANY in self._origins or origin.lower() in self._origins
 
     def refusal(self, headers: Mapping[str, str], *, is_navigation_safe: bool = False) -> Refusal | None:
-        """Why the request is not let in, or None when it is.
+        """Why the request is refused; None if it may enter.
 
-        headers: lower-case names.   is_navigation_safe: following a link from another site does no harm here.
+        headers: lower-case names.   is_navigation_safe: following a link from another site is harmless here.
         """
         host = headers.get("host", "")
         if self._checks_hosts and host not in self._known:
@@ -66,7 +73,7 @@ class Door:
                 self._known.add(host)
         origin = headers.get("origin")
         if origin is None:
-            is_foreign = headers.get("sec-fetch-site") == "cross-site"
+            is_foreign = headers.get("sec-fetch-site") in _OTHER_PAGES
             if is_navigation_safe and headers.get("sec-fetch-mode") == "navigate":
                 is_foreign = headers.get("sec-fetch-dest") != "document"
         else:
@@ -76,7 +83,7 @@ class Door:
         return None
 
     def _is_ours(self, host: str) -> bool:
-        """Whether a `Host` header names this server. Without one it is no browser."""
+        """Whether a `Host` header names this server. A request without one does not come from a browser."""
         name = _name_of(host)
         return "." not in name or name in self._hosts or name.endswith(".localhost") or _is_address(name)
 
@@ -96,11 +103,13 @@ def _foreign_page(origin: str | None) -> Refusal:
 
 
 def _name_of(authority: str) -> str:
-    """`name:port` or `[address]:port` without the port, in lower case, without a last dot."""
+    """The host in `name:port` or `[address]:port`, in lower case, without a final dot."""
+    if "[" in authority and _BRACKETED.fullmatch(authority) is None:
+        return "."  # matches no configured name
     try:
         return (urlsplit(f"//{authority}").hostname or "").rstrip(".")
     except ValueError:
-        return authority.lower() if "." in authority else "."  # no name of anybody's
+        return authority.lower() if "." in authority else "."  # matches no configured name
 
 
 def _is_address(name: str) -> bool:

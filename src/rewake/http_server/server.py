@@ -1,7 +1,7 @@
-"""HttpServer: an ASGI app on a listening socket, its connections and their clocks, and a stop that lets answers out.
+"""HttpServer: serves an ASGI app on a listening socket, checks for slow callers, and stops without losing answers.
 
-Stopping closes the socket, says `connection: close` with the answers under way, and cuts what is left when the time
-given is over, as the public server does (http-api.md 6.7). OS signals are the caller's business.
+Stopping closes the socket, sends `connection: close` with pending answers, and cuts the remaining connections at the
+deadline, as the public server does (http-api.md 6.7). The program that uses it handles OS signals.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Final
 
 from rewake.http_server.connection import Connection, Site
 from rewake.http_server.exchange import App
-from rewake.http_server.http1 import HttpConnection
+from rewake.http_server.http1 import Http1ServerConnection
 from rewake.http_server.limits import Limits, connections_max
 from rewake.http_server.tls import CHECK_S, Certificate
 
 BACKLOG: Final = 2048
 CUT_SECONDS_MAX: Final = 1.0
-"""Time to say that a request is given up, for versions of HTTP that can."""
+"""Time to report aborted requests to callers, in versions of HTTP that can."""
 
 KEEPALIVE_IDLE_S: Final = 30
 KEEPALIVE_INTERVAL_S: Final = 10
@@ -30,8 +30,9 @@ KEEPALIVE_COUNT: Final = 3
 class HttpServer:
     """Serves `app` on a bound socket, which it owns from start() on.
 
-    cancels: whether the app's task is cancelled when its caller leaves; else the app learns it from `receive` alone.
-    protocol: of new connections.
+    cancels: cancel the app's task when its caller leaves; if False, only `receive` reports that.
+    protocol: makes new connections.
+    answers_half_closed: see Site.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class HttpServer:
         limits: Limits | None = None,
         *,
         cancels: bool = False,
-        protocol: Callable[[Site], asyncio.Protocol] = HttpConnection,
+        answers_half_closed: bool = True,
+        protocol: Callable[[Site], asyncio.Protocol] = Http1ServerConnection,
     ) -> None:
         self.app = app
         self.limits = limits or Limits()
         self.cancels = cancels
+        self.answers_half_closed = answers_half_closed
         self._protocol = protocol
         self._connections: set[Connection] = set()
         self._connections_max = self.limits.connections_max or connections_max()
@@ -54,7 +57,7 @@ class HttpServer:
         self._renewing: asyncio.Task[None] | None = None
 
     async def start(self, listener: socket.socket, certificate: Certificate | None = None) -> None:
-        """Serve, over TLS when there is a certificate."""
+        """Begin to serve, over TLS if there is a certificate."""
         _keep_alive(listener)
         loop = asyncio.get_running_loop()
         tls = None if certificate is None else certificate.context
@@ -64,7 +67,7 @@ class HttpServer:
         self._timer = loop.call_later(self.limits.check_s, self._check)
 
     async def stop(self, drain_s: float) -> None:
-        """Accept nothing more, let answers out for at most `drain_s`, then cut. Safe to call twice."""
+        """Accept no connection, finish answers for at most `drain_s`, then cut. Safe to call twice."""
         if self._server is None or self._timer is None:
             return
         self._server.close()
@@ -90,7 +93,7 @@ class HttpServer:
 
     @property
     def exchange_count(self) -> int:
-        """Requests under way."""
+        """Requests that are not answered completely."""
         return sum(connection.exchange_count for connection in self._connections)
 
     # Site
@@ -106,7 +109,7 @@ class HttpServer:
         self._changed.set()
 
     def _make_room(self) -> bool:
-        """Close the connection that has been idle for longest, so that idle callers do not keep others out."""
+        """Close the connection that has been idle longest, so that idle callers do not block others."""
         idle = [connection for connection in self._connections if connection.is_idle]
         if not idle:
             return False
@@ -135,7 +138,7 @@ async def _renew_forever(certificate: Certificate) -> None:
 
 
 def _keep_alive(listener: socket.socket) -> None:
-    """Accepted sockets inherit it: a caller whose machine is gone does not hold its connection for ever."""
+    """Turn on TCP keep-alive, which accepted sockets inherit: the connection of a vanished machine ends."""
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
@@ -143,5 +146,5 @@ def _keep_alive(listener: socket.socket) -> None:
         ("TCP_KEEPCNT", KEEPALIVE_COUNT),
     ):
         option = getattr(socket, name, None)
-        if option is not None:  # Not every system names them.
+        if option is not None:  # Some systems lack some of these options.
             listener.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -1,4 +1,4 @@
-"""Certificate: what a port shows over TLS, loaded again when its files change, so that a renewal needs no restart."""
+"""Certificate: a port's TLS certificate. It is loaded again when its files change, so a renewal needs no restart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import structlog
 from rewake.errors import ErrorCode, RewakeError
 
 CHECK_S: Final = 30.0
-"""Time between looks at the files of a certificate."""
+"""Time between two checks of a certificate's files."""
 
 HTTP1: Final = ("http/1.1",)
 
@@ -20,7 +20,7 @@ log = structlog.get_logger("rewake.tls")
 
 
 class Certificate:
-    """A certificate with its key. key: None when it is in the same file.   protocols: of HTTP, the preferred first.
+    """A certificate with its key. key: None if the certificate's file has it.   protocols: of HTTP, by preference.
 
     Raises RewakeError RW1018.
     """
@@ -34,9 +34,9 @@ class Certificate:
         self._load()
 
     def renew(self) -> None:
-        """Use the files from now on if they have changed.
+        """Load the files again if they have changed.
 
-        A file that cannot be used yet is tried at the next change.
+        If they cannot be used, the old certificate stays until the next change.
         """
         stamp = self._stamp_now()
         if stamp == self._stamp:
@@ -51,7 +51,7 @@ class Certificate:
 
     def _load(self) -> None:
         try:
-            # A key with a password would ask for it on a terminal.
+            # Without this, OpenSSL would ask for a key's password on the terminal.
             self.context.load_cert_chain(self._certificate, self._key, password="")
         except OSError as error:
             files, where = f"{self._certificate} with {self._key}", ""
@@ -60,7 +60,7 @@ class Certificate:
             raise RewakeError(
                 ErrorCode.TLS_CERTIFICATE_INVALID,
                 f"The TLS certificate {files} cannot be used.\n{_reason(error)}.",
-                f"Both are PEM: the certificate, then those that vouch for it; and its key{where}, without a password.",
+                f"Both are PEM: the certificate, its intermediates below it, and its key{where}, without password.",
             ) from error
 
     def _stamp_now(self) -> tuple[object, ...]:

@@ -1,7 +1,8 @@
-"""The front door callers use: HTTP requests in, results of invocations out (http-api.md 1).
+"""The ingress: callers send HTTP requests and get results of invocations (http-api.md 1).
 
 asgi.py       ASGI <-> Request, Response                  api.py        Ingress: from Request to Response
-paths.py      what a path means                           calls.py      call and send
-results.py    attach, output, lookup, awakeables, health  refusals.py   errors of ours and how they look
-message.py    Request and Response                        cors.py       headers for pages that are allowed
+paths.py      a path becomes a Route                      calls.py      call and send
+results.py    attach, output, lookup, awakeables, health  refusals.py   the ingress's own errors as HTTP
+message.py    Request and Response                        cors.py       headers for allowed web pages
+streaming.py  events, deltas, stop
 """

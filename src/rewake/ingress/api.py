@@ -1,11 +1,12 @@
-"""Ingress: one object that answers every request callers make, whatever transport brought it.
+"""Ingress: one object that answers every request of callers, over any transport.
 
-`handle` never raises but for cancellation: what the caller did wrong and what the engine could not do become answers.
-A caller that goes away cancels only the waiting; the invocation goes on.
+`handle` raises only when it is cancelled: mistakes of callers and failures of the engine become answers. If a caller
+leaves, only the waiting is cancelled; the invocation goes on.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Final, Protocol
 
 import msgspec
@@ -26,16 +27,19 @@ from rewake.ingress.paths import (
     StreamRoute,
     parse_path,
 )
-from rewake.ingress.refusals import Refused, engine_failed, method_not_allowed
+from rewake.ingress.refusals import Refused, engine_failed, method_not_allowed, overloaded
 
 BODY_BYTES_MAX: Final = 32 * 1024 * 1024
-"""As the public server; transports refuse what is longer (http-api.md 1.4)."""
+"""The public server's limit; transports refuse longer bodies (http-api.md 1.4)."""
+
+_MAKING_ROOM: Final = ("/restate/a/", "/restate/awakeables/")
+"""Paths of answers that open calls may wait for: the limit on concurrent requests does not apply to them."""
 
 log = structlog.get_logger("rewake.ingress")
 
 
 class Engine(calls.Engine, results.Engine, streaming.Engine, Protocol):
-    """What the ingress needs of the engine."""
+    """The engine's methods that the ingress uses."""
 
     @property
     def problem(self) -> RewakeError | None: ...
@@ -44,16 +48,21 @@ class Engine(calls.Engine, results.Engine, streaming.Engine, Protocol):
 class Ingress:
     """Answers requests on an engine.
 
-    concurrency_max: requests in flight at once, waiting callers included; more are answered 429. None: no limit.
+    concurrency_max: requests at once, waiting callers included; further ones are answered with 429. None: no limit.
+    held_bytes_max: bytes of their bodies that have arrived; above it the same answer.
     """
 
-    def __init__(self, engine: Engine, *, concurrency_max: int | None = None) -> None:
+    def __init__(
+        self, engine: Engine, *, concurrency_max: int | None = None, held_bytes_max: int | None = None
+    ) -> None:
         self._services = engine
         self._calls = calls.Calls(engine)
         self._results = results.Results(engine, self._calls)
         self.streaming = streaming.Streaming(engine)
         self._concurrency_max = concurrency_max
+        self._held_bytes_max = sys.maxsize if held_bytes_max is None else held_bytes_max
         self._in_flight = 0
+        self._held_bytes = 0
 
     async def handle(self, request: Request) -> Response:
         if request.method == "OPTIONS":
@@ -73,9 +82,16 @@ class Ingress:
             self._in_flight -= 1
         return response
 
+    def hold(self, count: int) -> None:
+        """Count bytes of a body that arrived or (negative) were released; above the limit also raise Refused."""
+        self._held_bytes += count
+        if count > 0 and self._held_bytes > self._held_bytes_max:
+            raise overloaded("open-mib-max")
+
     async def _answer(self, request: Request) -> Response:
-        if self._concurrency_max is not None and self._in_flight > self._concurrency_max:
-            raise _overloaded()
+        is_full = self._concurrency_max is not None and self._in_flight > self._concurrency_max
+        if is_full and not request.path.startswith(_MAKING_ROOM):
+            raise overloaded("open-calls-max")
         route = parse_path(request.path, self._services.services)
         if request.token is not None and request.token.services:
             check_services(request.token, route)
@@ -103,10 +119,10 @@ class Ingress:
 
 
 def check_services(token: Token, route: Route) -> None:
-    """Raises Refused where a token for some services asks for others.
+    """Raises Refused if the token does not cover the services of the route.
 
-    Paths that name an invocation by its id are open to callers who have the id: it cannot be guessed. A result found by
-    the name of its target could be anybody's.
+    An invocation's id cannot be guessed, so whoever has it may use its paths. A path that names an invocation by its
+    target can be guessed, so the token must cover that service.
     """
     if isinstance(route, CallRoute):
         if not token.may_call(route.service.name):
@@ -116,11 +132,6 @@ def check_services(token: Token, route: Route) -> None:
     ):
         message = f"The token {token.name!r} is for {', '.join(token.services)}; results by target could be anybody's."
         raise Refused(403, ErrorCode.ROLE_MISSING, message, "Ask by the invocation's id.")
-
-
-def _overloaded() -> Refused:
-    message = "too many requests, the ingress is overloaded. Retry later."
-    return Refused(429, ErrorCode.OVERLOADED, message, "Retry with growing pauses, or raise the ingress's limit.")
 
 
 def _bug(error: Exception) -> RewakeError:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from rewake.access.gate import MISSING, NOBODY, Gate, role_missing, without_token
 from rewake.access.tokens import Role
-from rewake.http_server.exchange import CANCELS, UNSENT_MAX, Receive, Send
+from rewake.http_server.exchange import CANCELS, UNSENT_MAX, WHOLE, Receive, Send
 from rewake.http_server.origins import Door
 from rewake.ingress.api import BODY_BYTES_MAX, Ingress
 from rewake.ingress.cors import cors_head
@@ -21,7 +21,7 @@ from rewake.streams.sending import UNSENT_BYTES_MAX
 T = TypeVar("T")
 
 OPEN_PATHS: Final = ("/restate/health", WRITE_PATH)
-"""Health checks need no token, and writers of streams have a capability in their URL."""
+"""These paths need no token: health checks, and writers of streams, whose URL has a capability."""
 
 CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="rewake"'),)
 _BODILESS: Final = frozenset({204, 304})
@@ -34,8 +34,8 @@ class CallerGone(Exception):
 class IngressApp:
     """ASGI app around an Ingress. Mounted under a prefix, paths below it are those of the ingress.
 
-    door: which pages may call it and read the answers.   gate: who may call it; None lets in everybody. Both None
-    leave that to the program it is mounted in.
+    door: which web pages may call it and read the answers.   gate: who may call it; None lets in everybody. With both
+    None the program that mounts it decides.   takes_deltas_alone: only the path for deltas exists here.
     """
 
     def __init__(
@@ -45,8 +45,10 @@ class IngressApp:
         body_bytes_max: int = BODY_BYTES_MAX,
         door: Door | None = None,
         gate: Gate | None = None,
+        takes_deltas_alone: bool = False,
     ) -> None:
         self._ingress = ingress
+        self._takes_deltas_alone = takes_deltas_alone
         self._body_bytes_max = body_bytes_max
         self._door = door
         self._gate = gate
@@ -61,13 +63,15 @@ class IngressApp:
             return
         except Refused as refused:
             response = refused.response()
+        finally:
+            self._ingress.hold(-request.held)
         if response.status == 401 and self._gate is not None:
             response.head += CHALLENGE
         origin = request.headers.get("origin")
         if origin is not None and self._door is not None and self._door.allows_reading(origin):
             response.head += cors_head(request, origin)
         if response.stream is None:
-            await _send(send, request, response)
+            await _send(scope, send, request, response)
         elif _is_cancelled(scope):
             await _send_stream(send, response, response.stream)
         else:
@@ -84,7 +88,9 @@ class IngressApp:
             return length_limit_exceeded()
         if request.path.startswith(WRITE_PATH):
             return await self._ingress.streaming.take(request.path.removeprefix(WRITE_PATH), scope, receive)
-        request.body = await self._read_body(receive)
+        if self._takes_deltas_alone:
+            return Response(404)
+        request.body = await self._read_body(request, receive)
         answering = self._ingress.handle(request)
         return await (answering if _is_cancelled(scope) else _unless_gone(answering, receive))
 
@@ -96,11 +102,11 @@ class IngressApp:
             if request.method != "OPTIONS" and not request.path.startswith(OPEN_PATHS):
                 raise Refused(401, *MISSING)
             return
-        without_token(request.headers, token)
+        without_token(request.headers)
         if not token.allows(Role.CALL):
             raise Refused(403, *role_missing(token, Role.CALL))
 
-    async def _read_body(self, receive: Receive) -> bytes:
+    async def _read_body(self, request: Request, receive: Receive) -> bytes:
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -108,15 +114,18 @@ class IngressApp:
             if event["type"] == "http.disconnect":
                 raise CallerGone
             chunks.append(event.get("body", b""))
-            size += len(chunks[-1])
+            length = len(chunks[-1])
+            size += length
             if size > self._body_bytes_max:
                 raise body_too_large()
+            request.held += length
+            self._ingress.hold(length)
             if not event.get("more_body", False):
                 return b"".join(chunks) if len(chunks) > 1 else chunks[0]
 
 
 def _is_cancelled(scope: Any) -> bool:
-    """Whether the server ends our task when the caller leaves."""
+    """Whether the server cancels our task when the caller leaves."""
     return CANCELS in (scope.get("extensions") or ())
 
 
@@ -151,11 +160,14 @@ def _request_of(scope: Any) -> Request:
     return Request(scope["method"], path, scope["query_string"].decode("utf-8", "replace"), headers, b"")
 
 
-async def _send(send: Send, request: Request, response: Response) -> None:
-    head, body = list(response.head), response.body
-    if response.status in _BODILESS:
-        body = b""
-    else:
+async def _send(scope: Any, send: Send, request: Request, response: Response) -> None:
+    body = b"" if response.status in _BODILESS else response.body
+    at_once = (scope.get("extensions") or {}).get(WHOLE)
+    if at_once is not None and request.method != "HEAD":
+        at_once(response.status, response.head, body)
+        return
+    head = list(response.head)
+    if response.status not in _BODILESS:
         head.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": response.status, "headers": head})
     await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})

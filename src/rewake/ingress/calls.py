@@ -1,25 +1,26 @@
 """Calls and sends: check the request against what the handler declares, invoke it, and render the outcome.
 
-The hot path of the ingress: what a handler needs (rules, content type, target) is worked out once per revision.
+The hot path of the ingress: a handler's rules, content type and target are prepared once per revision.
 The order of checks is the public server's (http-api.md 1.1): handler, public, idempotency key, method, input, delay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from rewake.core.effects import Reply, ReplyStatus
-from rewake.core.ids import InvocationId, invocation_id_to_str
+from rewake.core.ids import invocation_id_to_str
 from rewake.core.model import HandlerSchema, ServiceSchema, Target
+from rewake.disclosure import opened
 from rewake.durations import DurationError, parse_duration_ms
+from rewake.engine.calling import Calling
 from rewake.errors import ErrorCode
 from rewake.ingress.message import JSON, Head, Request, Response
 from rewake.ingress.paths import CallRoute, Services, check_idempotency_key
-from rewake.ingress.refusals import Refused, failure_response, method_not_allowed
+from rewake.ingress.refusals import Refused, failure_response, method_not_allowed, overloaded
 from rewake.ingress.streaming import id_header, stream_response
 from rewake.names import nearest, some_of
 from rewake.protocol.discovery import DEFAULT_OUTPUT, InputRules, OutputRules
@@ -36,34 +37,19 @@ _CALL_METHODS: Final = frozenset({"GET", "POST"})
 _encode = msgspec.json.Encoder().encode
 
 
-class Engine(Protocol):
-    """What calls need of the engine."""
+class Engine(Calling, Protocol):
+    """The engine's methods that calls use."""
 
     streams: Streams
 
     @property
     def services(self) -> Services: ...
 
-    def now_ms(self) -> int: ...
-
-    def resolve(self, service: str, handler: str, key: str | None) -> Target | None: ...
-
-    async def invoke(
-        self,
-        target: Target,
-        body: bytes,
-        *,
-        headers: tuple[tuple[str, str], ...] = (),
-        idempotency_key: str | None = None,
-        execute_at_ms: int | None = None,
-        traceparent: str | None = None,
-        wait: bool,
-        on_accepted: Callable[[InvocationId], object] | None = None,
-    ) -> Reply: ...
+    def full_for(self, service: str) -> str | None: ...
 
 
 class Callee(msgspec.Struct):
-    """What the ingress needs of one handler. target: None when it depends on the key. service: the revision."""
+    """Prepared facts of one handler. target: None if it depends on the key.   service: the revision."""
 
     service: ServiceSchema
     handler: HandlerSchema
@@ -90,6 +76,8 @@ class Calls:
         if request.query or LIMIT_KEY_HEADER in headers:
             execute_at_ms = self._execute_at_ms(route, request)
         target = callee.target or self._resolve(route)
+        if (limit := self._engine.full_for(target.service)) is not None:
+            raise overloaded(limit)
         wants_events = not route.is_send and self._wants_events(callee, headers)
         reply = await self._engine.invoke(
             target,
@@ -107,12 +95,12 @@ class Calls:
         return accepted_response(reply, execute_at_ms) if route.is_send else result_response(reply, callee.output)
 
     def _wants_events(self, callee: Callee, headers: dict[str, str]) -> bool:
-        """Whether the caller wants the run's events in the place of its result."""
+        """Whether the caller asks for the run's events instead of its result."""
         is_asked = EVENT_STREAM in headers.get("accept", "")
         return is_asked and callee.output.content_type != EVENT_STREAM and self._engine.streams.is_usable
 
     def output_rules(self, target: Target | None) -> OutputRules:
-        """How a result of `target` is declared; of one that is not registered, as JSON."""
+        """The declared form of a target's result; JSON if the target is not registered."""
         service = self._engine.services.get(target.service) if target else None
         if service is None or target is None or target.handler not in service.handlers:
             return DEFAULT_OUTPUT
@@ -149,7 +137,7 @@ class Calls:
             raise method_not_allowed()
 
     def _execute_at_ms(self, route: CallRoute, request: Request) -> int | None:
-        """When a delayed send is due. Also refuses limit keys, which would need a scope."""
+        """When a delayed send is due; None without a delay. Raises Refused, also for limit keys: they need a scope."""
         query = {name.lower(): value for name, value in reversed(parse_qsl(request.query, keep_blank_values=True))}
         delay = query.get("delay")
         execute_at_ms = None
@@ -166,7 +154,7 @@ class Calls:
 
 
 def forwarded_headers(request: Request) -> tuple[tuple[str, str], ...]:
-    """The headers the handler sees: all but those of the connection, behind the path as received."""
+    """The headers for the handler: the path as received, then all headers but those of the connection."""
     path = f"{request.path}?{request.query}" if request.query else request.path
     given = {INGRESS_PATH_HEADER: path, **request.headers}
     for name in _NOT_FORWARDED:
@@ -197,10 +185,11 @@ def result_response(reply: Reply, output: OutputRules) -> Response:
         head += ((b"idempotency-expires", rfc3339_offset(reply.expires_at_ms).encode()),)
     result = reply.result
     if isinstance(result, Success):
-        content_type = output.content_type_for(is_empty=not result.content)
+        content = opened(result.content)
+        content_type = output.content_type_for(is_empty=not content)
         if content_type is not None:
             head += ((b"content-type", content_type.encode("latin-1", "replace")),)
-        return Response(200, head, result.content)
+        return Response(200, head, content)
     assert isinstance(result, Failure)
     return failure_response(result, head)
 
@@ -233,7 +222,7 @@ def _check_visible(name: str, value: str) -> None:
 
 
 def _delay_ms(text: str) -> int:
-    """A bare number is taken as milliseconds: the Python SDK's client sends it so (the public server refuses it)."""
+    """A bare number means milliseconds: the Python SDK's client sends it so (the public server refuses it)."""
     try:
         return parse_duration_ms(text, bare_is_ms=True)
     except DurationError as error:

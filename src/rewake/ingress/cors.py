@@ -1,6 +1,6 @@
-"""CORS: the headers by which a browser lets the pages of an allowed origin call the ingress and read its answers.
+"""CORS: headers that let the pages of an allowed origin call the ingress and read its answers.
 
-http_server/origins.py decides which origins those are to say; the headers are the public server's.
+http_server/origins.py decides which origins are allowed; the headers are the public server's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MIRRORED_ON_PREFLIGHT: Final = (
 
 
 def cors_head(request: Request, origin: str) -> Head:
-    """What to add to the answer to a page of `origin`; to a preflight that whatever it asks for is allowed."""
+    """Headers for an answer to a page of `origin`. The answer to a preflight allows everything it asks for."""
     head = (*_HEAD, (b"access-control-allow-origin", origin.encode("latin-1")))
     if request.method != "OPTIONS":
         return head

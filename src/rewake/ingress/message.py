@@ -1,6 +1,6 @@
-"""Request and Response: what the transports give the ingress and get back. Plain data.
+"""Request and Response, between the transports and the ingress. Plain data.
 
-The transport adds status line, content-length, date and connection to a response.
+The transport adds the status line, content-length, date and connection to a response.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ JSON: Final[Head] = ((b"content-type", b"application/json"),)
 
 
 class Request(msgspec.Struct):
-    """One request, its body read. path and query: as received, nothing decoded.
+    """One request with its whole body. path and query: as received, not decoded.
 
-    headers: lower-case names; of a repeated one the first value. Values are latin-1, so that every byte survives.
-    token: what the caller has shown, where that is asked for.
+    headers: lower-case names, the first value of a repeated one. Values are latin-1, which keeps every byte.
+    token: the caller's, if the ingress asks for tokens.   held: bytes of the body that are counted as in memory.
     """
 
     method: str
@@ -31,10 +31,11 @@ class Request(msgspec.Struct):
     headers: dict[str, str]
     body: bytes
     token: Token | None = None
+    held: int = 0
 
 
 class Response(msgspec.Struct):
-    """One answer. stream: comes in the place of a body, piece by piece; whoever sends it closes it."""
+    """One answer. stream: pieces that are sent instead of a body; the sender closes it."""
 
     status: int
     head: Head = ()

@@ -1,7 +1,7 @@
-"""Paths: what a request path means, as a Route. Pure.
+"""Paths: a request path becomes a Route. Pure.
 
-One trailing slash is trimmed. The first segment is `restate` (the reserved API) or a service, whose type decides
-whether a key segment follows. Segments are taken raw; only keys are percent-decoded, `+` stays `+`.
+One trailing slash is trimmed. The first segment is `restate` (the reserved API) or a service. The service's type
+decides whether a key segment follows. Segments stay as received; only keys are percent-decoded, and `+` stays `+`.
 Sources: http-api.md 1.1, and the public server's answers to each malformed form.
 """
 
@@ -47,7 +47,7 @@ Services = Mapping[str, ServiceSchema]
 
 
 class CallRoute(msgspec.Struct):
-    """Call or send to a handler; whether it exists is not checked yet. key: decoded, None for plain services."""
+    """Call or send to a handler that may not exist. key: decoded, None for plain services."""
 
     service: ServiceSchema
     handler: str
@@ -56,7 +56,7 @@ class CallRoute(msgspec.Struct):
 
 
 class ResultRoute(msgspec.Struct):
-    """GET the result of an invocation. is_attach: wait for it.   invocation_id: None when `text` has to be parsed."""
+    """GET the result of an invocation. is_attach: wait for it.   invocation_id: None if `text` has to be parsed."""
 
     is_attach: bool
     text: str
@@ -64,7 +64,7 @@ class ResultRoute(msgspec.Struct):
 
 
 class StreamRoute(msgspec.Struct):
-    """GET the events of an invocation, or POST to stop it. invocation_id: None when `text` has to be parsed."""
+    """GET the events of an invocation, or POST to stop it. invocation_id: None if `text` still has to be parsed."""
 
     is_stop: bool
     text: str
@@ -72,7 +72,7 @@ class StreamRoute(msgspec.Struct):
 
 
 class BodyRoute(msgspec.Struct):
-    """POST whose body names an invocation. verb: attach, output or lookup."""
+    """POST with an invocation's name in its body. verb: attach, output or lookup."""
 
     verb: str
 
@@ -92,7 +92,7 @@ Route = CallRoute | ResultRoute | StreamRoute | BodyRoute | AwakeableRoute | Hea
 
 
 def parse_path(path: str, services: Services) -> Route:
-    """The route of a request path. Raises Refused for every other path."""
+    """The route of a request path. Raises Refused if the path has no known form."""
     trimmed = path[:-1] if len(path) > 1 and path[-1] == "/" else path
     segments = trimmed.split("/")
     if not SLASHES_MIN <= len(segments) - 1 <= SLASHES_MAX:
@@ -116,7 +116,7 @@ def find_service(services: Services, name: str) -> ServiceSchema:
 
 
 def decode_key(raw: str) -> str:
-    """The object or workflow key of a path segment."""
+    """The object or workflow key in a path segment. Raises Refused."""
     if "%" not in raw:
         key = raw
     else:
@@ -152,7 +152,7 @@ def parse_invocation_id(text: str) -> bytes:
 
 
 def _call(segments: list[str], service: ServiceSchema) -> CallRoute:
-    """`/service/handler`, `/object/key/handler`, either with `/send` behind it."""
+    """`/service/handler` or `/object/key/handler`, and each with `/send` behind it."""
     handler_at = 3 if service.is_keyed else 2
     length = len(segments)
     is_send = length == handler_at + 2 and segments[-1] == "send"
@@ -163,7 +163,7 @@ def _call(segments: list[str], service: ServiceSchema) -> CallRoute:
 
 
 def _reserved(word: str, rest: list[str], services: Services) -> Route:
-    """What follows `/restate/`."""
+    """The route of a path below `/restate/`."""
     match word:
         case "call" | "send":
             return _reserved_call(rest, services, is_send=word == "send")
@@ -196,7 +196,7 @@ def _reserved_call(rest: list[str], services: Services, *, is_send: bool) -> Cal
 
 
 def _scoped(rest: list[str], services: Services) -> Route:
-    """Scopes are not supported; a well-formed path says so, as a server with the feature off does."""
+    """Scopes are not supported. A well-formed path gets that answer, as from a server with the feature off."""
     if len(rest) < 3 or rest[1] not in ("call", "send"):
         raise bad_path(BAD_RESTATE)
     _reserved_call(rest[2:], services, is_send=rest[1] == "send")
@@ -205,7 +205,7 @@ def _scoped(rest: list[str], services: Services) -> Route:
 
 
 def _by_id_or_body(word: str, rest: list[str]) -> Route:
-    """`/restate/attach`, `/restate/output`, `/restate/lookup`, the first two also with an id."""
+    """`/restate/attach`, `/restate/output` and `/restate/lookup`; the first two may have an id."""
     if not rest:
         return BodyRoute(word)
     if len(rest) > 1 or word == "lookup":
@@ -229,7 +229,7 @@ def _awakeable(rest: list[str]) -> Route:
 
 
 def _invocation(rest: list[str], services: Services) -> Route:
-    """By id, or by service[/key]/handler/idempotency key; then the verb."""
+    """An invocation's id or service[/key]/handler/idempotency key, then the verb."""
     if len(rest) < 2:
         raise bad_path(BAD_INVOCATION)
     if len(rest) == 2:
@@ -251,7 +251,7 @@ def _workflow(rest: list[str]) -> Route:
 
 
 def _known_route(verb: str, text: str, invocation_id: bytes | None) -> ResultRoute | StreamRoute:
-    """What is asked of an invocation: its result, now or when it is there, its events, or that it stops."""
+    """The route of a verb: get the result now, wait for it, read the events, or stop the invocation."""
     if verb in _STREAM_VERBS:
         return StreamRoute(verb == "stop", text, invocation_id)
     if verb not in _RESULT_VERBS:

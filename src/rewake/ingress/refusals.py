@@ -1,8 +1,8 @@
-"""Refusals: the errors the ingress answers itself, and how results and errors look as HTTP.
+"""Refusals: errors of the ingress itself, and the HTTP form of failures.
 
-The body keeps the public shape, `code`, `message`, `source`; ours are on top: `error_code` (RW4xxx), `hint`, `docs`.
-Header `x-restate-error-source` says `ingress` here and `invocation` where a handler chose the outcome, so that clients
-know which errors they may retry.
+The body keeps the public fields `code`, `message`, `source` and adds ours: `error_code` (RW4xxx), `hint`, `docs`.
+Header `x-restate-error-source` is `ingress` here and `invocation` for a handler's own failure, so that clients know
+which errors they may retry.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FROM_INVOCATION: Final = (*JSON, (b"x-restate-error-source", b"invocation"))
 RETRY_AFTER: Final = (b"retry-after", b"1")
 
 UNAVAILABLE: Final = frozenset({ErrorCode.ENGINE_STOPPED})
-"""Beside RW5xxx, the errors that pass by themselves: 503, ask again."""
+"""These errors pass by themselves, as RW5xxx do: the answer is 503, and the caller may try again."""
 
 _STATUS_MIN, _STATUS_MAX = 200, 999
 
@@ -28,7 +28,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Refused(Exception):
-    """A request the ingress answers with an error of its own. message: as public clients know it."""
+    """The ingress refuses a request. message: the public server's words, which clients know."""
 
     def __init__(self, status: int, code: ErrorCode, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -39,7 +39,8 @@ class Refused(Exception):
 
     def response(self) -> Response:
         body = error_body(self.status, self.code, self.message, self.hint)
-        return Response(self.status, FROM_INGRESS, body)
+        head = (*FROM_INGRESS, RETRY_AFTER) if self.code is ErrorCode.OVERLOADED else FROM_INGRESS
+        return Response(self.status, head, body)
 
 
 def error_body(status: int, code: ErrorCode, message: str, hint: str) -> bytes:
@@ -56,7 +57,7 @@ def error_body(status: int, code: ErrorCode, message: str, hint: str) -> bytes:
 
 
 def engine_failed(error: RewakeError) -> Response:
-    """The answer when the engine could not take the request: 503 and try again, or 500 for a bug of ours."""
+    """The answer if the engine failed: 503 if the caller may try again, 500 for a bug of ours."""
     is_passing = error.code.value.startswith("RW5") or error.code in UNAVAILABLE
     status = 503 if is_passing else 500
     head = (*FROM_INGRESS, RETRY_AFTER) if is_passing else FROM_INGRESS
@@ -64,10 +65,10 @@ def engine_failed(error: RewakeError) -> Response:
 
 
 def failure_response(failure: Failure, head: Head = ()) -> Response:
-    """A handler's terminal error: its code is the status. head: more headers.
+    """A handler's terminal error: its code becomes the status. head: more headers.
 
-    Codes that are no status of a final answer become 500, the body keeps them. (The public server sends 1xx codes
-    as they are, which no client can read.)
+    A code that is not the status of a final answer becomes 500, and the body keeps the code. (The public server sends
+    1xx codes unchanged, which no client can read.)
     """
     status = failure.code if _STATUS_MIN <= failure.code <= _STATUS_MAX else 500
     body: dict[str, object] = {"code": failure.code, "message": failure.message}
@@ -75,6 +76,12 @@ def failure_response(failure: Failure, head: Head = ()) -> Response:
         body["metadata"] = dict(failure.metadata)
     body["source"] = "invocation"
     return Response(status, head + FROM_INVOCATION, _encode(body))
+
+
+def overloaded(limit: str) -> Refused:
+    """The answer 429. limit: the setting whose limit is reached."""
+    message = "too many requests, the ingress is overloaded. Retry later."
+    return Refused(429, ErrorCode.OVERLOADED, message, f"Retry with growing pauses. The limit is the setting {limit}.")
 
 
 def method_not_allowed() -> Refused:
@@ -92,11 +99,11 @@ def bad_path(message: str) -> Refused:
 
 
 def body_too_large() -> Refused:
-    """A body without a content-length turned out too long."""
+    """The refusal of a body without content-length that is too long."""
     message = "cannot read body: LengthLimitError"
     return Refused(413, ErrorCode.BODY_TOO_LARGE, message, "Store large data elsewhere and send a reference to it.")
 
 
 def length_limit_exceeded() -> Response:
-    """A content-length over the limit, refused before anything is read: plain text."""
+    """The answer, in plain text, to a content-length over the limit. The body is not read."""
     return Response(413, ((b"content-type", b"text/plain; charset=utf-8"),), b"length limit exceeded")

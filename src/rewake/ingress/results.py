@@ -1,7 +1,7 @@
-"""Results of invocations made before: attach, output, lookup; and awakeables completed from outside.
+"""Results of earlier invocations: attach, output, lookup. Also completes awakeables.
 
-An unknown id is a 404 in both result forms, but of different source: `output` is refused by the ingress, `attach` ends
-as a failed invocation, as public clients know it. Lookup computes an id and checks nothing.
+An unknown id gets 404 from both `output` and `attach`. For `output` the ingress refuses the request; `attach` answers
+like a failed invocation, because public clients expect that. Lookup computes an id and checks nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REJECTED_CODE: Final = 500
 
 
 class Engine(Protocol):
-    """What results need of the engine."""
+    """The engine's methods that results use."""
 
     def target_of(self, invocation_id: bytes) -> Target | None: ...
 
@@ -85,7 +85,7 @@ class Results:
         return await self._result(invocation_id, is_attach=route.is_attach)
 
     async def by_body(self, route: BodyRoute, request: Request) -> Response:
-        """The content type of the body is not looked at."""
+        """Answer a request that names its invocation in the body. Any content type is accepted."""
         if request.method != "POST":
             raise method_not_allowed()
         invocation_id = _id_of(_parse_target(request.body, "lookup" if route.verb == "lookup" else "request"))
@@ -94,7 +94,7 @@ class Results:
         return await self._result(invocation_id, is_attach=route.verb == "attach")
 
     async def complete_awakeable(self, route: AwakeableRoute, request: Request) -> Response:
-        """Accepted whatever the awakeable's status is; the first completion counts."""
+        """Complete an awakeable. Every completion is accepted; the first one counts."""
         if request.method != "POST":
             raise method_not_allowed()
         try:
@@ -124,7 +124,7 @@ class Results:
 
 
 def _parse_target(body: bytes, what: str) -> _Target:
-    """What a body names. (The public server answers 500 too when it cannot read one; clients may rely on it.)"""
+    """The invocation that a body names. (A body that cannot be parsed gets 500, as from the public server.)"""
     try:
         target: Any = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,12 +1,13 @@
-"""Streams at the ingress: events of a run as server-sent events, deltas of its handlers, and a stop.
+"""Streams at the ingress: events of a run as server-sent events, deltas from its handlers, and a request to stop it.
 
-Ids are for reading what they are for attaching: whoever knows one may. To write needs the capability in the URL that an
-attempt was given (streams/offers.py).
+Reading events needs an invocation's id and no more, as attach does. A writer needs the capability in the URL that its
+attempt got (streams/offers.py).
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
@@ -15,13 +16,13 @@ import msgspec
 from rewake.core.effects import ReplyStatus
 from rewake.core.ids import InvocationId, invocation_id_to_str
 from rewake.errors import ErrorCode
-from rewake.http_server.exchange import PATIENT, Receive
+from rewake.http_server.exchange import PATIENT, TAKES, Receive
 from rewake.ingress.message import JSON, Head, Request, Response
 from rewake.ingress.paths import StreamRoute, parse_invocation_id
 from rewake.ingress.refusals import Refused, method_not_allowed
 from rewake.streams.hub import Streams
 from rewake.streams.run_log import Writing
-from rewake.streams.sending import HEAD, offset_in, sent_events
+from rewake.streams.sending import HEAD, last_read, offset_in, sent_events
 from rewake.streams.writers import Lines, head_of
 
 WRITE_PATH: Final = "/restate/deltas/"
@@ -29,7 +30,7 @@ _HEAD: Final[Head] = tuple((name.encode(), value.encode()) for name, value in HE
 
 
 class Engine(Protocol):
-    """What streaming needs of the engine."""
+    """The engine's methods that streaming uses."""
 
     streams: Streams
 
@@ -49,27 +50,28 @@ class Streaming:
         if request.method != "GET":
             raise method_not_allowed()
         streams = self._engine.streams
-        after, from_offset = offset_in(request.headers.get("last-event-id", "")) or 0, _from(request)
+        after, from_offset = last_read(request.headers.get("last-event-id", "")), _from(request)
         if not streams.is_usable:
             raise _switched_off()
         if not streams.begin(run):
             raise _unknown()
         if after and streams.is_read(run, after):
-            return Response(204)  # a browser that has read all would come again and again
+            return Response(204)  # without it a browser that has read everything would reconnect for ever
         return stream_response(streams, run, after, 0 if after else from_offset)
 
     async def take(self, capability: str, scope: Any, receive: Receive) -> Response:
-        """Take what a step's body says until it ends, the caller leaves, or the attempt is over."""
+        """Read a step's deltas until the body ends, the caller leaves, or the attempt is over."""
         if scope["method"] != "POST":
             return method_not_allowed().response()
         streams = self._engine.streams
         if not streams.allows(capability):
             return Response(404)
-        if (be_patient := (scope.get("extensions") or {}).get(PATIENT)) is not None:
+        offered = scope.get("extensions") or {}
+        if (be_patient := offered.get(PATIENT)) is not None:
             be_patient()
         taking = _Taking(streams, capability)
         try:
-            is_whole = await taking.all_of(receive)
+            is_whole = await taking.all_of(receive, offered.get(TAKES))
         except asyncio.CancelledError:
             taking.leave(is_whole=False)
             raise
@@ -88,7 +90,7 @@ class Streaming:
 
 
 class _Taking:
-    """One request of a writer. is_taken: its attempt was live."""
+    """Reads one request of a writer. is_taken: its attempt was live."""
 
     def __init__(self, streams: Streams, capability: str) -> None:
         self.is_taken = True
@@ -96,39 +98,46 @@ class _Taking:
         self._capability = capability
         self._lines = Lines()
         self._writing: Writing | None = None
-        self._over = asyncio.Event()
+        self._until_over = asyncio.timeout(None)
 
-    async def all_of(self, receive: Receive) -> bool:
-        """Read to the end; whether it came whole."""
-        over = asyncio.ensure_future(self._over.wait())
+    async def all_of(self, receive: Receive, hand_over: Callable[[Callable[[bytes], None]], None] | None) -> bool:
+        """Read to the end; False if the body was cut. hand_over: makes the server give each piece to a function."""
         try:
-            while True:
-                event = asyncio.ensure_future(receive())
-                await asyncio.wait((event, over), return_when=asyncio.FIRST_COMPLETED)
-                if not event.done():
-                    event.cancel()
-                    return True  # nothing more is wanted
-                if event.result()["type"] == "http.disconnect":
-                    return False
-                self._take(event.result().get("body", b""))
-                if not event.result().get("more_body", False) or not self.is_taken:
-                    return True
-        finally:
-            over.cancel()
+            async with self._until_over:
+                if hand_over is not None:
+                    hand_over(self._take)
+                while self.is_taken:
+                    event = await receive()
+                    if event["type"] == "http.disconnect":
+                        return False
+                    self._take(event.get("body", b""))
+                    if not event.get("more_body", False):
+                        break
+        except TimeoutError:  # the attempt is over
+            pass
+        return True
 
     def leave(self, *, is_whole: bool) -> None:
         if self._writing is not None:
             (self._writing.end if is_whole else self._writing.cut)()
 
     def _take(self, data: bytes) -> None:
+        if not self.is_taken:
+            return
         lines = self._lines.feed(data)
         if lines and self._writing is None:
             self._writing = self._streams.writing(self._capability, head_of(lines.pop(0)), may_be_late=True)
             self.is_taken = self._writing is not None
-            if self._writing is not None:
-                self._writing.on_over(self._over.set)
+            if self._writing is None:
+                self._stop()
+            else:
+                self._writing.on_over(self._stop)
         if self._writing is not None:
             self._writing.put(lines)
+
+    def _stop(self) -> None:
+        """End `all_of`."""
+        self._until_over.reschedule(asyncio.get_running_loop().time())
 
 
 def stream_response(streams: Streams, run: InvocationId, after: int = 0, from_offset: int = 0) -> Response:
@@ -142,10 +151,10 @@ def id_header(invocation_id: bytes) -> tuple[bytes, bytes]:
 
 
 def _from(request: Request) -> int:
-    """The first event that is wanted, from the query."""
+    """The query's `from`: the offset of the first wanted event."""
     given = parse_qs(request.query).get("from", ["0"])[0]
     if (offset := offset_in(given)) is None:
-        message = f"bad query parameter from={given!r}: it is no offset"
+        message = f"bad query parameter from={given!r}: it is not an offset"
         raise Refused(400, ErrorCode.REQUEST_INVALID, message, "Give the offset of an event, such as ?from=0.")
     return offset
 

@@ -1,8 +1,8 @@
-"""Awaits: when a suspended invocation can go on, and how its await tree is kept.
+"""Awaits: decides whether a suspended invocation can go on, and stores its await tree.
 
-`is_resolved` answers for a Future and a lookup from id to outcome. In doubt it says yes: resuming
-too early costs one replay, resuming too late is a lost wake-up. The caller decides which notifications the lookup knows
-(only those the last attempt was not sent). No function here recurses; a tree deeper than AWAIT_DEPTH_MAX is refused.
+`is_resolved` gets a Future and a lookup from id to outcome. In doubt it returns True: a resume that is too early costs
+one replay, one that is too late is a lost wake-up. The caller's lookup knows only notifications that the last attempt
+was not sent. No function here recurses; a tree deeper than AWAIT_DEPTH_MAX is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AWAIT_DEPTH_MAX: Final = 1000
 
 
 class Outcome(Enum):
-    """What is known about one awaited thing. Void, a value, an id and keys are all a success."""
+    """The known outcome of one awaited thing. Void, a value, an id and keys all count as success."""
 
     PENDING = "pending"
     SUCCESS = "success"
@@ -36,7 +36,7 @@ Lookup: TypeAlias = Callable[[int | str, bool], Outcome]
 
 
 class _Undetermined(Enum):
-    """Resolved, but whether with success or failure only the SDK can tell."""
+    """Resolved, but only the SDK can determine whether with success or failure."""
 
     UNDETERMINED = "undetermined"
 
@@ -48,7 +48,7 @@ _FlatNode: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...], tuple[str, .
 
 
 def too_deep() -> ProtocolViolation:
-    """The error for a tree no SDK builds by accident."""
+    """The error for a tree that no SDK builds by accident."""
     return ProtocolViolation(f"await tree is deeper than {AWAIT_DEPTH_MAX} levels", AWAIT_TREE_TOO_DEEP)
 
 
@@ -74,13 +74,13 @@ def is_resolved(future: Future, lookup: Lookup) -> bool:
 
 
 def _combine(combinator: Combinator, children: list[_NodeOutcome]) -> _NodeOutcome | None:
-    """Outcome of a node from those of its children; None if only the SDK can tell whether it is resolved."""
+    """Outcome of a node from those of its children; None if only the SDK can determine whether it is resolved."""
     resolved: list[_NodeOutcome] = [child for child in children if child is not PENDING]
     match combinator:
         case Combinator.UNKNOWN:
             return UNDETERMINED if resolved else PENDING
         case Combinator.FIRST_COMPLETED:
-            # Which of several came first is not known here, so it matters whether they agree.
+            # The order in which they came is not known here, so the outcome is known only if all agree.
             if not resolved:
                 return PENDING
             return resolved[0] if len(set(resolved)) == 1 else UNDETERMINED
@@ -120,7 +120,7 @@ def waiting_signals(future: Future) -> tuple[int | str, ...]:
 
 
 def to_json(future: Future) -> str:
-    """`future` for storing: its nodes from the leaves up, each with the number of nodes just before that it holds."""
+    """`future` as stored: its nodes from the leaves up, each with the count of the nodes before it that it contains."""
     nodes: list[_FlatNode] = [
         (int(node.combinator), node.completions, node.signals, node.named_signals, len(node.nested))
         for node in _bottom_up(future)
@@ -129,7 +129,7 @@ def to_json(future: Future) -> str:
 
 
 def from_json(text: str | bytes) -> Future:
-    """The tree `to_json` wrote. Raises msgspec.ValidationError for anything else."""
+    """The tree in text of `to_json`. Raises msgspec.ValidationError for any other text."""
     nodes = msgspec.json.decode(text, type=list[_FlatNode])
     built: list[Future] = []
     for combinator, completions, signals, named_signals, nested_count in nodes:
@@ -146,7 +146,7 @@ def _top_down(future: Future) -> list[Future]:
 
 
 def _bottom_up(future: Future) -> list[Future]:
-    """Every node in post-order: when a node is reached, what was made last came from its children."""
+    """Every node in post-order, so a node's children come just before it."""
     return _walk(future, lambda node: node.nested)[::-1]
 
 

@@ -1,9 +1,9 @@
 """Payload bytes to messages and back, for versions 5, 6 and 7.
 
-`decode_message` and `encode_message` are the interface; frames around payloads are framing.py's business.
-The table of messages is shapes.py; protobuf.py makes functions of it once, at import. The journal keeps command
-payloads as the SDK sent them, so encoding serves what the engine itself says: Start, Input, notifications, acks.
-Decoding any bytes gives a message or raises ProtocolViolation.
+`decode_message` and `encode_message` are the interface; framing.py handles the frames around payloads. protobuf.py
+compiles the tables of shapes.py into functions, once, at import. The journal keeps command payloads as the SDK sent
+them, so the engine encodes only its own messages: Start, Input, notifications, acks. Any bytes decode to a message or
+raise ProtocolViolation.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def message_type(message: Message) -> MessageType:
 
 
 def _refuse_empty(decode: Callable[[bytes], Suspension]) -> Callable[[bytes], Suspension]:
-    """An invocation that waits for nothing could never be resumed."""
+    """Refuse a suspension that awaits nothing: it could never be resumed."""
 
     def decode_checked(payload: bytes) -> Suspension:
         suspension = decode(payload)
@@ -75,7 +75,7 @@ def _refuse_empty(decode: Callable[[bytes], Suspension]) -> Callable[[bytes], Su
 
 
 def _decode_flat_suspension(payload: bytes) -> Suspension:
-    """V5 and V6 list ids, any of which is worth waking up for; the lists have the field numbers of a Future."""
+    """V5 and V6 list ids; any of them resumes the invocation. The lists have the field numbers of a Future."""
     tree = decode_future(payload)
     return Suspension(Future(tree.completions, tree.signals, tree.named_signals))
 

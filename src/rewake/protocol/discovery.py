@@ -1,9 +1,9 @@
-"""The endpoint manifest: what an SDK says it serves, parsed, checked and typed. Versions 1 to 4.
+"""The endpoint manifest: an SDK's list of services and handlers, parsed, checked and typed. Versions 1 to 4.
 
-`parse_manifest` turns the body of a discovery answer into an EndpointManifest, or says what is wrong with it as a
-ManifestError. Option fields are None where the manifest is silent; handler beats service beats engine, which the caller
-applies. Also here: the accept header of discovery, the choice of protocol version, and the input and output rules
-the ingress follows. Durations are milliseconds.
+`parse_manifest` turns the body of a discovery answer into an EndpointManifest, or raises a ManifestError. Options that
+the manifest does not set are None; the caller then takes the service's, else the engine's. This file also has the
+accept header of discovery, the choice of protocol version, and the input and output rules of the ingress. Durations are
+milliseconds.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ RESERVED_NAME: Final = "META0005"
 
 SERVICES_MAX: Final = 1_000
 HANDLERS_MAX: Final = 5_000
-"""Of one deployment, in all its services."""
+"""Handlers of one deployment, in all its services."""
 
 MANIFEST_NAME_CHARS_MAX: Final = 255
-"""Of a service or a handler."""
+"""Characters in the name of a service or a handler."""
 
 DURATION_MS_MAX: Final = 2**62
 """Longest duration accepted: now plus this still fits a database column."""
@@ -36,7 +36,7 @@ _SERVICE_NAME: Final = re.compile(r"([a-zA-Z]|_[a-zA-Z0-9])[a-zA-Z0-9._-]*")
 _HANDLER_NAME: Final = re.compile(r"([a-zA-Z]|_[a-zA-Z0-9])[a-zA-Z0-9_]*")
 _TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _MEDIA_RANGE: Final = re.compile(rf"{_TOKEN}/{_TOKEN}(?:[ \t]*;[\t -~]*)?")
-"""It becomes a header of answers: visible ASCII, so nothing in it ends a line."""
+"""A media range. It becomes a header of answers, so it must be visible ASCII, without line breaks."""
 
 _CONTENT_TYPE: Final = re.compile(r"application/vnd\.restate\.endpointmanifest\.v([0-9]{1,3})\+json")
 
@@ -47,7 +47,7 @@ _Factor = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class ManifestError(Exception):
-    """The deployment cannot be registered as it describes itself.
+    """The deployment cannot be registered with this manifest.
 
     code: META0013, or META0012 for versions, META0005 for a name.
     """
@@ -66,7 +66,7 @@ class ProtocolMode(StrEnum):
 
 
 class ServiceType(StrEnum):
-    """Kind of service, as the manifest names it."""
+    """Kind of service, in the manifest's words."""
 
     SERVICE = "SERVICE"
     VIRTUAL_OBJECT = "VIRTUAL_OBJECT"
@@ -90,18 +90,18 @@ _KINDS: Final[dict[tuple[ServiceType, str | None], HandlerKind]] = {
     (ServiceType.VIRTUAL_OBJECT, None): HandlerKind.EXCLUSIVE,
     (ServiceType.VIRTUAL_OBJECT, "EXCLUSIVE"): HandlerKind.EXCLUSIVE,
     (ServiceType.VIRTUAL_OBJECT, "SHARED"): HandlerKind.SHARED,
-    # The schema's prose says that an absent type means WORKFLOW here; the server takes it as shared.
+    # The schema's prose reads an absent type as WORKFLOW here; the server reads it as SHARED.
     (ServiceType.WORKFLOW, None): HandlerKind.SHARED,
     (ServiceType.WORKFLOW, "SHARED"): HandlerKind.SHARED,
     (ServiceType.WORKFLOW, "WORKFLOW"): HandlerKind.WORKFLOW,
 }
-"""Kind by service type and handler `ty`; a pair that is missing here is an error in the manifest."""
+"""Kind by service type and handler `ty`. Any other pair is an error in the manifest."""
 
 
 class InputRules(msgspec.Struct, frozen=True, rename="camel"):
-    """What a request body must be like. `content_type` None: no body and no content type allowed.
+    """Rules for a request body. content_type: None allows neither a body nor a content type.
 
-    accepts_all: the manifest says nothing about the input, so any body passes.
+    accepts_all: the manifest has no rules for the input, so any body passes.
     """
 
     required: bool = False
@@ -110,7 +110,7 @@ class InputRules(msgspec.Struct, frozen=True, rename="camel"):
     accepts_all: bool = field(default=False, name="_acceptsAll")
 
     def violation(self, content_type: str | None, *, is_empty: bool) -> str | None:
-        """Why a request is refused, as the public ingress words it, or None if it passes."""
+        """Why a request is refused, in the public ingress's words; None if it passes."""
         if self.accepts_all or (not self.required and is_empty and content_type is None):
             return None
         if self.content_type is None:
@@ -131,14 +131,14 @@ class InputRules(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class OutputRules(msgspec.Struct, frozen=True, rename="camel"):
-    """What the ingress says about a result it returns."""
+    """Rules for the content type of a result."""
 
     content_type: str | None = None
     set_content_type_if_empty: bool = False
     json_schema: Any = None
 
     def content_type_for(self, *, is_empty: bool) -> str | None:
-        """Content type of the answer, or None for none."""
+        """Content type of the answer; None to leave it out."""
         return self.content_type if not is_empty or self.set_content_type_if_empty else None
 
 
@@ -147,7 +147,7 @@ DEFAULT_OUTPUT: Final = OutputRules("application/json")
 
 
 class ManifestOptions(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """What a service or a handler may set. None: inherit."""
+    """Options of a service or a handler. None: inherit."""
 
     documentation: str | None = None
     metadata: dict[str, str] = {}
@@ -166,7 +166,7 @@ class ManifestOptions(msgspec.Struct, frozen=True, rename="camel", kw_only=True)
 
 
 class HandlerManifest(ManifestOptions, frozen=True, kw_only=True):
-    """One handler. `ty` is what the manifest says, `kind` what it means."""
+    """One handler. ty: as in the manifest.   kind: its meaning."""
 
     name: str
     ty: _HandlerType | None = None
@@ -177,7 +177,7 @@ class HandlerManifest(ManifestOptions, frozen=True, kw_only=True):
 
 
 class ServiceManifest(ManifestOptions, frozen=True, kw_only=True):
-    """One service and its handlers, whose names are unique."""
+    """One service and its handlers, with unique names."""
 
     name: str
     ty: ServiceType
@@ -185,7 +185,7 @@ class ServiceManifest(ManifestOptions, frozen=True, kw_only=True):
 
 
 class EndpointManifest(msgspec.Struct, frozen=True, rename="camel"):
-    """All that a deployment serves, and how it wants to be spoken to."""
+    """A deployment's services, and the protocol it speaks."""
 
     protocol_mode: ProtocolMode
     min_protocol_version: _Version
@@ -194,7 +194,7 @@ class EndpointManifest(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def parse_manifest(body: bytes) -> EndpointManifest:
-    """The manifest in `body`, checked. Raises ManifestError for anything that cannot be registered."""
+    """The checked manifest in `body`. Raises ManifestError if it cannot be registered."""
     try:
         manifest = msgspec.json.decode(body, type=EndpointManifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -212,7 +212,7 @@ def parse_manifest(body: bytes) -> EndpointManifest:
 
 
 def manifest_version(content_type: str | None) -> int:
-    """Version a discovery answer claims by its content type. Raises ManifestError for a version we did not ask for."""
+    """The version in the content type of a discovery answer. Raises ManifestError for one that was not requested."""
     match = _CONTENT_TYPE.fullmatch((content_type or "").partition(";")[0].strip())
     if match is None or int(match[1]) not in MANIFEST_VERSIONS:
         raise ManifestError(f"The discovery answer has content type {content_type!r}, expected one of {ACCEPT}")
@@ -276,7 +276,7 @@ def _check_count(what: str, count: int, limit: int) -> None:
 
 
 def _check_unique(what: str, names: list[str]) -> None:
-    """And short enough for a message."""
+    """Raise ManifestError for a repeated name or one that is too long."""
     seen = set()
     for name in names:
         if len(name) > MANIFEST_NAME_CHARS_MAX:
@@ -289,7 +289,7 @@ def _check_unique(what: str, names: list[str]) -> None:
 
 
 def _media_type_matches(content_type: str, declared: str) -> bool:
-    """Parameters do not matter, case does, as in the server."""
+    """Whether a content type matches. Parameters are ignored, case is not, as in the server."""
     media_type = content_type.partition(";")[0].strip()
     if declared == "*/*":
         return True

@@ -1,7 +1,7 @@
-"""ProtocolViolation: the SDK broke the protocol, and how the attempt should be marked for it.
+"""ProtocolViolation: the SDK broke the protocol.
 
-Raised by codec.py, framing.py and awaiting.py and by nothing else for bytes or trees that came from an SDK.
-It fails the attempt, never the engine. `code` is one of the documented RT codes.
+codec.py, framing.py and awaiting.py raise it for an SDK's bytes and trees, and raise no other exception for those. It
+fails the attempt, never the engine. `code` is one of the documented RT codes.
 """
 
 from __future__ import annotations

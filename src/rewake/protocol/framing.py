@@ -25,7 +25,7 @@ _PROPOSAL_START_BYTES: Final = 6
 
 
 class Frame(NamedTuple):
-    """One message as it travels: its type, its flags (REQUESTED_ACK or 0) and its payload."""
+    """One message in a stream: its type, its flags (REQUESTED_ACK or 0) and its payload."""
 
     type_id: int
     flags: int
@@ -33,7 +33,7 @@ class Frame(NamedTuple):
 
 
 class Oversized(NamedTuple):
-    """A message above the limit, by its header. start: the first bytes of a proposed result, which name its run."""
+    """The header of a message above the limit. start: the first bytes of a proposed result, with its completion id."""
 
     type_id: int
     size: int
@@ -42,7 +42,7 @@ class Oversized(NamedTuple):
 
     @property
     def completion_id(self) -> int:
-        """Of a proposed result. Raises ProtocolViolation when it does not begin with one."""
+        """The completion id of a proposed result. Raises ProtocolViolation if it does not begin with one."""
         value = 0
         if self.start[:1] == _COMPLETION_ID_TAG:
             for shift, byte in enumerate(self.start[1:_PROPOSAL_START_BYTES]):
@@ -76,7 +76,7 @@ class FrameDecoder:
 
     @property
     def pending_size(self) -> int:
-        """Bytes of a frame that is not complete yet; not 0 at the end of a stream means it was cut off."""
+        """Bytes of an incomplete frame. If it is not 0 at the end of a stream, the stream was cut."""
         return len(self._pending)
 
     def feed(self, data: bytes) -> list[Frame]:

@@ -1,4 +1,4 @@
-"""The await tree on the wire. It nests in itself, so it is read and written with an explicit stack.
+"""The encoding of await trees. They nest in themselves, so they are read and written with an explicit stack.
 
 A tree deeper than AWAIT_DEPTH_MAX is refused with RT0025 before it can exhaust the interpreter's stack.
 Sub-trees are read in place: copying each level would let a small message cost gigabytes.
@@ -47,7 +47,7 @@ class _Node:
 
 
 def decode_future(data: bytes) -> Future:
-    """The tree in `data`. Raises as protobuf.py does, and RT0025 for a tree that is too deep."""
+    """The tree in `data`. Raises like protobuf.py, and RT0025 for a tree that is too deep."""
     stack = [_Node(len(data))]
     position = 0
     while True:
@@ -72,7 +72,7 @@ def decode_future(data: bytes) -> Future:
 
 
 def _read_leaf_field(node: _Node, data: bytes, position: int, tag: int) -> int:
-    """Takes one field that is not a nested node into `node`; position after it. Numbers come packed or one by one."""
+    """Read a field that is not a nested node into `node`; returns the position after it. Numbers may be packed."""
     number, wire_type = tag >> 3, tag & 7
     numbers = {_COMPLETIONS: node.completions, _SIGNALS: node.signals}.get(number)
     if numbers is not None and wire_type == VARINT:
@@ -107,7 +107,7 @@ def encode_future(future: Future) -> bytes:
     order = [future]
     for node in order:
         order.extend(node.nested)
-    # Level by level from the deepest, so the bytes of a node's children are always the oldest ones not yet used.
+    # Level by level from the deepest: the bytes of a node's children are always the oldest unused ones.
     waiting: deque[bytes] = deque()
     for node in reversed(order):
         children = [waiting.popleft() for _ in node.nested]

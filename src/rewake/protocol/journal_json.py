@@ -1,8 +1,8 @@
-"""Journal entries as the introspection tables show them: type, name, JSON, and JSON without payloads.
+"""Journal entries in the form of the introspection tables: type, name, JSON, and JSON without payloads.
 
 The forms are those of the public `sys_journal` table, which the web UI and the command line read; byte strings are
-arrays of numbers. A call's entry also has whom it called, which is not in its bytes: a Callee adds it.
-Used by whoever serves those tables; nothing here is stored.
+arrays of numbers. A call's entry also shows its target, which is not completely in its bytes: a Callee adds it. Used by
+rewake.sql; nothing here is stored.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TARGET_TITLES: Final = {
 
 
 class Callee(NamedTuple):
-    """What the engine knows of a call's target beyond the command itself."""
+    """Facts of a call's target that the command does not have."""
 
     invocation_id: str
     service_type: ServiceType
@@ -47,13 +47,13 @@ class Callee(NamedTuple):
 
 
 def entry_type_name(type_id: int) -> str:
-    """`Command: Run`, `Notification: Run` and so on."""
+    """The type's name, such as `Command: Run` or `Notification: Run`."""
     kind = "Command" if type_id < MessageType.GET_LAZY_STATE_COMPLETION else "Notification"
     return f"{kind}: {_title(type_id)}"
 
 
 def entry_name(type_id: int, payload: bytes, version: int) -> str | None:
-    """The user's name for a command, empty if unnamed; None for notifications, which have none."""
+    """A command's name, empty if unnamed; None for notifications."""
     return getattr(decode_message(type_id, payload, version), "name", None)
 
 
@@ -72,7 +72,7 @@ def entry_json(type_id: int, payload: bytes, version: int, callee: Callee | None
 
 
 def entry_lite_json(type_id: int, payload: bytes, version: int, callee: Callee | None = None) -> str:
-    """The entry without what users wrote: no payloads, no headers, no empty names."""
+    """The entry without users' content: no payloads, no headers, no empty names."""
     message = decode_message(type_id, payload, version)
     match message:
         case m.Completion():
@@ -122,7 +122,7 @@ _RENAMED: Final[dict[type, dict[str, str]]] = {
     m.SendSignalCommand: {"signal": "signal_id", "entry_name": "name"},
     m.CompleteAwakeableCommand: {"awakeable_id": "id"},
 }
-"""Where the table's name of a field is not the message's."""
+"""Fields with another name in the table than in the message."""
 
 
 def _value(value: Any, attribute: str) -> Any:
@@ -167,7 +167,7 @@ def _invocation_target(call: m.CallCommand | m.OneWayCallCommand, callee: Callee
 
 
 def _without_payloads(command: _Json) -> _Json:
-    """Arrays hold what users wrote; of a result only its kind stays, of a promise's value nothing."""
+    """A command without users' content: no arrays, only the kind of a result, and no promise value."""
     request = command.get("request")
     if request is not None:
         command = {key: request[key] for key in ("invocation_id", "invocation_target")} | command

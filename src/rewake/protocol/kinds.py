@@ -1,8 +1,8 @@
-"""The kinds of field the messages are made of: numbers, text, bytes, and the nested messages shared by many.
+"""The kinds of fields in messages: numbers, text, bytes, and common nested messages.
 
-Every kind is a row for protobuf.py: how to read it, how to write it at a version, which type it carries.
-Numbers are checked here, because a number too large for a database column would otherwise stop the engine
-and not the attempt. Used by codec.py; the await tree, which nests in itself, is in futures.py.
+Every kind is a row for protobuf.py: its reader, its writer for a version, its type. Numbers are checked here: otherwise
+a number too large for a database column would stop the engine instead of failing the attempt. Used by codec.py;
+futures.py has the await tree, which nests in itself.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from rewake.protocol.protobuf import (
 )
 
 TIME_MS_MAX: Final = 2**63 - 1
-"""Largest time a SQLite column holds. Later times are read as this one, which no clock reaches."""
+"""Largest time that an SQLite column holds. Later times are read as this one, which no clock reaches."""
 
 DURATION_MS_MAX: Final = 2**62
-"""Longest duration read: now plus this still fits a column. Longer ones are read as this one."""
+"""Longest duration: now plus this still fits a column. Longer ones are read as this one."""
 
 _UINT32_MAX: Final = 2**32 - 1
 _CODE_MAX: Final = 2**16 - 1
@@ -68,12 +68,12 @@ def _read_duration_ms(number: int) -> int:
 
 
 def _read_code(number: int) -> int:
-    """A failure code is u32 on the wire and u16 everywhere else."""
+    """A failure code. The encoding has 32 bits, all other places 16."""
     return number if number <= _CODE_MAX else _CODE_UNKNOWN
 
 
 def _enum_reader(enum: type[EnumT], otherwise: EnumT) -> Callable[[int], EnumT]:
-    """Values a later protocol may add are read as the harmless one."""
+    """A reader for an enum. Values of a later protocol are read as `otherwise`, a harmless one."""
     members = {int(member): member for member in enum}
     return lambda number: members.get(number, otherwise)
 
@@ -112,7 +112,7 @@ read_combinator: Final = _enum_reader(Combinator, Combinator.UNKNOWN)
 HEADER: Final = _nested(_pair_shape("Header", STRING), tuple)
 STATE_ENTRY: Final = _nested(_pair_shape("StateEntry", BYTES), tuple)
 
-# The message Value comes as bytes where a value is the only possibility, and as Success in a oneof.
+# The message Value is read as bytes if a value is the only possibility, and as Success in a oneof.
 VALUE: Final = _nested(
     Shape("Value", ("content",), bytes, lambda content: (content,), (Field(1, "content", BYTES),)), bytes
 )
@@ -168,5 +168,5 @@ WORKFLOW_TARGET: Final = _nested(
 
 
 def future_kind(read: Callable[[bytes], Future], write: Callable[[Future], bytes]) -> Kind:
-    """Kind of the await tree, whose reading and writing is not recursive and so not a Shape."""
+    """Kind of the await tree. It is not a Shape, because its code is not recursive."""
     return Kind(LENGTH, read, _always(write), Future)

@@ -1,9 +1,8 @@
 """Messages of the service protocol as typed, immutable values; versions 5, 6 and 7 share them.
 
-Owns the names: message types, results, the await tree and one struct per message. Knows no bytes: codec.py turns
-payloads into these and back, framing.py puts payloads into frames, awaiting.py evaluates a Future.
-Field names follow the protocol tables; what a table calls `result_completion_id` is `completion_id` where a command
-has only one. Read next: codec.py.
+This file has message types, results, the await tree, and one struct per message. codec.py converts them to payloads and
+back, framing.py puts payloads into frames, awaiting.py evaluates a Future. Field names follow the protocol's tables,
+but `result_completion_id` is `completion_id` in commands with only one. Read next: codec.py.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Header: TypeAlias = tuple[str, str]
 
 
 class MessageType(IntEnum):
-    """The u16 that opens a frame. Commands are 0x04xx, notifications 0x8000 and up."""
+    """The u16 at the start of a frame. Commands are 0x04xx, notifications 0x8000 and up."""
 
     START = 0x0000
     SUSPENSION = 0x0001
@@ -68,7 +67,7 @@ class MessageType(IntEnum):
 
 
 class Combinator(IntEnum):
-    """How the children of an await decide it; UNKNOWN is also what a V5 or V6 suspension means."""
+    """How an await depends on its children. A suspension of V5 or V6 is UNKNOWN, too."""
 
     UNKNOWN = 0
     FIRST_COMPLETED = 1
@@ -78,7 +77,7 @@ class Combinator(IntEnum):
 
 
 class ErrorBehavior(IntEnum):
-    """What the SDK asks for after an Error message (V7; earlier versions always mean RETRY)."""
+    """The SDK's request after an Error message (V7; earlier versions always mean RETRY)."""
 
     RETRY = 0
     PAUSE = 1
@@ -86,7 +85,7 @@ class ErrorBehavior(IntEnum):
 
 
 class _Value(msgspec.Struct, frozen=True, gc=False, tag=True, tag_field="kind"):
-    """Base of everything here: immutable, so no cycles; tagged, so unions survive msgpack."""
+    """Base of all messages: immutable, so without cycles; tagged, so that unions survive msgpack."""
 
 
 # Results
@@ -99,7 +98,7 @@ class Success(_Value, frozen=True):
 
 
 class Failure(_Value, frozen=True):
-    """A terminal, business failure. Metadata exists since V6."""
+    """A terminal failure. Metadata exists since V6."""
 
     code: int
     message: str
@@ -107,7 +106,7 @@ class Failure(_Value, frozen=True):
 
 
 class Void(_Value, frozen=True):
-    """Done, with nothing to say: a sleep that fired, a state key that is absent."""
+    """Done without a value: a sleep that ended, a state key without a value."""
 
 
 class StateKeys(_Value, frozen=True):
@@ -117,7 +116,7 @@ class StateKeys(_Value, frozen=True):
 
 
 class InvocationIdResult(_Value, frozen=True):
-    """The id of a callee, as the string the SDK may hand back."""
+    """The id of a callee, as the string that the SDK uses."""
 
     invocation_id: str
 
@@ -160,7 +159,7 @@ class Start(_Value, frozen=True):
 
 
 class Suspension(_Value, frozen=True):
-    """The SDK stops here until the await can be resolved."""
+    """The SDK stops until the await is resolved."""
 
     awaiting_on: Future
 
@@ -183,7 +182,7 @@ class End(_Value, frozen=True):
 
 
 class CommandAck(_Value, frozen=True):
-    """A command that asked for it is durable. Unasked it makes the SDK fail."""
+    """A command is durable. Sent only if the command requested it; otherwise the SDK fails."""
 
     command_index: int
 
@@ -196,14 +195,14 @@ class ProposeRunCompletion(_Value, frozen=True):
 
 
 class AwaitingOn(_Value, frozen=True):
-    """What the handler waits for; a hint that may be late or missing (V7)."""
+    """The await of the handler; a hint that may be late or missing (V7)."""
 
     awaiting_on: Future
     executing_side_effects: bool = False
 
 
 class ProposeRunCompletionAck(_Value, frozen=True):
-    """A proposal that asked for it is durable (V7)."""
+    """A proposal is durable; sent only if the proposal requested it (V7)."""
 
     completion_id: int
 
@@ -253,7 +252,7 @@ class GetLazyStateKeysCommand(_Value, frozen=True):
 
 
 class GetEagerStateCommand(_Value, frozen=True):
-    """A read the SDK answered itself from the state in Start; the answer is part of the command."""
+    """A read that the SDK answered from the state in Start; the command includes the answer."""
 
     key: bytes
     result: Void | Success
@@ -309,7 +308,7 @@ class CallCommand(_Value, frozen=True):
 
 
 class OneWayCallCommand(_Value, frozen=True):
-    """A call nobody waits for. `invoke_at_ms` 0 means now."""
+    """A call without waiting. `invoke_at_ms` 0 means now."""
 
     service_name: str
     handler_name: str
@@ -325,7 +324,7 @@ class OneWayCallCommand(_Value, frozen=True):
 
 
 class SendSignalCommand(_Value, frozen=True):
-    """`signal` is an index or a name, so the entry's own name is `entry_name` on the wire."""
+    """Send a signal. `signal` is an index or a name, so the protocol calls the entry's own name `entry_name`."""
 
     target_invocation_id: str
     signal: int | str
@@ -334,7 +333,7 @@ class SendSignalCommand(_Value, frozen=True):
 
     @property
     def name(self) -> str:
-        """The entry name under the name all other commands give it."""
+        """The entry's name, under the same attribute as in all other commands."""
         return self.entry_name
 
 

@@ -1,6 +1,6 @@
-"""What a chunk of messages holds, read by the messages' headers alone: for transports, which decode nothing.
+"""Facts of a chunk of messages, from the messages' heads alone: for transports, which decode nothing.
 
-Chunks begin with a message. A FrameDecoder gives the payloads too (framing.py) and codec.py.
+Chunks begin with a message. A FrameDecoder (framing.py) also gives the payloads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PROPOSE_RUN_COMPLETION: Final = 5
 
 
 def message_count(chunk: bytes) -> int:
-    """How many messages begin in a chunk that begins with one; at least 1. Read by their headers alone."""
+    """Count of messages that begin in a chunk; at least 1."""
     position, end, count = 0, len(chunk), 0
     while end - position >= _HEAD_BYTES:
         position += _HEAD_BYTES + _unpack_head(chunk, position)[2]
@@ -25,7 +25,7 @@ def message_count(chunk: bytes) -> int:
 
 
 def split_messages(chunk: bytes, parts_max: int) -> list[bytes]:
-    """A chunk that begins with a message as at most so many parts: one message each, and the last has all the rest."""
+    """Split a chunk into at most `parts_max` parts: one message each, and all others in the last part."""
     parts: list[bytes] = []
     start, end = 0, len(chunk)
     while len(parts) < parts_max - 1 and end - start >= _HEAD_BYTES:
@@ -38,11 +38,11 @@ def split_messages(chunk: bytes, parts_max: int) -> list[bytes]:
     return parts
 
 
-class Sent(NamedTuple):
-    """What a chunk of an app's answer holds.
+class ChunkFacts(NamedTuple):
+    """Facts of a chunk of an app's answer.
 
-    command_count: each command says that a task of the handler went on.   holds_result: a step was done, and would be
-    done again if this got lost.   ends_attempt: a terminal message, after which an SDK wants its request closed.
+    command_count: each command shows that a task of the handler went on.   holds_result: it has a step's result; if it
+    got lost the step would run again.   ends_attempt: it has a terminal message; the SDK's request should be closed.
     """
 
     command_count: int
@@ -50,11 +50,11 @@ class Sent(NamedTuple):
     ends_attempt: bool
 
 
-def read_sent(chunk: bytes) -> Sent:
-    """What an app's chunk of whole frames holds. It is read by the heads of its messages alone.
+def read_sent(chunk: bytes) -> ChunkFacts:
+    """The facts of an app's chunk of whole frames.
 
-    Bytes that are not whole frames, as middleware could send, never end the attempt. That only costs a round trip: the
-    engine closes the request by itself on what it decodes.
+    Bytes that are not whole frames, perhaps from middleware, never end the attempt. That only costs a round trip: the
+    engine closes the request when it decodes the terminal message.
     """
     offset, end, commands, holds_result, has_ended = 0, len(chunk), 0, False, False
     while end - offset >= _HEAD_BYTES:
@@ -65,4 +65,4 @@ def read_sent(chunk: bytes) -> Sent:
             holds_result = holds_result or kind == _PROPOSE_RUN_COMPLETION
             has_ended = has_ended or _TERMINAL_FIRST <= kind <= _TERMINAL_LAST
         offset += _HEAD_BYTES + size
-    return Sent(commands, holds_result, has_ended and offset == end)
+    return ChunkFacts(commands, holds_result, has_ended and offset == end)

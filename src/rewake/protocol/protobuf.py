@@ -1,15 +1,16 @@
-"""Just enough protobuf: fields described in a table become a decoder and an encoder made of plain closures.
+"""A small protobuf: tables of fields become decoders and encoders made of plain closures.
 
-Owns varints, length-delimited fields, oneofs, presence and unknown fields. Knows no message; codec.py holds the tables.
-A Shape lists the fields of one message, a Kind says how one field is read and written. Decoders accept every field at
-every version (the engine decides what to refuse); encoders leave out what is newer than the version asked for.
-Bytes that cannot be read raise ProtocolViolation, or IndexError and UnicodeDecodeError, which codec.py translates.
+It handles varints, length-delimited fields, oneofs, presence and unknown fields. shapes.py has the tables: a Shape
+lists the fields of one message, a Kind reads and writes one field. Decoders accept every field at every version (the
+engine decides what to refuse); encoders leave out fields that are newer than the given version. Invalid bytes raise
+ProtocolViolation, or IndexError and UnicodeDecodeError, which codec.py translates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -31,7 +32,7 @@ Encode = Callable[[Any], bytes]
 
 
 class Presence(Enum):
-    """When a field is written, and what its absence means to the reader."""
+    """When a field is written, and what its absence means."""
 
     IMPLICIT = "written unless empty; absent reads as the empty value"
     OPTIONAL = "written unless None; absent reads as None"
@@ -40,10 +41,10 @@ class Presence(Enum):
 
 
 class Kind(NamedTuple):
-    """How one value is read and written. A varint kind reads an int, a length kind the field's bytes.
+    """Reads and writes one value. A varint kind reads an int, a length kind the field's bytes.
 
-    writer: takes the protocol version and gives the function from value to bytes (without tag and length).
-    carries: type of the value, by which a oneof picks its member.   empty: what absence means if implicit.
+    writer: gets the protocol version and returns the function from value to bytes (without tag and length).
+    carries: type of the value, by which a oneof chooses its member.   empty: value of an absent implicit field.
     """
 
     wire_type: int
@@ -64,9 +65,9 @@ class Field(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """One message: the values it is built from, in order, and the fields that carry them.
+    """One message: its values, in order, and the fields with them.
 
-    split: inverse of build, the values as a tuple.   fixed: values that no field carries.
+    split: inverse of build, the values as a tuple.   fixed: values without a field.
     """
 
     title: str
@@ -168,7 +169,7 @@ def compile_decoder(shape: Shape) -> Decode:  # noqa: C901 - one flat loop, beca
 
 
 def _fields_by_tag(shape: Shape) -> dict[int, tuple[int, bool, Decode]]:
-    """For each tag on the wire: where its value goes, whether there may be several, how it is read."""
+    """For each tag: the place of its value, whether it may repeat, and its reader."""
     return {
         row.number << 3 | row.kind.wire_type: (
             shape.attributes.index(row.attribute),
@@ -236,7 +237,7 @@ def compile_encoder(shape: Shape, version: int) -> Encode:
 
 
 def _attribute_writer(shape: Shape, rows: list[Field], version: int) -> Encode:
-    """The encoder of one attribute from the field that carries it, or the several of a oneof."""
+    """The encoder of one attribute, which has one field or is a oneof of several."""
     if rows[0].presence is Presence.REQUIRED:
         return _typed_writer(shape, rows, version)
     write = _field_writer(rows[0], version)
@@ -246,7 +247,7 @@ def _attribute_writer(shape: Shape, rows: list[Field], version: int) -> Encode:
 
 
 def _typed_writer(shape: Shape, rows: list[Field], version: int) -> Encode:
-    """Writes whichever field carries the value's type, so a result that a message cannot have is noticed."""
+    """An encoder that chooses the field by the value's type, and raises if the message cannot have such a result."""
     writers = {row.kind.carries: _field_writer(row, version) for row in rows}
 
     def write(value: Any) -> bytes:
@@ -258,14 +259,22 @@ def _typed_writer(shape: Shape, rows: list[Field], version: int) -> Encode:
     return write
 
 
+@cache
+def _heads(tag: bytes) -> tuple[bytes, ...]:
+    """A tag with each number behind it that takes one byte, as nearly all do."""
+    return tuple(tag + number for number in _ONE_BYTE)
+
+
 def _field_writer(row: Field, version: int) -> Encode:
     tag = varint(row.number << 3 | row.kind.wire_type)
+    heads = _heads(tag)
     write_body = row.kind.writer(version)
     if row.kind.wire_type == VARINT:
-        return lambda value: tag + write_body(value)
+        return lambda number: heads[number] if 0 <= number < 128 else tag + write_body(number)
 
     def write(value: Any) -> bytes:
         body = write_body(value)
-        return tag + varint(len(body)) + body
+        size = len(body)
+        return (heads[size] if size < 128 else tag + varint(size)) + body
 
     return write

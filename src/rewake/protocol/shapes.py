@@ -1,7 +1,7 @@
-"""The table of all messages: which field number carries which attribute, and how.
+"""The table of all messages: the field number and kind of each attribute.
 
-This is the protocol's own table (its field numbers, its types, the version a field came with) in the shape protobuf.py
-compiles. Nothing here runs but building it. Used by codec.py; the kinds of field are in kinds.py.
+It is the protocol's own table (field numbers, types, first versions) in the form that protobuf.py compiles. Used by
+codec.py; kinds.py has the kinds of fields.
 """
 
 from __future__ import annotations
@@ -215,4 +215,4 @@ SHAPES: Final[dict[MessageType, Shape]] = {
     },
     MessageType.SIGNAL: struct_shape(Signal, *_SIGNAL_ID, *_SIGNAL_RESULT),
 }
-"""Every message of V7; of V5 and V6 too but for Suspension, which is a bare list of ids there (see codec.py)."""
+"""Every message of V7, and of V5 and V6 except Suspension: there it is a plain list of ids (see codec.py)."""

@@ -1,8 +1,8 @@
-"""A run read as agents: what was said, who decided, who handed over to whom, which tools were called, what it cost.
+"""A run read as agents: messages, decisions, handoffs, tool calls and costs.
 
-`agent_trace` fetches a run with those it called (records.py), then shapes it (walk.py), so that specialists in services
-of their own appear in the same conversation. `trace_of` is the shaping alone: the same record and directory give the
-same trace, whoever asks. Read next: turns.py, agents/decoding.py.
+`agent_trace` fetches a run and the runs it called (records.py), then shapes them (walk.py). So specialists in services
+of their own appear in the same conversation. `trace_of` only shapes: the same record and directory always give the same
+trace. Read next: turns.py, agents/decoding.py.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from rewake.runs.walk import SESSION_BYTES_MAX, Walk
 TURNS_MAX: Final = 400
 ENTRIES_LOOKED_AT: Final = 200
 STEPS_LOOKED_AT: Final = 8
-"""Of a run, to see whether it is one of agents."""
+"""First steps of a run that are checked for signs of agents."""
 
 _WORD: Final = re.compile(r"[a-z0-9]+")
 
@@ -46,7 +46,7 @@ def agent_trace(reading: Reading, invocation: Invocation) -> AgentTrace:
 
 
 def agent_trace_with_choices(reading: Reading, invocation: Invocation, *, with_retries: bool = False) -> AgentTrace:
-    """The same for a page that people look at, with what earlier runs chose. with_retries: and with failed attempts."""
+    """The trace for a page, with choices of earlier runs. with_retries: add failed attempts."""
     record = fetch(reading, invocation, with_events=with_retries)
     trace = trace_of(record, reading.directory, with_values=True)
     add_earlier_choices(reading, record, trace)
@@ -58,7 +58,7 @@ def agent_trace_with_choices(reading: Reading, invocation: Invocation, *, with_r
 def trace_of(
     record: Record, directory: Directory, *, turns_max: int = TURNS_MAX, with_values: bool = False
 ) -> AgentTrace:
-    """A record as agents. Reads nothing else. with_values: what steps returned, for a page."""
+    """The trace of a record; reads nothing else. with_values: include the results of steps, for a page."""
     trace = AgentTrace(is_cut=not all(each.is_whole for each in record.walk()))
     Walk(trace, directory, record, turns_max=turns_max, with_values=with_values).run()
     _spell(trace, record, directory)
@@ -71,7 +71,7 @@ def trace_of(
 
 
 def is_of_agents(reading: Reading, invocation: Invocation) -> bool:
-    """Whether models or routers are at work in a run, as its first steps show: for the page that it opens on."""
+    """Whether the first steps of a run use models or routers; its page then opens on the agents."""
     steps = [step for step in steps_of(reading.entries(invocation.id, high=ENTRIES_LOOKED_AT)) if _is_work(step)]
     target = invocation.target
     if steps and reading.directory.roster(target.service, target.handler):
@@ -89,17 +89,20 @@ def _is_work(step: Step) -> bool:
 
 
 def _is_of_agent(step: Step, payload: bytes, version: int) -> bool:
-    """Whether the step was a model's answer or a router's decision."""
+    """Whether the step is a model's answer or a router's decision."""
     result = carried(decoded(step.result_type, payload, version))
     if not isinstance(result, m.Success):
         return False
-    if decode_envelope(result.content) is not None or decode_reply(result.content) is not None:
+    envelope = decode_envelope(result.content)
+    if envelope is not None:
+        return bool(envelope.agent)  # an effect or a question of plain code names no agent
+    if decode_reply(result.content) is not None:
         return True
     return decision_in(step.title, loaded(result.content)) is not None
 
 
 def names_of(reading: Reading, run_id: str) -> list[str]:
-    """Names of agents that took part in a run; none for a run without any."""
+    """Names of a run's agents; empty for a run without agents."""
     invocation = reading.invocation(ids.invocation_id_from_str(run_id))
     if invocation is None:
         return []
@@ -108,7 +111,7 @@ def names_of(reading: Reading, run_id: str) -> list[str]:
 
 
 def took_part(reading: Reading, invocation_id: bytes, agent: str) -> bool:
-    """Whether an agent is among those a run's page names."""
+    """Whether a run's page names this agent."""
     invocation = reading.invocation(invocation_id)
     if invocation is None:
         return False
@@ -117,7 +120,7 @@ def took_part(reading: Reading, invocation_id: bytes, agent: str) -> bool:
 
 
 def plain_words(agent: str) -> str:
-    """One spelling for all; a name without Latin letters stays as it is."""
+    """An agent's name in one normal spelling; a name without Latin letters stays unchanged."""
     return "".join(_WORD.findall(agent.lower())) or formats.safe(agent)
 
 
@@ -128,7 +131,7 @@ def conversation_of(values: Iterable[bytes]) -> list[Said]:
 
 
 def _in_order(trace: AgentTrace) -> list[str]:
-    """The agents, by first appearance; who handed over first leads."""
+    """The agents by first appearance, but the first that handed over comes first."""
     names = [item.source for item in trace.handoffs[:1]]
     names += [turn.agent for turn in trace.turns if turn.kind in ("model", "decision", "answer")]
     names += [name for item in trace.handoffs for name in (item.source, item.target)]
@@ -153,7 +156,7 @@ def _usage_of(turn: Turn) -> Usage:
 
 
 def _spell(trace: AgentTrace, record: Record, directory: Directory) -> None:
-    """Give each agent one spelling: its app's, else the best of those that occur in the run."""
+    """Give each agent one spelling: its app's, else the best one in the run."""
     known = _occurring(trace, record) | _declared(record, directory)
 
     def spelled(name: str) -> str:
@@ -173,7 +176,7 @@ def _spell(trace: AgentTrace, record: Record, directory: Directory) -> None:
 
 
 def _declared(record: Record, directory: Directory) -> dict[str, str]:
-    """The agents of the handlers that take part, by names without what spellings differ in; the run's own first."""
+    """The agents of all handlers in the run, by their normal spelling; the run's own handler first."""
     found: dict[str, str] = {}
     for each in record.walk():
         target = each.invocation.target
@@ -184,7 +187,7 @@ def _declared(record: Record, directory: Directory) -> dict[str, str]:
 
 
 def _occurring(trace: AgentTrace, record: Record) -> dict[str, str]:
-    """Names as they occur: the first with capitals, else the first."""
+    """For each agent its first spelling with capitals, else its first spelling."""
     names = [turn.agent for turn in trace.turns if turn.agent]
     names += [name for item in trace.handoffs for name in (item.source, item.target)]
     for each in record.walk():
@@ -205,7 +208,7 @@ def _called(record: Record) -> list[tuple[str, str]]:
 
 
 def _named_in_answer(record: Record) -> str | None:
-    """The agent that an answer names in a field for it."""
+    """The agent in an answer's field for it."""
     outputs = (step for step in record.steps if step.type is MessageType.OUTPUT)
     results = (carried(record.command(step)) for step in outputs)
     return next((choice_in(loaded(item.content)) for item in results if isinstance(item, m.Success)), None)

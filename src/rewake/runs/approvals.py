@@ -1,7 +1,7 @@
-"""Approvals: the questions of a run to people, what came of each, and whether an answer can be taken.
+"""Approvals: a run's questions to people, their outcomes, and the check of a new answer.
 
-All of it comes from the journal alone: the steps of `ask()` and the signals that came in. Read by the pages, the admin
-API and the CLI, here and on a server elsewhere; `checked` is the one place that refuses an answer.
+Only the journal is read: the steps of `ask()` and the signals that arrived. The pages, the admin API and the CLI use
+this for runs here and on other servers. Only `checked` refuses answers.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol import messages as m
 from rewake.protocol.messages import MessageType
 from rewake.runs.displays import carried
-from rewake.runs.facts import STATUSES
-from rewake.runs.filters import RunFilter
 from rewake.runs.reading import Reading
 from rewake.runs.steps import decoded, version_of
 
@@ -32,8 +30,9 @@ _MARK: Final = f'"kind":"{KIND}"'
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """A question of one run. state: `waiting`, `answered` (the run has not gone on yet), one of OUTCOMES, or `ended`.
 
-    `ended`: the run ended without it.   given: what people have said so far.   slots: awakeables still to answer.
-    names: all it has had.
+    `ended`: the run ended before an outcome.   given: the answers so far.   slots: awakeables without an answer.
+    names: all its awakeables.   is_paused: the run reads an answer only after it is resumed.   keeper: service and key
+    of the object that keeps it between turns, None for one of an open run.
     """
 
     asked: Asked
@@ -44,10 +43,12 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     slots: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     decided: Decided | None = None
+    is_paused: bool = False
+    keeper: tuple[str, str] | None = None
 
     @property
     def id(self) -> str:
-        """Names the question for good."""
+        """The question's lasting id."""
         return self.asked.id
 
     @property
@@ -55,40 +56,10 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
         """How many people must still approve."""
         return max(self.asked.quorum - sum(each.approved for each in self.given), 0)
 
-
-class Inbox(msgspec.Struct, frozen=True):
-    """Questions that wait, the newest runs first. next_cursor: where the next page of runs begins."""
-
-    approvals: list[Approval]
-    next_cursor: str | None = None
-
-
-def inbox(reading: Reading, wanted: RunFilter | None = None, *, who: str = "") -> Inbox:
-    """What waits for people, in one page of the runs that a filter matches. who: only what is asked of this one."""
-    wanted = msgspec.structs.replace(wanted or RunFilter(), waiting=True)
-    found = reading.find(wanted, dict.fromkeys(STATUSES, 0))
-    waiting: list[Approval] = []
-    for run in found.runs:
-        invocation = reading.invocation(ids.invocation_id_from_str(run.id))
-        if invocation is not None:
-            waiting += [each for each in approvals_of(reading, invocation) if each.state == "waiting"]
-    if who:
-        waiting = [each for each in waiting if who in each.asked.who]
-    return Inbox(waiting, found.next_cursor)
-
-
-def approval_of(reading: Reading, approval_id: str) -> Approval:
-    """One question by its id, or by any of its awakeables. Raises RewakeError RW4026 when it is not known."""
-    try:
-        invocation_id, _ = ids.awakeable_id_parse(approval_id)
-    except InvalidId:
-        raise _unknown(approval_id) from None
-    invocation = reading.invocation(invocation_id)
-    found = [] if invocation is None else approvals_of(reading, invocation)
-    for each in found:
-        if approval_id == each.id or approval_id in each.names:
-            return each
-    raise _unknown(approval_id)
+    @property
+    def more_needed(self) -> str:
+        """A sentence to follow "approved", with a leading space; empty if no answer is missing."""
+        return f" {self.missing} more must approve." if self.missing else ""
 
 
 def approvals_of(reading: Reading, invocation: Invocation) -> list[Approval]:
@@ -112,7 +83,7 @@ def approvals_of(reading: Reading, invocation: Invocation) -> list[Approval]:
 
 
 def checked(approval: Approval, answer: Given, now_ms: int) -> str:
-    """The awakeable to resolve with an answer. Raises RewakeError RW4027 to RW4031 when it cannot be taken."""
+    """The awakeable to resolve with an answer. Raises RewakeError RW4027 to RW4031 if the answer is refused."""
     asked = approval.asked
     if answer.digest and answer.digest != asked.digest:
         raise RewakeError(
@@ -131,12 +102,12 @@ def checked(approval: Approval, answer: Given, now_ms: int) -> str:
 
 
 def is_counted(approval: Approval, answer: Given) -> bool:
-    """Whether an answer that was sent is one of those that count."""
+    """Whether an answer that was sent counts."""
     return any((each.who, each.at_ms) == (answer.who, answer.at_ms) for each in approval.given)
 
 
 def came_late(approval: Approval) -> RewakeError:
-    """RW4027, RW4028 or RW4031: why an answer to it changes nothing any more."""
+    """RW4027, RW4028 or RW4031: the reason why an answer comes too late."""
     asked, decided = approval.asked, approval.decided
     if approval.state == "expired":
         message = "The deadline has passed; nobody had answered in time."
@@ -156,19 +127,19 @@ def came_late(approval: Approval) -> RewakeError:
 
 
 def answer_body(answer: Given) -> bytes:
-    """What an awakeable is resolved with, as ask() reads it."""
+    """The value for the awakeable, in the form that ask() reads."""
     told = {"approved": answer.approved, "who": answer.who, "why": answer.why, "digest": answer.digest}
     return msgspec.json.encode({name: each for name, each in told.items() if each != ""} | {"at_ms": answer.at_ms})
 
 
 def asker(asked: Asked) -> str:
-    """What is asked, in one line."""
+    """The question, on one line."""
     wanted = f"{asked.agent or 'An agent'} wants to call {asked.tool}" if asked.tool else "A question without words"
     return formats.safe(asked.question or wanted)
 
 
 def approval_json(approval: Approval) -> dict[str, Any]:
-    """One approval for programs: its question and how it stands, without what is empty."""
+    """One approval for programs: its question and its state, without empty fields."""
     asked = msgspec.structs.asdict(approval.asked)
     told: dict[str, Any] = {
         "id": approval.id,
@@ -177,6 +148,7 @@ def approval_json(approval: Approval) -> dict[str, Any]:
         "target": approval.target,
     }
     told |= {name: value for name, value in asked.items() if name not in ("id", "awakeables")}
+    told |= {"paused": True} if approval.is_paused else {}
     told |= {"missing": approval.missing, "answers": [_given_json(each) for each in approval.given]}
     if approval.decided is not None:
         told["decided_at_ms"] = approval.decided.at_ms
@@ -211,12 +183,13 @@ def _approval(
         slots=tuple(name for name in names if name not in come),
         names=tuple(names),
         decided=decided,
+        is_paused=invocation.status is Status.PAUSED,
     )
     return msgspec.structs.replace(approval, state=_state(now_ms, invocation, approval))
 
 
 def _counted(asked: Asked, said: Iterable[Given]) -> tuple[Given, ...]:
-    """The answers that ask() counts: for these arguments, of each person the first."""
+    """The answers that ask() counts: each person's first answer for these arguments."""
     found: list[Given] = []
     for answer in said:
         if answer.digest in ("", asked.digest) and not any(each.is_of(answer.who) for each in found):
@@ -232,12 +205,16 @@ def _state(now_ms: int, invocation: Invocation, approval: Approval) -> str:
     is_denied = any(not each.approved for each in approval.given)
     if is_denied or not approval.missing or not approval.slots:
         return "answered"
-    deadline_ms = approval.asked.deadline_at_ms
-    return "waiting" if deadline_ms is None or now_ms < deadline_ms else "expired"
+    return waiting_or_expired(now_ms, approval.asked)
+
+
+def waiting_or_expired(now_ms: int, asked: Asked) -> str:
+    """The state of a question that nobody has decided."""
+    return "waiting" if asked.deadline_at_ms is None or now_ms < asked.deadline_at_ms else "expired"
 
 
 def _come(reading: Reading, invocation: Invocation, names: Sequence[str]) -> dict[str, Given | None]:
-    """The awakeables that somebody has answered, with the answer; None for anything else."""
+    """The resolved awakeables, each with its answer; None if the value is not an answer."""
     wanted = {ids.awakeable_id_parse(name)[1]: name for name in names}
     if not wanted.keys() & reading.signals(invocation.id):
         return {}
@@ -258,7 +235,7 @@ def _said(message: Any) -> Given | None:
 
 
 def _is_own(asked: Asked, invocation_id: bytes) -> bool:
-    """Whether its awakeables are of this run: a journal may say anything, and a fork has the ids of its origin."""
+    """Whether its awakeables belong to this run: a journal may claim anything, and a fork keeps its origin's ids."""
     try:
         return all(ids.awakeable_id_parse(name)[0] == invocation_id for name in (asked.id, *asked.awakeables))
     except InvalidId:
@@ -276,16 +253,7 @@ def _check_person(approval: Approval, answer: Given) -> None:
     if any(each.is_of(answer.who) for each in approval.given):
         raise RewakeError(
             ErrorCode.APPROVAL_PERSON_REFUSED,
-            f"{answer.who.strip()} has answered already; {approval.missing} more must approve.",
+            f"{answer.who.strip()} has answered already.{approval.more_needed}",
             "Each person counts once.",
             http_status=409,
         )
-
-
-def _unknown(approval_id: str) -> RewakeError:
-    return RewakeError(
-        ErrorCode.APPROVAL_NOT_FOUND,
-        f"No approval {formats.shortened(approval_id, 80)!r} is known.",
-        "Its run may have been forgotten after its retention. `rewake approvals list` shows what waits.",
-        http_status=404,
-    )

@@ -1,4 +1,4 @@
-"""What earlier runs chose at a decision: shown where the app does not name whom a router could have chosen."""
+"""Choices of earlier runs at a decision. They are shown if the app does not name a router's candidates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Place = tuple[str, str, str]
 
 
 def add_earlier_choices(reading: Reading, record: Record, trace: AgentTrace) -> None:
-    """Beside each decision without candidates, what earlier runs of the handler chose there, most frequent first."""
+    """Add the choices of the handler's earlier runs to each decision without candidates, most frequent first."""
     records = {ids.invocation_id_to_str(each.invocation.id): each for each in record.walk()}
     known: dict[Place, dict[str, int]] = {}
     for turn in trace.turns:

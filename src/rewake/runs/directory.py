@@ -1,8 +1,8 @@
-"""Who is who on a server: the agents of each handler, from their apps.
+"""The agents of each handler on a server, as their apps declare them.
 
-The name of an agent is its own; where a journal does not have it, the app does (its name, else its variable's, see
-agents/introspection.py); where the app does not either, it is the service's. Every reader of a run uses these rules, so
-that the pages, the terminal and the spans agree. Made of the registry alone; knows no journal.
+An agent's name comes from the journal. If the journal does not have it, it comes from the app (the agent's name, else
+its variable, see agents/introspection.py), else from the service. Every reader of a run uses these rules, so pages,
+terminal and spans agree. This file reads the registry only, no journals.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Directory:
         }
 
     def roster(self, service: str, handler: str) -> Roster:
-        """The agents of a handler; nobody when the app names nobody."""
+        """The agents of a handler; empty if the app declares none."""
         return self.rosters.get((service, handler), _NOBODY)
 
     def agent_of(self, service: str, handler: str) -> str:
-        """Who answers a call: the agent the handler begins with, else the service."""
+        """The agent that answers a call: the handler's first one, else the service."""
         first = self.roster(service, handler).first
         return service if first is None else first.name
 

@@ -1,7 +1,7 @@
-"""How each kind of journal entry is shown: the one table that a new command of the protocol needs a row in.
+"""The display of each kind of journal entry, in one table. A new command of the protocol needs a row here.
 
-Timeline, step pages, the CLI's journal and telemetry's spans read this table. The content of a command (an input, a
-value, a result) is found by the names of its fields, which all messages share. Read next: steps.py.
+Timeline, step pages, the CLI's journal and telemetry's spans read this table. All messages name the fields of their
+content alike (input, value, result), so no table lists them. Read next: steps.py.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from rewake.protocol.messages import MessageType
 
 
 class Display(msgspec.Struct, frozen=True, kw_only=True):
-    """kind: groups entries by colour and filter.   title: before what the command is about; alone when it is unnamed.
+    """kind: groups entries by colour and filter.   title: stands before the subject, or alone without one.
 
-    about: what a decoded command is about.   note: what of a command is worth a line though it is no result.
-    is_timed: it takes time, so it has a bar in the terminal and a span.   word: before its subject in both.
-    is_result: what it carries is what came out, not what went in.
+    about: gets the subject from a decoded command.   note: gets a line to show for a command without a result.
+    is_timed: it takes time, so it has a bar in the terminal and a span.   word: stands before its subject in both.
+    is_result: its content is an output, not an input.
     """
 
     kind: str
@@ -35,7 +35,7 @@ class Display(msgspec.Struct, frozen=True, kw_only=True):
 
 
 WAITS: Final = frozenset({"call", "sleep", "wait"})
-"""Kinds that take time while no code of the handler needs to run."""
+"""Kinds that take time without running code of the handler."""
 
 
 def _target(message: Any) -> str:
@@ -93,16 +93,16 @@ DISPLAYS: Final = {
     ),
     MessageType.SIGNAL: Display(kind="signal", title="Signal", is_result=True),
 }
-"""Every command, and the signal, which comes without one."""
+"""Every command, and the signal, which has no command."""
 
 RESULT_TYPES: Final = COMPLETION_OF | {MessageType.ONE_WAY_CALL: MessageType.CALL_INVOCATION_ID_COMPLETION}
-"""Command -> type of the notification that holds its result; a send's is the id of the run it made."""
+"""Command -> type of the notification with its result; for a send, with the id of the new run."""
 
 _CARRIED: Final = ("result", "value", "parameter")
 
 
 def carried(message: Any) -> m.Result | None:
-    """The value or failure in an entry, a command or a notification; None when it has neither."""
+    """The value or failure in a command or a notification; None if it has neither."""
     found = next((value for name in _CARRIED if (value := getattr(message, name, None)) is not None), None)
     if found is None and isinstance(message, m.GetEagerStateKeysCommand):
         return m.StateKeys(message.keys)
@@ -122,7 +122,7 @@ def line_of(result: m.Result | None, chars_max: int = 120) -> str:
 
 
 def line_for(display: Display, message: Any, chars_max: int = 120) -> str:
-    """What an entry carries on one line, or what its command notes. message: decoded; None gives nothing."""
+    """An entry's value, or its command's note, on one line. message: decoded; None gives an empty text."""
     found = line_of(carried(message), chars_max)
     is_command = not isinstance(message, m.Completion | m.Signal | None)
     return found or (display.note(message) if is_command else "")

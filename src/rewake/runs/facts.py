@@ -1,7 +1,7 @@
-"""What is known of a run: its summary, its failed attempts, and the statuses a person sees.
+"""Facts of a run: its summary, its failed attempts, and the statuses that people see.
 
-Plain data. Status here is what a person sees: `completed` is `succeeded` or `failed`, `invoked` is `running` or
-`backing-off`.
+Plain data. People see `succeeded` or `failed` instead of the stored status `completed`, and `running` or `backing-off`
+instead of `invoked`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OPEN_STATUSES: Final = STATUSES[:6]
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as a row of a list shows it. Times in milliseconds; `problem` is its failure, or why it is retried."""
+    """A run in a list. Times in milliseconds; `problem` is its failure, or the error for which it is retried."""
 
     id: str
     service: str
@@ -55,7 +55,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventFact(msgspec.Struct, frozen=True):
-    """One journal event: a failed attempt or a pause. data: as `sys_journal_events.event_json`."""
+    """One journal event: a failed attempt or a pause. data: in the form of `sys_journal_events.event_json`."""
 
     after_index: int
     at_ms: int
@@ -64,10 +64,10 @@ class EventFact(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct):
-    """A page of the runs that a filter matches. next_cursor: where the next page begins.
+    """A page of the runs that match a filter. next_cursor: where the next page begins.
 
-    looked_until_ms: how far a page that is not full looked.   sorted_until_ms: the oldest of the runs that another
-    order than that of creation sorted; None when it is all.
+    looked_until_ms: how far the search got, if the page is not full.   sorted_until_ms: for an order other than that of
+    creation, the creation time of the oldest run that was sorted; None if all were.
     """
 
     runs: list[RunSummary]
@@ -77,7 +77,7 @@ class Found(msgspec.Struct):
 
 
 class Matching(msgspec.Struct):
-    """Some of the runs a filter matches. next_cursor: where the others begin."""
+    """Some of the runs that match a filter. next_cursor: where the others begin."""
 
     ids: list[str]
     next_cursor: str | None

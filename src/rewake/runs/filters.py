@@ -1,6 +1,6 @@
-"""Which runs to list: the filter of the list of runs, as it is written in the address of the page.
+"""The filter of the list of runs. It is part of the page's URL, so a filter can be shared.
 
-A filter can be shared by its address. local/conditions.py and elsewhere/listing.py turn it into SQL.
+local/conditions.py and elsewhere/listing.py turn it into SQL.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ _AGO: Final = re.compile(r"(\d{1,6})([smhd])")
 _TEXT_FIELDS: Final = ("service", "handler", "key", "agent", "failure", "text")
 _FAILURE_STATUSES: Final = (*OPEN_STATUSES, "failed")
 _WAITING_STATUSES: Final = ("running", "suspended")
+_ASKING_STATUSES: Final = ("running", "suspended", "paused")
 
 
 class Order(NamedTuple):
-    """By what, in which direction, and the words for it."""
+    """What to sort by, in which direction, and the words for it."""
 
     sort: str
     is_descending: bool
@@ -43,10 +44,11 @@ ORDERS: Final = {
 
 
 class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """What to list. text: in an id, a target, a failure, the input or the output.   failure: a text or code in one.
+    """A filter. text: part of an id, target, failure, input or output.   failure: text or code of a failure.
 
-    waiting: only runs a person can answer.   within: `15m`, `1h`: created that long ago at most.   since, until: bounds
-    of the creation, `2026-11-22T18:00` in UTC.   order: of ORDERS.   as_of_ms: without what was created or ended later.
+    waiting: only runs that a person can answer.   asking: only runs with an open question of `ask()`; not in URLs.
+    within: `15m`, `1h`: created at most so long ago.   since, until: bounds of the time of creation, such as
+    `2026-11-22T18:00` in UTC.   order: one of ORDERS.   as_of_ms: leave out runs created or ended later.
     """
 
     service: str = ""
@@ -57,6 +59,7 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     failure: str = ""
     text: str = ""
     waiting: bool = False
+    asking: bool = False
     within: str = ""
     since: str = ""
     until: str = ""
@@ -66,37 +69,43 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_empty(self) -> bool:
-        return not any((*(getattr(self, name) for name in _TEXT_FIELDS), self.status, self.waiting, *self._times))
+        return not any(
+            (*(getattr(self, name) for name in _TEXT_FIELDS), self.status, self.waiting, self.asking, *self._times)
+        )
 
     @property
     def is_by_status(self) -> bool:
-        """Whether it asks for nothing beside the status."""
+        """Whether it filters by nothing but the status."""
         return not self.has_more and not any(getattr(self, name) for name in _TEXT_FIELDS)
 
     @property
     def has_more(self) -> bool:
-        """Whether it asks for something beside status, target and text."""
-        return bool(self.agent or self.failure or self.waiting or any(self._times))
+        """Whether it filters by more than status, target and text."""
+        return bool(self.agent or self.failure or self.waiting or self.asking or any(self._times))
 
     @property
     def statuses(self) -> tuple[str, ...]:
-        """The statuses a run that matches can have; () for any."""
+        """The statuses that a matching run can have; () for any."""
         possible: tuple[str, ...] = self.status
-        for given, implied in ((self.failure, _FAILURE_STATUSES), (self.waiting, _WAITING_STATUSES)):
+        for given, implied in (
+            (self.failure, _FAILURE_STATUSES),
+            (self.waiting, _WAITING_STATUSES),
+            (self.asking, _ASKING_STATUSES),
+        ):
             if given:
                 possible = tuple(status for status in possible or STATUSES if status in implied)
         return possible
 
     @property
     def is_impossible(self) -> bool:
-        return not self.statuses and bool(self.status or self.failure or self.waiting)
+        return not self.statuses and bool(self.status or self.failure or self.waiting or self.asking)
 
     @property
     def _times(self) -> tuple[str, str, str]:
         return self.within, self.since, self.until
 
     def created_between(self, now_ms: int) -> tuple[int | None, int | None]:
-        """The bounds of the time of creation in milliseconds, inclusive; None for no bound."""
+        """The inclusive bounds of the time of creation, in milliseconds; None for no bound."""
         now_ms = now_ms if self.as_of_ms is None else self.as_of_ms
         bounds = [moment_ms(self.since), moment_ms(self.until, is_end=True)]
         if found := _AGO.fullmatch(self.within):
@@ -106,7 +115,7 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
         return bounds[0], bounds[1]
 
     def query(self, **changes: Any) -> list[tuple[str, str]]:
-        """The URL's parameters, without what is default."""
+        """The URL's parameters, without defaults."""
         value = msgspec.structs.replace(self, **changes)
         pairs = [(name, getattr(value, name)) for name in _TEXT_FIELDS]
         pairs += [("status", status) for status in value.status]
@@ -118,7 +127,7 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def filter_from(parameters: Any) -> RunFilter:
-    """The filter a URL asks for; what cannot be understood is dropped."""
+    """The filter in a URL; invalid parameters are dropped."""
     given = {name: parameters.get(name, "").strip() for name in (*_TEXT_FIELDS, "within", "since", "until")}
     wanted = [part for value in parameters.getlist("status") for part in value.split(",")]
     order, as_of = parameters.get("order", ""), parameters.get("as_of", "")
@@ -136,7 +145,7 @@ def filter_from(parameters: Any) -> RunFilter:
 
 
 def moment_ms(text: str, *, is_end: bool = False) -> int | None:
-    """A moment as a form or a person writes it, in UTC unless it says otherwise. is_end: the last millisecond of it."""
+    """Milliseconds of a time that a form or a person wrote, by default in UTC. is_end: its last millisecond."""
     try:
         at = dt.datetime.fromisoformat(text)
         at_ms = int((at if at.tzinfo else at.replace(tzinfo=dt.UTC)).timestamp() * 1_000)
@@ -148,12 +157,12 @@ def moment_ms(text: str, *, is_end: bool = False) -> int | None:
 
 
 def _moment_text(text: str, *, is_end: bool = False) -> str:
-    """As a form's field for a moment takes it, in UTC; empty for what is no moment."""
+    """A time in the form that an HTML field accepts, in UTC; empty for any other text."""
     at_ms = moment_ms(text, is_end=is_end)
     if at_ms is None:
         return ""
     try:
         at = dt.datetime.fromtimestamp(at_ms // 1_000, dt.UTC).replace(tzinfo=None)
-    except (ValueError, OverflowError):  # in UTC it is before the first year or after the last
+    except (ValueError, OverflowError):  # outside the years 1 to 9999 in UTC
         return ""
     return at.isoformat(timespec="minutes" if at.second == (59 if is_end else 0) else "seconds")

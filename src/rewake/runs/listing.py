@@ -1,4 +1,4 @@
-"""The list of runs as a page: the runs a filter matches, counts by status, agents seen lately."""
+"""The page of the list of runs: the runs that match a filter, counts by status, recent agents."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from rewake.runs.filters import RunFilter
 from rewake.runs.reading import Reading
 
 AGENTS_MAX: Final = 40
+ASKING_MAX: Final = 1_000
+"""Objects with questions between turns that are counted."""
+
 _AGENT_RUNS: Final = 20
 _AGENTS_S: Final = 0.02
 _LOOKED_RUNS_MAX: Final = 2_000
 
 
 class RunPage(msgspec.Struct, kw_only=True):
-    """One page. next_cursor: where the next begins.   looked_until_ms: how far a page that is not full looked.
+    """One page. next_cursor, looked_until_ms, sorted_until_ms: see facts.Found.
 
-    sorted_until_ms: the oldest of the runs another order than that of creation was made of; None when it is all.
-    waiting_count: runs that wait for a person; None when there are too many suspended ones to count them.
-    matching_count: of the filter, where the counts by status have it.   agents: seen lately.
+    waiting_count: runs that wait for a person; None if there are too many suspended runs to check each.
+    asking_count: objects that keep questions between turns while no run of theirs waits; None for over ASKING_MAX.
+    matching_count: runs that match the filter, if the counts by status have it.   agents: seen recently.
     """
 
     filter: RunFilter
@@ -35,12 +38,13 @@ class RunPage(msgspec.Struct, kw_only=True):
     services: dict[str, list[str]]
     sorted_until_ms: int | None = None
     waiting_count: int | None = None
+    asking_count: int | None = 0
     matching_count: int | None = None
     agents: list[str] = []
 
 
 class Counts:
-    """What lists remember between requests: counts of completed runs when counting takes long, agents seen lately."""
+    """Kept between requests: counts of completed runs, if counting is slow, and recently seen agents."""
 
     def __init__(self) -> None:
         self._ended: dict[str, int] = {}
@@ -58,7 +62,7 @@ class Counts:
         return {status: counts[status] for status in STATUSES}
 
     def agents(self, reading: Reading, runs: list[RunSummary]) -> list[str]:
-        """Names of agents in runs that were listed, the latest seen first; looks at a few new ones each time."""
+        """Names of agents in listed runs, the latest seen first. Each call reads a few new runs."""
         ends_at_s = time.monotonic() + _AGENTS_S
         fresh = [run for run in runs[:_AGENT_RUNS] if not run.is_open and run.id not in self._looked]
         for run in fresh:
@@ -75,10 +79,11 @@ class Counts:
 
 
 def run_page(reading: Reading, wanted: RunFilter, counts: Counts) -> RunPage:
-    """The runs a filter matches, one page of them."""
+    """One page of the runs that match a filter."""
     counted = counts.now(reading)
     found = reading.find(wanted, counted)
     runs = reading.with_inputs(found.runs)
+    asking = reading.asking_count(ASKING_MAX + 1)
     return RunPage(
         filter=wanted,
         runs=runs,
@@ -88,6 +93,7 @@ def run_page(reading: Reading, wanted: RunFilter, counts: Counts) -> RunPage:
         sorted_until_ms=found.sorted_until_ms,
         services={service.name: list(service.handlers) for service in reading.services()},
         waiting_count=reading.waiting_count(counted),
+        asking_count=asking if asking <= ASKING_MAX else None,
         matching_count=sum(counted[status] for status in wanted.status or STATUSES) if wanted.is_by_status else None,
         agents=counts.agents(reading, runs),
     )

@@ -1,7 +1,7 @@
-"""What a waiting run was about when it began to wait: the open tool call of a model, else the step just before.
+"""The subject of a wait: a model's open tool call, else the step just before.
 
-Pure functions of a record and its trace. Used by waits.py, so that people see what is asked, and by whom, before they
-answer.
+Pure functions of a record and its trace. Used by waits.py, so that people see the question and the agent that asked it
+before they answer.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _PERSON: Final = re.compile(
 
 
 class Question(msgspec.Struct, frozen=True):
-    """agent: who asked, empty where no model did.   tool, arguments: of its open call.   after: the step just before.
+    """agent: the one that asked; empty if no model did.   tool, arguments: of its open call.
 
-    text: what that step returned.
+    after: the step just before.   text: the result of that step.
     """
 
     agent: str = ""
@@ -38,12 +38,12 @@ class Question(msgspec.Struct, frozen=True):
 
     @property
     def is_for_a_person(self) -> bool:
-        """Whether its name says so."""
+        """Whether the tool's name shows that a person answers it."""
         return bool(_PERSON.search(self.tool) or _PERSON.search(self.after))
 
 
 def question_of(record: Record, trace: AgentTrace) -> Question:
-    """What the run is about now. Of several open calls, one whose name says that a person answers it."""
+    """The question of a run. Of several open calls it takes one that a person answers, by the tool's name."""
     calls = sorted(trace.open_calls, key=lambda call: not _PERSON.search(call.tool))
     if calls:
         return Question(agent=calls[0].agent, tool=calls[0].tool, arguments=calls[0].arguments)

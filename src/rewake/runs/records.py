@@ -1,7 +1,7 @@
-"""A run as it was fetched: its steps, the payloads that are about agents, its failures, and the runs it called.
+"""Record: a fetched run, with its steps, the payloads of agents, its failures, and the runs it called.
 
-Everything is fetched before anything is shaped, so that shaping is pure functions of a Record: see agents.py. Bounded:
-in runs, in depth, in steps and in bytes; a record that is not whole says so.
+All fetching happens before any shaping, so the functions that shape a Record are pure: see agents.py. A record is
+bounded in runs, depth, steps and bytes, and has a flag for an incomplete one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STEPS_MAX: Final = 2_000
 
 PAYLOAD_BYTES_MAX: Final = 4 << 20
 RECORD_BYTES_MAX: Final = 48 << 20
-"""Payloads of one run together; beyond it the rest is left out."""
+"""Bytes of payloads that are fetched of one run; further ones are left out."""
 
 _TELLING: Final = frozenset(
     {
@@ -38,11 +38,11 @@ _TELLING: Final = frozenset(
         MessageType.SET_STATE,
     }
 )
-"""Entries that may be about agents."""
+"""Types of entries that may concern agents."""
 
 
 class Record(msgspec.Struct):
-    """One run. payloads: by entry, as far as they were fetched.   children: the runs it called, by id."""
+    """One run. payloads: the fetched ones, by entry.   children: the runs it called, by id."""
 
     invocation: Invocation
     steps: list[Step]
@@ -52,15 +52,15 @@ class Record(msgspec.Struct):
     is_whole: bool = True
 
     def command(self, step: Step) -> Any:
-        """The decoded command of a step; None when it was not fetched or cannot be read."""
+        """The decoded command of a step; None if it was not fetched or cannot be decoded."""
         return self._message(step.type, step.index)
 
     def result(self, step: Step) -> Any:
-        """The decoded entry that holds a step's result: its completion, or itself."""
+        """The decoded entry with a step's result: its completion, or the command itself."""
         return self._message(step.result_type, step.result_index)
 
     def walk(self) -> Iterator[Record]:
-        """It and all below it."""
+        """This record and all below it."""
         yield self
         for child in self.children.values():
             yield from child.walk()
@@ -71,7 +71,7 @@ class Record(msgspec.Struct):
 
 
 def record_from(invocation: Invocation, entries: Iterable[EntryRow], events: Sequence[EventFact] = ()) -> Record:
-    """The record of one run alone, whose entries are here with their payloads."""
+    """The record of one run, from its entries with their payloads."""
     known = list(entries)
     return Record(invocation, steps_of(known), {entry.index: entry.payload for entry in known}, events)
 
@@ -79,7 +79,7 @@ def record_from(invocation: Invocation, entries: Iterable[EntryRow], events: Seq
 def fetch(
     reading: Reading, invocation: Invocation, *, with_events: bool = False, depth_max: int | None = None
 ) -> Record:
-    """A run with the runs it called. with_events: their failed attempts too.   depth_max: 0 for the run alone."""
+    """A run with the runs it called. with_events: include failed attempts.   depth_max: 0 for the run alone."""
     depth_max = DEPTH_MAX if depth_max is None else depth_max
     return _Fetching(reading, with_events=with_events, depth_max=depth_max).record(invocation, depth=0)
 

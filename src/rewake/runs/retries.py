@@ -1,4 +1,4 @@
-"""Failed attempts in the conversation of agents: where a worker died or a step failed, and the run went on."""
+"""Failed attempts in the conversation of agents: the places where a worker died or a step failed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rewake.runs.records import Record
 from rewake.runs.turns import AgentTrace, Turn
 
 SHOWN_MAX: Final = 50
-"""Failed attempts of one run that are shown, the last ones."""
+"""The last failed attempts of one run are shown, at most so many."""
 
 
 def add_retries(record: Record, trace: AgentTrace) -> None:
-    """Put a turn of kind `retry` where each failed attempt was, among the turns of its run."""
+    """Insert a turn of kind `retry` for each failed attempt, among the turns of its run."""
     for each in record.walk():
         run_id = ids.invocation_id_to_str(each.invocation.id)
         failures = [event for event in each.events if event.kind == "TransientError"]
@@ -25,7 +25,7 @@ def add_retries(record: Record, trace: AgentTrace) -> None:
 
 
 def _is_after(turn: Turn, run_id: str, event: EventFact) -> bool:
-    """A step that was open when the attempt failed was done by a later attempt, so it comes after the failure."""
+    """Whether a turn comes after a failure. If its step was open at the failure, a later attempt did the step."""
     return turn.run_id == run_id and turn.at_ms + (turn.took_ms or 0) > event.at_ms
 
 

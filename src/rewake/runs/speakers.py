@@ -1,8 +1,8 @@
-"""Who speaks in a run: the agent whose turn it is, those it consults inside its tools, and the calls nobody answered.
+"""The agent of each reply and step in a run, the agents it consults inside its tools, and the open tool calls.
 
-Envelopes of rewake.ext name it. Other journals hold replies one after the other: there a reply is a consulted agent's
-when a call to an agent's tool is open, and the app or the names show that an agent answers it. Called by walk.py with
-one reply or step at a time.
+Envelopes of rewake.ext name the agent. Other journals only have replies in order: a reply there comes from a consulted
+agent if a tool call is open that an agent answers, as the app or the names show. walk.py calls this file with one reply
+or step at a time.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _CONSULTED: Final = re.compile(r"^(consult|ask|delegate_to|call)_?(?=.)")
 
 
 class Speaker(msgspec.Struct, kw_only=True):
-    """An agent at work. stint: place of its present stint.   call_id: of the tool call that it answers.
+    """An agent at work. stint: place of its current stint.   call_id: of the tool call that it answers.
 
-    open_calls: what its model asked for and nobody has answered yet.   asked_in: the step of that answer.
+    open_calls: tool calls of its model without an answer.   asked_in: the step in which its model made them.
     """
 
     agent: str
@@ -40,7 +40,7 @@ class Speaker(msgspec.Struct, kw_only=True):
 
 
 class Speakers:
-    """The agents at work in one run: the one it is about, then those inside each other's tools."""
+    """The agents at work in one run: the run's own, then each agent inside the tool of the one before."""
 
     def __init__(self, trace: AgentTrace, roster: Roster, run_id: str, first: str, start_ms: int) -> None:
         self._trace = trace
@@ -50,7 +50,7 @@ class Speakers:
         self._stack = [Speaker(agent=first, stint=self._begin(first, 0, start_ms))]
         self._by_calls[()] = self._stack[0]
         self.results: dict[str, object] = {}
-        """What tools returned, by the id of the call."""
+        """Results of tools, by the id of the call."""
 
     @property
     def top(self) -> Speaker:
@@ -59,7 +59,7 @@ class Speakers:
     # By what the envelope says
 
     def of_envelope(self, step: Step, envelope: Envelope) -> Speaker:
-        """Whose step it is; consulted agents are new when their call is."""
+        """The agent of a step. A new call starts a new consulted agent."""
         speaker = self._at(step, envelope, len(envelope.calls))
         if envelope.agent and plain(envelope.agent) != plain(speaker.agent):
             self._rename(speaker, envelope.agent, step)
@@ -75,7 +75,7 @@ class Speakers:
         return known
 
     def _rename(self, speaker: Speaker, agent: str, step: Step) -> None:
-        """Another agent than expected: a name not known before, or one that goes on where an earlier run ended."""
+        """Correct a speaker's name: it was not known before, or another agent continues an earlier run."""
         stint = self._trace.stints[speaker.stint]
         is_fresh = not any(turn.stint == speaker.stint and turn.agent for turn in self._trace.turns)
         speaker.agent = agent
@@ -88,7 +88,7 @@ class Speakers:
     # By what replies look like
 
     def of_reply(self, step: Step, reply: ModelReply, *, is_last: bool) -> Speaker:
-        """Who gave a reply. is_last: of a run that has ended, so it is the answer of the one the run is about."""
+        """The agent of a reply. is_last: the last one of an ended run, so the run's own agent gave it."""
         if is_last and not reply.calls:
             del self._stack[1:]
             return self.top
@@ -99,7 +99,7 @@ class Speakers:
         return self.top
 
     def answered(self, speaker: Speaker, reply: ModelReply, step: Step) -> None:
-        """A reply without calls ends a consultation: the tool returns it."""
+        """A reply without calls ends a consultation; the asker's tool returns it."""
         if speaker is self._stack[0] or reply.calls:
             return
         self.results.setdefault(speaker.call_id, reply.text)
@@ -108,7 +108,7 @@ class Speakers:
             del self._stack[self._stack.index(speaker) :]
 
     def _asked_in(self, reply: ModelReply) -> tuple[ToolCall, str] | None:
-        """The open call of the one who speaks that this reply is given inside, and the agent behind it."""
+        """The speaker's open call that this reply is made for, and the agent behind that call."""
         asker = self.top
         for call in asker.open_calls:
             agent = self._roster.asked_by(call.name)
@@ -120,7 +120,7 @@ class Speakers:
         return None
 
     def _may_say(self, agent: str, asker: str, reply: ModelReply) -> bool:
-        """Whether what a reply asks for is the agent's; a name that both or neither has says nothing."""
+        """Whether a reply's tool calls fit the agent. Tools that both or neither of the two have do not count."""
         names = [call.name for call in reply.calls]
         return all(self._roster.has_tool(agent, name) or not self._roster.has_tool(asker, name) for name in names)
 
@@ -136,7 +136,7 @@ class Speakers:
     # What agents ask for, and who takes over
 
     def asks(self, step: Step, speaker: Speaker, reply: ModelReply) -> str | None:
-        """Remember what a reply asks for; the agent it hands over to, if it does. Frameworks follow the first."""
+        """Remember a reply's tool calls. Returns the agent of the first handoff (frameworks follow that one)."""
         speaker.open_calls, speaker.asked_in = list(reply.calls), step
         for call in reply.calls:
             target = self._roster.handed_to_by(call.name) or handoff_target(call)
@@ -146,7 +146,7 @@ class Speakers:
         return None
 
     def of_tool(self, title: str) -> tuple[Speaker, ToolCall | None]:
-        """Who has a step done, and the open call that it answers by its name: the present speaker is asked first."""
+        """The agent of a tool's step, and the open call that it answers, by name; the current speaker's calls first."""
         for speaker in reversed(self._stack):
             for call in speaker.open_calls:
                 if plain(call.name) == plain(title):
@@ -155,12 +155,12 @@ class Speakers:
         return self.top, None
 
     def closes(self, call_id: str) -> None:
-        """A step that names its call has answered it."""
+        """A step has answered the call with this id."""
         for speaker in (*self._stack, *self._by_calls.values()):
             speaker.open_calls = [call for call in speaker.open_calls if call.call_id != call_id]
 
     def open_calls(self) -> list[OpenCall]:
-        """What nobody has answered, by who asked for it."""
+        """The calls without an answer, by agent."""
         asking = {speaker.stint: speaker for speaker in (*self._stack, *self._by_calls.values()) if speaker.asked_in}
         return [
             OpenCall(
@@ -177,9 +177,9 @@ class Speakers:
         ]
 
     def of_call(self, names: tuple[str, ...]) -> Speaker:
-        """Who calls another service. The tool that does is open no more: no entry of this journal answers it.
+        """The agent that calls another service. Closes its tool call, since no entry of this journal answers it.
 
-        names: of the agent, service and handler, one of which the tool may be named by.
+        names: of the agent, service and handler; the tool may be named after one of them.
         """
         asker, wanted = self.top, {plain(name) for name in names}
         named = (call for call in asker.open_calls if wanted & {plain(call.name), plain(self._agent_behind(call))})
@@ -192,7 +192,7 @@ class Speakers:
         return self._roster.asked_by(call.name) or _CONSULTED.sub("", call.name)
 
     def hand_over(self, step: Step, speaker: Speaker, target: str, reason: str) -> Handoff:
-        """From here on the work is the target's."""
+        """The target takes over the work."""
         at_ms = step.start_ms if step.end_ms is None else step.end_ms
         handoff = self.note(step, speaker, target, "handoff", reason, at_ms=at_ms)
         before = self._trace.stints[speaker.stint]
@@ -202,7 +202,7 @@ class Speakers:
         return handoff
 
     def note(self, step: Step, speaker: Speaker, target: str, kind: str, reason: str, *, at_ms: int) -> Handoff:
-        """Write down that work went from one to another."""
+        """Record that work went from one agent to another."""
         handoffs = self._trace.handoffs
         handoff = Handoff(
             source=speaker.agent,

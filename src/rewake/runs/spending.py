@@ -1,7 +1,7 @@
-"""Tokens and what they cost: by agent and model, of a run tree, and of all runs of a session.
+"""Tokens and their cost: by agent and model, for a run with its calls, and for all runs of a session.
 
-A run that has ended is counted once and remembered, since nothing about it changes any more; so the sum of a long
-session is complete after a few looks at it, and no look takes long. Prices are list prices: see agents/prices.py.
+An ended run no longer changes, so it is counted once and remembered. The sum of a long session is thus complete after
+a few requests, and each request is short. Prices are list prices: see agents/prices.py.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import msgspec
 
 RUNS_REMEMBERED: Final = 20_000
 SUM_MS: Final = 60
-"""How long one page may take to count runs it does not remember."""
+"""Time that one page may spend on counting new runs."""
 
 
 class Usage(msgspec.Struct):
-    """Tokens of one agent and model. cost: in US dollars, None where a price is not known.
+    """Tokens of one agent and model. cost: in US dollars, None if a price is not known.
 
-    is_declared: the journal names no model, this is the one the app gives the agent.   is_default: nor does the app,
-    and this is the framework's own.
+    is_declared: the journal names no model, so this is the app's declared one.   is_default: the app declares none
+    either, so this is the framework's default.
     """
 
     agent: str
@@ -36,7 +36,7 @@ class Usage(msgspec.Struct):
 
 
 class Total(msgspec.Struct, frozen=True):
-    """A sum. cost: of the calls whose price is known; None when none is.   unpriced_calls: the others."""
+    """A sum. cost: of calls with a known price, None without any.   unpriced_calls: count of the other calls."""
 
     calls: int = 0
     input_tokens: int = 0
@@ -46,7 +46,7 @@ class Total(msgspec.Struct, frozen=True):
 
 
 class SessionSpending(msgspec.Struct, frozen=True):
-    """The sum over the runs of a key, those they called included. runs_summed: of `runs` there are."""
+    """The sum over a key's runs and the runs they called. runs_summed: so many of all `runs` are in it."""
 
     usage: list[Usage]
     total: Total
@@ -55,7 +55,7 @@ class SessionSpending(msgspec.Struct, frozen=True):
 
 
 def add(usages: list[Usage], more: Usage) -> None:
-    """Count `more` into the row of its agent and model."""
+    """Add `more` to the row of its agent and model."""
     found = next((item for item in usages if (item.agent, item.model) == (more.agent, more.model)), None)
     if found is None:
         usages.append(msgspec.structs.replace(more))
@@ -82,7 +82,7 @@ def total_of(usages: Iterable[Usage]) -> Total:
 
 
 class Remembered:
-    """Spendings of runs that have ended, the latest counted ones. Threads may share it: a race costs a second count."""
+    """Spending of ended runs, the latest counted ones. Threads may share it: a race only repeats a count."""
 
     def __init__(self, runs_max: int = RUNS_REMEMBERED) -> None:
         self._runs_max = runs_max
@@ -104,9 +104,9 @@ def sum_runs(
     *,
     budget_ms: int = SUM_MS,
 ) -> SessionSpending:
-    """The spending of runs, newest first: (id, modified at, whether it has ended). count: of one that is new.
+    """The spending of runs, newest first: (id, modified at, whether it has ended). count: counts a new run.
 
-    Stops counting when the time is up; what is remembered is added all the same.
+    When the time is up no new run is counted; remembered runs are still added.
     """
     usages: list[Usage] = []
     total = summed = 0

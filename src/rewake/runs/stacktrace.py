@@ -1,6 +1,6 @@
-"""Where an error came from: the line of the app in a stack trace as Python and JavaScript write them.
+"""The app's line in a stack trace of Python or JavaScript.
 
-Frames of the SDK and of libraries are passed over, so that the line is one that the reader can change.
+Frames of the SDK and of libraries are skipped, so the reader can change the line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FOREIGN: Final = re.compile(r"site-packages|dist-packages|/lib/python\d|<frozen
 
 
 class SourceLine(msgspec.Struct, frozen=True):
-    """file: shortened to its last parts.   text: the line itself, where the trace has it."""
+    """file: the last parts of its path.   text: the line itself, if the trace has it."""
 
     file: str
     line: int
@@ -33,14 +33,14 @@ class SourceLine(msgspec.Struct, frozen=True):
 
 
 def source_line(stacktrace: str) -> SourceLine | None:
-    """The innermost line of the app, or of anything when no frame is the app's; None without a trace."""
+    """The innermost line of the app, or of any code if no frame is the app's; None without a trace."""
     frames = list(_frames(stacktrace))
     own = [line for path, line in frames if not _FOREIGN.search(path)]
     return own[0] if own else frames[0][1] if frames else None
 
 
 def _frames(stacktrace: str) -> Iterator[tuple[str, SourceLine]]:
-    """The frames, the innermost first. Python writes it last, JavaScript first."""
+    """The frames, innermost first. Python writes the innermost last, JavaScript first."""
     for path, line, function, text in reversed(_PYTHON.findall(stacktrace[-SEARCHED_CHARS_MAX:])):
         yield path, _line(path, line, function, text)
     for function, path, line in _JAVASCRIPT.findall(stacktrace[:SEARCHED_CHARS_MAX]):
@@ -49,6 +49,6 @@ def _frames(stacktrace: str) -> Iterator[tuple[str, SourceLine]]:
 
 def _line(path: str, line: str, function: str, text: str) -> SourceLine:
     short = "/".join(path.removeprefix("file://").replace("\\", "/").split("/")[-2:])
-    words = (formats.safe(formats.shortened(part.strip(), 200)) for part in (short, function, text))
+    words = (formats.shortened(formats.safe(part.strip()), 200) for part in (short, function, text))
     file, function, text = words
     return SourceLine(file, int(line), function, text)

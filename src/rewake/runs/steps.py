@@ -1,36 +1,37 @@
-"""Journal entries as steps: a command with the completion that answers it, who it called, and how it went.
+"""Journal entries become steps: a command with its completion, the run it called, and its outcome.
 
-Two kinds of reading: `steps_of` from rows without payloads (cheap for 10,000 entries), then `name_step` for the few
-steps that are shown, from their decoded commands. displays.py has how each kind is shown. Knows no time scale and no
-HTML. Read next: timeline.py.
+`steps_of` reads rows without payloads (cheap for 10,000 entries). `name_step` then names the few steps that are shown,
+from their decoded commands. displays.py has the display of each kind. Read next: timeline.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from rewake.core.ids import EntryIndex
 from rewake.core.model import Invocation
 from rewake.core.writes import EntryRow
-from rewake.protocol.codec import decode_message
+from rewake.disclosure import SEALED, shown_message
+from rewake.protocol.codec import decode_message, encode_message
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.messages import CANCEL_SIGNAL, FIRST_USER_SIGNAL, MessageType
 from rewake.runs.displays import DISPLAYS, RESULT_TYPES, Display
 from rewake.runs.facts import EventFact
 
 DEFAULT_VERSION: Final = 6
-"""Of the service protocol, for what is not pinned yet."""
+"""Version of the service protocol for runs that are not pinned to a deployment yet."""
 
 _OTHER: Final = Display(kind="state", title="")
 
 
 class Step(msgspec.Struct, kw_only=True):
-    """One thing a run did. index: of its entry.   ordinal: among commands, from 0; None for signals that came in.
+    """One step. index: of its entry.   ordinal: among commands, from 0; None for signals.
 
-    end_ms: when it was done; None while it is not.   child: id of the run it called.   done_index: of the completion.
-    subject: what it is about, once name_step() has decoded its command.
+    end_ms: None until it is done.   child: id of the run it called.   done_index: of the completion.
+    subject: such as a callee or a key, set by name_step().
     """
 
     index: int
@@ -56,17 +57,17 @@ class Step(msgspec.Struct, kw_only=True):
 
     @property
     def result_type(self) -> MessageType:
-        """The type of the entry that holds its result."""
+        """The type of the entry with its result."""
         return self.type if self.done_index in (None, self.index) else RESULT_TYPES.get(self.type, self.type)
 
     @property
     def result_index(self) -> int:
-        """Where its result is: the completion, or the entry itself."""
+        """The index of the entry with its result: the completion, or the command itself."""
         return self.index if self.done_index is None else self.done_index
 
 
 def steps_of(rows: Iterable[EntryRow]) -> list[Step]:
-    """The steps of a journal, in order; titles are those that need no payload."""
+    """The steps of a journal, in order, with titles that need no payload."""
     steps: list[Step] = []
     waiting: dict[tuple[int, int], Step] = {}
     calls: list[Step] = []
@@ -141,15 +142,28 @@ def version_of(invocation: Invocation) -> int:
 
 
 def decoded(step_type: int, payload: bytes, version: int) -> Any:
-    """The message, or None when it cannot be read: one bad entry must not hide the others."""
+    """The message, as it may be shown; None if it cannot be decoded: one bad entry must not hide the others."""
     try:
-        return decode_message(step_type, payload, version)
+        return shown_message(decode_message(step_type, payload, version))
     except (ProtocolViolation, ValueError):
         return None
 
 
+def opened_payload(step_type: int, payload: bytes, version: int) -> bytes:
+    """The payload of an entry. Sealed parts are decrypted if this process has the key."""
+    message = decoded(step_type, payload, version) if SEALED in payload else None
+    return payload if message is None else encode_message(message, version)
+
+
+def mentioning(text: str, payloads: Iterable[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """The entries (type, payload) that contain a text, with sealed parts decrypted."""
+    part = text.encode()
+    found = ((type_, opened_payload(type_, payload, DEFAULT_VERSION)) for type_, payload in payloads)
+    return [(type_, payload) for type_, payload in found if part in payload]
+
+
 def name_step(step: Step, message: Any) -> None:
-    """Give a step the title from its decoded command: whom it called, which key it read. None changes nothing."""
+    """Set a step's title from its decoded command: the callee, or the key it read. None changes nothing."""
     about = "" if message is None else step.display.about(message)
     if not about:
         return
@@ -160,8 +174,17 @@ def name_step(step: Step, message: Any) -> None:
         step.title = f"{step.display.title} {about}".strip()
 
 
+def named_steps(rows: Sequence[EntryRow], version: int) -> list[Step]:
+    """The steps of a journal, named. rows: in order, with their payloads.   version: of the protocol."""
+    steps = steps_of(rows)
+    payloads = {row.index: row.payload for row in rows}
+    for step in steps:
+        name_step(step, decoded(step.type, payloads[EntryIndex(step.index)], version))
+    return steps
+
+
 def failures_by_step(events: list[EventFact]) -> dict[int, list[EventFact]]:
-    """Failed attempts by the command they are about."""
+    """Failed attempts by the command that failed."""
     found: dict[int, list[EventFact]] = {}
     for event in events:
         about = event.data.get("related_command_index")

@@ -1,8 +1,8 @@
-"""Steps as a picture to scale: one row a step with its bar, nested runs under the call that made them.
+"""Steps as a picture to scale: one row with a bar for each step, and called runs below the step that called them.
 
-Coordinates are thousandths of the width (0 to 1000), so that the server can draw without knowing any screen. The scale
-is linear, or `work`: stretches in which only waiting happens shrink to a sliver, so that a run that slept for two days
-still shows its milliseconds. Failures mark the attempts; the journal shows what happened between them.
+Coordinates are thousandths of the width (0 to 1000), so the server can draw for any screen. The scale is linear, or
+`work`: stretches of mere waiting shrink to a sliver, so a run that slept for two days still shows its milliseconds.
+Attempts are worked out from failures and from the entries between them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rewake.runs.steps import Step
 WIDTH: Final = 1_000
 BAR_MIN: Final = 3
 _GAP_SHARE: Final = 0.15
-"""A stretch of waiting longer than this share of the rest is shrunk on the `work` scale."""
+"""The `work` scale shrinks a stretch of waiting that is longer than this share of the rest."""
 
 _GAPS_MAX: Final = 8
 PAUSES_MAX: Final = 10
@@ -33,7 +33,7 @@ _TICKS: Final = 5
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """A bar of a row. style: a kind of step, `open` beside it while it is not done."""
+    """A bar of a row. style: the kind of step, with `open` added until it is done."""
 
     x: int
     width: int
@@ -46,9 +46,9 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class AttemptSpan(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt as far as it is known. error: why it ended; None for one that did not fail.
+    """One attempt, as far as it is known. error: its failure; None if it did not fail.
 
-    quiet: stretches in which it did nothing but wait, and was suspended if they were long.   source: where it failed.
+    quiet: stretches of mere waiting, suspended if they were long.   source: the line that failed.
     delay, delay_ms: from its failure to the next attempt, or until now.
     """
 
@@ -65,9 +65,9 @@ class AttemptSpan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standstill(msgspec.Struct, frozen=True):
-    """Why nothing runs, or ran. status: `suspended`, `paused` or `backing-off`.   until_ms: of the next attempt.
+    """A stretch without an attempt. status: the reason, `suspended`, `paused` or `backing-off`.
 
-    is_over: it has gone on since.
+    until_ms: time of the next attempt.   is_over: the run has gone on since.
     """
 
     status: str
@@ -79,7 +79,7 @@ class Standstill(msgspec.Struct, frozen=True):
 
 
 class Scale:
-    """Time to place. gaps: (start_ms, end_ms) stretches to shrink."""
+    """Converts times to places. gaps: (start_ms, end_ms) of stretches to shrink."""
 
     def __init__(self, start_ms: int, end_ms: int, gaps: list[tuple[int, int]] | None = None) -> None:
         self.start_ms = start_ms
@@ -98,7 +98,7 @@ class Scale:
             self._places.append(self._places[-1] + width)
 
     def x(self, at_ms: float) -> int:
-        """The place of a moment, bounded by the picture."""
+        """The place of a time, within the picture."""
         bounded = min(max(at_ms, self.start_ms), self.end_ms)
         part = min(bisect_right(self._edges, bounded), len(self._edges) - 1) - 1
         start, end = self._edges[part], self._edges[part + 1]
@@ -107,14 +107,14 @@ class Scale:
         return round(WIDTH * min(low + (high - low) * inside, 1.0))
 
     def bar(self, start_ms: int, end_ms: int | None, style: str) -> Bar:
-        """From start to end; None goes on to the edge."""
+        """A bar from start to end; without an end it reaches the edge."""
         left = self.x(start_ms)
         right = self.x(self.end_ms if end_ms is None else end_ms)
         width = max(right - left, BAR_MIN)
         return Bar(min(left, WIDTH - BAR_MIN), min(width, WIDTH - min(left, WIDTH - BAR_MIN)), style)
 
     def ticks(self) -> list[Tick]:
-        """A few round times along the axis; on a shrunk scale, the edges of the gaps."""
+        """A few round times along the axis; on the `work` scale, the edges of the gaps."""
         if self.gaps:
             return [Tick(self.x(edge), edge - self.start_ms) for edge in self._edges[:-1:2]]
         span = self.end_ms - self.start_ms
@@ -128,7 +128,7 @@ class Scale:
 def waiting_stretches(
     steps: list[Step], start_ms: int, end_ms: int, share: float = _GAP_SHARE, count_max: int = _GAPS_MAX
 ) -> list[tuple[int, int]]:
-    """Long stretches in which nothing but waiting happens: no step runs, no entry is made. share: of the whole."""
+    """Long stretches of mere waiting: no step runs, no entry is made. share: least length, as a part of the whole."""
     moments = {start_ms, end_ms}
     working: list[tuple[int, int]] = []
     for step in steps:
@@ -162,7 +162,7 @@ def attempts_of(
     last_start_at_ms: int | None,
     ended_at_ms: int | None,
 ) -> list[AttemptSpan]:
-    """The attempts, worked out from failures, entries and the last start."""
+    """The attempts, computed from failures, entries and the last start."""
     if running_at_ms is None:
         return []
     end_ms = scale.end_ms if ended_at_ms is None else ended_at_ms
@@ -223,7 +223,7 @@ def _attempt(scale: Scale, number: int, start_ms: int, end_ms: int, failure: Eve
 def standstills_of(
     invocation: Invocation, events: list[EventFact], steps: list[Step], attempts: list[AttemptSpan], scale: Scale
 ) -> list[Standstill]:
-    """Pauses that are over, and why an open run does nothing now. Each pause ends with the next entry or attempt."""
+    """Past pauses, and the reason why an open run makes no progress. A pause ends at the next entry or attempt."""
     pauses = [event.at_ms for event in events if event.kind == "Paused"]
     if invocation.status is Status.PAUSED:
         pauses = pauses[:-1]
@@ -252,7 +252,7 @@ def _standstill_now(invocation: Invocation, attempts: list[AttemptSpan], scale: 
 
 
 def overview(steps: list[Step], scale: Scale) -> list[Bar]:
-    """All steps of a long run as few bars: neighbours of one kind that touch are drawn as one."""
+    """All steps of a long run as few bars: touching neighbours of one kind become one bar."""
     lanes: dict[str, list[Bar]] = {}
     for step in steps:
         bar = scale.bar(step.start_ms, step.end_ms, "failed" if step.is_failure else step.kind)

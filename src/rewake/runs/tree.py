@@ -1,6 +1,6 @@
-"""A run with everything below it, level by level: summaries and named steps, for pictures of the whole.
+"""A run with all runs below it, level by level: summaries and named steps, for pictures.
 
-Cheaper than a Record: only the commands that a name needs are read. Bounded in runs and in steps.
+It is cheaper than a Record: only commands that a name needs are read. Bounded in runs and in steps.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from rewake.runs.steps import DEFAULT_VERSION, Step, decoded, name_step, steps_o
 
 RUNS_MAX: Final = 100
 NAMED_STEPS_MAX: Final = 200
-"""Steps of one run whose commands are read for their names."""
+"""Steps of one run that get a name from their commands."""
 
 _NAME_BYTES_MAX: Final = 4_096
 
 
 class Branch(msgspec.Struct):
-    """One run and those it called, in the order of their calls; a run is in one place only."""
+    """One run and the runs it called, in the order of the calls. A run appears once in a tree."""
 
     run: RunSummary
     steps: list[Step]
@@ -34,14 +34,14 @@ class Branch(msgspec.Struct):
         return ids.invocation_id_from_str(self.run.id)
 
     def walk(self) -> Iterator[Branch]:
-        """It and all below it."""
+        """This branch and all below it."""
         yield self
         for child in self.children:
             yield from child.walk()
 
 
 def fetch_tree(reading: Reading, invocation_id: bytes, *, runs_max: int = RUNS_MAX) -> Branch | None:
-    """The tree of a run, as far as it is still stored. None when the run is not."""
+    """The tree of a run, without deleted runs. None if the run itself is deleted."""
     root = _branch(reading, invocation_id)
     level, placed = [] if root is None else [root], {invocation_id}
     while level and len(placed) < runs_max:

@@ -1,6 +1,6 @@
-"""What a run read as agents consists of: turns, handoffs, stints, and what they cost.
+"""The parts of a run that is read as agents: turns, handoffs, stints, costs.
 
-Plain data, made by agents.py; drawn by the agents page, graph.py, compare.py and the CLI, and sent by telemetry.
+Plain data. agents.py makes it; the agents page, graph.py, compare.py and the CLI show it; telemetry sends it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from rewake.runs.spending import Total, Usage
 
 
 class Turn(msgspec.Struct, kw_only=True):
-    """One thing that happened between agents.
+    """One event of the conversation.
 
     kind: `user`, `asked`, `model`, `decision`, `handoff`, `step`, `call`, `problem`, `retry` or `answer`.
-    index: of the journal entry.   stint: place in the trace's stints of whose work it is.
+    index: of the journal entry.   stint: place of its stint in the trace's stints.
     tool, call_id: of the model's call that a step answers.
-    candidates: whom the agent could have chosen, by the app; chosen: those of them it did.
-    is_kept: taken over from the run this one was forked from, and paid for there.
-    choices: without that, what earlier runs chose here, by how often.   model: of the reply, else (is_declared) the one
-    the app gives the agent, else (is_default) the framework's own.
+    candidates: agents that could be chosen, from the app; chosen: those that were.
+    choices: if the app names no candidates, the choices of earlier runs here, by frequency.
+    is_kept: taken over from the run that this one is a fork of, and paid for there.
+    model: of the reply, else (is_declared) the app's for this agent, else (is_default) the framework's default.
     """
 
     kind: str
@@ -57,9 +57,9 @@ class Turn(msgspec.Struct, kw_only=True):
 
 
 class Handoff(msgspec.Struct, kw_only=True):
-    """Who handed over to whom. kind: `handoff`, `consult` (came back), `call` or `send` (a run of its own).
+    """Work that went from one agent to another. kind: `handoff`, `consult` (comes back), `call`, `send` (another run).
 
-    run_id, index: the entry that shows it.   stint: the work that began with it; None for a run of its own.
+    run_id, index: of the entry that shows it.   stint: the work that began with it; None for another run.
     """
 
     source: str
@@ -74,10 +74,10 @@ class Handoff(msgspec.Struct, kw_only=True):
 
 
 class Stint(msgspec.Struct, kw_only=True):
-    """A stretch of one agent's work in one run: from when it took over until it handed over or came back.
+    """A stretch of one agent's work in one run, from taking over to handing over or returning.
 
-    parent: place of the asker's stint, for one that was consulted.   end_ms: None while it lasts.
-    index: of the entry it began with.   number: of the handoff it began with, None for the first.
+    parent: place of the asker's stint, for a consulted agent.   end_ms: None while it lasts.
+    index: of its first entry.   number: of the handoff that began it; None for the first.
     """
 
     agent: str
@@ -90,9 +90,9 @@ class Stint(msgspec.Struct, kw_only=True):
 
 
 class OpenCall(msgspec.Struct, kw_only=True):
-    """A call of a model's last answer that no step of the journal answers yet, in a run that is not over.
+    """A tool call in a model's last answer that no step answers yet, in an open run.
 
-    index: of the answer's entry.
+    index: of the model's answer.
     """
 
     run_id: str
@@ -104,7 +104,7 @@ class OpenCall(msgspec.Struct, kw_only=True):
 
 
 class AgentTrace(msgspec.Struct):
-    """Everything the agents page shows of a run and those it called."""
+    """All that the agents page shows of a run and the runs it called."""
 
     turns: list[Turn] = []
     agents: list[str] = []
@@ -117,5 +117,5 @@ class AgentTrace(msgspec.Struct):
 
     @property
     def has_agents(self) -> bool:
-        """Whether models or routing decisions were recognized; services that call each other are no agents."""
+        """Whether it has models or routing decisions. Services that only call each other are not agents."""
         return any(turn.kind in ("decision", "model") for turn in self.turns)

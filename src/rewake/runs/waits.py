@@ -1,8 +1,8 @@
-"""What a run waits for: steps that are not done, its queue, and what a person can answer - awakeables and promises.
+"""The things a run waits for: open steps, its queue, and what a person can answer, awakeables and promises.
 
-An awakeable that nobody has answered is known from what a suspended run awaits, and from ids that the run gave out in
-its journal. Before a run suspends both may be missing: then its journal is quiet, and its last step (questions.py)
-shows whether a person is asked. Used by the pages and the CLI, and to list runs that wait.
+Open awakeables are found in two places: a suspended run lists what it awaits, and its journal may contain their ids.
+Before a run suspends both may be missing. Then its journal is quiet, and its last step (questions.py) shows whether a
+person is asked. Used by the pages and the CLI, and to list runs that wait.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from rewake.core.model import Invocation, Status
 from rewake.protocol import messages as m
 from rewake.protocol.messages import FIRST_USER_SIGNAL, Future, MessageType
 from rewake.runs.agents import trace_of
-from rewake.runs.approvals import approvals_of, asker
+from rewake.runs.approvals import Approval, approvals_of, asker
+from rewake.runs.facts import OPEN_STATUSES, STATUSES
+from rewake.runs.filters import RunFilter
+from rewake.runs.kept import kept_of
 from rewake.runs.questions import Question, question_of
 from rewake.runs.reading import Reading
 from rewake.runs.records import fetch
@@ -32,12 +35,12 @@ _SEARCHED_ENTRIES: Final = 400
 _SEARCHED_BYTES_MAX: Final = 200_000
 
 
-class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """Something a run waits for. awakeable: id to answer it by, when a person can.   promise: service, key and name.
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing a run waits for. awakeable: id to answer with, if a person can.   promise: service, key and name.
 
-    kind: of the step, `queue`, `promise`, `awakeable`, `answer` (from a person, it seems: no id is known before the run
-    suspends) or `quiet` (its journal shows nothing).   asked: what was sent out with the id.
-    question: what it is about.   approval: id of the question that `ask()` put, which the awakeable answers.
+    kind: the step's, `queue`, `promise`, `awakeable`, `answer` (probably from a person: the id is not known until the
+    run suspends) or `quiet` (the journal shows no reason).   asked: the text sent out with the id.
+    question: its subject.   approval: id of the question of `ask()` that the awakeable answers.
     """
 
     kind: str
@@ -52,8 +55,8 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     approval: str | None = None
 
 
-def waiting_for(reading: Reading, invocation: Invocation, steps: list[Step]) -> list[Waiting]:
-    """Open steps that take time by themselves, awakeables that were given out, the queue of a key."""
+def waiting_for(reading: Reading, invocation: Invocation, steps: list[Step]) -> list[Wait]:
+    """Open steps, open awakeables, and the queue of a key."""
     if invocation.status is Status.COMPLETED:
         return []
     found = [_queue_or_schedule(invocation)] if invocation.status in (Status.INBOXED, Status.SCHEDULED) else []
@@ -67,7 +70,7 @@ def waiting_for(reading: Reading, invocation: Invocation, steps: list[Step]) -> 
         if isinstance(command, m.GetPromiseCommand):
             promise = (invocation.target.service, invocation.target.key or "", command.key)
         found.append(
-            Waiting(
+            Wait(
                 kind="promise" if promise else step.kind,
                 title=formats.safe(step.title),
                 promise=promise,
@@ -86,9 +89,28 @@ def waiting_for(reading: Reading, invocation: Invocation, steps: list[Step]) -> 
     return found[:_WAITS_MAX]
 
 
-def approvals(reading: Reading, run_ids: list[str]) -> list[Waiting]:
-    """What a person can answer of what some runs wait for; what several wait for is there once."""
-    found: dict[Any, Waiting] = {}
+def questions_left(reading: Reading, invocation: Invocation) -> list[Wait]:
+    """The questions that an ended run has left, and that wait between turns."""
+    service, key = invocation.target.service, invocation.target.key
+    if invocation.is_open or key is None:
+        return []
+    run_id = ids.invocation_id_to_str(invocation.id)
+    found = kept_of(reading, service, key)
+    return [wait_of(each) for each in found if each.run_id == run_id and each.state == "waiting"]
+
+
+def awaited_in(reading: Reading) -> Iterator[str]:
+    """Ids of awakeables that open runs wait for, from the newest runs, as many as a page lists."""
+    for run in reading.find(RunFilter(status=OPEN_STATUSES), dict.fromkeys(STATUSES, 0)).runs:
+        invocation = reading.invocation(ids.invocation_id_from_str(run.id))
+        if invocation is not None:
+            waits = waiting_for(reading, invocation, steps_of(reading.entries(invocation.id)))
+            yield from (each.awakeable for each in waits if each.awakeable is not None)
+
+
+def approvals(reading: Reading, run_ids: list[str]) -> list[Wait]:
+    """The waits of some runs that a person can answer, without duplicates."""
+    found: dict[Any, Wait] = {}
     for run_id in run_ids:
         invocation = reading.invocation(ids.invocation_id_from_str(run_id))
         if invocation is not None:
@@ -100,7 +122,7 @@ def approvals(reading: Reading, run_ids: list[str]) -> list[Waiting]:
 
 
 def answerable(reading: Reading, invocation_id: bytes) -> bool:
-    """Whether a person can answer what a run waits for: an awakeable or a promise."""
+    """Whether a run waits for something that a person can answer: an awakeable or a promise."""
     invocation = reading.invocation(invocation_id)
     if invocation is None or invocation.status not in (Status.INVOKED, Status.SUSPENDED):
         return False
@@ -115,15 +137,23 @@ def answerable(reading: Reading, invocation_id: bytes) -> bool:
     return bool(_awakeables(reading, invocation)) or (is_quiet and _question(reading, invocation).is_for_a_person)
 
 
+def is_asking(reading: Reading, invocation_id: bytes) -> bool:
+    """Whether a question of `ask()` is open. A paused run reads the answer after it is resumed."""
+    invocation = reading.invocation(invocation_id)
+    if invocation is None or not (invocation.status is Status.PAUSED or answerable(reading, invocation_id)):
+        return False
+    return any(each.state == "waiting" for each in approvals_of(reading, invocation))
+
+
 def awaits_person(awaiting: Future) -> bool:
-    """Whether an awakeable is among what a suspended run waits for."""
+    """Whether a suspended run waits for an awakeable."""
     return any(signal >= FIRST_USER_SIGNAL for signal in _signals(awaiting))
 
 
 def _is_quiet(invocation: Invocation, steps: list[Step], now_ms: int) -> bool:
-    """Whether an attempt is there and its journal has had nothing open for a while: it waits for a signal, or computes.
+    """Whether an attempt runs and its journal has had no open step for a while: it waits for a signal, or computes.
 
-    Until a run suspends, only its handler knows which.
+    Until the run suspends, only its handler knows which.
     """
     if invocation.status is not Status.INVOKED or (invocation.next_retry_at_ms or 0) > now_ms:
         return False
@@ -133,11 +163,11 @@ def _is_quiet(invocation: Invocation, steps: list[Step], now_ms: int) -> bool:
     return now_ms - last_ms >= QUIET_MS
 
 
-def _quiet(question: Question, steps: list[Step]) -> Waiting:
+def _quiet(question: Question, steps: list[Step]) -> Wait:
     kind, title = "quiet", "Something its journal does not show: an answer from outside, or code outside of steps"
     if question.is_for_a_person:
         kind, title = "answer", "An answer from outside, it seems"
-    return Waiting(kind=kind, title=title, since_ms=max(step.end_ms or 0 for step in steps))
+    return Wait(kind=kind, title=title, since_ms=max(step.end_ms or 0 for step in steps))
 
 
 def _question(reading: Reading, invocation: Invocation) -> Question:
@@ -145,22 +175,22 @@ def _question(reading: Reading, invocation: Invocation) -> Question:
     return question_of(record, trace_of(record, reading.directory))
 
 
-def _queue_or_schedule(invocation: Invocation) -> Waiting:
+def _queue_or_schedule(invocation: Invocation) -> Wait:
     if invocation.status is Status.SCHEDULED:
-        return Waiting(
+        return Wait(
             kind="sleep",
             title="Its time to start",
             since_ms=invocation.created_at_ms,
             due_at_ms=invocation.start_at_ms,
         )
-    key = formats.safe(formats.shortened(invocation.target.key or "", 80))
-    return Waiting(
+    key = formats.shortened(formats.safe(invocation.target.key or ""), 80)
+    return Wait(
         kind="queue", title=f"Runs before it on {invocation.target.service}/{key}", since_ms=invocation.inboxed_at_ms
     )
 
 
-def _awakeables(reading: Reading, invocation: Invocation) -> list[Waiting]:
-    """Awakeables nobody has answered: those a suspended run names, and ids that the run gave out in its journal."""
+def _awakeables(reading: Reading, invocation: Invocation) -> list[Wait]:
+    """Open awakeables: those a suspended run lists, and those whose ids are in its journal."""
     indexes: set[int] = set()
     if invocation.awaiting is not None:
         indexes |= {item for item in _signals(invocation.awaiting) if item >= FIRST_USER_SIGNAL}
@@ -178,7 +208,7 @@ def _awakeables(reading: Reading, invocation: Invocation) -> list[Waiting]:
                 indexes.add(signal)
                 asked.setdefault(signal, _mention(type_, payload, version_of(invocation)))
     return [
-        Waiting(
+        Wait(
             kind="awakeable",
             title="An answer from outside",
             since_ms=invocation.modified_at_ms,
@@ -189,24 +219,26 @@ def _awakeables(reading: Reading, invocation: Invocation) -> list[Waiting]:
     ]
 
 
-def _as_approvals(reading: Reading, invocation: Invocation, found: list[Waiting]) -> list[Waiting]:
-    """Awakeables of one question are one thing that is waited for."""
+def _as_approvals(reading: Reading, invocation: Invocation, found: list[Wait]) -> list[Wait]:
+    """Merge awakeables of one question into one wait."""
     if not found:
         return []
     asked = {slot: each for each in approvals_of(reading, invocation) for slot in each.slots}
     plain = [item for item in found if item.awakeable not in asked]
-    return plain + [
-        Waiting(
-            kind="awakeable",
-            title=asker(each.asked),
-            since_ms=each.asked.asked_at_ms,
-            awakeable=each.slots[0],
-            due_at_ms=each.asked.deadline_at_ms,
-            asked=each.asked.arguments,
-            approval=each.id,
-        )
-        for each in {each.id: each for each in asked.values()}.values()
-    ]
+    return plain + [wait_of(each) for each in {each.id: each for each in asked.values()}.values()]
+
+
+def wait_of(approval: Approval) -> Wait:
+    """A question as something that is waited for."""
+    return Wait(
+        kind="awakeable",
+        title=asker(approval.asked),
+        since_ms=approval.asked.asked_at_ms,
+        awakeable=approval.slots[0] if approval.keeper is None else None,
+        due_at_ms=approval.asked.deadline_at_ms,
+        asked=approval.asked.arguments,
+        approval=approval.id,
+    )
 
 
 def _mention(type_: int, payload: bytes, version: int) -> str:
@@ -226,7 +258,7 @@ def _signals(future: Future) -> list[int]:
 
 
 def futures_in(future: Future) -> Iterator[Future]:
-    """A future and all those inside it."""
+    """A future and all futures inside it."""
     nodes = [future]
     while nodes:
         node = nodes.pop()

@@ -1,8 +1,8 @@
-"""The walk through one run's record: each step becomes a turn, and turns know whose work they are.
+"""The walk through one run's record: each step becomes a turn, with the agent that made it.
 
-Pure: a record and a directory in, turns, handoffs and stints out. Gaps of a journal (who spoke first, which model) are
-filled from the app's agents, the object's state or the stored session, or left open; nothing is invented. Called by
-agents.py; who speaks is in speakers.py.
+Pure: a record and a directory in, turns, handoffs and stints out. A journal may lack facts, such as the first agent or
+the model. They come from the app's agents, the object's state or the stored session; nothing is invented. Called by
+agents.py; speakers.py finds the agent of each step.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any, Final
 from rewake import formats
 from rewake.agents.approvals import outcome_in
 from rewake.agents.decoding import Said, decode_conversation, decode_reply
-from rewake.agents.envelope import Envelope, decode_envelope
+from rewake.agents.effects import effect_in
+from rewake.agents.envelope import Envelope, decode_envelope, own_answer
 from rewake.agents.prices import cost_of
 from rewake.agents.replies import ModelReply, loaded
 from rewake.agents.roster import Roster, plain
@@ -32,7 +33,7 @@ _SPOKEN: Final = ("text", "answer", "message", "question", "content", "prompt", 
 
 
 class Walk:
-    """One run's turns, added to a trace. turns_max: of the whole trace.   with_values: what steps returned, to show."""
+    """Adds one run's turns to a trace. turns_max: of the whole trace.   with_values: include results of steps."""
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class Walk:
         self._last_reply = max(replies, default=-1) if not invocation.is_open else -1
 
     def run(self) -> None:
-        """Walk to the end, or until there are turns enough."""
+        """Walk to the end, or until the trace has `turns_max` turns."""
         for step in self.record.steps:
             if len(self.trace.turns) >= self.turns_max:
                 self.trace.is_cut = True
@@ -122,13 +123,18 @@ class Walk:
                 self._on_reply(step, speaker, envelope.reply, envelope.handoff or None)
                 self.speakers.answered(speaker, envelope.reply, step)
             case "order" | "session" | "handoff":
-                return  # bookkeeping; a handoff has been shown with the model's answer
+                return  # bookkeeping: the handoff is already shown with the model's answer
             case "decision":
                 value = envelope.value if isinstance(envelope.value, dict) else {}
                 choice, reason = envelope.handoff or value.get("choice"), value.get("reason")
                 self._on_decision(step, speaker, choice if isinstance(choice, str) else None, str(reason or ""))
             case "approval":
                 self._on_approval(step, speaker, envelope)
+            case "effect":
+                self._on_effect(step, speaker, envelope)
+            case "steering":
+                value = envelope.value if isinstance(envelope.value, dict) else {}
+                self._add("user", step, text=str(value.get("text") or "")[: formats.SHOWN_CHARS_MAX])
             case _:
                 if envelope.call:
                     self.speakers.closes(envelope.call)
@@ -140,12 +146,26 @@ class Walk:
                 self._add("step", step, speaker, title=title, text=text, tool=tool, call_id=envelope.call)
 
     def _on_approval(self, step: Step, speaker: Speaker, envelope: Envelope) -> None:
-        """A question leaves the call open, and so does a yes; a call that is not made is over."""
+        """A question of `ask()` or its outcome. The call stays open unless the outcome forbids it."""
         outcome = outcome_in(envelope)
         text = "" if outcome is None else " ".join(filter(None, (outcome.outcome, outcome.who, outcome.why)))
         if outcome is not None and outcome.outcome != "approved" and envelope.call:
             self.speakers.closes(envelope.call)
         self._add("step", step, speaker, title=step.title, text=text, tool=envelope.tool, call_id=envelope.call)
+
+    def _on_effect(self, step: Step, speaker: Speaker, envelope: Envelope) -> None:
+        """The marker or the outcome of an effect. The outcome answers the model's call."""
+        effect = effect_in(envelope)
+        if effect is None:
+            return
+        if envelope.call and effect.state in ("done", "verified", "refused"):
+            self.speakers.closes(envelope.call)
+            self.speakers.results.setdefault(envelope.call, effect.result)
+        said = formats.line(effect.result) if effect.result is not None else ""
+        text = " ".join(filter(None, (effect.state, effect.who, effect.why, said)))
+        failed = effect.state in ("unknown", "refused", "not undone")
+        kind = "problem" if failed else "step"
+        self._add(kind, step, speaker, title=step.title, text=text, tool=envelope.tool, is_failure=failed)
 
     def _on_work(self, step: Step, speaker: Speaker, result: Any, *, tool: str, call_id: str) -> None:
         failed = isinstance(result, m.Failure)
@@ -193,7 +213,7 @@ class Walk:
         self._last_handoff = (turn, handoff)
 
     def _on_decision(self, step: Step, speaker: Speaker, choice: str | None, reason: str) -> None:
-        """A router's own step. After a model's handoff it is the same decision, written down."""
+        """A router's own step. Behind a model's handoff it records the same decision again."""
         last = self.own[-1] if self.own else None
         if self._last_handoff is not None and last is self._last_handoff[0] and choice is not None:
             handoff = self._last_handoff[1]
@@ -207,7 +227,7 @@ class Walk:
             self.speakers.hand_over(step, speaker, choice, reason)
 
     def _offer(self, turn: Turn, chosen: set[str]) -> None:
-        """Whom the agent could have chosen, by the app, and whom it did."""
+        """Add the candidates from the app, and those that were chosen."""
         own, taken = plain(turn.agent), {plain(name) for name in chosen}
         turn.candidates = tuple(name for name in self.roster.choices_of(turn.agent) if plain(name) != own)
         turn.chosen = tuple(name for name in turn.candidates if plain(name) in taken)
@@ -248,7 +268,9 @@ class Walk:
         if isinstance(result, m.Failure):
             self._add("problem", step, text=line_of(result, 2_000), is_failure=True)
         elif isinstance(result, m.Success):
-            self._add("answer", step, text=spoken(result.content), value=self._shown(result, formats.SHOWN_CHARS_MAX))
+            content = own_answer(result.content)
+            value = formats.shown(content, formats.SHOWN_CHARS_MAX) if self.with_values else None
+            self._add("answer", step, text=spoken(content), value=value)
 
     def _shown(self, result: Any, chars_max: int) -> formats.Shown | None:
         return formats.shown(result.content, chars_max) if self.with_values and isinstance(result, m.Success) else None
@@ -274,13 +296,13 @@ class Walk:
         return turn
 
     def _is_kept(self, step: Step) -> bool:
-        """Whether a step's result was there when the run was made: no model answers in less than a millisecond."""
+        """Whether a fork took over a step's result: it is as old as the run. No model answers in a millisecond."""
         made = self.record.invocation
         return made.restarted_from is not None and step.end_ms is not None and step.end_ms <= made.created_at_ms
 
 
 def first_agent(record: Record, roster: Roster) -> str:
-    """Who a run begins with: from its first envelope, its state, its session or the app, else the service."""
+    """The agent that a run begins with, from its first envelope, state, session or app; else the service."""
     reply: ModelReply | None = None
     for step in record.steps:
         if step.type is MessageType.GET_EAGER_STATE:
@@ -309,19 +331,19 @@ def _agent_in_state(message: Any) -> str | None:
 
 
 def _author_of(record: Record, reply: ModelReply) -> str | None:
-    """Who asked for the reply's tools, from the stored session."""
+    """The agent that made the reply's tool calls, from the stored session."""
     wanted = {call.call_id for call in reply.calls if call.call_id}
     authors = (said.agent for said in _stored(record) if said.role == "tool call" and said.call_id in wanted)
     return next(filter(None, authors), None) if wanted else None
 
 
 def _stored_results(record: Record) -> dict[str, Any]:
-    """What tools returned, from the stored session."""
+    """The results of tools, from the stored session."""
     return {said.call_id: said.value for said in _stored(record) if said.role == "tool result" and said.call_id}
 
 
 def _stored(record: Record) -> list[Said]:
-    """What the run's stores of its session say, the last one last."""
+    """All messages in the sessions that the run stored, the latest session last."""
     found: list[Said] = []
     for step in record.steps:
         if step.type is MessageType.SET_STATE:
@@ -332,7 +354,7 @@ def _stored(record: Record) -> list[Said]:
 
 
 def spoken(content: bytes) -> str:
-    """The words in a request or an answer: a string, or the text of an object that has one; else JSON."""
+    """The text of a request or an answer: a string, or an object's text field; else JSON."""
     value = loaded(content)
     if isinstance(value, str):
         return formats.safe(value[: formats.SHOWN_CHARS_MAX])

@@ -1,9 +1,9 @@
 """One HTTP/2 connection of a Restate server: its requests go to the ASGI app, each in a task of its own.
 
-Full duplex; http_server/http1.py takes over connections that do not begin as HTTP/2. All that handlers say within a few
-turns of the event loop leaves in one write, of each stream as one DATA frame; no empty frame is sent but the last. The
-window of the connection opens as bytes arrive, that of a stream as its app takes them: a handler that does not read
-stops only itself. Called by server.py.
+It is full duplex. http_server/http1.py takes over connections that do not begin as HTTP/2. Bytes that handlers send
+within a few turns of the event loop leave in one write, with one DATA frame per stream; only the last frame may be
+empty. The connection's window opens as bytes arrive. A stream's window opens as its app receives them, so a handler
+that does not read blocks only itself. Called by server.py.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from h2.settings import SettingCodes
 from rewake.deployments.asgi import REQUEST_SCOPE
 from rewake.deployments.http.connect_errors import ConnectionBroken
 from rewake.deployments.http.http2_frames import FrameGuard, new_connection
-from rewake.deployments.http.turns import Turns
+from rewake.deployments.http.read_turns import ReadTurns
 from rewake.deployments.waking import Waker, watching
 from rewake.http_server.connection import Connection, Site
-from rewake.http_server.http1 import HttpConnection
-from rewake.serving.stream import Stream, describe_failure
+from rewake.http_server.http1 import Http1ServerConnection
+from rewake.serving.stream import Http2Stream, describe_failure
 
 STREAMS_MAX: Final = 10_000
-"""Attempts at once on one connection. Waiting ones cost little, and a Restate server queues what is over the limit."""
+"""Attempts at once on one connection. A waiting one costs little; a Restate server queues those above the limit."""
 
 STREAM_WINDOW_BYTES: Final = 1024 * 1024
 CONNECTION_WINDOW_BYTES: Final = 16 * 1024 * 1024
 UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
-"""What handlers have not read yet, of one connection: above it nothing more may come."""
+"""Bytes on one connection that handlers have not read; above it the connection's window stays closed."""
 
 WINDOW_DEFAULT_BYTES: Final = 65_535
 TURN_BYTES: Final = 65_536
-"""What a stream may send before it is another one's turn."""
+"""Bytes that a stream may send before it is another one's turn."""
 
 FLUSH_HOPS: Final = 5
-"""Loop iterations that what a handler says waits for what it says next: a Run command and its result go together.
-The result itself waits for nothing: its step is done, and would be done again if the process were killed now.
-Without this, ten steps cost both processes a tenth more CPU time with 16 callers, and a quarter more with one."""
+"""Turns of the event loop that a handler's bytes wait for further ones, so that a Run command and its result leave
+together. The result itself does not wait: if the process were killed now, the step would run again. Without this wait
+ten steps cost both processes a tenth more CPU time with 16 callers, and a quarter more with one."""
 
 _SETTINGS: Final = {
     SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MAX,
     SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
 }
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_GOAWAY_HEAD: Final = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00"  # eight bytes of GOAWAY, on no stream
+_GOAWAY_HEAD: Final = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00"  # a frame of type GOAWAY, 8 bytes long, on stream 0
 _NO_ERROR: Final = b"\x00\x00\x00\x00"
 _STREAM_HEADERS: Final = frozenset(
     {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"proxy-connection"}
@@ -61,20 +61,20 @@ _STREAM_HEADERS: Final = frozenset(
 log = structlog.get_logger("rewake.deployments")
 
 
-class Http2Connection(Connection):
-    """The connection."""
+class Http2ServerConnection(Connection):
+    """One HTTP/2 connection."""
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
-        self.streams: dict[int, Stream] = {}
+        self.streams: dict[int, Http2Stream] = {}
         self.waker = Waker(self._loop)
         self._h2 = new_connection(client_side=False, checks_headers=True, settings=_SETTINGS)
         self._guard = FrameGuard()
-        self._turns = Turns(self._loop, self._guard, self._receive)
+        self._turns = ReadTurns(self._loop, self._guard, self._receive)
         self._unread_bytes = 0
         self._preface = b""
-        self._ready: deque[Stream] = deque()
-        self._blocked: dict[Stream, None] = {}
+        self._ready: deque[Http2Stream] = deque()
+        self._blocked: dict[Http2Stream, None] = {}
         self._consumed_bytes = 0
         self._last_stream_id = 0
         self._is_leaving = False
@@ -94,9 +94,9 @@ class Http2Connection(Connection):
         self._turns.feed(self._transport, data)
 
     def _receive(self, data: bytes) -> None:
-        """Take so much of what has come as may be taken in this turn of the event loop."""
+        """Process as many bytes as one turn of the event loop may take."""
         try:
-            data, _ = self._guard.feed(data)  # After a GOAWAY it opens no more streams; those it has may finish.
+            data, _ = self._guard.feed(data)  # After a GOAWAY the peer opens no streams; its open ones may finish.
             events = self._h2.receive_data(data)
         except (ConnectionBroken, ProtocolError) as error:
             log.warning("connection_broken", reason=str(error))
@@ -104,7 +104,7 @@ class Http2Connection(Connection):
             self._write()
             self._transport.close()
             return
-        chunks: dict[Stream, list[bytes]] = {}
+        chunks: dict[Http2Stream, list[bytes]] = {}
         for event in events:
             self._on_event(event, chunks)
         for stream, parts in chunks.items():
@@ -133,34 +133,34 @@ class Http2Connection(Connection):
         return not self.streams
 
     def check(self, now: float) -> None:
-        """A peer may keep its connection for as long as it likes, once it has asked for something."""
+        """Close a slow connection. A peer that has sent a request may keep its connection without limit."""
         if self._is_write_paused:
             self._check_writing(now)
         elif not self._last_stream_id and now - self.moved_at > self.site.limits.read_s:
             self._transport.close()
 
     def leave(self) -> None:
-        """Take no new stream, and close with the last one."""
+        """Accept no new stream, and close with the last one."""
         if self._is_leaving or self._is_deaf:
             return
         self._is_leaving = True
         if self._preface == _PREFACE:
-            # By hand: h2 would take it for the end of everything.
+            # Written by hand: after h2's own GOAWAY no stream could go on.
             self._transport.write(_GOAWAY_HEAD + self._last_stream_id.to_bytes(4, "big") + _NO_ERROR)
         if not self.streams:
             self._transport.close()
 
     def cut(self) -> None:
-        """Give up what is still under way."""
+        """Abort the streams that are not answered completely."""
         for stream in list(self.streams.values()):
             self._reset(stream, ErrorCodes.CANCEL)
             stream.lose()
         self._write()
         self._transport.close()
 
-    # Stream
+    # Http2Stream
 
-    def on_head(self, stream: Stream, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def on_head(self, stream: Http2Stream, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         if stream.id not in self.streams or stream.has_sent_head:
             return
         stream.has_sent_head = True
@@ -170,7 +170,7 @@ class Http2Connection(Connection):
             self._h2.send_headers(stream.id, [(b":status", b"%d" % status), *head])
         self._flush_soon()
 
-    def on_unsent(self, stream: Stream, *, is_urgent: bool) -> None:
+    def on_unsent(self, stream: Http2Stream, *, is_urgent: bool) -> None:
         self._mark(stream)
         if is_urgent and not self._is_flush_urgent:
             self._is_flush_urgent = True
@@ -178,7 +178,7 @@ class Http2Connection(Connection):
         else:
             self._flush_soon()
 
-    def on_consumed(self, stream: Stream, size: int) -> None:
+    def on_consumed(self, stream: Http2Stream, size: int) -> None:
         if stream.id not in self.streams:
             return
         stream.consumed_bytes += size
@@ -192,7 +192,7 @@ class Http2Connection(Connection):
     # What came
 
     def _read_preface(self, data: bytes) -> bytes | None:
-        """All bytes so far, once they begin as HTTP/2 does; all else is HTTP/1.1, for another to read."""
+        """All bytes so far, once they begin like HTTP/2. Any other beginning goes to the HTTP/1.1 connection."""
         self._preface += data
         if not _PREFACE.startswith(self._preface[: len(_PREFACE)]):
             self._hand_over()
@@ -202,20 +202,20 @@ class Http2Connection(Connection):
         data, self._preface = self._preface, _PREFACE
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES - WINDOW_DEFAULT_BYTES)
-        # The preface is no frame, which is all that the guard understands.
+        # The guard reads frames only, and the preface is not one.
         self._h2.receive_data(_PREFACE)
         return data[len(_PREFACE) :]
 
     def _hand_over(self) -> None:
         self.site.on_lost(self)
         self._is_deaf = True
-        successor = HttpConnection(self.site)
+        successor = Http1ServerConnection(self.site)
         self._transport.set_protocol(successor)
         successor.connection_made(self._transport)
         successor.data_received(self._preface)
 
-    def _on_event(self, event: Event, chunks: dict[Stream, list[bytes]]) -> None:
-        """Bodies are gathered in `chunks`: kept one by one, a flood of small ones would take 40 times their size."""
+    def _on_event(self, event: Event, chunks: dict[Http2Stream, list[bytes]]) -> None:
+        """Handle an event of h2. `chunks` joins pieces of bodies: one by one they would take 40 times their size."""
         kind = type(event)
         if kind is DataReceived:
             assert isinstance(event, DataReceived)
@@ -241,29 +241,29 @@ class Http2Connection(Connection):
             assert isinstance(event, WindowUpdated)
             self._unblock(event.stream_id or 0)
 
-    def _on_data(self, event: DataReceived, chunks: dict[Stream, list[bytes]]) -> None:
+    def _on_data(self, event: DataReceived, chunks: dict[Http2Stream, list[bytes]]) -> None:
         size = event.flow_controlled_length or 0
         self._consumed_bytes += size
         self._open_window()
         stream = self.streams.get(event.stream_id or 0)
         if stream is not None:
-            stream.consumed_bytes += size - len(event.data or b"")  # Padding, which no app takes.
+            stream.consumed_bytes += size - len(event.data or b"")  # Padding, which no app receives.
             if event.data:
                 chunks.setdefault(stream, []).append(event.data)
 
-    def _feed(self, stream: Stream, parts: list[bytes]) -> None:
+    def _feed(self, stream: Http2Stream, parts: list[bytes]) -> None:
         data = b"".join(parts)
         self._unread_bytes += len(data)
         stream.feed(data)
 
     def _open_window(self) -> None:
-        """Let more come, on any stream, unless too much of what has come is still unread."""
+        """Open the connection's window, unless too many bytes are still unread."""
         if self._consumed_bytes >= CONNECTION_WINDOW_BYTES // 2 and self._unread_bytes <= UNREAD_BYTES_MAX:
             self._h2.increment_flow_control_window(self._consumed_bytes)
             self._consumed_bytes = 0
 
     def _let_go(self, size: int) -> None:
-        """Bytes are not held any more: the app has them, or nobody wants them."""
+        """Count bytes as no longer held: the app has received them, or they are discarded."""
         self._unread_bytes -= size
         if self._consumed_bytes >= CONNECTION_WINDOW_BYTES // 2:
             self._open_window()
@@ -275,15 +275,17 @@ class Http2Connection(Connection):
             self._h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         self._last_stream_id = stream_id
-        stream = self.streams[stream_id] = Stream(self, stream_id)
+        stream = self.streams[stream_id] = Http2Stream(self, stream_id)
         stream.task = self._loop.create_task(self._run(stream, _scope(event)), context=watching(stream))
         stream.task.add_done_callback(lambda task: self._on_task_done(stream, task))
 
-    async def _run(self, stream: Stream, scope: dict[str, Any]) -> None:
+    async def _run(self, stream: Http2Stream, scope: dict[str, Any]) -> None:
         await self.site.app(scope, stream.receive, stream.send)
 
-    def _on_task_done(self, stream: Stream, task: asyncio.Task[None]) -> None:
-        """The app returned or raised; an answer it has not ended cannot be used."""
+    def _on_task_done(self, stream: Http2Stream, task: asyncio.Task[None]) -> None:
+        """The app returned or raised. If it has not ended its answer, reset the stream."""
+        stream.task = stream.channel = None  # Both refer back to the stream; without them there is no cycle to collect.
+        stream.is_deaf = True
         if (reason := describe_failure(task)) is not None:
             log.warning("attempt_broke", stream=stream.id, reason=reason)
         if not stream.is_ended and stream.id in self.streams:
@@ -292,7 +294,7 @@ class Http2Connection(Connection):
 
     # What is to be sent
 
-    def _mark(self, stream: Stream) -> None:
+    def _mark(self, stream: Http2Stream) -> None:
         if not stream.is_marked and stream not in self._blocked and stream.id in self.streams:
             stream.is_marked = True
             self._ready.append(stream)
@@ -314,7 +316,7 @@ class Http2Connection(Connection):
         self._pump()
 
     def _pump(self) -> None:
-        """Write what there is, as far as the windows and the socket let it."""
+        """Write waiting bytes, as far as the windows and the socket allow."""
         while self._ready and not self._is_write_paused:
             stream = self._ready.popleft()
             stream.is_marked = False
@@ -322,7 +324,7 @@ class Http2Connection(Connection):
                 self._send_turn(stream)
         self._write()
 
-    def _send_turn(self, stream: Stream) -> None:
+    def _send_turn(self, stream: Http2Stream) -> None:
         h2, stream_id = self._h2, stream.id
         sent = 0
         while stream.unsent_bytes and sent < TURN_BYTES:
@@ -343,19 +345,19 @@ class Http2Connection(Connection):
             h2.end_stream(stream_id)
             self._end(stream)
 
-    def _end(self, stream: Stream) -> None:
-        """The answer is complete. A request that still goes on is of no use to anybody."""
+    def _end(self, stream: Http2Stream) -> None:
+        """The answer is complete: end the stream. The rest of its request is not needed."""
         if not stream.is_request_over:
             self._reset(stream, ErrorCodes.NO_ERROR)
         else:
             self._forget(stream)
 
-    def _reset(self, stream: Stream, code: ErrorCodes) -> None:
+    def _reset(self, stream: Http2Stream, code: ErrorCodes) -> None:
         with contextlib.suppress(StreamClosedError):
             self._h2.reset_stream(stream.id, code)
         self._forget(stream)
 
-    def _forget(self, stream: Stream) -> None:
+    def _forget(self, stream: Http2Stream) -> None:
         if self.streams.pop(stream.id, None) is not None:
             self._let_go(stream.unread_bytes)
         self._blocked.pop(stream, None)
@@ -367,7 +369,7 @@ class Http2Connection(Connection):
         self._transport.close()
 
     def _unblock(self, stream_id: int) -> None:
-        """The peer opened a window: of one stream, or (0) of the connection."""
+        """The peer opened the window of a stream, or of the connection (stream_id 0)."""
         freed = [each for each in self._blocked if stream_id in (0, each.id)]
         for stream in freed:
             del self._blocked[stream]

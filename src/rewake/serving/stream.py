@@ -1,7 +1,7 @@
-"""Stream: one request of an SDK's attempt and its answer, on an HTTP/2 connection.
+"""Http2Stream: one request of an SDK's attempt and its answer, on an HTTP/2 connection.
 
-Besides what every exchange does, it wakes the tasks of a handler that wait side by side: waking.py says which events
-may leave that out. Called by connection.py.
+Unlike other exchanges it also wakes the tasks of a handler that wait side by side. waking.py decides which events need
+not wake them. Called by connection.py.
 """
 
 from __future__ import annotations
@@ -12,41 +12,41 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from rewake.deployments.waking import Waker, Watched
-from rewake.http_server.exchange import Exchange
+from rewake.http_server.exchange import ServerExchange
 from rewake.protocol.peeking import message_count, read_sent
 
 
 def describe_failure(task: asyncio.Task[None]) -> str | None:
-    """What a task of the app raised, if it did."""
+    """The exception of the app's task, on one line; None if it raised none."""
     error = None if task.cancelled() else task.exception()
     return None if error is None else "".join(traceback.format_exception_only(error)).strip()
 
 
-class Connection(Protocol):
-    """What a stream needs of its connection."""
+class StreamConnection(Protocol):
+    """The connection's methods that a stream uses."""
 
     waker: Waker
 
-    def on_head(self, stream: Stream, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def on_head(self, stream: Http2Stream, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """The answer begins."""
 
-    def on_unsent(self, stream: Stream, *, is_urgent: bool) -> None:
-        """There is something to send, or the answer has ended.
+    def on_unsent(self, stream: Http2Stream, *, is_urgent: bool) -> None:
+        """Bytes wait to be sent, or the answer has ended.
 
-        is_urgent: it reports the result of a step, which would run again if this got lost.
+        is_urgent: they report a step's result; if they got lost the step would run again.
         """
 
-    def on_consumed(self, stream: Stream, size: int) -> None:
-        """The app took this many bytes of the request."""
+    def on_consumed(self, stream: Http2Stream, size: int) -> None:
+        """The app received this many bytes of the request."""
 
 
-class Stream(Exchange, Watched):
-    """One request and its answer. is_marked: it waits for its turn to send.   has_sent_head: to the peer."""
+class Http2Stream(ServerExchange, Watched):
+    """One request and its answer. is_marked: it waits for its turn to send.   has_sent_head: the peer has the head."""
 
     __slots__ = ("_connection", "_has_request", "consumed_bytes", "has_sent_head", "id", "is_marked")
 
-    def __init__(self, connection: Connection, stream_id: int) -> None:
-        Exchange.__init__(self)
+    def __init__(self, connection: StreamConnection, stream_id: int) -> None:
+        ServerExchange.__init__(self)
         Watched.__init__(self)
         self.id = stream_id
         self.has_sent_head = False
@@ -68,7 +68,7 @@ class Stream(Exchange, Watched):
         super().finish_request()
 
     def lose(self) -> None:
-        """Let the app know that nobody listens any more, and stop its task."""
+        """The peer has left: let the app know, and stop its task."""
         self.is_deaf = self._is_disconnect_next = True
         self._received.clear()
         super().lose()
@@ -93,7 +93,7 @@ class Stream(Exchange, Watched):
     # The connection
 
     def _on_wanted(self) -> None:
-        """The peer sends as it likes: its window is open."""
+        """Nothing to do: the peer's window is open, so it sends by itself."""
 
     def _on_consumed(self, size: int) -> None:
         self._connection.on_consumed(self, size)

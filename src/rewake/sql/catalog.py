@@ -1,7 +1,7 @@
-"""The tables an operator's SQL sees: their columns in the public order, and the type of each (http-api.md 4).
+"""The public tables: their columns in the public order, with types (http-api.md 4).
 
-Only names and types. views.py fills them; query.py renders values by type; the docs and their test read this too.
-Tables of features the engine does not have exist and are empty, so that tools made for the real server work.
+This file has names and types only. views.py makes the tables, query.py renders values by type, and the docs use it too.
+Tables for features that the engine lacks exist and are empty, so that tools for the real server work.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 
 class ColumnType(StrEnum):
-    """Type of a column, as tools see it. In SQL a TIMESTAMP is text, a DURATION milliseconds: both compare and sort."""
+    """Type of a column for tools. In SQL a TIMESTAMP is text and a DURATION milliseconds, so both compare and sort."""
 
     TEXT = "LargeUtf8"
     UINT32 = "UInt32"
@@ -42,7 +42,7 @@ Columns = dict[str, ColumnType]
 
 
 def _columns(text: str) -> Columns:
-    """Columns written as `name:letter`; the letter S may be left out."""
+    """Columns from a text of `name:letter`; without a letter the type is S."""
     columns = {}
     for word in text.split():
         name, _, letter = word.partition(":")
@@ -111,6 +111,7 @@ TABLES: Final[dict[str, Columns]] = {
         raw:X raw_length:L version:U entry_json entry_lite_json appended_at:T
         """
     ),
+    "sys_effect": _columns("partition_key:L id name key state agent who why index:U updated_at:T"),
     "sys_journal_events": _columns(
         "partition_key:L id after_journal_entry_index:U appended_at:T event_type event_json"
     ),

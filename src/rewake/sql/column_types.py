@@ -1,8 +1,8 @@
-"""What the columns of a SELECT are called and which type they have, worked out from its text.
+"""Names and types of the columns of a SELECT, from its text.
 
-SQLite knows no booleans, timestamps or durations, and forgets the type of any computed column. So names are followed
-through `expression as name`, in every SELECT of a statement; elsewhere the values say the type (query.py).
-Also names the unnamed columns as the public server does, before rewriting changes their text.
+SQLite has no booleans, timestamps or durations, and no type for a computed column. So types are followed through
+`expression as name` in every SELECT of a statement; all other types come from the values (query.py). This file also
+names the unnamed columns like the public server, before rewriting changes their text.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ INTERVAL: Final = "interval"
 """Kind of the tokens that replace an INTERVAL: milliseconds."""
 
 MOMENT: Final = "moment"
-"""Kind of the literals that are a point in time."""
+"""Kind of literals that are a timestamp."""
 
 Kinds = Mapping[str, ColumnType | None]
-"""Type by column name; None when it depends on the values."""
+"""Type by column name; None if it depends on the values."""
 
 _LIKE_THEIR_ARGUMENT: Final = {
     *(
@@ -59,7 +59,7 @@ _LOGIC: Final = ("and", "between", "exists", "ilike", "in", "is", "like", "not",
 
 
 def column_kinds(tokens: Sequence[Token]) -> Kinds:
-    """Types of the columns of all tables mentioned, and of all names given with AS."""
+    """Types of the columns of all mentioned tables, and of all names after AS."""
     kinds: dict[str, ColumnType | None] = {}
     words = words_of(tokens)
     for table in reversed(TABLES):
@@ -67,7 +67,7 @@ def column_kinds(tokens: Sequence[Token]) -> Kinds:
             kinds.update(TABLES[table])
     items = [item for select in _selects(tokens) for item in _items(tokens, select)]
     named = [(expression, name) for expression, name in map(_named, items) if name is not None]
-    for expression, name in reversed(named):  # inner ones come after the outer ones that use them
+    for expression, name in reversed(named):  # inner expressions come after the outer ones that use them
         kinds[name] = kind_of(expression, kinds)
     return kinds
 
@@ -122,7 +122,7 @@ def _is_boolean(expression: Sequence[Token]) -> bool:
 
 
 def _kind_of_case(expression: Sequence[Token], kinds: Kinds) -> ColumnType | None:
-    """That of the first THEN."""
+    """The type of the first THEN."""
     words = [at for at in top_level(expression[1:-1]) if is_word(expression, at + 1, "then", "when", "else")]
     starts = [at + 2 for at in words if is_word(expression, at + 1, "then")]
     if not starts:
@@ -132,7 +132,7 @@ def _kind_of_case(expression: Sequence[Token], kinds: Kinds) -> ColumnType | Non
 
 
 def _kind_of_sum(expression: Sequence[Token], signs: list[int], kinds: Kinds) -> ColumnType | None:
-    """That of the terms between the signs, from the left."""
+    """The type of a sum, from its terms, left to right."""
     starts, ends = [0, *(at + 1 for at in signs)], [*signs, len(expression)]
     terms = [kind_of(expression[start:end], kinds) for start, end in zip(starts, ends, strict=True)]
     total = terms[0]
@@ -165,7 +165,7 @@ def _kind_of_call(function: str, arguments: Sequence[Token], kinds: Kinds) -> Co
 
 
 def _selects(tokens: Sequence[Token], depth: int | None = None) -> Iterator[int]:
-    """Where each SELECT begins; with `depth`, only those that deep in parentheses."""
+    """Positions of all SELECTs; with `depth`, only of those at that depth of parentheses."""
     now = 0
     for at in range(len(tokens)):
         now += is_sign(tokens, at, "(") - is_sign(tokens, at, ")")
@@ -174,7 +174,7 @@ def _selects(tokens: Sequence[Token], depth: int | None = None) -> Iterator[int]
 
 
 def _items(tokens: Sequence[Token], select: int) -> list[list[Token]]:
-    """The result columns of the SELECT that begins there, each as it was written."""
+    """The result columns of the SELECT at this position, each as written."""
     start = select + 2 if is_word(tokens, select + 1, "all", "distinct") else select + 1
     depth = 0
     for end in range(start, len(tokens)):
@@ -187,7 +187,7 @@ def _items(tokens: Sequence[Token], select: int) -> list[list[Token]]:
 
 
 def _named(item: list[Token]) -> tuple[list[Token], str | None]:
-    """Expression and name of a result column; no name when the query gives it no name."""
+    """Expression and name of a result column; None if the query does not name it."""
     if len(item) >= 3 and is_word(item, len(item) - 2, "as") and is_name(item[-1]):
         return item[:-2], name_of(item[-1])
     if len(item) >= 2 and is_name(item[-1]) and not is_word(item, len(item) - 1, *KEYWORDS):

@@ -1,8 +1,8 @@
-"""The public server's SQL dialect in SQLite's: intervals, points in time, casts, unnamed subqueries, ILIKE.
+"""Translates the public server's SQL dialect to SQLite's: intervals, timestamps, casts, unnamed subqueries, ILIKE.
 
-A point in time is text of one fixed form and a duration a number of milliseconds, so both compare and sort as they are;
-what SQLite would do wrong with them is turned into calls of functions.py. An INTERVAL that cannot be read is a mistake
-of the query; all else that is not recognised stays as it was written. Called by query.py, before ids are looked at.
+A timestamp is text in one fixed form and a duration is milliseconds, so both compare and sort directly. Operations that
+SQLite would do wrongly become calls of functions.py. An invalid INTERVAL is an error of the query; any other unknown
+part stays as written. Called by query.py, before the rewriting of ids.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _COMPARISONS: Final = ("=", "==", "!=", "<>", "<", ">", "<=", ">=")
 
 
 def translated(tokens: Sequence[Token]) -> tuple[list[Token], Kinds]:
-    """The statement in SQLite's dialect, and what is known of its columns' types."""
+    """The statement in SQLite's dialect, and the known types of its columns."""
     found = _named_subqueries(_literals(tokens))
     kinds = column_kinds(found)
     return _operations(found, kinds), kinds
@@ -96,7 +96,7 @@ def _interval_ms(text: str) -> int:
 
 
 def _moment(token: Token) -> Token | None:
-    """A string literal that is a point in time, in the form of our columns."""
+    """A string literal that is a timestamp, in the form of our columns; None for any other token."""
     text = timestamp_text(token.text[1:-1]) if token.kind == "string" else None
     return None if text is None else Token(MOMENT, f"'{text}'", token.space)
 
@@ -105,7 +105,7 @@ def _moment(token: Token) -> Token | None:
 
 
 def _named_subqueries(tokens: Sequence[Token]) -> list[Token]:
-    """`from (select ... from t a)` without a name gets the name `a`, by which the public server knows it outside."""
+    """Name an unnamed subquery: the public server calls `from (select ... from t a)` `a` outside."""
     result = list(tokens)
     for at in reversed(range(len(tokens))):
         if not is_word(tokens, at, "from", "join") or not is_sign(tokens, at + 1, "("):
@@ -134,7 +134,7 @@ def _table_name(select: Sequence[Token]) -> Token | None:
 
 
 def _operations(tokens: Sequence[Token], kinds: Kinds) -> list[Token]:
-    """Arithmetic and comparisons of points in time, and ILIKE."""
+    """Arithmetic and comparisons of timestamps, and ILIKE."""
     result: list[Token] = []
     at = 0
     while at < len(tokens):
@@ -174,7 +174,7 @@ def _arithmetic(tokens: Sequence[Token], at: int, result: list[Token], kinds: Ki
 
 
 def _comparison(tokens: Sequence[Token], at: int, result: list[Token], kinds: Kinds) -> int:
-    """A point in time compared with a literal, which may be written in any form. As _arithmetic."""
+    """A timestamp compared with a literal in any form. Returns like _arithmetic."""
     is_between = is_word(tokens, at, "between")
     if not is_between and not is_sign(tokens, at, *_COMPARISONS):
         return 0
@@ -196,7 +196,7 @@ def _comparison(tokens: Sequence[Token], at: int, result: list[Token], kinds: Ki
 
 
 def _ilike(tokens: Sequence[Token], at: int, result: list[Token], kinds: Kinds) -> int:
-    """LIKE is case-sensitive here, as it should be; ILIKE compares both sides in lower case. As _arithmetic."""
+    """ILIKE compares both sides in lower case; LIKE is case-sensitive here. Returns like _arithmetic."""
     if not is_word(tokens, at, "ilike"):
         return 0
     negation = [result.pop()] if is_word(result, len(result) - 1, "not") else []

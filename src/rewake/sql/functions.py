@@ -1,6 +1,6 @@
-"""SQL functions the public server has and SQLite has not, and those dialect.py puts in place of operators.
+"""SQL functions of the public server that SQLite lacks, and those that dialect.py uses instead of operators.
 
-Points in time are text like `2026-11-22T13:15:26.190Z`, durations and intervals are milliseconds. Called by query.py.
+Timestamps are text like `2026-11-22T13:15:26.190Z`, durations and intervals are milliseconds. Called by query.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PARTS: Final = ("year", "month", "day", "hour", "minute", "second", "millisecon
 
 
 def register_dialect(connection: apsw.Connection) -> None:
-    """Make the functions known to a connection; now() is the time of this call."""
+    """Register the functions on a connection; now() is the time of this call."""
     now = rfc3339_millis(time.time_ns() // 1_000_000)
 
     def tell_now(*_: object) -> str:
@@ -42,9 +42,9 @@ def register_dialect(connection: apsw.Connection) -> None:
 
 
 def timestamp_text(text: str) -> str | None:
-    """A point in time, written in any ISO form, in the form of our columns; None for any other text.
+    """A timestamp in any ISO form, converted to the form of our columns; None for any other text.
 
-    No zone means UTC.
+    Without a zone it is UTC.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -59,7 +59,7 @@ def timestamp_ms(text: str) -> int:
 
 
 def is_timestamp(value: object) -> bool:
-    """Whether a value is a point in time in the form of our columns."""
+    """Whether a value is a timestamp in the form of our columns."""
     return isinstance(value, str) and _TEXT.fullmatch(value) is not None
 
 
@@ -68,7 +68,7 @@ def _since_epoch_ms(moment: datetime) -> int:
 
 
 class FunctionFailed(ValueError):
-    """A function was given values that it has no answer for."""
+    """A function cannot handle its arguments."""
 
 
 def _null_for_null(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -138,7 +138,7 @@ def _arrow_cast(value: Any, type_: str) -> Any:
 
 
 def _instr(text: Any, part: Any) -> int:
-    """SQLite's takes as long as text and part multiplied, and cannot be interrupted."""
+    """Replaces SQLite's, whose time is the product of both lengths and which cannot be interrupted."""
     if isinstance(text, bytes) and isinstance(part, bytes):
         return text.find(part) + 1
     return _as_text(text).find(_as_text(part)) + 1
@@ -194,11 +194,11 @@ _FUNCTIONS: Final[dict[str, tuple[int, Callable[..., Any]]]] = {
     "trim": (-1, _trimmer(str.strip)),
     "to_unixtime": (1, lambda text: timestamp_ms(text) // 1000),
 }
-"""Name: number of arguments (-1: any) and what it gives when none of them is null."""
+"""Name: number of arguments (-1: any), and the function for arguments that are not null."""
 
 
 class _FirstValue:
-    """first_value(x) as an aggregate: the first one in the order asked for."""
+    """first_value(x) as an aggregate: the first value in the query's order."""
 
     def __init__(self) -> None:
         self.values: deque[Any] = deque()
@@ -212,7 +212,7 @@ class _FirstValue:
         self.values.popleft()
 
     def value(self) -> Any:
-        """The first so far."""
+        """The first value so far."""
         return self.values[0] if self.values else None
 
     final = value

@@ -1,8 +1,8 @@
-"""Operators' SQL: one read-only statement over the `sys_*` views, with a deadline, and its values by type.
+"""Operators' SQL: runs one read-only statement on the `sys_*` views, with a deadline, and types its values.
 
-Each query has connections of its own, which may read the views and nothing else, so it sees one committed state and can
-harm nothing. Runs on any thread; the engine's facts (`attempts`) are gathered by the caller before.
-Called by the admin API and the UI. The views are in views.py, their columns in catalog.py.
+Each query has its own connections, which can read the views and nothing else. So it sees one committed state and can do
+no harm. It runs on any thread; the caller collects the engine's facts (`attempts`) before. Called by the admin API and
+the UI. views.py has the views, catalog.py their columns.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rewake.sql.column_types import Kinds, with_names
 from rewake.sql.dialect import translated
 from rewake.sql.functions import FunctionFailed, is_timestamp, register_dialect
 from rewake.sql.rewriting import RAW_ID, adapted, by_raw_id
-from rewake.sql.stopping import QueryControl
+from rewake.sql.stopping import QueryControl, too_large
 from rewake.sql.tokens import Token, single_statement, text_of, words_of
 from rewake.sql.views import (
     AttemptRow,
@@ -40,24 +40,26 @@ DEADLINE_S: Final = 10.0
 ROWS_MAX: Final = 100_000
 SQL_CHARS_MAX: Final = 100_000
 VALUE_BYTES_MAX: Final = 64 * 1024 * 1024
-"""One value: the largest message twice, for its hex form."""
+"""One value: the largest message twice, for its hex form. Where larger messages are allowed, one of them."""
+
+_BESIDE_MESSAGE_BYTES: Final = 1024 * 1024
 
 LIKE_PATTERN_BYTES_MAX: Final = 1_000
-"""LIKE takes as long as text and pattern multiplied."""
+"""Bytes of a LIKE pattern: its time is the product of text and pattern."""
 
 _ATTEMPT_VIEWS: Final = frozenset({"sys_invocation", "sys_invocation_state"})
 _U64: Final = 1 << 64
 
 
 class QueryResult(msgspec.Struct, frozen=True):
-    """Columns with their types, and rows as SQLite gave them; `json_rows` renders them."""
+    """Columns with their types, and SQLite's rows; `json_rows` renders them."""
 
     columns: tuple[str, ...]
     types: tuple[ColumnType, ...]
     rows: list[tuple[Any, ...]]
 
     def json_rows(self) -> list[dict[str, Any]]:
-        """Rows by column name: null left out, bytes in lower-case hex, booleans and lists as such (http-api.md 2.6)."""
+        """Rows by column name: without nulls, bytes in lower-case hex, booleans and lists as JSON (http-api.md 2.6)."""
         renderers = [_RENDERERS.get(type_, _plain) for type_ in self.types]
         named = list(zip(self.columns, renderers, strict=True))
         return [
@@ -67,7 +69,7 @@ class QueryResult(msgspec.Struct, frozen=True):
 
 
 def needs_attempts(sql: str) -> bool:
-    """Whether a query reads what only the engine's memory knows; if not, `attempts` may be empty."""
+    """Whether a query reads facts that only the engine's memory has; if not, `attempts` may be empty."""
     return "sys_invocation" in sql.lower()
 
 
@@ -79,10 +81,11 @@ def run_query(
     rows_max: int = ROWS_MAX,
     attempts: Iterable[AttemptRow] = (),
     control: QueryControl | None = None,
+    message_bytes_max: int = 0,
 ) -> QueryResult:
     """The rows of one SELECT. Raises RewakeError RW5009 to RW5012; its fact `reason` says which mistake it was.
 
-    control: what may stop it; without one, only `deadline_s` can.
+    control: what may stop it; without one, only `deadline_s` can.   message_bytes_max: such a value can be read.
     """
     tokens, kinds = _read(sql)
     control = control or QueryControl(deadline_s)
@@ -90,32 +93,36 @@ def run_query(
     path = Path(directory) / DATABASE_FILE
     raw = by_raw_id(tokens)
     with _prepared(path, words, attempts, control) as (connection, guard):
+        value_bytes_max = max(VALUE_BYTES_MAX, message_bytes_max + _BESIDE_MESSAGE_BYTES)
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, value_bytes_max)
         try:
             try:
                 return _run(connection, guard, raw, kinds, control, rows_max)
             except apsw.SQLError as error:
                 if raw == tokens or RAW_ID not in str(error):
                     raise
-            # An `id` that comes from a subquery or another table has no raw form beside it.
+            # An `id` from a subquery or another table has no raw form.
             return _run(connection, guard, tokens, kinds, control, rows_max)
         except (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.BusyError) as error:
             raise as_rewake_error(error, path) from error
         except apsw.InterruptError:
             raise control.interrupted() from None
+        except apsw.TooBigError:
+            raise too_large(f"A value of the query has more than {value_bytes_max >> 20} MB.") from None
         except (apsw.Error, FunctionFailed) as error:
             raise _query_error(error, guard, words, tokens[0].text.lower()) from None
 
 
 def _read(sql: str) -> tuple[list[Token], Kinds]:
-    """The statement in SQLite's dialect, and what is known of its columns."""
+    """The statement in SQLite's dialect, and the known types of its columns."""
     if len(sql) > SQL_CHARS_MAX:
         raise _unreadable(f"it has {len(sql)} characters, more than {SQL_CHARS_MAX}")
     if "\0" in sql:
         raise _unreadable("it has a null character")
     try:
-        sql.encode()  # what has a lone surrogate has no UTF-8 form, and so none in SQLite
+        sql.encode()  # a lone surrogate has no UTF-8 form, so SQLite cannot take it
         return translated(with_names(adapted(single_statement(sql))))
-    except (ValueError, OverflowError, RecursionError) as error:  # a number or a nesting beyond all reason
+    except (ValueError, OverflowError, RecursionError) as error:  # an absurd number or nesting
         raise _unreadable(str(error)) from None
 
 
@@ -129,7 +136,7 @@ def _unreadable(detail: str) -> RewakeError:
 def _prepared(
     path: Path, words: frozenset[str], attempts: Iterable[AttemptRow], control: QueryControl
 ) -> Iterator[tuple[apsw.Connection, _Guard]]:
-    """A connection with the views a query mentions, guarded and read-only."""
+    """A guarded, read-only connection with the views that a query mentions."""
     try:
         connection, lookup = open_reader(path), open_reader(path)
     except apsw.Error as error:
@@ -150,7 +157,6 @@ def _prepared(
         if "information_schema" in words:
             _attach_information_schema(connection)
         connection.execute("pragma query_only = on")
-        connection.limit(apsw.SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)
         connection.limit(apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LIKE_PATTERN_BYTES_MAX)
         guard = _Guard()
         connection.authorizer = guard
@@ -163,9 +169,9 @@ def _prepared(
 
 
 class _Guard:
-    """Lets a statement read the views, and through them what they are made of. Remembers what it refused.
+    """Allows a statement to read the views, and the views to read their tables. Remembers what it refused.
 
-    Counting the rows of a view reads no column (""), and is not reported as the view's doing.
+    Counting the rows of a view reads no column (""), and SQLite does not report that the view does it.
     """
 
     def __init__(self) -> None:
@@ -186,7 +192,7 @@ class _Guard:
 
 _FUNCTIONS_REFUSED: Final = frozenset({"load_extension", "fts3_tokenizer", "writefile", "readfile", "edit"})
 _OUR_VIEWS: Final = frozenset({"journal", "state"})
-"""Of the store; what they put large values together from, in functions of theirs, has no source."""
+"""Views of the store. Their functions read large values, and for those reads SQLite reports no view."""
 
 _FUNCTION_TABLES: Final = frozenset({"json_each", "json_tree", "generate_series"})
 
@@ -194,7 +200,7 @@ _FUNCTION_TABLES: Final = frozenset({"json_each", "json_tree", "generate_series"
 def _may_read(table: str | None, database: str | None, source: str | None) -> bool:
     if source in TABLES or source in _OUR_VIEWS or table == "large_value" or database == "information_schema":
         return True
-    # A subquery or a common table expression has no database; one of our tables has `main`.
+    # A subquery or a common table expression has no database; our tables have `main`.
     return (database == "temp" and table in TABLES) or table in _FUNCTION_TABLES or not database
 
 
@@ -230,7 +236,7 @@ def _run(
 
 
 def _typed(description: Sequence[tuple[Any, ...]], found: list[tuple[Any, ...]], kinds: Kinds) -> QueryResult:
-    """Name and type of each column; the raw ids that came along are left out."""
+    """Name and type of each column, without the columns of raw ids."""
     kept = [at for at, column in enumerate(description) if column[0].split(":")[0] != RAW_ID]
     if len(kept) < len(description):
         found = [tuple(row[at] for at in kept) for row in found]
@@ -251,11 +257,11 @@ _PYTHON_TYPES: Final[dict[ColumnType, tuple[type, ...]]] = {
 
 
 _CHECKED: Final = (ColumnType.BOOLEAN, ColumnType.TIMESTAMP)
-"""Known types that the values may still belie."""
+"""Known types that the values may contradict."""
 
 
 def _type_of(known: ColumnType | None, declared: str | None, values: Sequence[Any]) -> ColumnType:
-    """The type of a column if its values agree, else their types. 0 and 1 alone may be numbers or booleans."""
+    """The known type if the values agree, else the values' type. Values of only 0 and 1 may be numbers or booleans."""
     kinds = {type(value) for value in values if value is not None}
     is_boolean = known is ColumnType.BOOLEAN or (declared is not None and declared.lower() == "boolean")
     if is_boolean and kinds <= {int} and {0, 1, None}.issuperset(values):
@@ -328,7 +334,7 @@ def _unknown_table(name: str) -> RewakeError:
 
 
 def _attach_information_schema(connection: apsw.Connection) -> None:
-    """The catalog as tables, in the schema where tools look for it."""
+    """Attach the catalog as tables in `information_schema`, where tools look for it."""
     connection.execute("attach ':memory:' as information_schema")
     connection.execute(
         "create table information_schema.tables (table_catalog, table_schema, table_name, table_type);"

@@ -1,8 +1,8 @@
-"""Rewriting an operator's SQL into ours: ids by primary key, `index` as a name, SHOW and DESCRIBE.
+"""Rewrites an operator's SQL: ids by primary key, `index` as a name, SHOW and DESCRIBE.
 
-A view shows an invocation id as text, which no index knows, but carries the raw id in a column of its own, `__id`.
-So a comparison of `id` with an id, a list of ids or another `id` is turned into one of `__id`. Works on tokens, not on
-a grammar: what it does not recognise stays as it was written. Called by query.py.
+A view shows an invocation id as text, without an index, and has the raw id in a column `__id`. So a comparison of `id`
+with an id, a list of ids or another `id` becomes one of `__id`. It works on tokens, without a grammar; unknown parts
+stay as written. Called by query.py.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from rewake.core.ids import InvalidId, invocation_id_from_str
 from rewake.sql.tokens import Token, name_of, tokens_of
 
 RAW_ID: Final = "__id"
-"""Left out of every result; see views.py."""
+"""The column of raw ids, left out of every result; see views.py."""
 
 _SCHEMA_PREFIX: Final = ("restate", "public")
 
 
 def adapted(tokens: list[Token]) -> list[Token]:
-    """The dialect of the real server in ours: SHOW TABLES, DESCRIBE, schema prefixes, `index` as a column."""
+    """Rewrite SHOW TABLES, DESCRIBE, schema prefixes, and `index` as a column."""
     words = [token.text.lower() for token in tokens]
     if words == ["show", "tables"]:
         return tokens_of("select * from information_schema.tables order by table_schema desc, table_name")
@@ -34,7 +34,7 @@ def adapted(tokens: list[Token]) -> list[Token]:
 
 
 def by_raw_id(tokens: list[Token]) -> list[Token]:
-    """Comparisons of `id` with ids turned into comparisons of the raw id."""
+    """Rewrite comparisons of `id` with ids into comparisons of raw ids."""
     result: list[Token] = []
     at = 0
     while at < len(tokens):

@@ -1,7 +1,7 @@
-"""What stops a query: its deadline, an asker who has left, the end of the engine, more memory than queries may take.
+"""Stops a query: at its deadline, if its caller leaves, if the engine stops, or if it needs too much memory.
 
-A QueryControl is one query's; the thread that runs it looks there every few steps, others call `stop`. SQLite looks
-between the steps of a statement only, so functions.py makes sure that no single function takes long.
+Each query has a QueryControl. Its thread checks that every few steps; other threads call `stop`. SQLite checks only
+between the steps of a statement, so functions.py keeps every single function short.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ import apsw
 from rewake.errors import ErrorCode, RewakeError
 
 RESULT_BYTES_MAX: Final = 96 * 1024 * 1024
-"""Values of one result; bytes count twice, as they become hex."""
+"""Bytes of one result's values; binary values count twice, as they become hex."""
 
 ALL_RESULTS_BYTES_MAX: Final = 256 * 1024 * 1024
-"""The same for all queries that run at once."""
+"""The same for all queries at a time."""
 
 QUERY_MEMORY_BYTES_MAX: Final = 512 * 1024 * 1024
-"""What SQLite may have allocated, in the whole process, while a query runs: sorting holds its rows in memory."""
+"""Memory of SQLite in the whole process, above which a query is stopped: sorting holds all rows in memory."""
 
 _STEPS_BETWEEN_LOOKS: Final = 250
-"""Virtual machine steps between two looks: below a millisecond, and about 20 rows, which may have 64 MB each."""
+"""Steps of SQLite's virtual machine between two checks: below a millisecond, and some 20 rows of up to 64 MB."""
 
 
 class ResultBytes:
-    """The bytes of all results that are being read. One for each engine; a few threads share it."""
+    """The bytes of all results that are being read, for one engine; its query threads share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._taken = 0
 
     def take(self, count: int) -> bool:
-        """Whether there is room for so many more; they are counted if so."""
+        """Count bytes if there is room; returns whether there was."""
         with self._lock:
             if self._taken + count > ALL_RESULTS_BYTES_MAX:
                 return False
@@ -48,7 +48,7 @@ class ResultBytes:
 
 
 class QueryControl:
-    """One query, as those see it who may stop it. Times are of the monotonic clock."""
+    """The control of one query. Times are of the monotonic clock."""
 
     def __init__(self, deadline_s: float, results: ResultBytes | None = None) -> None:
         self.deadline_s = deadline_s
@@ -61,20 +61,20 @@ class QueryControl:
         self._is_out_of_memory = False
 
     def attach(self, connection: apsw.Connection) -> None:
-        """The connection the query runs on, from now until `detach`."""
+        """Set the query's connection, until `detach`."""
         with self._lock:
             self._connection = connection
         connection.set_progress_handler(self._must_end, _STEPS_BETWEEN_LOOKS)
 
     def detach(self) -> None:
-        """The connection is going to be closed, and the result is somebody else's."""
+        """The connection will be closed, and the caller has the result."""
         with self._lock:
             self._connection = None
         self._results.give_back(self._result_bytes)
         self._result_bytes = 0
 
     def stop(self) -> None:
-        """End the query as soon as SQLite looks. Any thread."""
+        """End the query at SQLite's next check. May be called on any thread."""
         with self._lock:
             self._is_stopped = True
             if self._connection is not None:
@@ -86,24 +86,24 @@ class QueryControl:
         return self._is_out_of_memory or self._is_stopped or time.monotonic() > self._ends_at
 
     def count(self, row: tuple[object, ...]) -> None:
-        """Count the bytes of a row. Raises RewakeError RW5012 when there are too many."""
+        """Count the bytes of a row. Raises RewakeError RW5012 if there are too many."""
         size = 0
         for value in row:
             size += len(value) if type(value) is str else 2 * len(value) if type(value) is bytes else 8
         self._result_bytes += size
         if self._result_bytes > RESULT_BYTES_MAX:
             self._result_bytes -= size
-            raise _too_large(f"The result of the query has more than {RESULT_BYTES_MAX >> 20} MB.")
+            raise too_large(f"The result of the query has more than {RESULT_BYTES_MAX >> 20} MB.")
         if not self._results.take(size):
             self._result_bytes -= size
-            raise _too_large(
+            raise too_large(
                 f"The results of all queries of this moment have more than {ALL_RESULTS_BYTES_MAX >> 20} MB."
             )
 
     def interrupted(self) -> RewakeError:
-        """Why it ended early."""
+        """The error for an interrupted query."""
         if self._is_out_of_memory:
-            return _too_large(f"The query takes more than {QUERY_MEMORY_BYTES_MAX >> 20} MB of memory.")
+            return too_large(f"The query takes more than {QUERY_MEMORY_BYTES_MAX >> 20} MB of memory.")
         return timed_out(self.deadline_s)
 
 
@@ -116,6 +116,7 @@ def timed_out(deadline_s: float) -> RewakeError:
     )
 
 
-def _too_large(what: str) -> RewakeError:
-    hint = "Select fewer columns, add a LIMIT or a WHERE, or ask for length(value)."
+def too_large(what: str) -> RewakeError:
+    """RW5012. what: what is too large, as a sentence."""
+    hint = "Select fewer columns, add a LIMIT or a WHERE, or ask for raw_length or length(value)."
     return RewakeError(ErrorCode.QUERY_TOO_LARGE, what, hint, reason="too_many_bytes")

@@ -1,8 +1,8 @@
-"""Queries beside the event loop: a thread each, so many at a time, and none that outlives its asker for long.
+"""Runs queries beside the event loop, each on its own thread, with a limit on their number.
 
-The threads are daemons of ours: the event loop's own pool has few, serves others too, and is waited for at the end.
-A query ends at its deadline, when whoever awaits it is cancelled, and when the engine stops. One that cannot be
-interrupted for a moment keeps its place until it ends, but no asker.
+The threads are our own daemons: the event loop's pool is small, serves other work, and is waited for at the end. A
+query ends at its deadline, if its caller is cancelled, or if the engine stops. If it cannot be interrupted at once, it
+keeps its place until it ends, but its caller does not wait.
 """
 
 from __future__ import annotations
@@ -19,17 +19,21 @@ from rewake.sql.stopping import QueryControl, ResultBytes, timed_out
 from rewake.sql.views import AttemptRow
 
 QUERIES_MAX: Final = 16
-"""Queries that run at once; more wait, within their deadlines."""
+"""Queries that run at once; further ones wait, within their deadlines."""
 
 _LEAVES_WITHIN_S: Final = 0.5
-"""Time a query may take to notice its deadline before its asker is answered without it."""
+"""If a query does not notice its deadline within this time, its caller is answered without it."""
 
 
 class QueryThreads:
-    """Runs the queries of one engine. All methods belong to the event loop's thread."""
+    """Runs the queries of one engine. All methods belong to the event loop's thread.
 
-    def __init__(self, directory: Path) -> None:
+    message_bytes_max: the largest message that its journals may have.
+    """
+
+    def __init__(self, directory: Path, message_bytes_max: int = 0) -> None:
         self._directory = directory
+        self._message_bytes_max = message_bytes_max
         self._results = ResultBytes()
         self._running: set[QueryControl] = set()
         self._places = asyncio.Semaphore(QUERIES_MAX)
@@ -58,7 +62,7 @@ class QueryThreads:
             control.stop()
 
     def close(self) -> None:
-        """Stop all of them; none begins from now on."""
+        """Stop all queries; no further one begins."""
         self._is_closed = True
         for control in self._running:
             control.stop()
@@ -82,7 +86,14 @@ class QueryThreads:
         def work() -> None:
             result, problem = None, None
             try:
-                result = run_query(self._directory, sql, rows_max=rows_max, attempts=attempts, control=control)
+                result = run_query(
+                    self._directory,
+                    sql,
+                    rows_max=rows_max,
+                    attempts=attempts,
+                    control=control,
+                    message_bytes_max=self._message_bytes_max,
+                )
             except BaseException as error:  # noqa: BLE001  whatever it is, the asker hears it
                 problem = error
             if not loop.is_closed():

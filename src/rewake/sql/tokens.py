@@ -1,6 +1,6 @@
-"""SQL as tokens: reading, writing again, and finding the operand an operator belongs to.
+"""SQL as tokens: reads and writes them, and finds the operands of an operator.
 
-No grammar: enough structure for rewriting.py and dialect.py to recognise what they change, and to leave alone the rest.
+There is no grammar, only enough structure for rewriting.py and dialect.py to find the parts that they change.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ KEYWORDS: Final = {
     *("join", "left", "like", "limit", "natural", "not", "null", "nulls", "offset", "on", "or", "order", "outer"),
     *("over", "partition", "right", "select", "then", "union", "using", "values", "when", "where", "window", "with"),
 }
-"""Words that end an operand or begin something else: never a name here."""
+"""Words that end an operand or begin another clause, so they are never names here."""
 
 TOKENS_MAX: Final = 50_000
 NESTING_MAX: Final = 50
-"""Of parentheses and CASE; rewriting takes time in proportion to tokens times nesting, and holds up the engine."""
+"""Nesting of parentheses and CASE. Rewriting blocks the engine; its time is the product of tokens and nesting."""
 
 
 class Token(NamedTuple):
     """A word, sign or literal.
 
-    space: the white space before it; kept, since unnamed columns are named by their text.
+    space: the white space before it; it is kept, since the text of an unnamed column becomes its name.
     """
 
     kind: str
@@ -101,22 +101,22 @@ def _check_size(tokens: Sequence[Token]) -> None:
 
 
 def text_of(tokens: Sequence[Token]) -> str:
-    """SQL again."""
+    """The tokens as SQL."""
     return "".join(token.space + token.text for token in tokens)
 
 
 def words_of(tokens: Sequence[Token]) -> frozenset[str]:
-    """All names and keywords in lower case, quoted ones included."""
+    """All names and keywords in lower case, also quoted ones."""
     return frozenset(name_of(token) for token in tokens if is_name(token))
 
 
 def name_of(token: Token) -> str:
-    """In lower case, without quotes."""
+    """A token's name, in lower case and without quotes."""
     return (token.text[1:-1].replace('""', '"') if token.kind == "quoted" else token.text).lower()
 
 
 def is_name(token: Token) -> bool:
-    """A word or a quoted name; keywords too."""
+    """Whether it is a word (also a keyword) or a quoted name."""
     return token.kind in ("word", "quoted")
 
 
@@ -144,7 +144,7 @@ def string(text: str) -> Token:
 
 
 def closing(tokens: Sequence[Token], at: int) -> int:
-    """Where the parenthesis opened at `at` is closed; the end when it is not."""
+    """The position that closes the parenthesis at `at`; the end if none does."""
     depth = 0
     for index in range(at, len(tokens)):
         depth += is_sign(tokens, index, "(") - is_sign(tokens, index, ")")
@@ -154,7 +154,7 @@ def closing(tokens: Sequence[Token], at: int) -> int:
 
 
 def operand_end(tokens: Sequence[Token], at: int) -> int:
-    """The end of the operand that begins at `at`: literal, name with its table, call or parenthesis; `at` when none."""
+    """The end of the operand at `at`: literal, name with its table, call or parenthesis; `at` without an operand."""
     if is_sign(tokens, at, "("):
         return min(closing(tokens, at) + 1, len(tokens))
     if at >= len(tokens) or tokens[at].kind == "sign" or is_word(tokens, at, *(KEYWORDS - {"cast", "null"})):
@@ -168,7 +168,7 @@ def operand_end(tokens: Sequence[Token], at: int) -> int:
 
 
 def operand_start(tokens: Sequence[Token], end: int) -> int:
-    """The start of the operand that ends before `end`; `end` when there is no such part."""
+    """The start of the operand before `end`; `end` if there is no operand."""
     at = end - 1
     if is_sign(tokens, at, ")"):
         depth = 0
@@ -188,7 +188,7 @@ def operand_start(tokens: Sequence[Token], end: int) -> int:
 
 
 def top_level(tokens: Sequence[Token], start: int = 0) -> Iterator[int]:
-    """Positions from `start` outside of parentheses and CASE, up to the end or the parenthesis that closes around."""
+    """Positions from `start` outside of parentheses and CASE, up to the end or an outer closing parenthesis."""
     depth = 0
     for at in range(start, len(tokens)):
         if is_sign(tokens, at, "(") or is_word(tokens, at, "case"):

@@ -1,9 +1,9 @@
-"""The `sys_*` tables as temporary views over ours, and the functions they call.
+"""The `sys_*` tables as temporary views on the store's tables, and the functions they call.
 
-Built on a connection of one query and gone with it, so they never need a migration. Ids, statuses and entries are
-turned into their public forms here; only the columns a query names cost anything. Facts that live in the engine's
-memory (attempts) or in packed rows (services, deployments) come as temporary tables, filled when a query mentions them.
-Column order is catalog.py's. Each view of invocations also carries the raw id, see rewriting.py.
+They are made on the connection of one query, so they never need a migration. They convert ids, statuses and entries to
+the public forms; only the columns in a query cost time. Facts from the engine's memory (attempts) or from packed rows
+(services, deployments) are temporary tables, filled if a query mentions them. catalog.py has the order of columns. Each
+view of invocations also has the raw id, see rewriting.py.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ import msgspec
 
 from rewake.core.ids import invocation_id_to_str
 from rewake.core.model import AttemptError, Invocation
-from rewake.protocol.codec import decode_message
+from rewake.disclosure import hidden_content, is_hiding, shown_message, shown_text
+from rewake.protocol.codec import decode_message, encode_message
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.journal_json import Callee, entry_json, entry_lite_json, entry_type_name
 from rewake.protocol.messages import CallCommand, Combinator, Future, MessageType, OneWayCallCommand
+from rewake.sql import effects
 from rewake.sql.catalog import TABLES
 from rewake.sql.rewriting import RAW_ID
 from rewake.store import rows
 
 DEFAULT_PROTOCOL_VERSION: Final = 6
-"""Entries of an invocation that is not pinned yet are its input only, which all versions write alike."""
+"""For an invocation that is not pinned: it has only its input, which is the same in all versions."""
 
 
 class AttemptRow(msgspec.Struct, frozen=True):
-    """What the engine knows of an invocation it is running or will retry. retry_count: attempts made, from 1."""
+    """Facts of a running or retried invocation from the engine's memory. retry_count: attempts so far, from 1."""
 
     invocation_id: bytes
     in_flight: bool
@@ -43,7 +45,7 @@ class AttemptRow(msgspec.Struct, frozen=True):
 
 
 def attempt_row(item: Invocation, server: str | None) -> AttemptRow:
-    """The row of an invocation in memory. server: what its last deployment said it is, `restate-sdk-python/1.3.0`."""
+    """The row of an invocation in memory. server: the SDK of its last deployment, `restate-sdk-python/1.3.0`."""
     in_flight = item.attempt is not None
     return AttemptRow(
         invocation_id=item.id,
@@ -141,7 +143,7 @@ _PAUSED_BY: Final = {
     name: f"coalesce({_ATTEMPT[name]}, case when i.status = 4 then failure_field(i.last_error, {position}) end)"
     for position, name in enumerate(_FAILURE_FIELDS)
 }
-"""A paused run has no attempt in memory; what paused it is in its row."""
+"""A paused run has no attempt in memory; its row has the error that paused it."""
 
 _VERSION: Final = (
     f"coalesce((select pinned_version from main.invocation i where i.id = j.invocation_id), {DEFAULT_PROTOCOL_VERSION})"
@@ -170,6 +172,10 @@ _VIEWS: Final[dict[str, tuple[dict[str, str], str]]] = {
             RAW_ID: "j.invocation_id",
         },
         "main.journal j",
+    ),
+    "sys_effect": (
+        {**effects.COLUMNS, "updated_at": _timestamp("e.appended_at_ms"), RAW_ID: "e.invocation_id"},
+        effects.source(_VERSION),
     ),
     "sys_journal_events": (
         {
@@ -207,7 +213,7 @@ _VIEWS: Final[dict[str, tuple[dict[str, str], str]]] = {
             "completion_success_value_utf8": "text_of(p.result_value, 0)",
             "completion_failure": "failure_text(p.result_code, p.result_message)",
         },
-        # A declared type survives only from a column, so booleans computed here come from a table of two rows.
+        # Only columns have a declared type, so computed booleans come from a table of two rows.
         "main.promise p left join temp.truth t on t.id = (p.result_code is not null or p.result_value is not null)",
     ),
     "sys_inbox": (
@@ -250,11 +256,22 @@ create temp table deployment_row (
 """
 
 
+_WRITTEN_BY_USERS: Final = frozenset(
+    {
+        "completion_failure", "completion_success_value", "completion_success_value_utf8", "entry_json",
+        "entry_lite_json", "event_json", "last_failure", "value", "value_utf8", "why",
+    }
+)  # fmt: skip
+"""Columns whose content may be hidden, like that of `raw`; see disclosure.py."""
+
+
 def create_views(connection: apsw.Connection, names: Iterable[str]) -> None:
-    """Make the views `names` on a connection, empty ones for tables of features the engine does not have."""
+    """Make the views `names` on a connection; those for features that the engine lacks are empty."""
     connection.execute(_TEMPORARY_TABLES)
     for name in names:
         expressions, source = _VIEWS.get(name, ({}, ""))
+        if is_hiding():
+            expressions = {column: _hidden(column, said) for column, said in expressions.items()}
         columns = [f'{expressions.get(column, "null")} as "{column}"' for column in TABLES[name]]
         if RAW_ID in expressions:
             columns.append(f"{expressions[RAW_ID]} as {RAW_ID}")
@@ -262,8 +279,14 @@ def create_views(connection: apsw.Connection, names: Iterable[str]) -> None:
         connection.execute(f'create temp view "{name}" as select {", ".join(columns)}{origin}')
 
 
+def _hidden(column: str, expression: str) -> str:
+    if column == "raw":
+        return f"shown_entry(j.type, j.payload, {_VERSION})"
+    return f"shown({expression})" if column in _WRITTEN_BY_USERS else expression
+
+
 def fill_attempts(connection: apsw.Connection, attempts: Iterable[AttemptRow]) -> None:
-    """What the engine's memory knows, as rows."""
+    """Fill in the rows of attempts from the engine's memory."""
     connection.executemany(
         f"insert into temp.attempt values ({', '.join('?' * 13)})", [_attempt_row(item) for item in attempts]
     )
@@ -302,7 +325,7 @@ def fill_deployments(connection: apsw.Connection) -> None:
 
 
 def register_functions(connection: apsw.Connection, lookup: apsw.Connection) -> None:
-    """The functions the views call. lookup: a connection of their own, for what an entry alone does not say."""
+    """Register the functions of the views. lookup: their own connection, for facts that an entry does not have."""
 
     def rendered(render: Render) -> Callable[[bytes, int, bytes, int], str | None]:
         def of_entry(invocation_id: bytes, type_id: int, payload: bytes, version: int) -> str | None:
@@ -310,7 +333,7 @@ def register_functions(connection: apsw.Connection, lookup: apsw.Connection) -> 
                 callee = _callee(lookup, invocation_id, payload, type_id, version) if type_id in _CALLS else None
                 return render(type_id, payload, version, callee)
             except ProtocolViolation:
-                return None  # Shown as missing: one bad entry must not hide all others.
+                return None  # Null: one bad entry must not hide all others.
 
         return of_entry
 
@@ -322,9 +345,13 @@ def register_functions(connection: apsw.Connection, lookup: apsw.Connection) -> 
         "future_json": (1, lambda data: None if data is None else _json(future_form(_decode_future(data)))),
         "text_of": (2, _text_of),
         "failure_text": (2, lambda code, message: None if code is None else f"{code_title(code)} {message}"),
+        "effect_of": (3, effects.effect_of),
+        "effect_field": (3, effects.effect_field),
         "entry_type": (1, entry_type_name),
         "entry_json": (4, rendered(entry_json)),
         "entry_lite_json": (4, rendered(entry_lite_json)),
+        "shown": (1, _shown),
+        "shown_entry": (3, _shown_entry),
     }
     for name, (count, function) in functions.items():
         connection.create_scalar_function(name, function, count, deterministic=True)
@@ -334,7 +361,7 @@ Render = Callable[[int, bytes, int, Callee | None], str]
 
 
 def _callee(lookup: apsw.Connection, invocation_id: bytes, payload: bytes, type_id: int, version: int) -> Callee | None:
-    """Whom a call went to, from the notification of the callee's id and the callee's row."""
+    """The callee of a call, from the notification with its id and from its row."""
     command = decode_message(type_id, payload, version)
     assert isinstance(command, CallCommand | OneWayCallCommand)
     found = lookup.execute(
@@ -359,7 +386,7 @@ _CALLS: Final = frozenset({MessageType.CALL, MessageType.ONE_WAY_CALL})
 _decode_future = msgspec.json.Decoder(Future).decode
 
 _CODE_TITLES: Final = {409: "Aborted", 500: "Internal"}
-"""Codes that tools expect with their title; all others have no title."""
+"""Codes that tools expect with a title; all others have no title."""
 
 
 def code_title(code: int) -> str:
@@ -369,7 +396,7 @@ def code_title(code: int) -> str:
 
 
 def awaited(data: bytes | None, wants_signals: int) -> str | None:
-    """The completion ids or signal indexes anywhere in a stored await tree, as a JSON list."""
+    """All completion ids, or all signal indexes, in a stored await tree, as a JSON list."""
     if data is None:
         return None
     found: list[int] = []
@@ -427,6 +454,20 @@ def _text_of(data: bytes | None, is_lossy: int) -> str | None:
         return data.decode()
     except UnicodeDecodeError:
         return data.decode(errors="replace") if is_lossy else None
+
+
+def _shown(value: str | bytes | None) -> str | bytes | None:
+    if value is None:
+        return None
+    return shown_text(value) if isinstance(value, str) else hidden_content(value)
+
+
+def _shown_entry(type_id: int, payload: bytes, version: int) -> bytes | None:
+    """The payload of an entry with its contents in the form to show; None if it cannot be decoded."""
+    try:
+        return encode_message(shown_message(decode_message(type_id, payload, version), hidden_content), version)
+    except (ProtocolViolation, ValueError):
+        return None
 
 
 def _json(value: object) -> str:

@@ -1,10 +1,10 @@
-"""Folding the write-ahead log into the database without holding up commits.
+"""Checkpoints: move the write-ahead log into the database without delaying commits.
 
-A passive checkpoint runs beside commits, on a thread of its own. In a busy store it never reaches the end of the log,
-and only there the log starts again at its beginning. So the checkpoint is repeated until few pages are left, and those
-are folded in between two commits. A reader of an old state keeps the log from starting again; if readers of our own
-follow each other without a gap, commits wait once until those who read now have ended. Another program that reads in
-one long transaction makes the log grow; it is reported with its process. Called by store.py.
+A passive checkpoint runs beside commits, on its own thread. The log starts again at its beginning only when a
+checkpoint reaches its end, which never happens in a busy store. So the checkpoint is repeated until few pages are left,
+and those are moved between two commits. A reader of an old state also keeps the log from starting again. If our own
+readers follow each other without a gap, commits wait once until the current readers have ended. If another program
+reads in one long transaction the log grows; its process is reported. Called by store.py.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ import structlog
 from rewake.store.wal import index_of
 
 CHECKPOINT_PAGES: Final = 1_000
-"""Length of the log, in pages of 4 KiB, that starts a checkpoint. Flushing more at once delays commits on one disk."""
+"""Length of the log, in pages of 4 KiB, that starts a checkpoint. Flushing more at once would delay commits."""
 
 RETRY_PAGES: Final = 500
-"""The log grows by so much until the next try."""
+"""Pages by which the log grows until the next try."""
 
 TAIL_PAGES: Final = 250
-"""So many pages may be folded in between two commits."""
+"""Pages that may be moved between two commits."""
 
 PASSES: Final = 6
-"""Of a passive checkpoint, to get down to TAIL_PAGES while commits go on."""
+"""Runs of a passive checkpoint, to get down to TAIL_PAGES while commits go on."""
 
 FORCED_PAGES: Final = 16_000
-"""Length at which commits are held up, WAIT_MS at a time, to let the log start again. Further apart when in vain."""
+"""Length at which commits wait, up to WAIT_MS each time, to let the log start again. A failure lengthens the pause."""
 
 WAIT_MS: Final = 200
 FORCED_PAUSE_S: Final = 1.0
@@ -47,13 +47,13 @@ REPORTED_PAGES: Final = 16_000
 PAGE_BYTES: Final = 4_096
 _FIRST_READ_LOCK: Final = 123
 _LAST_READ_LOCK: Final = 127
-"""Bytes of the log's index that readers hold locks on: https://sqlite.org/walformat.html#locks"""
+"""Last byte of the log's index that readers lock: https://sqlite.org/walformat.html#locks"""
 
 log = structlog.get_logger("rewake.store")
 
 
 class Checkpoints:
-    """One log's. `after_commit` belongs to the thread that commits."""
+    """Checkpoints of one log. `after_commit` belongs to the committing thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -69,7 +69,7 @@ class Checkpoints:
         self._wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def after_commit(self, connection: apsw.Connection, pages: int, *, is_wanted: bool = False) -> None:
-        """Go on with what is due. pages: length of the log now.   is_wanted: fold in what there is, however little."""
+        """Do the next step, if one is due. pages: length of the log now.   is_wanted: checkpoint even a short log."""
         if pages < self._pages:
             self._on_new_log()
         self._pages = pages
@@ -78,7 +78,7 @@ class Checkpoints:
         if self._is_tail_left:
             self._is_tail_left = False
             self._due_at_pages = pages + RETRY_PAGES
-            with suppress(apsw.Error):  # Tried again at the next step.
+            with suppress(apsw.Error):  # The next step tries again.
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         elif is_wanted or pages >= self._due_at_pages:
             self._due_at_pages = pages + RETRY_PAGES
@@ -105,7 +105,7 @@ class Checkpoints:
         while self._wanted.get():
             try:
                 self._fold()
-            except apsw.Error as error:  # Tried again later; the log is as durable as the database.
+            except apsw.Error as error:  # Try again later; the log is as durable as the database.
                 log.debug("checkpoint_failed", error=str(error))
             except Exception:
                 log.exception("checkpoint_failed")
@@ -119,7 +119,7 @@ class Checkpoints:
         for _ in range(PASSES):
             before = folded
             length, folded = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            if length - folded <= TAIL_PAGES or folded == before:  # The latter when somebody reads a state from there.
+            if length - folded <= TAIL_PAGES or folded == before:  # Equal while a reader holds a state in this part.
                 break
         is_held = folded == before
         if is_held and length >= REPORTED_PAGES and length >= 2 * self._reported_pages:
@@ -160,7 +160,7 @@ class Checkpoints:
 
 
 def readers_of(path: Path) -> list[int]:
-    """Processes that hold a state of the database, ours last, as far as the system lists them (Linux)."""
+    """Processes that read the database, ours last. Only Linux lists them; elsewhere it is empty."""
     try:
         inode = index_of(path).stat().st_ino
         lines = Path("/proc/locks").read_text().splitlines()
@@ -177,7 +177,7 @@ def readers_of(path: Path) -> list[int]:
 
 
 def _described(pid: int) -> str:
-    """The process with its command, as `4711 sqlite3`."""
+    """A process with its command, such as `4711 sqlite3`."""
     try:
         command = Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:

@@ -1,7 +1,7 @@
-"""Opening the database file: version checks, settings, migrations, and what SQLite's errors mean to a user.
+"""Opens the database file: version checks, settings, migrations, and SQLite's errors as errors for users.
 
-Every connection of the store is made here. Refuses an SQLite with the WAL-reset bug, a database of a newer release and
-a file that is not a sound database. Called by store.py, rewake.sql and rewake.runs; the tables are in schema.py.
+All connections to the store are made here. It refuses an SQLite with the WAL-reset bug, a database of a newer release,
+and a file that is not a sound database. Called by store.py, rewake.sql and rewake.runs; schema.py has the tables.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ BUSY_TIMEOUT_MS: Final = 5_000
 STATEMENT_CACHE_COUNT: Final = 128
 
 LOG_KEPT_BYTES: Final = 16 * 1024 * 1024
-"""A log that became longer than this is cut when it starts again."""
+"""When a log starts again, it is cut to this size."""
 
 
 def require_safe_sqlite() -> None:
-    """Raise RW5007 when the SQLite we would use can corrupt a database."""
+    """Raise RW5007 if the installed SQLite can corrupt a database."""
     version = apsw.sqlite_lib_version()
     if tuple(int(part) for part in version.split(".")[:3]) < SQLITE_VERSION_MIN:
         raise RewakeError(
@@ -45,18 +45,18 @@ def require_safe_sqlite() -> None:
 
 
 def open_writer(path: Path, *, page_count_max: int | None = None) -> apsw.Connection:
-    """The connection that writes: WAL, every commit on disk before it counts, migrated to our version.
+    """The writing connection: WAL, every commit flushed to disk, migrated to our version.
 
-    page_count_max: an upper bound of the file size in pages, as if the disk were that small.
+    page_count_max: bound of the file in pages, to imitate a small disk.
     """
     connection = _connection(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     require_known_version(connection, path)
     register_functions(connection)
-    connection.execute("pragma auto_vacuum = incremental")  # Of a new file; else nothing happens.
+    connection.execute("pragma auto_vacuum = incremental")  # Only takes effect in a new file.
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
-    # On macOS fsync alone leaves data in the drive's cache; elsewhere this changes nothing.
+    # On macOS fsync alone leaves data in the drive's cache; other systems ignore this setting.
     connection.execute("pragma fullfsync = on")
     connection.execute(f"pragma cache_size = -{PAGE_CACHE_KIB}")
     connection.execute("pragma temp_store = memory")
@@ -82,7 +82,7 @@ def open_reader(path: Path) -> apsw.Connection:
 
 
 def _connection(path: Path, flags: int) -> apsw.Connection:
-    """The folder may be reached through links, the file itself must not be one."""
+    """A connection to the file. The path to its folder may have links, but the file itself must not be one."""
     place = path.parent.resolve() / path.name
     return apsw.Connection(
         str(place), flags=flags | apsw.SQLITE_OPEN_NOFOLLOW, statementcachesize=STATEMENT_CACHE_COUNT
@@ -90,7 +90,7 @@ def _connection(path: Path, flags: int) -> apsw.Connection:
 
 
 def require_known_version(connection: apsw.Connection, path: Path) -> None:
-    """Raise RW5002 for a database of a newer release, RW5003 for one that is not ours. An empty file passes."""
+    """Raise RW5002 for a database of a newer release, RW5003 for one of another program. An empty file passes."""
     version = connection.pragma("user_version")
     if version > VERSION:
         raise RewakeError(
@@ -109,7 +109,7 @@ def require_known_version(connection: apsw.Connection, path: Path) -> None:
 
 
 def _migrate(connection: apsw.Connection) -> None:
-    """Apply the missing migrations, each in a transaction of its own together with its number."""
+    """Apply the missing migrations, each in one transaction with its number."""
     for number in range(connection.pragma("user_version"), VERSION):
         connection.execute("begin immediate")
         try:
@@ -131,7 +131,7 @@ def _has_no_descriptors() -> bool:
 
 
 def as_rewake_error(error: BaseException, path: Path) -> RewakeError:
-    """What an error of SQLite or of the operating system means for the person who runs the engine."""
+    """An error of SQLite or of the operating system as an error for the person who runs the engine."""
     if isinstance(error, RewakeError):
         return error
     where = repr(str(path))

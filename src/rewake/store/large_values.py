@@ -1,12 +1,13 @@
-"""Large values, stored apart from their rows: equal ones once, similar ones as their differences.
+"""Large values, stored apart from their rows: equal ones once, similar ones as differences.
 
-An agent's session is read and written again at every turn, each time a little longer; stored whole each time, the
-journal grows with the square of the turns. So a value of LARGE_BYTES_MIN or more goes into `large_value`, by its hash,
-and a row refers to it. One that begins like a value stored before is kept as the bytes between the start and the end
-that both share; data of moderate length is compressed. A value lives as long as a row or another value refers to it.
+An agent's session is read and written at every turn, each time a little longer. If every copy were stored whole, the
+journal would grow with the square of the turns. So a value of LARGE_BYTES_MIN or more goes into the table
+`large_value`, by its hash, and rows refer to it. If it begins like a stored value, only the bytes between their common
+start and common end are stored. Data of moderate length is compressed. A value is deleted when no row and no value
+refers to it.
 
-Writing is `LargeValues`, part of writing.py's transaction; reading is `load_value`, also as SQL functions that the
-views `journal` and `state` use. The format is a promise: see docs/explanation/architecture.md.
+`LargeValues` writes, in writing.py's transaction. `load_value` reads, also as the SQL functions of the views `journal`
+and `state`. The format is a promise: see docs/explanation/architecture.md.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ LARGE_BYTES_MIN: Final = 2_048
 """Shorter values stay in their row."""
 
 DEPTH_MAX: Final = 200
-"""Values that one is built on, at most; reading looks up and unpacks each of them (15 to 25 us)."""
+"""Length of a chain of values that build on each other. Reading unpacks each of them (15 to 25 us)."""
 
 START_LENGTHS: Final = tuple(LARGE_BYTES_MIN * 4**power for power in range(8))
-"""Of the longest of these that a value has, the hash of its start is kept to find it by."""
+"""A value's start is hashed at the longest of these lengths that fits; later values find it by that hash."""
 
 PACKED_BYTES_MIN: Final = 256
 PACKED_BYTES_MAX: Final = 256 * 1024
-"""Data of these sizes is compressed, 2 to 5 us a KiB; what is longer would hold up the engine."""
+"""Data of these sizes is compressed, 2 to 5 us a KiB; longer data would delay the engine."""
 
 _PLAIN: Final = 0
 _ZLIB: Final = 1
@@ -45,7 +46,7 @@ Execute = Callable[..., apsw.Cursor]
 
 
 def load_value(execute: Execute, value_id: int) -> bytes:
-    """A value put together from what it is built on. Raises KeyError when it is not there."""
+    """A value, assembled from the values it builds on. Raises KeyError if it is missing."""
     size, base, prefix, suffix_at, data = _row(execute, value_id)
     if base is None:
         return data
@@ -72,7 +73,7 @@ def _row(execute: Execute, value_id: int) -> tuple[int, int | None, int, int, by
 def _taken(
     value: bytearray, wanted: list[tuple[int, int, int]], prefix: int, suffix_at: int, data: bytes
 ) -> list[tuple[int, int, int]]:
-    """Fill in what `data` has of the wanted (start, length, target); the rest, in terms of what it is built on."""
+    """Copy those of the wanted (start, length, target) that `data` has; returns the others, as places in its base."""
     left = []
     end_of_data = prefix + len(data)
     for start, length, target in wanted:
@@ -89,12 +90,12 @@ def _taken(
 
 
 def whole(execute: Execute, payload: bytes, value_at: int, value_id: int) -> bytes:
-    """An entry's payload with the value that was taken out of it."""
+    """An entry's payload, with the value that is stored apart inserted."""
     return b"".join((payload[:value_at], load_value(execute, value_id), payload[value_at:]))
 
 
 def register_functions(connection: apsw.Connection) -> None:
-    """What the views need: `large_value(id)` and `whole_payload(payload, at, id)`."""
+    """Register the functions of the views: `large_value(id)` and `whole_payload(payload, at, id)`."""
     connection.create_scalar_function("large_value", partial(_value_or_null, connection.execute), 1)
     connection.create_scalar_function("whole_payload", partial(whole, connection.execute), 3)
 
@@ -104,7 +105,7 @@ def _value_or_null(execute: Execute, value_id: int | None) -> bytes | None:
 
 
 def span_of_value(payload: bytes) -> tuple[int, int] | None:
-    """Where the value of an encoded message begins and ends: its longest field, without messages around that alone."""
+    """Start and end of the value in an encoded message: its longest field, inside wrappers with only that field."""
     longest = (0, 0)
     at = 0
     while at < len(payload):
@@ -135,7 +136,7 @@ def span_of_value(payload: bytes) -> tuple[int, int] | None:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number that begins at `at`, and where it ends. A number that is cut off reads as if zeros followed."""
+    """The number that begins at `at`, and its end. A number that is cut off reads as if zeros followed."""
     number = shift = 0
     while at < len(data):
         byte = data[at]
@@ -148,17 +149,17 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 class LargeValues:
-    """Stores values and forgets those nobody refers to. Belongs to the connection that writes."""
+    """Stores values, and deletes those without a reference. Belongs to the writing connection."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._execute: Execute = connection.execute
         self._recent: OrderedDict[int, bytes] = OrderedDict()
         self._recent_bytes = 0
         self.is_used = bool(self._execute("select exists (select 1 from large_value)").get)
-        """False until there is a large value: then nothing has to be looked up when rows are deleted."""
+        """False until the first large value; until then deleted rows need no lookup."""
 
     def store(self, value: bytes, similar_to: int | None = None) -> int:
-        """The id of a value, stored if it is new. similar_to: a value it is likely to resemble."""
+        """The id of a value; a new one is stored. similar_to: id of a value that probably resembles it."""
         digest, starts = _hashes(value)
         known: int | None = self._execute("select id from large_value where hash = ?", (digest,)).get
         if known is not None:
@@ -175,7 +176,7 @@ class LargeValues:
         return new_id
 
     def _based_on_similar(self, value: bytes, starts: list[int], similar_to: int | None) -> tuple[Any, ...] | None:
-        """The row of a value that is worth building on another: base, prefix, suffix_at, depth, weight and data."""
+        """The row of a value that builds on a similar one: base, prefix, suffix_at, depth, weight, data."""
         for candidate in (similar_to, self._begins_alike(starts)):
             if candidate is not None and (row := self._based_on(value, candidate)) is not None:
                 return row
@@ -221,7 +222,7 @@ class LargeValues:
             self._recent_bytes -= len(oldest)
 
     def forget_unused(self, value_ids: set[int]) -> None:
-        """Delete those of these values that no row refers to, and then what they alone were built on."""
+        """Delete those of these values without a reference, and then the values that only they were built on."""
         while value_ids:
             value_id = value_ids.pop()
             if self._execute(_IS_USED, (value_id,)).get:
@@ -233,7 +234,7 @@ class LargeValues:
                 value_ids.add(found[0])
 
     def clear_cache(self) -> None:
-        """After a transaction that was rolled back: an id may come again for another value."""
+        """Clear after a rollback: an id may be used again for another value."""
         self._recent.clear()
         self._recent_bytes = 0
 
@@ -247,7 +248,7 @@ _IS_USED: Final = (
 
 
 def _packed(data: bytes) -> tuple[int, bytes]:
-    """As it is stored: compressed where that is quick and saves a quarter or more."""
+    """The stored form of data: compressed if that is quick and saves a quarter or more."""
     if PACKED_BYTES_MIN <= len(data) <= PACKED_BYTES_MAX:
         packed = zlib.compress(data, _ZLIB_LEVEL)
         if len(packed) <= len(data) * 3 // 4:
@@ -256,7 +257,7 @@ def _packed(data: bytes) -> tuple[int, bytes]:
 
 
 def _hashes(value: bytes) -> tuple[bytes, list[int]]:
-    """Of the whole, and of its starts of START_LENGTHS as signed 64-bit numbers; one pass."""
+    """The hash of the whole value, and those of its starts of START_LENGTHS as signed 64-bit numbers, in one pass."""
     running = blake2b(digest_size=_HASH_BYTES)
     view, at, starts = memoryview(value), 0, []
     for length in START_LENGTHS:
@@ -270,7 +271,7 @@ def _hashes(value: bytes) -> tuple[bytes, list[int]]:
 
 
 def _common_end(one: bytes, other: bytes, high: int) -> int:
-    """Length of the end that both have in common, `high` at most."""
+    """Length of the common end, `high` at most."""
     low = 0
     while low < high:
         middle = (low + high + 1) // 2
@@ -282,7 +283,7 @@ def _common_end(one: bytes, other: bytes, high: int) -> int:
 
 
 def _common(one: bytes, other: bytes) -> int:
-    """Length of the start that both have in common."""
+    """Length of the common start."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2

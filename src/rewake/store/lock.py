@@ -1,7 +1,7 @@
 """The lock on a data directory: one engine at a time, in any process.
 
-A lock of the operating system on `rewake.lock`: it goes away with its holder, even after kill -9.
-The file's content only names the holder for the error message; it is never trusted. Called by store.py and backup.py.
+The operating system locks `rewake.lock` and releases it with its holder, even after kill -9. The file's content only
+names the holder for the error message. Called by store.py and backup.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LOCK_FILE: Final = "rewake.lock"
 
 
 class DirectoryLock:
-    """Held from construction until `release`. Raises RW5001 when another engine holds it."""
+    """Held from construction until `release`. Raises RW5001 if another engine holds it."""
 
     def __init__(self, directory: Path, now_ms: int) -> None:
         self._descriptor = open_private(directory / LOCK_FILE)
@@ -35,14 +35,14 @@ class DirectoryLock:
         os.pwrite(self._descriptor, json.dumps(holder).encode() + b"\n", 0)
 
     def release(self) -> None:
-        """Let the next engine in. The file stays: removing it would let two engines lock two files."""
+        """Release the lock. The file stays: if it were removed, two engines could lock two files."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def is_in_use(directory: Path) -> bool:
-    """Whether an engine holds the directory at this moment."""
+    """Whether an engine holds the directory now."""
     try:
         descriptor = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:

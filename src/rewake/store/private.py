@@ -1,8 +1,8 @@
-"""The data folder is its owner's alone: modes 0700 and 0600 whatever the umask, and no file in it is a symbolic link.
+"""Makes the data folder private: modes 0700 and 0600 with any umask, and no symbolic link as a file.
 
-Journals hold what callers send, `authorization` headers included. A link in the place of the lock or the database would
-have us overwrite what it points to. A folder that exists keeps its mode, which somebody may have chosen; its files do
-not. Called by store.py, lock.py and backup.py.
+Journals hold callers' data, including `authorization` headers. If the lock or the database were a link, the engine
+would overwrite the link's target. An existing folder keeps its mode, which somebody may have chosen; its files do not.
+Called by store.py, lock.py and backup.py.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ FILE_MODE: Final = 0o600
 _OTHERS: Final = 0o077
 
 OTHER_DIRECTORY: Final = "--data DIR, or Engine(path=DIR) in a program"
-"""How to choose it, at the end of a hint: the reader has a command or an embedded engine."""
+"""The end of a hint: how to choose another directory, for a command and for an embedded engine."""
 
 log = structlog.get_logger("rewake.store")
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder if it is missing, for its owner alone; a warning if others may read the one that is there."""
+    """Make the folder for its owner alone if it is missing; warn if others may read an existing one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         path.mkdir(FOLDER_MODE)
@@ -41,20 +41,20 @@ def make_folder(path: Path) -> None:
 
 
 def open_private(path: Path) -> int:
-    """A descriptor to read and write the file, which is made if it is missing. Raises OSError; RW5004 for a link."""
+    """A descriptor to read and write the file; a missing one is made. Raises OSError; RW5004 for a link."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
     except OSError:
         if path.is_symlink():
             raise _is_link(path) from None
         raise
-    with suppress(PermissionError):  # another user's file: whoever made it chose its mode
+    with suppress(PermissionError):  # another user's file: its owner chose the mode
         os.fchmod(descriptor, FILE_MODE)
     return descriptor
 
 
 def make_private(*paths: Path) -> None:
-    """Make the first of the files if it is missing, and all of them private. Nobody may have them open.
+    """Make the first file if it is missing, and all of them private. They must not be open anywhere.
 
     Raises OSError; RW5004 for a link.
     """

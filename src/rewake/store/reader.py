@@ -1,8 +1,8 @@
-"""Reading: the core's Reader on SQLite, and the scans the engine needs for timers, recovery and retention.
+"""StoreReader: the core's Reader on SQLite, and the engine's scans for timers, recovery and retention.
 
-Every method is one or two statements by primary key or index. Belongs to the thread that submits batches. While no
-commit is under way it reads through the writing connection, whose page cache is warm (3 us a row instead of 25, since
-another connection drops its cache after every commit); else through its own, which sees only committed batches.
+Every method makes one or two statements by primary key or index. It belongs to the thread that submits batches. While
+no commit is in flight it uses the writing connection, whose page cache is warm: 3 us a row instead of 25, since another
+connection drops its cache after every commit. Otherwise it uses its own connection, which sees committed batches only.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from rewake.core.model import (
     Invocation,
     Listener,
     Promise,
+    Queued,
     ServiceSchema,
     Status,
     Timer,
-    Waiting,
 )
 from rewake.core.writes import EntryRow
 from rewake.store import rows
@@ -29,7 +29,7 @@ from rewake.store.large_values import load_value, whole
 
 _INVOCATION: Final = f"select {rows.INVOCATION_COLUMNS} from invocation where id = ?"
 _JOURNAL_FACTS: Final = (
-    # With a single max(), SQLite takes the other columns from the row that has it: the time of the last entry.
+    # With a single max(), SQLite takes the other columns from the same row: so this is the time of the last entry.
     "select count(*), count(*) filter (where type < 0x8000), appended_at_ms, max(idx) from journal_entry "
     "where invocation_id = ?"
 )
@@ -49,13 +49,13 @@ _KEY_WAITING: Final = (
 
 
 class StoreReader:
-    """Committed state. `connection` gives the connection to use at this moment."""
+    """Reads of committed state. `connection` gives the connection to use now."""
 
     def __init__(self, connection: Callable[[], apsw.Connection]) -> None:
         self._connection = connection
 
     def invocation(self, invocation_id: bytes) -> Invocation | None:
-        """The row, with facts of its journal: length, commands, and when it last grew."""
+        """The row, with facts of its journal: length, count of commands, time of the last entry."""
         execute = self._connection().execute
         row = execute(_INVOCATION, (invocation_id,)).fetchone()
         if row is None:
@@ -69,7 +69,7 @@ class StoreReader:
         return found
 
     def journal_rows(self, invocation_id: bytes) -> list[EntryRow]:
-        """All entries in index order, payloads left empty."""
+        """All entries in index order, with empty payloads."""
         return [rows.entry_from(row) for row in self._connection().execute(_JOURNAL_ROWS, (invocation_id,))]
 
     def journal(self, invocation_id: bytes) -> list[EntryRow]:
@@ -84,7 +84,7 @@ class StoreReader:
         return entries
 
     def listeners(self, invocation_id: bytes) -> list[Listener]:
-        """Who waits for an invocation, in order of arrival."""
+        """Listeners of an invocation, in order of arrival."""
         found = self._connection().execute(
             "select caller_id, completion_id, type from listener where invocation_id = ? order by position",
             (invocation_id,),
@@ -92,16 +92,16 @@ class StoreReader:
         return [rows.listener_from(row) for row in found]
 
     def key_holder(self, service: str, key: str) -> InvocationId | None:
-        """The open exclusive invocation of a key that has begun. Stands before all that wait: one step of the index."""
+        """The open exclusive invocation of a key that has begun; the index has it in front of the waiting ones."""
         for (id_,) in self._connection().execute(_KEY_HOLDER, (service, key)):
             holder: InvocationId = id_
             return holder
         return None
 
-    def key_queue(self, service: str, key: str) -> list[Waiting]:
-        """Invocations that wait for a key, and the state mutations between them."""
+    def key_queue(self, service: str, key: str) -> list[Queued]:
+        """Invocations that wait for a key, and state mutations among them, in order."""
         execute = self._connection().execute
-        waiting: list[tuple[int, Waiting]] = [*execute(_KEY_WAITING, (service, key))]
+        waiting: list[tuple[int, Queued]] = [*execute(_KEY_WAITING, (service, key))]
         mutations = execute(
             "select sequence, service, key, expected_version, new_state from state_mutation "
             "where service = ? and key = ?",
@@ -112,7 +112,7 @@ class StoreReader:
         return [item for _, item in waiting]
 
     def state(self, service: str, key: str) -> dict[bytes, bytes]:
-        """All state of a key, in the order of its names."""
+        """All state of a key, ordered by name."""
         execute = self._connection().execute
         found = execute(
             "select name, value_id, value from state_value where service = ? and key = ? order by name", (service, key)
@@ -163,23 +163,23 @@ class StoreReader:
         return list(found)
 
     def next_timer_at(self) -> int | None:
-        """When the earliest timer is due."""
+        """Time of the earliest timer."""
         found: int | None = self._connection().execute("select min(fire_at_ms) from timer").get
         return found
 
     def newest_ms(self) -> int:
-        """When the invocation that came last was created, by the clock of then; 0 in an empty database."""
+        """The time of creation of the newest invocation, by the clock at that time; 0 in an empty database."""
         return self._number("select max(created_at_ms) from invocation")
 
     def open_invocation_ids(self, status: Status = Status.INVOKED) -> list[InvocationId]:
-        """Open invocations of a status, for recovery. Reads the index of open ones only."""
+        """Open invocations with a status, for recovery. Reads the index of open ones only."""
         found = self._connection().execute(
             "select id from invocation indexed by invocation_open where status < 5 and status = ?", (status,)
         )
         return [id_ for (id_,) in found]
 
     def pinned_count(self, deployment_id: str) -> int:
-        """How many open invocations have to run on a deployment. Reads all that are open."""
+        """Count of open invocations that are pinned to a deployment. Reads all open invocations."""
         return self._number(
             "select count(*) from invocation indexed by invocation_open where status < 5 and pinned_deployment_id = ?",
             (deployment_id,),
@@ -195,7 +195,7 @@ class StoreReader:
         return [id_ for (id_,) in found]
 
     def open_counts(self) -> dict[Status, int]:
-        """How many invocations there are of each open status, for metrics."""
+        """Counts of invocations by open status, for metrics."""
         found = self._connection().execute(
             "select status, count(*) from invocation indexed by invocation_open where status < 5 group by status"
         )

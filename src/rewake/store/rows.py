@@ -1,7 +1,7 @@
-"""Structs to rows and back: one function per table and direction, and the column lists they belong to.
+"""Structs to rows and back: one function per table and direction, with their lists of columns.
 
-Part of the hot path: a run writes about nine rows, so each function does only attribute reads and builds one tuple.
-Numbers stored for enums are given here once. Used by writing.py and reader.py; the tables are in schema.py.
+This is on the hot path: a run writes about nine rows, so each function only reads attributes and builds one tuple. The
+stored numbers of enums are defined here. Used by writing.py and reader.py; schema.py has the tables.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Row = tuple[Any, ...]
 
 SERVICE_TYPES: Final = (ServiceType.SERVICE, ServiceType.VIRTUAL_OBJECT, ServiceType.WORKFLOW)
 HANDLER_KINDS: Final = (HandlerKind.PLAIN, HandlerKind.EXCLUSIVE, HandlerKind.SHARED, HandlerKind.WORKFLOW)
-"""The number stored is the position here. Append only."""
+"""The stored number is the position in this tuple. Append only."""
 
 _INVOKED_BY: Final = {item.value: item for item in InvokedBy}
 _STATUSES: Final = tuple(Status)
@@ -56,7 +56,7 @@ INVOCATION_FIXED: Final = (
     "invoked_by_target", "restarted_from", "branch_of", "idempotency_key", "traceparent", "completion_retention_ms",
     "journal_retention_ms", "random_seed",
 )  # fmt: skip
-"""Columns that never change after the insert."""
+"""Columns that do not change after the insert."""
 
 INVOCATION_CHANGING: Final = (
     "status", "modified_at_ms", "inbox_sequence", "inboxed_at_ms", "scheduled_at_ms", "start_at_ms", "running_at_ms",
@@ -69,12 +69,12 @@ INVOCATION_CHANGING: Final = (
 RESULT_VALUE: Final = "coalesce(result_value, large_value(result_value_id))"
 
 INVOCATION_COLUMNS: Final = ", ".join((*INVOCATION_FIXED, *INVOCATION_CHANGING[:-2], RESULT_VALUE))
-"""To read, in the order of `invocation_from`."""
+"""Columns to read, in the order of `invocation_from`."""
 
 ENTRY_COLUMNS: Final = (
     "invocation_id, idx, type, payload, appended_at_ms, name, completion_id, signal, is_failure, child"
 )
-"""In the field order of EntryRow, so that `entry_row` is one call into C."""
+"""Columns in the field order of EntryRow, so that `entry_row` is one call into C."""
 
 entry_row = msgspec.structs.astuple
 
@@ -137,17 +137,17 @@ def invocation_changing(item: Invocation) -> Row:
 
 
 def with_large_result(row: Row, value_id: int) -> Row:
-    """A row of `invocation_row` or `invocation_changing` whose result is kept apart."""
+    """A row of `invocation_row` or `invocation_changing` with its result stored apart."""
     return (*row[:-2], None, value_id)
 
 
 def invocation_row(item: Invocation) -> Row:
-    """Fixed, then changing columns, as they are written."""
+    """The values to write: fixed columns, then changing ones."""
     return invocation_fixed(item) + invocation_changing(item)
 
 
 def invocation_from(row: Row) -> Invocation:
-    """The struct of a row in the order of INVOCATION_COLUMNS; facts of the journal are left at zero."""
+    """The struct of a row with INVOCATION_COLUMNS; facts of the journal stay zero."""
     (
         id_, service, handler, key, service_type, handler_kind, created_at_ms, invoked_by, invoked_by_id,
         invoked_by_target, restarted_from, branch_of, idempotency_key, traceparent, completion_retention_ms,
@@ -199,7 +199,7 @@ def invocation_from(row: Row) -> Invocation:
 
 
 def result_row(result: Success | Failure | None) -> Row:
-    """(code, message, metadata, value): a code means failure, a value success, neither not yet."""
+    """(code, message, metadata, value). A failure has a code, a success a value, and an open one neither."""
     if result is None:
         return (None, None, None, None)
     if type(result) is Success:
@@ -217,7 +217,7 @@ def result_from(
 
 
 def entry_from(row: Sequence[Any]) -> EntryRow:
-    """Of a row in the order of ENTRY_COLUMNS."""
+    """The entry of a row with ENTRY_COLUMNS."""
     invocation_id, index, type_id, payload, appended_at_ms, name, completion_id, signal, is_failure, child = row
     return EntryRow(
         invocation_id, index, type_id, payload, appended_at_ms, name, completion_id, signal, bool(is_failure), child

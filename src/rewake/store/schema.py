@@ -1,10 +1,10 @@
 """The tables, as numbered migrations. Append a migration to change them; never edit one that was released.
 
-A database of each version is frozen in tests/conformance/frozen and opened by every later one. Version 1 is not yet
-released: after a change in place, make its database anew with tests/conformance/frozen_app.py. `user_version` of the
-file is the number of migrations applied. All times are milliseconds since the epoch. Small columns come before large
-ones, so that reading the small ones never touches overflow pages. Indexes cost about 1 us a write each, so each says
-which scan it saves.
+tests/conformance/frozen has a database of each version, which every later version must open. Version 1 is not released
+yet: after a change in place, make its database again with tests/conformance/frozen_app.py. The file's `user_version` is
+the number of applied migrations. All times are milliseconds since the epoch. Small columns come before large ones, so
+that reading small ones touches no overflow pages. An index costs about 1 us a write, so each has a comment with the
+scan that it saves.
 """
 
 from __future__ import annotations
@@ -172,6 +172,10 @@ create table state_value (
 
 create index state_value_value on state_value (value_id) where value_id is not null;
 
+-- The objects that keep open questions between turns ('rewake.approvals', see ext/kernel/keeping.py), among all that
+-- have state. Other values pay nothing.
+create index state_value_asking on state_value (service, key) where name = x'726577616b652e617070726f76616c73';
+
 create view state as
 select
     service, key, name,
@@ -226,4 +230,4 @@ create table service (
 MIGRATIONS: Final[tuple[str, ...]] = (_INITIAL,)
 
 VERSION: Final = len(MIGRATIONS)
-"""Version of a database this release writes."""
+"""Version of the databases that this release writes."""

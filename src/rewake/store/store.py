@@ -1,10 +1,10 @@
-"""The store: one database file, written by one connection, batch by batch, each durable before anyone hears of it.
+"""The store: one connection writes one database file, batch by batch; each batch is durable before its effects leave.
 
-`submit` applies a batch on the calling thread and commits it there as long as commits are quick: handing the rows to
-another thread costs one fight for the interpreter lock per statement (measured beside a busy event loop: 460 ms instead
-of 1.2 ms for 64 runs). Once commits get slow (a slow disk), only the commit goes to the writer thread, and what arrives
-meanwhile is merged into the next transaction. Checkpoints have a thread of their own (checkpoints.py).
-After a failure nothing is written until `resume`: what was queued behind it was computed from lost changes.
+`submit` writes a batch on the calling thread, and commits it there while commits are quick. Writing rows on another
+thread would compete for the interpreter lock at each statement (measured beside a busy event loop: 460 ms instead of
+1.2 ms for 64 runs). If the disk is slow, only the commit moves to the writer thread, and batches that arrive meanwhile
+are merged into the next transaction. Checkpoints have their own thread (checkpoints.py).
+After a failure nothing is written until `resume`, because later batches were computed from the lost changes.
 Read next: writing.py, reader.py, connection.py.
 """
 
@@ -24,6 +24,7 @@ import apsw
 from rewake.core.ids import InvocationId
 from rewake.core.writes import Batch
 from rewake.errors import ErrorCode, RewakeError
+from rewake.garbage import give_back
 from rewake.store.checkpoints import Checkpoints
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader, open_writer, require_safe_sqlite
 from rewake.store.lock import DirectoryLock
@@ -36,20 +37,24 @@ OnDone: TypeAlias = Callable[[BaseException | None], None]
 Post: TypeAlias = Callable[[Callable[[], None]], object]
 
 COMMIT_INLINE_MAX_S: Final = 0.002
-"""Above this mean, commits leave the calling thread; two hops cost about 0.1 ms and are then worth it."""
+"""If commits take longer on average, they move to the writer thread; the two hops cost about 0.1 ms."""
 
 COMMITS_PER_MEASUREMENT: Final = 16
-"""Of slow commits, one in so many is made in `submit`: on the thread, waiting for the interpreter lock counts too."""
+"""One of so many slow commits is made in `submit`, because measurements on the thread include waits for the lock."""
 
 RELEASE_PAGES_MIN: Final = 1_024
 RELEASE_FRACTION: Final = 4
-"""Pages are given back when at least 4 MiB and a quarter of the file are free."""
+"""Pages are released if at least 4 MiB and a quarter of the file are free."""
+
+REST_AFTER_COMMITS: Final = 500
+"""After a burst the page caches hold 64 MiB, which an idle engine does not need. They are dropped after so many commits
+and a pause."""
 
 PROBE_BYTES: Final = 256 * 1024
 
 
 class Store:
-    """An open database. All methods belong to one thread, the one that submits."""
+    """An open database. All methods belong to the submitting thread."""
 
     def __init__(self, path: Path, lock: DirectoryLock, writer: apsw.Connection, post: Post | None) -> None:
         self.path = path
@@ -57,6 +62,7 @@ class Store:
         self.commit_count = 0
         self.commit_mean_s = 0.0
         self.wal_pages = 0
+        self._seen_commit_count = self._rested_commit_count = 0
         self._lock = lock
         self._connection = writer
         self._writer = BatchWriter(writer)
@@ -76,11 +82,11 @@ class Store:
     def open(
         cls, directory: Path | str, *, now_ms: int, post: Post | None = None, page_count_max: int | None = None
     ) -> Store:
-        """Lock the directory, open or make its database, bring it to this release's version.
+        """Lock the directory, open or make its database, and migrate it to this release's version.
 
-        post: runs a function on the submitting thread (`loop.call_soon_threadsafe`); without it every commit is made
-        in `submit`.   page_count_max: bound of the file in pages, for tests of a full disk.
-        Raises RewakeError RW5001 to RW5007, and RW5013 for a log that belongs to another database.
+        post: runs a function on the submitting thread (`loop.call_soon_threadsafe`); without it `submit` makes every
+        commit.   page_count_max: bound of the file in pages, for tests of a full disk.
+        Raises RewakeError RW5001 to RW5007, and RW5013 for the log of another database.
         """
         require_safe_sqlite()
         path = Path(directory) / DATABASE_FILE
@@ -100,9 +106,9 @@ class Store:
     # Writing
 
     def submit(self, batch: Batch, on_done: OnDone) -> None:
-        """Make a batch durable, then call `on_done(None)` on this thread, maybe before this returns.
+        """Make a batch durable, then call `on_done(None)` on this thread, perhaps before this returns.
 
-        `on_done` gets the error instead when the batch, or one before it, could not be stored; then nothing of it is.
+        If this batch or an earlier one cannot be stored, `on_done` gets the error, and nothing of the batch is stored.
         """
         if self._is_closed:
             on_done(RewakeError(ErrorCode.STORE_CLOSED, "A batch came after the store was closed."))
@@ -114,16 +120,16 @@ class Store:
             self._write([(batch, on_done)])
 
     def resume(self) -> None:
-        """Accept batches again after a failure, once memory has been rebuilt from what is stored."""
+        """Accept batches again after a failure. First rebuild memory from the stored rows."""
         self._failure = None
 
     @property
     def failure(self) -> RewakeError | None:
-        """Why nothing is being written at the moment."""
+        """The error that stops all writing now, or None."""
         return self._failure
 
     def probe(self) -> RewakeError | None:
-        """Try a small durable write, and return what is wrong. Costs two commits; nothing may be in flight."""
+        """Try a small durable write; returns its error, or None. Costs two commits; no batch may be in flight."""
         execute = self._connection.execute
         try:
             execute("insert or replace into meta (name, value) values ('probe', zeroblob(?))", (PROBE_BYTES,))
@@ -133,13 +139,14 @@ class Store:
         return None
 
     def release_pages(self, limit: int) -> int:
-        """Give free pages of the file back to the system, `limit` of 4 KiB at most; how many were given back.
+        """Release free pages of the file, at most `limit` of 4 KiB; returns how many.
 
-        Does nothing while a commit is under way or most of the file is in use: free pages are used again anyway. The
-        file gets shorter once the log has been folded in, which is begun when no more than those are left.
+        Does nothing while a commit is in flight or most of the file is in use: new rows use free pages anyway. The file
+        gets shorter at a checkpoint, which starts with the last of these pages.
         """
         if self._is_closed or self._in_flight or self._failure is not None:
             return 0
+        self._rest()
         execute = self._connection.execute
         free, total = self._connection.pragma("freelist_count"), self._connection.pragma("page_count")
         if free < RELEASE_PAGES_MIN or free < total // RELEASE_FRACTION:
@@ -149,7 +156,7 @@ class Store:
             execute(f"pragma incremental_vacuum({limit})").fetchall()
             advance_mark(self._connection)
             execute("commit")
-        except apsw.Error:  # Tried again later; if it is the disk, the next commit says so.
+        except apsw.Error:  # Try again later; if the disk is at fault, the next commit reports it.
             if self._connection.in_transaction:
                 execute("rollback")
             return 0
@@ -158,8 +165,17 @@ class Store:
         self._checkpoints.after_commit(self._connection, self.wal_pages, is_wanted=is_done)
         return int(free - left)
 
+    def _rest(self) -> None:
+        """Drop the page caches if much was written before the last check, and nothing since."""
+        is_quiet, self._seen_commit_count = self.commit_count == self._seen_commit_count, self.commit_count
+        if is_quiet and self.commit_count - self._rested_commit_count >= REST_AFTER_COMMITS:
+            self._rested_commit_count = self.commit_count
+            for connection in (self._connection, self._read_connection):
+                connection.execute("pragma shrink_memory")
+            give_back()
+
     def close(self) -> None:
-        """Finish what was submitted, fold the write-ahead log into the database, let the next engine in."""
+        """Finish submitted batches, move the write-ahead log into the database, and release the lock."""
         if self._is_closed:
             return
         self.post = None
@@ -169,7 +185,7 @@ class Store:
         self._checkpoints.close()
         self._read_connection.close()
         self._connection.set_wal_hook(None)
-        # If it fails, the log stays and is read at the next start: a full disk must not stop us from closing.
+        # If it fails, the log stays and the next start reads it: a full disk must not stop the engine from closing.
         with suppress(apsw.Error):
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         self._connection.close()
@@ -207,7 +223,7 @@ class Store:
         post(self._finish_commit)
 
     def _finish_commit(self) -> None:
-        """Back on the submitting thread: answer for the commit made elsewhere, and write what came meanwhile."""
+        """On the submitting thread: report the writer thread's commit, and write the batches that arrived meanwhile."""
         if not self._in_flight:
             return
         items, self._in_flight = self._in_flight, []
@@ -225,7 +241,7 @@ class Store:
             on_done(None)
 
     def _fail(self, items: list[tuple[Batch, OnDone]], error: BaseException) -> None:
-        """Undo the transaction; its batches and all that wait behind it are not stored."""
+        """Roll back the transaction; its batches and all waiting ones are not stored."""
         if self._connection.in_transaction:
             self._connection.execute("rollback")
         self._writer.undone()
@@ -236,13 +252,13 @@ class Store:
             on_done(self._failure)
 
     def _refused(self, items: list[tuple[Batch, OnDone]], error: BaseException) -> RewakeError:
-        """Find whose rows cannot be stored, by writing those of each invocation alone."""
+        """Find the invocations whose rows cannot be stored, by writing each one's rows alone."""
         faulty: dict[InvocationId, str] = {}
         try:
             self._connection.execute("begin immediate")
             for batch, _ in items:
                 faulty |= self._writer.faulty(batch)
-        except apsw.Error as problem:  # now it is the disk
+        except apsw.Error as problem:  # this time the disk failed
             return as_rewake_error(problem, self.path)
         finally:
             if self._connection.in_transaction:
@@ -272,5 +288,5 @@ class Store:
             self._thread = None
 
     def _readable(self) -> apsw.Connection:
-        """The writing connection unless it holds a transaction that is not committed yet."""
+        """The writing connection, unless it has an open transaction; then the reading one."""
         return self._read_connection if self._in_flight else self._connection

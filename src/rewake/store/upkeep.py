@@ -1,7 +1,7 @@
-"""Upkeep of a database while no engine uses it: making it as small as its content, and upgrading it.
+"""Upkeep of a database while no engine uses it: compacting and upgrading.
 
-An engine gives room back by itself, in steps and not all of it (`Store.release_pages`), and upgrades when it starts.
-Called by the CLI.
+A running engine releases part of its free pages by itself (`Store.release_pages`), and upgrades at its start. Called by
+the CLI.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from rewake.store.wal import advance_mark, require_own_log
 
 
 def compact(data: Path, now_ms: int) -> tuple[int, int]:
-    """Rewrite the database in the folder; its size in bytes before and after. Needs free disk for the result.
+    """Rewrite the database in the folder; returns its size in bytes before and after. Needs free disk for the result.
 
-    Raises RewakeError RW5001 while an engine uses it, RW5014 when there is no database, and what opening it raises.
+    Raises RewakeError RW5001 while an engine uses it, RW5014 without a database, and the errors of opening it.
     """
     with _alone(data, now_ms) as (path, connection):
         _fold(connection)
@@ -35,7 +35,7 @@ def compact(data: Path, now_ms: int) -> tuple[int, int]:
 
 
 def upgrade(data: Path, now_ms: int) -> tuple[int, int]:
-    """Bring the database to this release's version; the versions before and after. Raises as `compact`."""
+    """Migrate the database to this release's version; returns the versions before and after. Raises like `compact`."""
     before, _ = check_upgrade(data)
     with _alone(data, now_ms) as (_, connection):
         _fold(connection)

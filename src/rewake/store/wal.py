@@ -1,15 +1,16 @@
-"""The write-ahead log and its database: a check that they belong together, and the mark that makes it possible.
+"""The write-ahead log and its database: a check that they belong together, and the marks for that check.
 
-SQLite replays `rewake.db-wal` over whatever `rewake.db` lies beside it. Over a copy of another moment, such as a
-restored backup, that gives a mixture of both and spoils the copy. So each commit adds one to the application id in the
-database's header; it begins at a random number whenever an engine starts. A log continues a database if the number in
-the database's own header is in the log too, or comes right before its first. SQLite's own copies (`.backup`, `VACUUM
-INTO`) keep the number and raise the schema cookie, which must be equal. File format:
+SQLite replays `rewake.db-wal` into any `rewake.db` beside it. If that is an older or newer copy, such as a restored
+backup, the result is a damaged mixture of both. So each commit adds one to the application id in the database's header,
+which starts at a random number at each start of an engine. A log continues a database if the number in the database's
+own header is also in the log, or comes right before the log's first. SQLite's own copies (`.backup`, `VACUUM INTO`)
+keep the number and raise the schema cookie, so the cookies must be equal too. File format:
 https://sqlite.org/fileformat2.html
 """
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import random
@@ -30,28 +31,32 @@ _LOG_HEADER: Final = struct.Struct(">IIIIII")
 _FRAME_HEADER: Final = struct.Struct(">IIII")
 """Page number, size of the database after a commit, two salts."""
 
+_CHECKSUM: Final = struct.Struct(">II")
 _LOG_HEADER_BYTES: Final = 32
 _FRAME_HEADER_BYTES: Final = 24
 _MAGICS: Final = (0x377F0682, 0x377F0683)
 _COOKIE_AT: Final = 40
 _MARK_AT: Final = 68
 _DATABASE_HEADER_BYTES: Final = 100
+_IN_USE_LOCK: Final = 128
+"""https://sqlite.org/walformat.html#locks: the byte behind those of the log's locks."""
+
 _NUMBER_MAX: Final = (1 << 31) - 1
 
 Mark = tuple[int, int]
-"""Schema cookie and number of a first page."""
+"""Schema cookie and application id in a first page."""
 
 log = structlog.get_logger("rewake.store")
 
 
 def advance_mark(connection: apsw.Connection) -> None:
-    """Count one up, as part of the transaction that is open or as a commit of its own."""
+    """Add one to the number, in the open transaction or as a commit of its own."""
     number = _next(connection.pragma("application_id"))
     connection.execute(f"pragma application_id = {number}", can_cache=False)
 
 
 def renew_mark(connection: apsw.Connection) -> None:
-    """Begin at a new number: whoever goes on from an earlier copy of the same database counts elsewhere."""
+    """Begin at a new random number, so that engines on different copies of a database use different numbers."""
     connection.pragma("application_id", _random_number())
 
 
@@ -64,7 +69,7 @@ def _random_number() -> int:
 
 
 def mark_file(path: Path) -> None:
-    """Give a database that nobody has open, and that has no log, a number of its own."""
+    """Give a database a new number. It must not be open anywhere, and must have no log."""
     descriptor = os.open(path, os.O_RDWR)
     try:
         os.pwrite(descriptor, _random_number().to_bytes(4, "big"), _MARK_AT)
@@ -82,17 +87,21 @@ def index_of(path: Path) -> Path:
 
 
 def require_own_log(path: Path) -> None:
-    """Raise RW5013 when the log beside a database does not continue it. Nobody may have the database open.
+    """Raise RW5013 if the log beside a database does not continue it. The database must not be open anywhere.
 
-    A log without any first page has no commit of ours: another program folded ours in and began the log anew. It is
-    moved aside, since replaying it could spoil a restored copy.
+    A log without a first page has no commit of ours: another program moved our log into the database and started it
+    again. Such a log is moved aside, because replaying it could damage a restored copy. It stays while a program has
+    the database open, as Litestream does, and goes on with the log. SQLite ignores a log without a whole commit. A
+    power cut leaves one when the log had just started again; its frames are from before.
     """
     wal, own = log_of(path), _mark_of(path)
     marks = list(_marks_in(wal))
     if marks and own is not None and (own in marks or (own[0], _next(own[1])) == marks[0]):
         return
+    if not _has_commit(wal):
+        return
     if not marks:
-        if own is not None and wal.exists() and wal.stat().st_size:
+        if own is not None and not _is_in_use(path):
             _move_aside(wal)
         return
     raise RewakeError(
@@ -105,6 +114,16 @@ def require_own_log(path: Path) -> None:
     )
 
 
+def _is_in_use(path: Path) -> bool:
+    """Whether another process has the database open: each one that does holds a lock on a byte of the log's index."""
+    with suppress(FileNotFoundError), index_of(path).open("r+b") as index:
+        try:
+            fcntl.lockf(index, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _IN_USE_LOCK)
+        except OSError:
+            return True
+    return False
+
+
 def _move_aside(wal: Path) -> None:
     aside = wal.with_name(wal.name + ".unused")
     wal.replace(aside)
@@ -112,7 +131,7 @@ def _move_aside(wal: Path) -> None:
 
 
 def _mark_of(path: Path) -> Mark | None:
-    """Of the database file itself, whatever its log says; None for a file without a header."""
+    """The mark in the database file itself, without its log; None for a file without a header."""
     with suppress(FileNotFoundError), path.open("rb") as file:
         return _mark_in(file.read(_DATABASE_HEADER_BYTES))
     return None
@@ -123,6 +142,40 @@ def _mark_in(page: bytes) -> Mark | None:
         return None
     cookie, mark = (int.from_bytes(page[at : at + 4], "big") for at in (_COOKIE_AT, _MARK_AT))
     return cookie, mark
+
+
+def _has_commit(wal: Path) -> bool:
+    """Whether the log begins with a whole transaction: frames with valid checksums up to one that commits."""
+    content = wal.read_bytes() if wal.exists() else b""
+    if len(content) <= _LOG_HEADER_BYTES:
+        return False
+    magic, _, page_size, _, *salts = _LOG_HEADER.unpack_from(content)
+    if magic not in _MAGICS or page_size < _DATABASE_HEADER_BYTES:
+        return False
+    words = "<>"[magic & 1]
+    sums = _checksum(words, content[: _LOG_HEADER.size], (0, 0))
+    if sums != _CHECKSUM.unpack_from(content, _LOG_HEADER.size):
+        return False
+    for at in range(_LOG_HEADER_BYTES, len(content), _FRAME_HEADER_BYTES + page_size):
+        start, stop = at + _FRAME_HEADER_BYTES, at + _FRAME_HEADER_BYTES + page_size
+        if stop > len(content):
+            return False
+        _, size_after, *frame_salts = _FRAME_HEADER.unpack_from(content, at)
+        sums = _checksum(words, content[start:stop], _checksum(words, content[at : at + _CHECKSUM.size], sums))
+        if frame_salts != salts or sums != _CHECKSUM.unpack_from(content, at + _FRAME_HEADER.size):
+            return False
+        if size_after:
+            return True
+    return False
+
+
+def _checksum(words: str, data: bytes, sums: tuple[int, int]) -> tuple[int, int]:
+    """SQLite's checksum over 32-bit words in the log's byte order, continued from earlier sums."""
+    first, second = sums
+    for one, other in struct.iter_unpack(f"{words}II", data):
+        first = (first + one + second) & 0xFFFF_FFFF
+        second = (second + other + first) & 0xFFFF_FFFF
+    return first, second
 
 
 def _marks_in(wal: Path) -> Iterator[Mark]:
@@ -137,7 +190,7 @@ def _marks_in(wal: Path) -> Iterator[Mark]:
 
 
 def _first_pages(content: mmap.mmap, page_size: int, salts: list[int]) -> Iterator[Mark]:
-    """Frames of an earlier life of the log, behind the end of this one, have other salts."""
+    """The first pages in the log's frames. Frames with other salts are left over from before the log's last start."""
     frame_bytes = _FRAME_HEADER_BYTES + page_size
     for at in range(_LOG_HEADER_BYTES, len(content) - frame_bytes + 1, frame_bytes):
         page_number, _, *frame_salts = _FRAME_HEADER.unpack_from(content, at)

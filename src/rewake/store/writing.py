@@ -1,8 +1,8 @@
-"""Writing: a Batch becomes statements on the one connection that writes.
+"""Writing: a Batch becomes statements on the writing connection.
 
-The order of the statements is the one core/writes.py gives: a batch may forget an invocation and start it anew, answer
-all listeners and take a new one. Order of arrival of listeners and events is a position that grows for ever.
-Called by store.py inside a transaction; opens and commits nothing itself. Row shapes are in rows.py.
+core/writes.py defines the order of the statements: a batch may delete an invocation and create it again, or answer all
+listeners and add a new one. Listeners and events have an ever growing position as their order of arrival.
+Called by store.py inside a transaction; it does not begin or commit one. rows.py has the rows.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ _VALUE_OF_STATE: Final = (
 
 
 class BatchRefused(RewakeError):
-    """A batch has rows that no disk would take: a number beyond a column, a text that is no Unicode, a key twice.
+    """A batch has rows that cannot be stored: a number too large for a column, text that is not Unicode, a key twice.
 
-    faulty: the reason by id of the invocation whose rows these are; empty when no single one was found.
+    faulty: the reason by id of the invocation with these rows; empty if no single one was found.
     """
 
     def __init__(self, error: BaseException, faulty: dict[InvocationId, str]) -> None:
@@ -71,7 +71,7 @@ class BatchRefused(RewakeError):
 
 
 def is_about_content(error: BaseException) -> bool:
-    """Whether a write failed because of what was to be written; the disk has no part in it."""
+    """Whether a write failed because of the rows themselves, and not because of the disk."""
     if isinstance(error, apsw.Error):
         return isinstance(error, apsw.ConstraintError | apsw.MismatchError | apsw.TooBigError)
     return not isinstance(error, OSError | MemoryError | RewakeError)
@@ -88,7 +88,7 @@ class BatchWriter:
         self._position = _last_position(connection)
 
     def write(self, batch: Batch) -> None:
-        """All rows of a batch."""
+        """Write all rows of a batch."""
         if batch.abandoned or batch.deletes or batch.journal_deletes:
             self._forget(batch)
         many = self._many
@@ -126,7 +126,7 @@ class BatchWriter:
         return row
 
     def _small_of(self, entries: list[EntryRow]) -> list[EntryRow]:
-        """Write the entries with large values; the others."""
+        """Write the entries with large values, and return the others."""
         large = [item for item in entries if len(item.payload) >= LARGE_BYTES_MIN]
         if not large:
             return entries
@@ -142,9 +142,9 @@ class BatchWriter:
         return small
 
     def faulty(self, batch: Batch) -> dict[InvocationId, str]:
-        """Why the rows of one invocation are refused even alone, by its id or by that of who called it just now.
+        """The invocations whose rows are refused even alone, each with the reason; a new one counts for its caller.
 
-        For a batch that was refused, inside a transaction that the caller rolls back.
+        Used for a refused batch, inside a transaction that the caller rolls back.
         """
         found: dict[InvocationId, str] = {}
         callers = {item.id: item.invoked_by_id for item in batch.inserts}
@@ -172,7 +172,7 @@ class BatchWriter:
                 self._many(statement, [(id_,) for id_ in ids])
 
     def _note_values(self, statement: str, bindings: list[rows.Row]) -> None:
-        """Values of rows that are about to be deleted or replaced; who else needs them is looked up at the end."""
+        """Note large values of rows that will be deleted or replaced; the end checks for other references."""
         self._unused.update(value_id for (value_id,) in self._many(statement, bindings))
 
     def _write_timers(self, batch: Batch) -> None:
@@ -224,7 +224,7 @@ class BatchWriter:
             "values (?, ?, ?, ?, ?, ?, ?)",
             [rows.promise_row(key, result) for key, result in batch.promises.items() if result is not None],
         )
-        # A row exists as soon as someone waits; waiting never takes a result away.
+        # A row exists as soon as somebody waits; a later waiter must not remove a result.
         waiting = [key for key, result in batch.promises.items() if result is None]
         many("insert or ignore into promise (service, key, name) values (?, ?, ?)", waiting)
         many("delete from promise_listener where service = ? and key = ? and name = ?", batch.promise_listener_deletes)
@@ -262,7 +262,7 @@ class BatchWriter:
 
 
 def _parts(batch: Batch) -> dict[InvocationId, Batch]:
-    """The rows of each invocation as a batch of its own. Rows of services, keys and promises belong to none."""
+    """The rows of each invocation as a separate batch, without rows of services, keys and promises."""
     parts: defaultdict[InvocationId, Batch] = defaultdict(Batch)
     for name in ("inserts", "updates"):
         for item in getattr(batch, name):
@@ -288,7 +288,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _last_position(connection: apsw.Connection) -> int:
-    """The highest position given out. The three tables hold only what is open or recent."""
+    """The highest position so far. The three tables are small: they hold open or recent rows only."""
     highest: int | None = connection.execute(
         "select max(last) from (select max(position) as last from listener union all "
         "select max(position) from promise_listener union all select max(position) from event)"

@@ -1,14 +1,14 @@
-"""What a reader of a stream gets, as structs and in their JSON form: `{"type": "delta", "step": 3, ...}`.
+"""The events that a reader of a stream gets, as structs and as JSON: `{"type": "delta", "step": 3, ...}`.
 
 `offset` grows with every event and is the id of the server-sent event. Offsets are unique over all runs of a data
-folder, and have gaps. `step` is the number of a step in its stream: the offset of the event that announced it first.
+folder, and have gaps. `step` is a step's number in its stream: the offset of the event that first announced it.
 
 A reader that follows four rules ends up with what the journal has:
-1. `step_started` with a known `step` adds to what is known of it.
+1. `step_started` with a known `step` adds facts about that step.
 2. `delta` belongs to the step it names.
-3. `void`: forget all deltas of the steps it names; they are sent again. With `from_offset` 0 forget the whole stream:
-   it follows anew.
-4. `step_committed` ends a step; where `value` is there, it is what the journal has, whatever the deltas were.
+3. `void`: forget all deltas of the steps it names; they are sent again. With `from_offset` 0 forget the whole stream,
+   which is then sent from its beginning.
+4. `step_committed` ends a step. Its `value`, if present, is the journal's and replaces the deltas.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Outcome = Literal["result", "failure", "cancelled", "killed"]
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
-    """offset: the event's place, see above.   at_ms: when it happened, in milliseconds since the epoch."""
+    """offset: the event's id, see above.   at_ms: when it happened, in milliseconds since the epoch."""
 
     offset: int
 
@@ -35,9 +35,9 @@ class Started(_Event, tag="started", frozen=True):
 
 
 class StepStarted(_Event, tag="step_started", frozen=True):
-    """A step is at work. name: as in the journal.   entry: index of its command there.
+    """A step runs. name: as in the journal.   entry: index of its command there.
 
-    kind, agent: as the writer says (see ext/kernel/envelope.py), `call` for a call of a handler; None: not known yet.
+    kind, agent: from the writer (see ext/kernel/envelope.py), None until known; kind is `call` for a call of a handler.
     """
 
     at_ms: int
@@ -49,17 +49,17 @@ class StepStarted(_Event, tag="step_started", frozen=True):
 
 
 class Delta(_Event, tag="delta", frozen=True):
-    """A piece of what the step says. data: text, or an event in the framework's own JSON form."""
+    """A piece of the step's output. data: text, or an event in the framework's own JSON form."""
 
     step: int
     data: Any
 
 
 class StepCommitted(_Event, tag="step_committed", frozen=True):
-    """A step is in the journal, for good. entry: index of its result there.
+    """A step's result is in the journal. entry: index of the result there.
 
-    value: its result, JSON where it is JSON, else text; absent when it has no text, or is too long for the side log.
-    failure: it failed for good.
+    value: the result as JSON if it is JSON, else as text; absent if it is empty or too long for the side log.
+    failure: set if the step failed for good.
     """
 
     at_ms: int
@@ -75,7 +75,7 @@ class StepCommitted(_Event, tag="step_committed", frozen=True):
 class Void(_Event, tag="void", frozen=True):
     """The tries of these steps failed, or their attempt is over: their deltas so far are void.
 
-    from_offset: no delta before it is void; 0: the reader's whole stream is.   error: why, where it is known.
+    from_offset: only deltas from here on are void; 0: all that the reader has.   error: the reason, if it is known.
     retry_at_ms: when the next attempt begins, if it has to wait.
     """
 
@@ -87,10 +87,11 @@ class Void(_Event, tag="void", frozen=True):
 
 
 class Waiting(_Event, tag="waiting", frozen=True):
-    """The run waits for a person. id: of the question, for good.   awakeable: that an answer goes to, now.
+    """The run waits for a person. id: the question's lasting id.   awakeable: takes the answer; may change.
 
-    question, args, digest, deadline_at_ms: as asked with `ask()`, absent for a plain awakeable. digest: what an answer
-    names.   step, entry: that asked.   The same id once more: asked again, as an answer could not be taken.
+    question, args, digest, deadline_at_ms: as given to `ask()`, absent for a plain awakeable. An answer names the
+    digest.   step, entry: where the question was asked.   A second event with the same id means that an answer could
+    not be accepted and the question is asked again.
     """
 
     at_ms: int
@@ -106,9 +107,9 @@ class Waiting(_Event, tag="waiting", frozen=True):
 
 
 class Answered(_Event, tag="answered", frozen=True):
-    """A question is decided, or a plain awakeable has its answer. id: as in `waiting`.   failure: it was rejected.
+    """A question is decided, or a plain awakeable is answered. id: as in `waiting`.   failure: set if it was rejected.
 
-    value: of a question of `ask()` the outcome, such as `{"outcome": "approved", ...}`; else what came.
+    value: the outcome of `ask()`, such as `{"outcome": "approved", ...}`, or the value sent to a plain awakeable.
     """
 
     at_ms: int
@@ -118,20 +119,20 @@ class Answered(_Event, tag="answered", frozen=True):
 
 
 class Suspended(_Event, tag="suspended", frozen=True):
-    """The handler rests until what it waits for is there: a person, a call, a time."""
+    """The handler waits for a person, a call or a time, and holds no process meanwhile."""
 
     at_ms: int
 
 
 class Paused(_Event, tag="paused", frozen=True):
-    """The engine no longer drives the run: retries are used up, or on request. It goes on when it is resumed."""
+    """The engine no longer drives the run: its retries are used up, or somebody paused it. It goes on when resumed."""
 
     at_ms: int
     error: str | None = None
 
 
 class Resumed(_Event, tag="resumed", frozen=True):
-    """The handler is at work again: another attempt began."""
+    """Another attempt began, so the handler runs again."""
 
     at_ms: int
 
@@ -144,9 +145,9 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Ended(_Event, tag="ended", frozen=True):
-    """The run has its result; nothing follows.
+    """The run has its result; no event follows.
 
-    result: JSON where it is JSON, else text; absent when it is empty.   failure: of every outcome but `result`.
+    result: as JSON if it is JSON, else as text; absent if it is empty.   failure: set for every outcome but `result`.
     """
 
     at_ms: int
@@ -162,6 +163,6 @@ _decoder: Final = msgspec.json.Decoder(Event)
 
 
 def decode(data: bytes | str) -> Event:
-    """The event of its JSON form. Raises msgspec.DecodeError."""
+    """The event in this JSON text. Raises msgspec.DecodeError."""
     event: Event = _decoder.decode(data)
     return event

@@ -1,9 +1,9 @@
 """The side log on disk: a folder with one file for each run, to which events are appended as server-sent events.
 
-A record is `id: OFFSET`, `data: EVENT` and an empty line, so that a reader gets bytes of the file as they are. Files
-are not synced: they outlive a process that is killed, and may lose their end when the machine fails; what is not whole
-is cut off when a file is opened. Bounded per run and in all; when there is too much, the oldest that nobody uses go.
-Writes go to the page cache, on the event loop: some microseconds, against hundreds for a commit.
+A record is `id: OFFSET`, `data: EVENT` and an empty line, so a reader gets the bytes of the file unchanged. Files are
+not synced: they survive a killed process, but may lose their end if the machine fails. Opening a file cuts off a broken
+last record. Size is bounded per run and in all; past a bound the oldest unused files are deleted. Writes happen on the
+event loop and go to the page cache: a few microseconds each, against hundreds for a commit.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ RUNS_MAX: Final = 50_000
 OPEN_FILES_MAX: Final = 256
 """Files kept open; the others are opened again when they are used."""
 
-READ_BYTES: Final = 64 * 1024
+READ_BYTES: Final = 16 * 1024
 EVICT_TO: Final = 0.9
-"""Share of a bound that is left when it was passed."""
+"""Eviction stops at this share of the bound that was passed."""
 
 _ID: Final = re.compile(rb"^id: (\d+)$", re.MULTILINE)
 
@@ -40,7 +40,7 @@ log = structlog.get_logger("rewake.streams")
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """How much the side log may hold. run_bytes: deltas of a run above it are dropped, marks go on.   runs: files."""
+    """How much the side log may hold. run_bytes: a run's deltas above it are dropped, its marks kept.   runs: files."""
 
     run_bytes: int = RUN_BYTES_MAX
     total_bytes: int = TOTAL_BYTES_MAX
@@ -48,7 +48,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunFile:
-    """The events of one run. first_offset, last_offset: of what it holds, 0 when it is empty.   size: in bytes."""
+    """The events of one run. first_offset, last_offset: of its events, 0 when it is empty.   size: in bytes."""
 
     __slots__ = ("_folder", "_path", "descriptor", "first_offset", "is_detached", "last_offset", "run", "size")
 
@@ -72,7 +72,7 @@ class RunFile:
         self._folder.grown(self, written)
 
     def read(self, position: int) -> bytes:
-        """Whole records from a position on, at least one when there is one; of many, about READ_BYTES."""
+        """About READ_BYTES of whole records from a position on, but at least one record; b"" at the end."""
         length = READ_BYTES
         while position < self.size:
             data = os.pread(self._opened(), min(length, self.size - position), position)
@@ -85,8 +85,8 @@ class RunFile:
         return b""
 
     def position_after(self, offset: int) -> int:
-        """Where the first record behind `offset` begins, or the end."""
-        low, high = 0, self.size  # no record before low is behind it
+        """Where the first record with a greater offset begins, or the end of the file."""
+        low, high = 0, self.size  # all records before `low` have an offset of at most `offset`
         while high - low > READ_BYTES:
             middle = (low + high) // 2
             found = self._record_at(middle, high)
@@ -102,7 +102,7 @@ class RunFile:
         return low
 
     def position_behind(self, offset: int) -> int | None:
-        """Where the record with exactly this offset ends; None without one."""
+        """Where the record with exactly this offset ends; None if there is no such record."""
         position = self.position_after(offset - 1)
         data = self.read(position)
         match = _ID.match(data)
@@ -111,7 +111,7 @@ class RunFile:
         return position + data.index(b"\n\n") + 2
 
     def _record_at(self, position: int, end: int) -> tuple[int, int] | None:
-        """Offset and place of the first record that begins at `position` or behind it, and before `end`."""
+        """Offset and place of the first record that begins in `position` .. `end` - 1."""
         length = 4 * 1024
         while True:
             data = os.pread(self._opened(), length, position - 2)
@@ -125,7 +125,7 @@ class RunFile:
             length *= 2
 
     def restore(self) -> None:
-        """Look at what is there, and cut off what is not whole. Raises OSError."""
+        """Read size and offsets from the file, and cut off a broken last record. Raises OSError."""
         self.size = os.fstat(self._opened()).st_size
         data = b""
         begin = self.size
@@ -167,14 +167,14 @@ class RunFile:
         return self.descriptor
 
     def detach(self) -> None:
-        """Keep what there is readable when the file has lost its name."""
+        """Keep the content readable after the file is unlinked."""
         if self.size:
             self._opened()
         self.is_detached = True
 
 
 class Folder:
-    """All files. in_use: runs that must not be evicted.   sizes: bytes of each run that has a file, oldest first."""
+    """All files of the side log. in_use: runs that must not be evicted.   sizes: bytes per run, oldest first."""
 
     def __init__(self, path: Path, bounds: Bounds, in_use: Container[InvocationId]) -> None:
         self.path = path / FOLDER
@@ -186,7 +186,7 @@ class Folder:
         self.on_evicted: Callable[[InvocationId], None] | None = None
 
     def open(self) -> None:
-        """Make the folder if it is missing, and count what is there. Raises OSError."""
+        """Make the folder if it is missing, and add up its files. Raises OSError."""
         self.path.mkdir(mode=0o700, exist_ok=True)
         found = []
         with os.scandir(self.path) as entries:
@@ -200,7 +200,7 @@ class Folder:
             self.total_bytes += size
 
     def file(self, run: InvocationId) -> RunFile:
-        """The file of a run, with what it holds. Raises OSError."""
+        """The file of a run; one from before is restored. Raises OSError."""
         if (before := self._open.pop(run, None)) is not None:
             before.close()
         found = RunFile(self, run, self.path / invocation_id_to_str(run))
@@ -209,13 +209,13 @@ class Folder:
         return found
 
     def detach(self, file: RunFile) -> None:
-        """Leave a file to whoever reads it; the next drop takes its name away."""
+        """Leave a file to its readers; the next drop unlinks it."""
         with contextlib.suppress(OSError):
             file.detach()
         self._open.pop(file.run, None)
 
     def drop(self, run: InvocationId) -> None:
-        """Forget a run."""
+        """Delete a run's file."""
         file = self._open.pop(run, None) or RunFile(self, run, self.path / invocation_id_to_str(run))
         file.remove()
         self.total_bytes -= self.sizes.pop(run, 0)
@@ -240,7 +240,7 @@ class Folder:
             self._evict()
 
     def _evict(self) -> None:
-        """Drop the runs that were written longest ago and that nobody uses."""
+        """Drop unused runs, those written longest ago first."""
         bytes_left, runs_left = self.bounds.total_bytes * EVICT_TO, self.bounds.runs * EVICT_TO
         dropped = 0
         for run in list(self.sizes):
@@ -264,5 +264,5 @@ def events_in(records: bytes) -> list[bytes]:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether data ends with a whole record and has its beginning."""
+    """Whether data ends with a whole record and includes that record's first line."""
     return data.endswith(b"\n\n") and _ID.search(data) is not None

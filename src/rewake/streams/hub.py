@@ -1,8 +1,8 @@
-"""Streams of one engine: commits become marks, writers' deltas are appended, readers get both as they come.
+"""Streams of one engine: commits become marks, writers append deltas, readers get both as they come.
 
-A run has a stream from the moment somebody writes or reads it; until then it costs one look into a dict per entry. The
-marks of the time before are made from the journal, so a run without any writer has them, too. Everything here belongs
-to the engine's event loop. Nothing here may harm a run: a failure is logged, and the run's log is dropped.
+A run gets a stream when somebody first writes or reads it; until then each entry costs one look into a dict. Marks for
+earlier entries are made from the journal, so a run without any writer has them too. Everything here runs on the
+engine's event loop. Nothing here may harm a run: a failure is logged, and the run's log is dropped.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from rewake.core.writes import Batch, EntryRow
 from rewake.protocol.messages import MessageType
 from rewake.streams.events import Event, StepCommitted, Void, decode, encode
 from rewake.streams.files import Bounds, Folder, RunFile, events_in, record
-from rewake.streams.marks import Marks, Step, fold
+from rewake.streams.marks import Marks, OpenStep, fold
 from rewake.streams.run_log import DEFAULT_VERSION, RunLog, Writing
 
 EPOCH_DIGITS: Final = 18
 WRITERS_MAX: Final = 64
-"""Writers of one run at once."""
+"""Writers that one run may have at once."""
 
 READER_SHARE_S: Final = 0.0001
-"""Pause of a reader between two looks, for each reader of the run: many readers get more at once, and cost less."""
+"""A reader pauses so long, times the readers of the run, before it looks again: many readers then get larger pieces."""
 
 READER_PAUSE_MAX_S: Final = 0.5
 HEARTBEAT_S: Final = 15.0
-"""A reader that has got nothing for so long gets a sign of life."""
+"""After so long without an event a reader gets a heartbeat."""
 
 _DELTA: Final = b'{"type":"delta","step":%d,"data":%b,"offset":%d}'
 
 log = structlog.get_logger("rewake.streams")
 
 
-class Reader(Protocol):
-    """What streams need to read of the store."""
+class JournalReader(Protocol):
+    """The store's reads that streams need."""
 
     def invocation(self, invocation_id: InvocationId) -> Invocation | None: ...
 
@@ -54,15 +54,15 @@ class Reader(Protocol):
 
 
 class Streams:
-    """The streams of an engine. reader: of its store.   is_live: whether an attempt runs.   now_ms: its clock.
+    """The streams of an engine. reader: reads its store.   is_live: whether an attempt runs.   now_ms: its clock.
 
-    hurry: has a step's command stored soon, since somebody speaks for it.
+    hurry: asks the engine to store waiting commands soon, because a writer waits for its step.
     """
 
     def __init__(
         self,
         path: Path,
-        reader: Reader,
+        reader: JournalReader,
         *,
         is_live: Callable[[InvocationId, int], bool],
         hurry: Callable[[], None] = lambda: None,
@@ -80,7 +80,7 @@ class Streams:
         self._is_stopping = False
 
     def open(self) -> None:
-        """Look at what is stored. Without a folder there are no streams, and the engine runs all the same."""
+        """Open the side log. If its folder cannot be used there are no streams, and the engine runs without them."""
         if not self._folder.bounds.total_bytes:
             return
         try:
@@ -90,7 +90,7 @@ class Streams:
             log.warning("streams_unusable", path=str(self._folder.path), error=str(error))
 
     def close(self) -> None:
-        """End all readers and writers, and let go of the files."""
+        """End all readers and writers, and close the files."""
         self.end_readers()
         for run_log in list(self._logs.values()):
             self._close_writers(run_log)
@@ -98,20 +98,20 @@ class Streams:
         self._folder.close()
 
     def end_readers(self) -> None:
-        """Let all readers go, who may resume once there is an engine again."""
+        """End all readers. They can resume at the next engine on this data."""
         self._is_stopping = True
         for run_log in self._logs.values():
             run_log.wake()
 
     @property
     def is_usable(self) -> bool:
-        """Whether there is a side log at all."""
+        """Whether the side log could be opened."""
         return self._is_usable
 
     # From commits
 
     def on_commit(self, batch: Batch, effects: list[Effect]) -> None:
-        """Mark what became durable. Never raises."""
+        """Add marks for a commit. Never raises."""
         if not self._is_usable or not (self._logs or self._folder.sizes):
             return
         for row in batch.entries:
@@ -135,14 +135,14 @@ class Streams:
                 self._drop(run)
 
     def _of(self, run: InvocationId) -> RunLog | None:
-        """The log of a run that has one."""
+        """The log of a run; None if it has no stream."""
         run_log = self._logs.get(run)
         if run_log is None and run in self._folder.sizes:
             run_log = self._load(run)
         return run_log
 
     def _mark(self, run_log: RunLog, marks: Callable[..., list[Event]], *args: Any) -> None:
-        """Add what follows from a fact. A bug of ours must cost the stream, not the run."""
+        """Add the events that `marks` returns. A bug of ours must cost the stream, not the run."""
         try:
             events = marks(*args)
         except Exception:
@@ -154,7 +154,7 @@ class Streams:
     def _on_effect(
         self, run_log: RunLog, effect: StartAttempt | CloseAttempt | Completed, row: Invocation | None
     ) -> None:
-        """An attempt began or is over, or the run has its result. row: how the run stands after the commit."""
+        """An attempt began or is over, or the run has its result. row: the run after the commit."""
         marks, now_ms = run_log.marks, self._now_ms()
         if isinstance(effect, CloseAttempt) and effect.mode is CloseMode.HALF_CLOSE:
             return
@@ -190,7 +190,7 @@ class Streams:
     # Logs
 
     def _load(self, run: InvocationId) -> RunLog | None:
-        """The log of a run that nobody uses yet: what is stored, and what the journal has beyond it. None: no run."""
+        """Open the log of a run from its file, and add marks that only the journal has. None: no such run."""
         invocation = self._reader.invocation(run)
         if invocation is None:
             return None
@@ -209,7 +209,7 @@ class Streams:
         return run_log
 
     def _catch_up(self, run_log: RunLog, invocation: Invocation, rows: list[EntryRow]) -> None:
-        """Mark what is stored and has no mark yet. The writers of before are gone."""
+        """Add marks for entries that have none yet. Writers of an earlier process are gone."""
         marks = run_log.marks
         if invocation.running_at_ms is not None and not marks.is_started:
             self._mark(run_log, marks.on_started, invocation.target, invocation.running_at_ms)
@@ -226,8 +226,8 @@ class Streams:
         records = b"".join(record(event.offset, encode(event)) for event in events)
         self._write(run_log, records, events[0].offset, events[-1].offset)
 
-    def append_deltas(self, run_log: RunLog, step: Step, deltas: list[bytes]) -> None:
-        """Add what a step says, unless it is stored already or the run has said too much."""
+    def append_deltas(self, run_log: RunLog, step: OpenStep, deltas: list[bytes]) -> None:
+        """Append a step's deltas, unless the step is committed or the run's log is full."""
         if step.step not in run_log.marks.open or self._is_full(run_log):
             return
         offsets = [run_log.next_offset() for _ in deltas]
@@ -244,7 +244,7 @@ class Streams:
             run_log.file.append(records, first, last)
         except OSError as error:
             log.warning("stream_not_written", invocation_id=invocation_id_to_str(run_log.run), error=str(error))
-            self._drop(run_log.run)  # who reads comes again, and then it begins anew from the journal
+            self._drop(run_log.run)  # a reader reconnects, and the stream is made anew from the journal
             return
         run_log.wake()
 
@@ -252,18 +252,18 @@ class Streams:
         bounds = self._folder.bounds
         return run_log.file.size > bounds.run_bytes or self._folder.total_bytes > bounds.total_bytes
 
-    def cut(self, run_log: RunLog, step: Step) -> None:
+    def cut(self, run_log: RunLog, step: OpenStep) -> None:
         """The try of a step failed."""
         self._mark(run_log, run_log.marks.on_cut, step, self._now_ms())
 
     def rest(self, run_log: RunLog) -> None:
-        """Let go of a log that nobody uses and in which nothing is under way."""
+        """Close a log that nobody uses and that has no open step."""
         marks = run_log.marks
         if run_log.is_idle and (marks.is_ended or marks.rests) and self._logs.get(run_log.run) is run_log:
             del self._logs[run_log.run]
 
     def _drop(self, run: InvocationId) -> None:
-        """The run is forgotten. Its readers still get the rest, from a file that has no name any more."""
+        """Delete a run's log. Its readers still get the rest from the unlinked file."""
         run_log = self._logs.pop(run, None)
         if run_log is not None:
             run_log.is_dropped = True
@@ -274,13 +274,13 @@ class Streams:
     # Writers
 
     def capability(self, run: InvocationId, epoch: int) -> str:
-        """What a writer of this attempt must show."""
+        """The secret that a writer of this attempt must show."""
         return f"{run.hex()}.{epoch}.{self._mac(run, epoch)}"
 
     def writing(self, capability: str, head: Any, *, may_be_late: bool = False) -> Writing | None:
-        """A writer of one step. head: the first line. None for a capability of no live attempt, or for another head.
+        """A writer of one step. head: the first line. None if the attempt is not live or the head is not valid.
 
-        may_be_late: the step may be stored by now, as when its request took longer than its body.
+        may_be_late: the step's result may already be stored, because the request took longer than the body.
         """
         found = self._checked(capability)
         name = head.get("step") if isinstance(head, dict) else None
@@ -299,7 +299,7 @@ class Streams:
         return writing
 
     def _attach(self, run_log: RunLog, writing: Writing) -> bool:
-        """Have a writer speak for the step it names; whether there is one yet."""
+        """Attach a writer to the step it names; whether that step is stored yet."""
         step, events = run_log.marks.on_attached(writing.name, writing.kind, writing.agent, self._now_ms())
         self._append(run_log, events)
         if step is not None:
@@ -310,11 +310,11 @@ class Streams:
         run_log.early = [writing for writing in run_log.early if not self._attach(run_log, writing)]
 
     def allows(self, capability: str) -> bool:
-        """Whether it is of an attempt that runs."""
+        """Whether a capability belongs to a running attempt."""
         return self._checked(capability) is not None
 
     def _checked(self, capability: str) -> InvocationId | None:
-        """The run, if the capability is of an attempt that is at work."""
+        """The run whose running attempt this capability belongs to; None for any other capability."""
         run_text, _, rest = capability.partition(".")
         epoch_text, _, mac = rest.partition(".")
         if not epoch_text.isdecimal() or not epoch_text.isascii() or len(epoch_text) > EPOCH_DIGITS:
@@ -333,22 +333,22 @@ class Streams:
     # Readers
 
     def begin(self, run: InvocationId) -> bool:
-        """Begin the stream of a run that has none yet; whether there is such a run."""
+        """Begin a run's stream if it has none; False if there is no such run."""
         return self._is_usable and (run in self._logs or self._load(run) is not None)
 
     def is_read(self, run: InvocationId, after: int) -> bool:
-        """Whether the run has ended and nothing follows the offset `after`. Ask right after `begin`."""
+        """Whether the run has ended and no event has an offset above `after`. Call it right after `begin`."""
         run_log = self._logs.get(run)
         return run_log is not None and run_log.marks.is_ended and after == run_log.file.last_offset > 0
 
     async def records(
         self, run: InvocationId, after: int = 0, *, from_offset: int = 0, heartbeat_s: float = HEARTBEAT_S
     ) -> AsyncGenerator[bytes]:
-        """Records of a run until it has ended; b"" after each `heartbeat_s` without any.
+        """Records of a run until it has ended; b"" after each `heartbeat_s` without a record.
 
-        after: offset of the last one that the reader has. When the log does not have it any more, for it was dropped or
-        has lost its end, all comes anew, behind a `void` of everything.   from_offset: the first that is wanted.
-        Raises KeyError for a run that is not known.
+        after: offset of the last event that the reader has. If the log has lost that event, because it was dropped or
+        its end was lost, the reader gets a `void` of everything, then the whole stream.   from_offset: the first
+        wanted.   Raises KeyError for an unknown run.
         """
         run_log = self._logs.get(run) or (self._load(run) if self._is_usable else None)
         if run_log is None:
@@ -379,20 +379,20 @@ class Streams:
             self.rest(run_log)
 
     async def events(self, run: InvocationId, after: int = 0) -> AsyncGenerator[Event]:
-        """The same as events."""
+        """The same records, decoded."""
         async with contextlib.aclosing(self.records(run, after)) as records:
             async for data in records:
                 for event in events_in(data):
                     yield decode(event)
 
     def _reset(self, run_log: RunLog) -> bytes:
-        """The reader knows a log that is no more: what it has is void, and all of this one follows."""
+        """The reader knows an earlier log: a `void` of everything, before this log is sent from its beginning."""
         offset = run_log.first_offset - 1
         return record(offset, encode(Void(offset=offset, at_ms=self._now_ms(), from_offset=0)))
 
 
 def _without_value(event: Event) -> Event:
-    """A mark of a run whose log is full: the value is in the journal."""
+    """A mark for a full log: without its value, which the journal has."""
     return msgspec.structs.replace(event, value=None) if isinstance(event, StepCommitted) else event
 
 

@@ -1,8 +1,8 @@
-"""Marks of one run: from what the engine has committed to the events of its stream. Pure: no I/O, no clock.
+"""Marks of one run: the engine's commits become events of its stream. Pure: no I/O, no clock.
 
-`Marks` knows the steps that are open and how the run stands; each method returns the events that follow from one fact.
-The same facts are found again in the journal, so a stream that begins late, or lost its end, is completed by `on_entry`
-for all entries: what has its mark already gives none. `fold` gives the Marks that a stored stream stands for.
+`Marks` holds the open steps and the run's condition; each method takes one fact and returns the events that follow.
+The journal holds the same facts. So a stream that began late or lost its end is completed by calling `on_entry` for all
+entries: an entry that already has its mark gives no event. `fold` rebuilds the Marks of a stored stream.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ VALUE_BYTES_MAX: Final = 256 * 1024
 _CANCELLED_WORDS: Final = frozenset({CANCELED.message, "cancelled"})
 _COMMANDS: Final = frozenset({MessageType.RUN, MessageType.CALL})
 LATE_MS: Final = 50
-"""How long after a step was stored somebody may begin to speak for it, whose connection took longer than its body."""
+"""A writer may still begin so long after its step's result was stored: its connection took longer than the body."""
 
 _PLAIN, _QUESTION, _ANSWERED = "plain", "question", "answered"
 _RESTS: Final[dict[type[Any], str]] = {Suspended: "suspended", Paused: "paused"}
 _RESULTS: Final = frozenset({MessageType.RUN_COMPLETION, MessageType.CALL_COMPLETION})
 
 
-class Step(msgspec.Struct):
+class OpenStep(msgspec.Struct):
     """A step whose result is not stored yet. entry, completion_id: of its command.
 
-    said_from: offset of its first delta that counts.   writers: how many write to it at this moment.
+    said_from: offset of its first valid delta.   writers: how many write to it now.
     """
 
     step: int
@@ -84,7 +84,7 @@ class Marks:
         self.run = run
         self.is_started = self.is_ended = False
         self.rests = ""
-        self.open: dict[int, Step] = {}
+        self.open: dict[int, OpenStep] = {}
         self.marked = 0
         self._offset = next_offset
         self._asked: dict[str, str] = {}
@@ -109,7 +109,7 @@ class Marks:
         return [*voided, Resumed(offset=self._offset(), at_ms=now_ms)]
 
     def on_entry(self, row: EntryRow, version: int) -> list[Event]:
-        """An entry is stored. Gives nothing when it has been marked before."""
+        """An entry is stored. Returns no event if it has its mark already."""
         if row.index < self.marked:
             return []
         self.marked = row.index + 1
@@ -124,7 +124,7 @@ class Marks:
     def on_attempt_over(
         self, now_ms: int, error: AttemptError | None = None, retry_at_ms: int | None = None
     ) -> list[Event]:
-        """What open steps have said is void."""
+        """The attempt is over: deltas of its open steps are void."""
         said = [step for step in self.open.values() if step.said_from is not None]
         first = min((step.said_from for step in said if step.said_from is not None), default=None)
         for step in self.open.values():
@@ -144,7 +144,7 @@ class Marks:
         ]
 
     def on_suspended(self, awaiting: Future | None, now_ms: int) -> list[Event]:
-        """The handler rests. awaiting: what for; a plain awakeable among it is a question to somebody outside."""
+        """The handler is suspended. awaiting: what it waits for; a plain awakeable in it is a question to a person."""
         if self.rests == "suspended":
             return []
         self.rests = "suspended"
@@ -175,8 +175,8 @@ class Marks:
 
     def on_attached(
         self, name: str, kind: str | None, agent: str | None, now_ms: int
-    ) -> tuple[Step | None, list[Event]]:
-        """A body speaks: for the open step of that name that has said least. None: no such step is stored yet."""
+    ) -> tuple[OpenStep | None, list[Event]]:
+        """A writer begins: give it the open step of that name that has the fewest deltas; None: none is stored yet."""
         named = [step for step in self.open.values() if step.name == name and step.writers == 0]
         step = min(named, key=lambda each: (each.said_from is not None, each.step), default=None)
         if step is None:
@@ -188,15 +188,15 @@ class Marks:
         return step, [self._announced(step, self._offset(), now_ms)]
 
     def is_late(self, name: str, now_ms: int) -> bool:
-        """Whether who speaks now for a step of that name may mean one that has just been stored."""
+        """Whether a writer that names this step now may mean a step whose result was stored a moment ago."""
         return now_ms - self._stored_at_ms.get(name, 0) < LATE_MS
 
-    def on_said(self, step: Step, offset: int) -> None:
-        """A delta of an open step got this offset."""
+    def on_said(self, step: OpenStep, offset: int) -> None:
+        """An open step got a delta at this offset."""
         if step.said_from is None:
             step.said_from = offset
 
-    def on_cut(self, step: Step, now_ms: int) -> list[Event]:
+    def on_cut(self, step: OpenStep, now_ms: int) -> list[Event]:
         """The try of a step failed."""
         if self.open.get(step.step) is not step:
             return []
@@ -210,7 +210,7 @@ class Marks:
     def _on_command(self, row: EntryRow, version: int) -> list[Event]:
         is_call = row.type_id == MessageType.CALL
         name = _callee(row, version) if is_call else row.name or ""
-        step = Step(
+        step = OpenStep(
             step=self._offset(),
             name=name,
             kind="call" if is_call else None,
@@ -251,7 +251,7 @@ class Marks:
         return [committed, *self._question(envelope, committed)]
 
     def _question(self, envelope: Envelope | None, committed: StepCommitted) -> list[Event]:
-        """What a stored question of `ask()`, or its outcome, makes known."""
+        """The events of a stored question of `ask()`, or of its outcome."""
         if (asked := asked_in(envelope)) is not None:
             self._asked[asked.id] = _QUESTION
             waiting = Waiting(
@@ -275,7 +275,7 @@ class Marks:
         return [Answered(offset=self._offset(), at_ms=committed.at_ms, id=decided.id, value=envelope.value)]
 
     def _on_signal(self, row: EntryRow, signal: int, version: int) -> list[Event]:
-        """A plain awakeable has its answer; of a question of `ask()` the outcome counts."""
+        """A plain awakeable has its answer. A question of `ask()` is answered only by its stored outcome."""
         awakeable = awakeable_id_format(self.run, signal)
         known = self._asked.setdefault(awakeable, _ANSWERED)
         if known != _PLAIN:
@@ -290,7 +290,7 @@ class Marks:
         return [Answered(offset=self._offset(), at_ms=row.appended_at_ms, id=awakeable, value=value, failure=failure)]
 
     @staticmethod
-    def _announced(step: Step, offset: int, now_ms: int) -> StepStarted:
+    def _announced(step: OpenStep, offset: int, now_ms: int) -> StepStarted:
         return StepStarted(
             offset=offset,
             at_ms=now_ms,
@@ -302,10 +302,10 @@ class Marks:
         )
 
     def take(self, event: Event) -> None:
-        """Know what a stored event says."""
+        """Take in one stored event."""
         match event:
             case StepStarted(step=number, name=name, kind=kind, agent=agent, entry=entry):
-                step = self.open.setdefault(number, Step(step=number, name=name, entry=entry))
+                step = self.open.setdefault(number, OpenStep(step=number, name=name, entry=entry))
                 step.kind, step.agent = kind, agent
                 self._saw(entry)
             case Delta(step=number, offset=offset) if number in self.open:
@@ -333,7 +333,7 @@ class Marks:
 
 
 def fold(run: InvocationId, next_offset: Callable[[], int], events: Iterable[Event], rows: list[EntryRow]) -> Marks:
-    """The Marks after stored events. rows: the journal, which knows what completes a step."""
+    """The Marks after stored events. rows: the journal, which has the completion ids of open steps."""
     marks = Marks(run, next_offset)
     for event in events:
         marks.take(event)
@@ -356,7 +356,7 @@ def ended(result: Success | Failure, offset: int, now_ms: int) -> Ended:
 
 
 def shown(content: bytes) -> Any:
-    """A result in an event: the JSON it is, else text; None for none, and for what is too long."""
+    """A result as an event has it: JSON if it is JSON, else text; None if it is empty or too long."""
     if not content or len(content) > VALUE_BYTES_MAX:
         return None
     try:

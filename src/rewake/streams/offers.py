@@ -1,7 +1,8 @@
-"""Offers: the URL that an attempt gets for its deltas, where its handler can reach it.
+"""Offers: the URL that an attempt writes its deltas to, if its handler can reach one.
 
-Handlers in this process need no socket. Workers, and deployments whose address is on this machine, are given the
-ingress's own address; others one that an operator has set, since nobody else knows how they reach this machine.
+Handlers in this process need no socket, and workers use theirs. A deployment on this machine gets the ingress's own
+address. Any other deployment gets the address that an operator has set, because only the operator knows how other
+machines reach this one.
 """
 
 from __future__ import annotations
@@ -18,14 +19,13 @@ from rewake.http_server.origins import is_loopback_address
 from rewake.streams.hub import Streams
 
 WRITE_PATH: Final = "restate/deltas/"
-_IN_PROCESS: Final = "in_process"
-_WORKER: Final = "worker"
+_OURS: Final = ("in_process", "worker")
 
 
 class Offers:
-    """What attempts are offered. deployment: of an id.
+    """Makes the URLs. deployment: finds a deployment by its id.
 
-    local_url: of the ingress, None while nothing listens.   elsewhere_url: as other machines reach it, if they do.
+    local_url: the ingress's, None while it does not listen.   elsewhere_url: the same for other machines, or None.
     """
 
     def __init__(self, deployment: Callable[[str], Deployment | None]) -> None:
@@ -47,7 +47,7 @@ class Offers:
         direct.doors.pop(self._name, None)
 
     def url(self, effect: StartAttempt) -> str | None:
-        """Where the handler of this attempt may write; None where it could not reach it."""
+        """The URL for the handler of this attempt; None if it could not reach any."""
         deployment = self._deployment(effect.deployment_id)
         if self._streams is None or deployment is None:
             return None
@@ -55,10 +55,8 @@ class Offers:
         return None if base is None else base + self._streams.capability(effect.invocation_id, effect.epoch)
 
     def _base(self, deployment: Deployment) -> str | None:
-        if deployment.kind == _IN_PROCESS:
+        if deployment.kind in _OURS:
             return f"{direct.SCHEME}{self._name}/"
-        if deployment.kind == _WORKER or is_loopback_address(urlsplit(deployment.uri).hostname or ""):
-            url = self.local_url
-        else:
-            url = self.elsewhere_url
+        is_local = is_loopback_address(urlsplit(deployment.uri).hostname or "")
+        url = self.local_url if is_local else self.elsewhere_url
         return None if url is None else f"{url.rstrip('/')}/{WRITE_PATH}"

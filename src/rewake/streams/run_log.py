@@ -1,4 +1,4 @@
-"""The stream of one run while somebody uses it: its file, its marks, who writes and who waits for something new."""
+"""The stream of one run while somebody uses it: its file, its marks, its writers and its waiting readers."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Final, Protocol
 
 from rewake.core.ids import InvocationId
 from rewake.streams.files import RunFile
-from rewake.streams.marks import Marks, Step
+from rewake.streams.marks import Marks, OpenStep
 
 DEFAULT_VERSION: Final = 6
-"""Of the service protocol, for what is not pinned yet."""
+"""Version of the service protocol for runs that are not pinned to a deployment yet."""
 
 EARLY_BYTES_MAX: Final = 256 * 1024
-"""Deltas of a step whose command is not stored yet."""
+"""Bytes of deltas that are kept for a step whose command is not stored yet."""
 
 
 class RunLog:
-    """The stream of one run while somebody uses it. version: of the protocol its journal is written in.
+    """The stream of one run while somebody uses it. version: of its journal's service protocol.
 
     early: writers whose step is not stored yet.
     """
@@ -32,7 +32,7 @@ class RunLog:
         self.early: list[Writing] = []
         self.reader_count = 0
         self.is_dropped = False
-        self._next_offset = max(file.last_offset + 1, now_us)  # beyond all that a lost end may have had
+        self._next_offset = max(file.last_offset + 1, now_us)  # above every offset that a lost end may have used
         self.first_offset = file.first_offset or self._next_offset
         self._waiting: set[asyncio.Future[None]] = set()
 
@@ -46,14 +46,14 @@ class RunLog:
         return not self.writers and not self.reader_count
 
     def wake(self) -> None:
-        """Something is there for the readers."""
+        """Wake all waiting readers."""
         waiting, self._waiting = self._waiting, set()
         for future in waiting:
             if not future.done():
                 future.set_result(None)
 
     async def changed(self, timeout_s: float) -> bool:
-        """Wait for something new; False when the time is over."""
+        """Wait until `wake`; False if the time ran out first."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(future)
         try:
@@ -67,20 +67,20 @@ class RunLog:
 
 
 class Sink(Protocol):
-    """What takes what writers say."""
+    """Takes the deltas of writers."""
 
-    def append_deltas(self, run_log: RunLog, step: Step, deltas: list[bytes]) -> None: ...
+    def append_deltas(self, run_log: RunLog, step: OpenStep, deltas: list[bytes]) -> None: ...
 
-    def cut(self, run_log: RunLog, step: Step) -> None: ...
+    def cut(self, run_log: RunLog, step: OpenStep) -> None: ...
 
     def rest(self, run_log: RunLog) -> None: ...
 
 
 class Writing:
-    """One try of a step as it speaks. is_over: nothing more is taken.
+    """The deltas of one try of a step. is_over: no more are accepted.
 
-    A step is shown once its command is stored; what its body says before that waits here, up to EARLY_BYTES_MAX.
-    is_kept: also when the body has ended by then.
+    A step is announced when its command is stored. Deltas that come earlier wait here, up to EARLY_BYTES_MAX.
+    is_kept: keep them even if the body ends before the command is stored.
     """
 
     def __init__(self, sink: Sink, run_log: RunLog, name: str, kind: str | None, agent: str | None) -> None:
@@ -89,7 +89,7 @@ class Writing:
         self.is_over = False
         self._sink = sink
         self._log = run_log
-        self._step: Step | None = None
+        self._step: OpenStep | None = None
         self._early: list[bytes] = []
         self._early_bytes = 0
         self._on_over: Callable[[], None] | None = None
@@ -104,8 +104,8 @@ class Writing:
             self._early += deltas
             self._early_bytes += sum(map(len, deltas))
 
-    def attach(self, step: Step) -> None:
-        """The step is stored: show what it said."""
+    def attach(self, step: OpenStep) -> None:
+        """The step's command is stored: append the deltas that waited."""
         self._step = step
         if self._early:
             self._sink.append_deltas(self._log, step, self._early)
@@ -114,20 +114,20 @@ class Writing:
             self._leave()
 
     def end(self) -> None:
-        """The step's body has said all."""
+        """The step's body is complete."""
         self.is_over = True
         if self._step is not None or not self.is_kept:
             self._leave()
 
     def cut(self) -> None:
-        """The try failed: what it said is void."""
+        """The try failed: its deltas are void."""
         if not self.is_over and self._step is not None:
             self._sink.cut(self._log, self._step)
         self.is_over = True
         self._leave()
 
     def on_over(self, call: Callable[[], None]) -> None:
-        """Call when nothing more is taken."""
+        """Have `call` called when this writer is closed."""
         self._on_over = call
 
     def close(self) -> None:

@@ -16,10 +16,10 @@ HEAD: Final = {
     "x-accel-buffering": "no",
 }
 RETRY_MS: Final = 1_000
-"""Pause of a browser before it comes again."""
+"""A browser reconnects after this pause."""
 
 UNSENT_BYTES_MAX: Final = 64 * 1024
-"""What a reader that does not read may hold of the server's memory; the rest waits in the file."""
+"""Memory that a stalled reader may use in the server; further events wait in the file."""
 
 OFFSET_DIGITS_MAX: Final = 18
 _SIGN_OF_LIFE: Final = b":\n\n"
@@ -28,7 +28,7 @@ _SIGN_OF_LIFE: Final = b":\n\n"
 async def sent_events(
     streams: Streams, run: InvocationId, after: int = 0, from_offset: int = 0
 ) -> AsyncGenerator[bytes]:
-    """The bytes of a stream, with signs of life in between. after, from_offset: see Streams.records."""
+    """The bytes of a stream, with heartbeats. after, from_offset: see Streams.records."""
     yield b"retry: %d\n\n" % RETRY_MS
     async with contextlib.aclosing(streams.records(run, after, from_offset=from_offset)) as records:
         async for data in records:
@@ -36,6 +36,12 @@ async def sent_events(
 
 
 def offset_in(text: str) -> int | None:
-    """An offset as a reader sends it, in `Last-Event-ID` or `?from=`; None for any other text."""
+    """The offset in a reader's `Last-Event-ID` or `?from=`; None for any other text."""
     is_one = len(text) <= OFFSET_DIGITS_MAX and text.isascii() and text.isdecimal()
     return int(text) if is_one else None
+
+
+def last_read(last_event_id: str) -> int:
+    """The offset in a reader's last id, 0 without one. An id that is not an offset becomes one that no log has."""
+    offset = offset_in(last_event_id)
+    return offset if offset is not None else -1 if last_event_id else 0

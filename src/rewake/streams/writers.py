@@ -1,4 +1,4 @@
-"""Writers: how the lines of their request become deltas."""
+"""The lines of a writer's request become deltas."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DELTA_BYTES_MAX: Final = 64 * 1024
 
 
 class Lines:
-    """Splits what comes into lines of JSON. Lines that are too long or no JSON are left out."""
+    """Splits bytes into lines of JSON. Drops lines that are too long or not JSON."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -29,7 +29,7 @@ class Lines:
 
 
 def head_of(line: bytes) -> Any:
-    """The first line of a request, None when it is no JSON."""
+    """The first line of a request, decoded; None if it is not JSON."""
     try:
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

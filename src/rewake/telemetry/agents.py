@@ -1,7 +1,7 @@
-"""What agents did, in the words of OpenTelemetry's GenAI conventions: model calls, tools, handoffs.
+"""Attributes of spans for agents' work, named by OpenTelemetry's GenAI conventions: model calls, tools, handoffs.
 
-rewake.runs reads what happened; here it becomes attributes. Texts of prompts and answers are not among the
-attributes: a collector is often somebody else's machine.
+rewake.runs reads the journal; this module turns its facts into attributes. Prompts and answers are left out, because
+the collector is often another company's machine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Attributes = dict[str, str | int | float | bool | list[str]]
 
 
 def model_attributes(turn: Turn, reply: ModelReply) -> Attributes:
-    """Of a span of one model call."""
+    """Attributes of a model call's span."""
     facts: dict[str, Any] = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": TELEMETRY_PROVIDERS.get(reply.provider or "", reply.provider),
@@ -33,7 +33,7 @@ def model_attributes(turn: Turn, reply: ModelReply) -> Attributes:
 
 
 def tool_attributes(turn: Turn) -> Attributes:
-    """Of a span of one tool call."""
+    """Attributes of a tool call's span."""
     facts = {
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": turn.tool,
@@ -44,18 +44,18 @@ def tool_attributes(turn: Turn) -> Attributes:
 
 
 def decision_attributes(turn: Turn) -> Attributes:
-    """Of a span of a step that decides who answers."""
+    """Attributes of the span of a step that chooses the agent that answers."""
     chosen = {"rewake.decision": turn.choice} if turn.choice is not None else {}
     return {"gen_ai.agent.name": turn.agent, **chosen}
 
 
 def agent_attributes(agent: str) -> Attributes:
-    """Of a span that is the work of one agent."""
+    """Attributes of the span of one agent's work."""
     return {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": agent}
 
 
 def handoff_attributes(handoff: Handoff) -> Attributes:
-    """Of the one span that shows a handoff: the step it was decided in, the call, or the consulted agent's work."""
+    """Attributes of a handoff, for one span: the deciding step's, the call's, or that of the consulted agent's work."""
     return {
         "rewake.handoff.from": handoff.source,
         "rewake.handoff.to": handoff.target,

@@ -1,4 +1,4 @@
-"""A collector as telemetry sees it: what takes spans, and the variables that name it. Knows no OpenTelemetry."""
+"""A collector as telemetry sees it: a Sender, and the variables with its address. Does not import OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTE
 
 
 class Sender(Protocol):
-    """The way to a collector. `send` and `close` are called on the tracer's thread."""
+    """Sends spans to a collector. `send` and `close` are called on the tracer's thread."""
 
     def is_sampled(self, trace_id: str) -> bool:
         """Whether a trace that begins here is recorded."""
 
     def send(self, spans: list[Span]) -> bool:
-        """Hand spans over; False when they were not taken. May take seconds, does not raise."""
+        """Send spans; False if the collector did not accept them. May take seconds, does not raise."""
 
     def close(self) -> None: ...

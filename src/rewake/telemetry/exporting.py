@@ -1,7 +1,7 @@
-"""OpenTelemetry's side of tracing: our spans through its SDK to a collector, over HTTP or gRPC.
+"""Sends our spans to a collector with OpenTelemetry's SDK, over HTTP or gRPC.
 
-Settings are the standard OTEL_* variables, which its exporters read themselves; an endpoint given to us beats them.
-Imported only when tracing is on: it takes a quarter of a second. Needs the extra `otel`.
+Its exporters read the standard OTEL_* variables; an endpoint in Rewake's own settings overrides them. This module is
+imported only when tracing is on, because the import takes a quarter of a second. Needs the extra `otel`.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ logging.getLogger("opentelemetry").addHandler(logging.NullHandler())  # our own 
 
 
 class OtlpSender:
-    """Sends to the collector at `endpoint`, or where the environment says."""
+    """Sends to the collector at `endpoint`, or to the one in the environment."""
 
     def __init__(self, endpoint: str | None, version: str) -> None:
         self._exporter = _exporter(endpoint, os.environ)
-        self._sampler = TracerProvider(shutdown_on_exit=False).sampler  # of OTEL_TRACES_SAMPLER
+        self._sampler = TracerProvider(shutdown_on_exit=False).sampler  # reads OTEL_TRACES_SAMPLER
         self._ids = _GivenIds()
         self._ended = _Ended()
         provider = TracerProvider(
-            sampler=ALWAYS_ON,  # what is not sampled never comes here
+            sampler=ALWAYS_ON,  # spans that are not sampled never get here
             resource=_resource(),
             id_generator=self._ids,
             shutdown_on_exit=False,
@@ -104,7 +104,7 @@ def _parent(span: Span) -> Context:
 
 
 def _resource() -> Resource:
-    """Of OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES; the service is `rewake` unless they say otherwise."""
+    """The resource from OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES; by default the service is `rewake`."""
     found = Resource.create()
     if str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
         found = found.merge(Resource({SERVICE_NAME: "rewake"}))
@@ -130,7 +130,7 @@ def _exporter(endpoint: str | None, environ: Mapping[str, str]) -> SpanExporter:
 
 
 def _protocol(endpoint: str | None, environ: Mapping[str, str]) -> str:
-    """As the environment says, else gRPC on its own port and HTTP anywhere else. Raises RewakeError RW1004."""
+    """The environment's protocol, else gRPC for gRPC's own port and HTTP for any other. Raises RewakeError RW1004."""
     url = endpoint or next((environ[name] for name in ENDPOINT_VARIABLES if environ.get(name)), "")
     default = "grpc" if urlsplit(url).port == GRPC_PORT else "http/protobuf"
     protocol = next((environ[name] for name in PROTOCOL_VARIABLES if environ.get(name)), default)
@@ -141,12 +141,12 @@ def _protocol(endpoint: str | None, environ: Mapping[str, str]) -> str:
 
 
 def http_url(endpoint: str) -> str:
-    """An endpoint without a path is the collector's root."""
+    """The URL for traces. An endpoint without a path is the collector's root."""
     return endpoint.rstrip("/") + HTTP_PATH if urlsplit(endpoint).path in ("", "/") else endpoint
 
 
 class _GivenIds(IdGenerator):
-    """The ids of the span that is made next."""
+    """Gives the next span the ids that were set."""
 
     trace_id = 1
     span_id = 1
@@ -159,7 +159,7 @@ class _GivenIds(IdGenerator):
 
 
 class _Ended(SpanProcessor):
-    """Collects what has been made."""
+    """Collects ended spans."""
 
     def __init__(self) -> None:
         self._spans: list[ReadableSpan] = []

@@ -1,8 +1,8 @@
 """The text of /metrics, and its route on the admin port.
 
-Written here rather than by a client library: the format is a name, labels and a number a line. Counters come from the
-Telemetry object; the present state of the database (open invocations by service and status, sizes) is looked up for
-each scrape on a thread, by an index that holds only what is open.
+No client library is used, since the format is simple: a name, labels and a number per line. Counters come from the
+Telemetry object. Each scrape also reads the database on a thread: file sizes, and open invocations by service and
+status, from an index that holds only open ones.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Sample = tuple[str, float]
 
 
 class Measured(Protocol):
-    """What is asked of an engine at each scrape."""
+    """The reads that each scrape makes of an engine."""
 
     path: Path
 
@@ -54,7 +54,7 @@ def metrics_route(engine: Measured, telemetry: Telemetry) -> Route:
 
 
 async def render(engine: Measured, telemetry: Telemetry) -> str:
-    """All figures as of now, in Prometheus' text format."""
+    """All current figures, in Prometheus' text format."""
     telemetry.read_replies()
     open_counts, sizes, models = await asyncio.to_thread(_look_up, engine.path, list(telemetry.unnamed))
     telemetry.name_models(models)
@@ -147,7 +147,7 @@ def _look_up(
 
 
 def _declared_for(found: Reading, invocation_id: bytes) -> str | None:
-    """The one model that all agents of an invocation's handler have, if so."""
+    """The model of an invocation's agents, if the handler declares the same one for all of them."""
     invocation = found.invocation(invocation_id)
     if invocation is None:
         return None

@@ -1,6 +1,6 @@
-"""Histograms of whole numbers: one list of counters and a bisection, so that counting costs a third of a microsecond.
+"""Histograms of whole numbers. A list of counters and a bisection: counting costs a third of a microsecond.
 
-Bounds are in the unit that is measured; `scale` makes seconds of it when the text for Prometheus is written.
+Bounds have the unit of the values; `scale` converts them to seconds in the text for Prometheus.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ROWS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
 
 
 class Histogram:
-    """Counts per bucket, and the sum of what was counted."""
+    """Counts per bucket, and the sum of the values."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -33,7 +33,7 @@ class Histogram:
         self.total += value
 
     def lines(self, name: str, labels: str, scale: int) -> Iterator[str]:
-        """As Prometheus has it: buckets cumulative, then sum and count. labels: `a="b"` or empty."""
+        """Lines in Prometheus' format: cumulative buckets, then sum and count. labels: `a="b"` or empty."""
         before = f"{labels}," if labels else ""
         count = 0
         for bound, here in zip(self.bounds, self.counts, strict=False):

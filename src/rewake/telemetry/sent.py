@@ -1,7 +1,7 @@
-"""What has been sent to the collector: a small file beside the database, so that a restart sends nothing twice.
+"""A small file beside the database that remembers sent invocations, so that a restart sends nothing twice.
 
-Holds the moment up to which every completed invocation has been sent, and the ids of those sent that completed right
-before or after it. All others in the database were not sent when the engine ended.
+It holds a time up to which every completed invocation has been sent, and the ids of sent ones that completed shortly
+before or after it. All other completed invocations in the database still have to be sent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 FILE_NAME: Final = "traces-sent.json"
 
 SLACK_MS: Final = 100
-"""Ids are remembered for so long beyond the latest completion, because clocks are set back now and then."""
+"""Ids stay in the file for so long after the latest completion, because a clock may be set back."""
 
 
 class _Content(msgspec.Struct):
@@ -23,8 +23,8 @@ class _Content(msgspec.Struct):
     ids: dict[str, int]
 
 
-class Sent:
-    """Remembers in `directory`. A first start begins at `now_ms`: what completed before is not sent."""
+class SentInvocations:
+    """The file in `directory`. At the first start it begins at `now_ms`: earlier completions are not sent."""
 
     def __init__(self, directory: Path, now_ms: int) -> None:
         self._path = directory / FILE_NAME
@@ -41,7 +41,7 @@ class Sent:
         return self._recent.get(invocation_id) == completed_at_ms
 
     def add(self, items: Iterable[tuple[bytes, int]]) -> None:
-        """These (id, completed_at_ms) have been sent."""
+        """Remember these sent invocations, each (id, completed_at_ms)."""
         self._recent.update(items)
         latest_ms = max(self._recent.values(), default=self.until_ms)
         self.until_ms = max(self.until_ms, latest_ms - SLACK_MS)
@@ -49,7 +49,7 @@ class Sent:
         self.save()
 
     def save(self) -> None:
-        """Replace the file as a whole. A failure is not worth stopping for: then some spans may be sent again."""
+        """Replace the file as a whole. A failure is ignored: at worst some spans are sent again."""
         content = _Content(self.until_ms, {id_.hex(): at_ms for id_, at_ms in self._recent.items()})
         part = self._path.with_suffix(".part")
         try:

@@ -1,8 +1,8 @@
-"""The spans of a completed invocation, made of its record: its steps as rewake.runs reads them, and its agents.
+"""The spans of a completed invocation, made from its record in rewake.runs: its steps and its agents.
 
-One span for the invocation, one for each step that takes time (runs, calls, sends, sleeps, promises, attaching), one
-for the work of each agent that took over or was consulted. Failed attempts are events of the invocation's span.
-The same record gives the same spans, ids included. Knows no OpenTelemetry; see exporting.py.
+The invocation has one span, and so has each step that takes time (runs, calls, sends, sleeps, promises, attaching) and
+each stretch of work of an agent that took over or was consulted. Failed attempts are events of the invocation's span.
+The same record gives the same spans and ids. OpenTelemetry comes in only in exporting.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 from rewake import formats
 from rewake.core.ids import invocation_id_to_str
 from rewake.core.model import Invocation, InvokedBy
+from rewake.disclosure import shown_text
 from rewake.protocol import messages as m
 from rewake.protocol.messages import Failure
 from rewake.runs.agents import trace_of
@@ -27,7 +28,7 @@ from rewake.telemetry import agents, trace_ids
 from rewake.telemetry.agents import Attributes
 
 STEPS_MAX: Final = 10_000
-"""Steps of one invocation that become spans; a count stands for the rest."""
+"""Steps of one invocation that become spans; the invocation's span has the count of the others."""
 
 TEXT_CHARS_MAX: Final = 1_000
 
@@ -38,7 +39,7 @@ _KINDS: Final = {"call": "client", "send": "producer"}
 
 @dataclass(slots=True)
 class SpanEvent:
-    """Something that happened at one moment of a span."""
+    """An event at one moment of a span."""
 
     name: str
     at_ms: int
@@ -47,7 +48,7 @@ class SpanEvent:
 
 @dataclass(slots=True)
 class Span:
-    """One span, ids in hexadecimal. kind: server, client, producer or internal. error: None when it went well."""
+    """One span, ids in hexadecimal. kind: server, client, producer or internal.   error: None if it succeeded."""
 
     trace_id: str
     span_id: str
@@ -62,7 +63,7 @@ class Span:
 
 
 def spans_of(record: Record, directory: Directory) -> list[Span]:
-    """The invocation's own span first. record: of the run alone; it may be empty when its journal is forgotten."""
+    """All spans, the invocation's own first. record: of this run alone; without entries if its journal is deleted."""
     own = _own_span(record.invocation, record.events)
     steps = _Steps(record, own, trace_of(record, directory, turns_max=TURNS_MAX))
     return [own, *steps.agent_spans, *steps.spans]
@@ -103,7 +104,7 @@ def _own_span(invocation: Invocation, events: Sequence[EventFact]) -> Span:
 
 
 def _waited_ms(invocation: Invocation) -> int:
-    """Time in the queue of the key, and until a delayed call was due."""
+    """Time until a delayed call was due, and time in the queue of the key."""
     return max((invocation.running_at_ms or 0) - invocation.created_at_ms, 0)
 
 
@@ -126,7 +127,7 @@ def _failure_event(event: EventFact) -> SpanEvent:
 
 
 class _Steps:
-    """The spans of a record's steps, each below the work of the agent that it belongs to."""
+    """The spans of a record's steps, each a child of its agent's span."""
 
     def __init__(self, record: Record, own: Span, trace: AgentTrace) -> None:
         self.spans: list[Span] = []
@@ -152,9 +153,9 @@ class _Steps:
             own.attributes["rewake.steps_left_out"] = len(timed) - STEPS_MAX
 
     def _spans_of_stints(self, trace: AgentTrace) -> list[Span]:
-        """The span of each stretch of an agent's work; the first is the invocation's own.
+        """A span for each stretch of an agent's work; the first is the invocation's own.
 
-        Whom a step has chosen works elsewhere unless it answers here: without a model's reply there is no span.
+        An agent without a model's reply here gets no span: the step that chose it called it in another run.
         """
         found = [self._own]
         consults = {item.number: item for item in trace.handoffs if item.kind == "consult"}
@@ -200,7 +201,7 @@ class _Steps:
         self.spans.append(span)
 
     def _span_id(self, step: Step) -> str:
-        """The first call of a callee has the id that the callee knows as its parent's."""
+        """The step's span id. The first call of a callee gets the id that the callee computes for its parent."""
         if step.child is not None and step.child not in self._called:
             self._called.add(step.child)
             return trace_ids.call_span_id(self._id, step.child)
@@ -212,7 +213,7 @@ class _Steps:
 
 
 def _describe(span: Span, turn: Turn) -> None:
-    """Name a span by what an agent did in it."""
+    """Name a span after the agent's action in it."""
     if turn.reply is not None:
         span.name = f"chat {turn.model}" if turn.model else f"chat ({span.name})"
         span.kind = "client"
@@ -225,7 +226,7 @@ def _describe(span: Span, turn: Turn) -> None:
 
 
 def _name_of(step: Step, command: Any) -> str:
-    """The entry's own name, else what it is about. Of a call without the key: names of spans are few."""
+    """The entry's own name, else its target. A call's name leaves out the key, to keep the set of names small."""
     if isinstance(command, m.CallCommand | m.OneWayCallCommand):
         return f"{step.display.word} {command.service_name}/{command.handler_name}"
     about = "" if command is None else step.display.about(command)
@@ -233,4 +234,4 @@ def _name_of(step: Step, command: Any) -> str:
 
 
 def _cut(text: str) -> str:
-    return formats.shortened(text, TEXT_CHARS_MAX)
+    return formats.shortened(shown_text(text), TEXT_CHARS_MAX)

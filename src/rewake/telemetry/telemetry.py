@@ -1,7 +1,7 @@
-"""Telemetry: the observer of an engine. Counts in plain integers; what completed goes to the tracer, if there is one.
+"""Telemetry: the observer of an engine. It counts, and hands completed invocations to the tracer, if there is one.
 
-Everything here runs on the engine's hot path: a call costs well under a microsecond, and what takes longer (reading
-what a model answered) waits for whoever asks for the figures. exposition.py turns the counters into text.
+Everything here is on the engine's hot path, so each call costs well under a microsecond. Slower work, such as decoding
+a model's answer, is done when somebody asks for the figures. exposition.py turns the counters into text.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from rewake.telemetry.tracing import Tracer
 
 MODELS_MAX: Final = 100
-"""Names of models come out of journals; beyond so many they are counted as `other`."""
+"""Names of models come from journals; further names are counted as `other`."""
 
 REPLIES_MAX: Final = 500
-"""Model replies that wait to be read; then they are read at once."""
+"""Model replies that wait to be decoded; at this count all of them are decoded."""
 
 REPLY_BYTES_MAX: Final = 1 << 20
 
@@ -42,7 +42,7 @@ _ENDED_ON_DEMAND: Final = {
     "Cancelled": "canceled",  # by the TypeScript SDK
     "killed": "killed",
 }
-"""What a failure with code 409 says -> the outcome it is counted as."""
+"""The message of a failure with code 409 -> the outcome it is counted as."""
 
 
 class HandlerCounts:
@@ -58,7 +58,7 @@ class HandlerCounts:
 
 
 class Telemetry:
-    """Hears of everything one engine does. tracer: sends traces to a collector; None for figures only."""
+    """Observes one engine. tracer: sends traces to a collector; None for figures only."""
 
     def __init__(self, tracer: Tracer | None = None) -> None:
         self.tracer = tracer
@@ -71,17 +71,17 @@ class Telemetry:
         self.model_calls: Counter[str] = Counter()
         self.tokens: Counter[tuple[str, str]] = Counter()
         self.unnamed: dict[bytes, tuple[int, int, int]] = {}
-        """Calls, tokens in and out of replies that name no model, by invocation, until it is known which it is."""
+        """By invocation: calls, input tokens and output tokens of replies without a model's name, until it is known."""
 
         self._replies: deque[tuple[bytes, bytes]] = deque()
 
     def start(self) -> None:
-        """The engine's database is there now."""
+        """The engine's database exists now: start the tracer."""
         if self.tracer is not None:
             self.tracer.start()
 
     def close(self) -> None:
-        """Let out what waits to be sent. Blocks; nothing may be reported afterwards."""
+        """Send what still waits. Blocks; call nothing on this object afterwards."""
         if self.tracer is not None:
             self.tracer.close()
 
@@ -152,12 +152,12 @@ class Telemetry:
     # Tokens
 
     def read_replies(self) -> None:
-        """Count the tokens of what models answered since the last time."""
+        """Decode the model replies that wait, and count their tokens."""
         while self._replies:
             invocation_id, payload = self._replies.popleft()
             try:
                 reply = _reply_in(payload) if len(payload) <= REPLY_BYTES_MAX else None
-            except Exception:  # whatever a handler wrote there, it must not stop the engine
+            except Exception:  # a handler may write anything there; it must not stop the engine
                 log.exception("model_reply_unreadable")
                 continue
             if reply is None:
@@ -172,7 +172,7 @@ class Telemetry:
                 self.unnamed[invocation_id] = (calls, input_tokens, output_tokens)
 
     def name_models(self, found: Mapping[bytes, str | None]) -> None:
-        """Count the replies that named no model under the one the app declares; `unknown` where it declares none."""
+        """Count replies without a model's name under the model that the app declares, or else as `unknown`."""
         for invocation_id, model in found.items():
             counted = self.unnamed.pop(invocation_id, None)
             if counted is not None:
@@ -188,7 +188,7 @@ class Telemetry:
 
 
 def _reply_in(payload: bytes) -> ModelReply | None:
-    """The reply of a model in a run's completion. The decoder is imported when somebody asks for figures."""
+    """The model's reply in a run's completion, if it has one. The decoder is imported at the first use."""
     from rewake.agents.envelope import model_reply
     from rewake.runs.displays import carried
     from rewake.runs.steps import decoded

@@ -1,9 +1,9 @@
-"""Ids of traces and spans: W3C `traceparent` strings, and span ids that follow from what a span is about.
+"""Ids of traces and spans: W3C `traceparent` strings, and span ids computed from the subject of the span.
 
-A span's id is a hash of the invocation's id and of what it is in it, so that whoever needs it (a callee for its
-parent, a handler for its own spans, a second sending after a crash) computes the same one and nothing is stored.
-An invocation whose caller traces nothing gets a trace of its own; a parent id equal to the first half of the trace id
-then stands for "no parent".
+A span's id is a hash of the invocation's id and the span's place in it. So nothing is stored, and everybody who needs
+the id computes the same one: a callee for its parent, a handler for its own spans, the tracer after a crash.
+If the caller has no trace, the invocation gets one of its own; a parent id equal to the first half of the trace id
+then means "no parent".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NO_SPAN: Final = "0" * 16
 
 
 class TraceContext(NamedTuple):
-    """Where an invocation stands. parent_id: the caller's span, None when the trace begins here."""
+    """An invocation's trace and parent. parent_id: the caller's span, None if the trace begins here."""
 
     trace_id: str
     parent_id: str | None
@@ -30,7 +30,7 @@ class TraceContext(NamedTuple):
 
 
 def parsed(traceparent: str | None) -> TraceContext | None:
-    """A `traceparent` header; None when it is missing or malformed."""
+    """The context in a `traceparent` header; None if it is missing or malformed."""
     found = _TRACEPARENT.match(traceparent) if traceparent else None
     if found is None:
         return None
@@ -46,12 +46,12 @@ def new_trace_id() -> str:
 
 
 def root_traceparent(trace_id: str, *, is_sampled: bool) -> str:
-    """What is stored with an invocation whose trace begins with it."""
+    """The traceparent to store with an invocation that begins a trace."""
     return f"00-{trace_id}-{trace_id[:16]}-{int(is_sampled):02x}"
 
 
 def context_of(invocation_id: bytes, traceparent: str | None) -> TraceContext:
-    """The context of a stored invocation; one from before tracing was on gets a trace by its id."""
+    """The context of a stored invocation. Without a stored traceparent its trace id follows from its own id."""
     return parsed(traceparent) or TraceContext(xxhash.xxh3_128_hexdigest(invocation_id), None, True)
 
 
@@ -60,17 +60,17 @@ def invocation_span_id(invocation_id: bytes) -> str:
 
 
 def step_span_id(invocation_id: bytes, index: int) -> str:
-    """Of the journal entry at `index`."""
+    """The span id of the journal entry at `index`."""
     return _span_id(invocation_id, b"s%d" % index)
 
 
 def call_span_id(caller_id: bytes, callee_id: bytes) -> str:
-    """Of the entry by which the caller first called this callee: the parent of the callee's span."""
+    """The span id of the entry that first called this callee; the callee's span has it as its parent."""
     return _span_id(caller_id, callee_id)
 
 
 def agent_span_id(invocation_id: bytes, place: int) -> str:
-    """Of an agent's work, by its place among the stints of the invocation."""
+    """The span id of an agent's work, by its place among the invocation's stretches of work."""
     return _span_id(invocation_id, b"a%d" % place)
 
 

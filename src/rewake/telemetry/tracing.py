@@ -1,8 +1,8 @@
-"""Tracing: spans of completed invocations, sent to a collector from a thread of their own, each once.
+"""Tracing: a thread sends the spans of completed invocations to a collector, each once.
 
-The event loop only puts an invocation into a queue. The thread reads its journal, makes spans and sends them; when the
-collector does not answer they wait, within a limit. sent.py remembers what was sent; what completed while the engine
-was being killed is sent at the next start. Knows no OpenTelemetry: `Sender` is exporting.py's.
+The event loop only puts invocations into a queue. The thread reads their journals, makes spans and sends them. While
+the collector does not answer they wait, up to a limit. sent.py remembers the sent ones, so spans that a killed engine
+could not send go out at the next start. OpenTelemetry comes in only through `Sender`, which exporting.py implements.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from rewake.runs.local.figures import completed_since
 from rewake.runs.records import record_from
 from rewake.telemetry import trace_ids
 from rewake.telemetry.collector import ENDPOINT_VARIABLES, Sender
-from rewake.telemetry.sent import Sent
+from rewake.telemetry.sent import SentInvocations
 from rewake.telemetry.spans import Span, spans_of
 
 INTERVAL_S: Final = 1.0
 PAUSE_MAX_S: Final = 30.0
-"""Longest time between two tries while the collector does not answer."""
+"""Longest pause between two tries while the collector does not answer."""
 
 QUEUE_MAX: Final = 20_000
-"""Invocations that wait to be sent; beyond it they are counted as dropped."""
+"""Invocations that may wait to be sent; further ones are counted as dropped."""
 
 INVOCATIONS_PER_SEND: Final = 100
 MISSED_MAX: Final = 10_000
@@ -44,9 +44,10 @@ log = structlog.get_logger("rewake.telemetry")
 
 
 def tracer_for(directory: Path, endpoint: str | None, environ: Mapping[str, str] = os.environ) -> Tracer | None:
-    """A tracer to `endpoint`, or to where the OTEL_* variables say; None when nobody named a collector.
+    """A tracer to `endpoint`, or to the collector in the OTEL_* variables; None if neither names one.
 
-    Raises RewakeError RW1008 when the extra is missing, unless only the environment, which others use too, asks for it.
+    Raises RewakeError RW1008 if the extra is missing and `endpoint` is given. The environment alone raises nothing:
+    other programs use the same variables.
     """
     is_off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none"
     if endpoint is None and (is_off or not any(environ.get(name) for name in ENDPOINT_VARIABLES)):
@@ -65,7 +66,7 @@ def tracer_for(directory: Path, endpoint: str | None, environ: Mapping[str, str]
 
 
 def _without_payloads(invocation: Invocation) -> Invocation:
-    """The material of spans; a failure has its message."""
+    """The invocation without input and result, which spans do not need; a failure keeps its message."""
     result = _DONE if type(invocation.result) is Success else invocation.result
     return msgspec.structs.replace(invocation, result=result, attempt=None, journal=None, listeners=None, notified=None)
 
@@ -74,7 +75,7 @@ _DONE: Final = Success(b"")
 
 
 class Tracer:
-    """Sends the spans of what completes in the engine on `directory`."""
+    """Sends the spans of invocations that complete in the engine on `directory`."""
 
     def __init__(self, directory: Path, sender: Sender, *, interval_s: float = INTERVAL_S) -> None:
         self._directory = directory
@@ -90,32 +91,32 @@ class Tracer:
     # On the event-loop thread
 
     def start(self) -> None:
-        """Begin sending; the engine's database must be there."""
+        """Begin sending. The engine's database must exist."""
         self._thread = threading.Thread(target=self._run, name="rewake-tracing", daemon=True)
         self._thread.start()
 
     def traceparent(self, given: str | None) -> str:
-        """What is stored with a new invocation: the caller's, or the beginning of a new trace."""
+        """The traceparent to store with a new invocation: the caller's, or one that begins a new trace."""
         if given is not None and trace_ids.parsed(given) is not None:
             return given
         trace_id = trace_ids.new_trace_id()
         return trace_ids.root_traceparent(trace_id, is_sampled=self._sender.is_sampled(trace_id))
 
     def attempt_traceparent(self, invocation_id: bytes, stored: str | None) -> str:
-        """The invocation's span as the parent of whatever the handler traces."""
+        """A traceparent for the handler: its own spans get the invocation's span as their parent."""
         context = trace_ids.context_of(invocation_id, stored)
         span_id = trace_ids.invocation_span_id(invocation_id)
         return f"00-{context.trace_id}-{span_id}-{int(context.is_sampled):02x}"
 
     def add(self, invocation: Invocation) -> None:
-        """Send its spans later. The queue holds no payloads, so that it is bounded in bytes too."""
+        """Queue an invocation, so that its spans are sent. The queue holds no payloads: this bounds its bytes too."""
         if len(self._queue) < QUEUE_MAX:
             self._queue.append(_without_payloads(invocation))
         else:
             self._outcomes["dropped"] += 1
 
     def span_counts(self) -> dict[str, int]:
-        """Spans by what became of them. Of what was dropped nobody knows how many it would have made: one each."""
+        """Spans by outcome. A dropped invocation counts as one span: how many it had is not known."""
         return {"sent": self._outcomes["sent"], "dropped": self._outcomes["dropped"]}
 
     @property
@@ -124,7 +125,7 @@ class Tracer:
         return len(self._queue)
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
-        """Send what waits, for so long at most. Blocks."""
+        """Send what waits, for at most `timeout_s`. Blocks."""
         self._close_by_s = time.monotonic() + timeout_s
         self._closing.set()
         if self._thread is not None:
@@ -136,7 +137,7 @@ class Tracer:
     def _run(self) -> None:
         try:
             with connected(self._directory) as look:
-                sent = Sent(self._directory, time.time_ns() // 1_000_000)
+                sent = SentInvocations(self._directory, time.time_ns() // 1_000_000)
                 if sent.is_new:
                     sent.save()
                 self._add_missed(look(), sent)
@@ -145,10 +146,10 @@ class Tracer:
             log.exception("tracing_failed")
         self._sender.close()
 
-    def _add_missed(self, reading: DatabaseReading, sent: Sent) -> None:
-        """What completed without being sent, before this start; in front of what completes now.
+    def _add_missed(self, reading: DatabaseReading, sent: SentInvocations) -> None:
+        """Queue invocations that completed before this start and were not sent, in front of all others.
 
-        A run that completes meanwhile is found here and comes through the queue as well; see _is_due.
+        One that completes meanwhile may be queued twice; see _is_due.
         """
         found = [_without_payloads(item) for item in completed_since(reading, sent.until_ms, MISSED_MAX)]
         missed = [item for item in found if not sent.has(item.id, item.completed_at_ms or 0)]
@@ -157,7 +158,7 @@ class Tracer:
         if missed:
             log.info("traces_recovered", invocation_count=len(missed))
 
-    def _work(self, look: Callable[[], DatabaseReading], sent: Sent) -> None:
+    def _work(self, look: Callable[[], DatabaseReading], sent: SentInvocations) -> None:
         pause_s = self._interval_s
         while True:
             is_closing = self._closing.wait(pause_s)
@@ -170,8 +171,8 @@ class Tracer:
                 self._outcomes["dropped"] += len(self._queue)
                 return
 
-    def _send_some(self, reading: DatabaseReading, sent: Sent) -> bool:
-        """Send the spans of the first of the queue; False when the collector did not take them, then they stay."""
+    def _send_some(self, reading: DatabaseReading, sent: SentInvocations) -> bool:
+        """Send the spans of the first in the queue. If the collector does not accept them they stay: returns False."""
         batch = [self._queue[place] for place in range(min(len(self._queue), INVOCATIONS_PER_SEND))]
         spans: list[Span] = []
         for invocation in batch:
@@ -186,8 +187,8 @@ class Tracer:
         sent.add((item.id, item.completed_at_ms or 0) for item in batch)
         return True
 
-    def _is_due(self, invocation: Invocation, sent: Sent) -> bool:
-        """Whether nothing else covers it: neither a trace sent before, nor another one in the queue."""
+    def _is_due(self, invocation: Invocation, sent: SentInvocations) -> bool:
+        """Whether it still has to be sent: it was not sent before, and is not queued a second time."""
         found = self._missed.get((invocation.id, invocation.completed_at_ms), invocation)
         return found is invocation and not sent.has(invocation.id, invocation.completed_at_ms or 0)
 

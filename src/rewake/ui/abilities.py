@@ -1,4 +1,4 @@
-"""What the server behind the pages can do, so that they offer nothing else. Our own engine can do everything."""
+"""Abilities of the server behind the pages; they offer nothing else. Our own engine has all of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     """server: its address when it is elsewhere, else empty.   ingress: where a terminal reaches its ingress.
 
     replaces_results: a fork may have another result of its step.   completes_promises: by hand, without a handler.
-    streams: what a run says can be shown live.
-    cannot_send: why no request can be sent, empty when it can; may take a moment, so it is asked on a thread.
+    streams: live text of runs can be shown.
+    cannot_send: why no request can be sent, else empty; may take a moment, so it is called on a thread.
     """
 
     server: str = ""

@@ -1,4 +1,4 @@
-"""What a person may do: operations on runs after a confirmation, answers to awakeables, changes of state, forks.
+"""Actions of a person: operations on runs after a confirmation, answers to awakeables, changes of state, forks.
 
 Every form carries the token of web.py. operations.py carries out one operation, bulk.py those on all runs that match a
 filter.
@@ -34,7 +34,7 @@ RUNS_MAX: Final = 1_000
 
 
 class ConfirmPage(msgspec.Struct):
-    """What is about to happen to which runs. back: where to go afterwards."""
+    """The planned operation and its runs. back: where to go afterwards."""
 
     action: Operation
     runs: list[RunSummary]
@@ -52,7 +52,7 @@ class Actions:
         self._bulk = Bulk(engine, web, read)
 
     async def confirm(self, request: Request) -> Response:
-        """Ask before anything is done; says how many runs it is about."""
+        """Ask before anything is done, with the number of runs."""
         fields = await self._web.form(request)
         if fields.get("all") == "yes":
             return await self._bulk.confirm(request, fields)
@@ -64,12 +64,12 @@ class Actions:
             )
         )
         if not runs:
-            raise Problem(404, "None of these runs is known any more.", "Completed runs are forgotten in time.")
+            raise Problem(404, "These runs are no longer known.", "Completed runs are deleted after their retention.")
         page = ConfirmPage(action, runs, own_path(fields.get("back")), deployments)
         return self._web.page(request, "confirm.html", page, now_ms=self._engine.now_ms(), notice="")
 
     async def act(self, request: Request) -> Response:
-        """Do it, and say how many it worked for."""
+        """Do it, and report for how many runs it worked."""
         fields = await self._web.form(request)
         if fields.get("query"):
             return await self._bulk.act(request, fields)
@@ -125,7 +125,7 @@ class Actions:
         return see(own_path(fields.get("back") or session_url(service, key)), _told(result))
 
     async def fork(self, request: Request) -> Response:
-        """Run on from a step as a new run, with another result of that step if one is given."""
+        """Continue from a step as a new run, with another result of that step if one is given."""
         fields = await self._web.form(request)
         try:
             invocation_id = ids.invocation_id_from_str(request.path_params["run"])
@@ -133,7 +133,7 @@ class Actions:
             raise Problem(404, f"That is no run's id: {error.reason}.") from None
         index = fields.get("from", "")
         if not (index.isascii() and index.isdigit() and len(index) <= 10):
-            raise Problem(400, "The form names no step.")
+            raise Problem(400, "The form has no step.")
         replaced = None
         if fields.get("replace") == "yes":
             replaced = json_value(fields.get("value", ""))
@@ -155,7 +155,7 @@ class Actions:
         return see(run_url(ids.invocation_id_to_str(reply.invocation_id)), "Forked: this is the new run.")
 
     async def remove_deployment(self, request: Request) -> Response:
-        """Forget a deployment that nothing needs any more."""
+        """Remove a deployment that nothing needs any more."""
         await self._web.form(request)
         deployment_id = request.path_params["deployment"]
         try:
@@ -165,7 +165,7 @@ class Actions:
         return see("/ui/deployments", "Removed." if was_known else "It was not there any more.")
 
     async def change_state(self, request: Request) -> Response:
-        """Set, add or remove one value of a key, if the state is still what the person saw."""
+        """Set, add or remove one value of a key, if the state has not changed since the person saw it."""
         fields = await self._web.form(request)
         service, key = request.path_params["service"], fields.get("key", "")
         name, version = fields.get("name", "").encode(), fields.get("version", "")
@@ -173,7 +173,7 @@ class Actions:
             raise Problem(400, "The value has no name.", "Every value of a session has a name.")
         state = await self._read(lambda found: found.state(service, key))
         if state_version(state) != version:
-            hint = "Go back, reload the page and look at what is there now."
+            hint = "Go back and reload the page to see the current state."
             raise Problem(409, "The state has changed since you opened the page; nothing was saved.", hint)
         if fields.get("remove") == "yes":
             state.pop(name, None)
@@ -184,7 +184,7 @@ class Actions:
 
 
 def _answer(fields: Any) -> Success | Failure:
-    """What a person says to what waits for them."""
+    """A person's answer: a value, or a reason to reject."""
     if fields.get("outcome") == "reject":
         return Failure(REJECTED_CODE, fields.get("reason", "").strip() or "Rejected")
     return Success(json_value(fields.get("value", "")))

@@ -1,7 +1,7 @@
-"""What waits for people: the inbox, one question with its exact arguments, and the answers to them.
+"""Approvals: the inbox, one question with its exact arguments, and the answers to them.
 
-Every form carries the token of web.py, and with each question the digest of the arguments that the page showed, so that
-nobody approves what has changed since.
+Every form carries the token of web.py, and with each question the digest of the arguments that the page showed. So
+nobody approves arguments that have changed since.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rewake import formats
-from rewake.admin.answering import answer
+from rewake.admin.answering import OUTCOMES, answer
 from rewake.errors import RewakeError
-from rewake.runs.approvals import Approval, approval_of, asker, inbox
+from rewake.runs.approvals import Approval, asker
 from rewake.runs.filters import RunFilter
+from rewake.runs.inbox import approval_of, inbox
 from rewake.runs.reading import Read, Reading
 from rewake.ui.forms import own_path
 from rewake.ui.port import UiEngine
@@ -28,11 +29,10 @@ WHO_COOKIE: Final = "rewake_who"
 
 _WHO_CHARS_MAX: Final = 100
 _WHO_COOKIE_S: Final = 90 * 86_400
-_OUTCOMES: Final = {"approve": True, "deny": False}
 
 
 class Item(msgspec.Struct, frozen=True):
-    """A question as the list has it. title: who asks for what.   key: its id and the digest of what is shown."""
+    """A question in the list. title: who asks for what.   key: its id and the digest of the shown arguments."""
 
     approval: Approval
     title: str
@@ -40,7 +40,7 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class InboxPage(msgspec.Struct, kw_only=True):
-    """The questions that wait, in one page of runs. who, service, agent: the filter."""
+    """The questions that wait, in one page of runs. who, service, agent: the filter.   encrypted: see Inbox."""
 
     items: list[Item]
     who: str
@@ -49,6 +49,7 @@ class InboxPage(msgspec.Struct, kw_only=True):
     services: list[str]
     next_cursor: str | None
     cursor: str
+    encrypted: list[tuple[str, str]]
 
 
 class ApprovalPage(msgspec.Struct, kw_only=True):
@@ -73,13 +74,14 @@ class Approvals:
         def find(reading: Reading) -> InboxPage:
             found = inbox(reading, RunFilter(service=service, agent=agent, cursor=cursor), who=who)
             return InboxPage(
-                items=[_item(each) for each in found.approvals],
+                items=[item_of(each) for each in found.approvals],
                 who=who,
                 service=service,
                 agent=agent,
                 services=[each.name for each in reading.services()],
                 next_cursor=found.next_cursor,
                 cursor=cursor,
+                encrypted=found.encrypted,
             )
 
         return self._page(request, "approvals.html", await self._read(find))
@@ -91,10 +93,10 @@ class Approvals:
             found = await self._read(lambda reading: approval_of(reading, name))
         except RewakeError as error:
             raise _problem(error) from None
-        return self._page(request, "approval.html", ApprovalPage(item=_item(found)))
+        return self._page(request, "approval.html", ApprovalPage(item=item_of(found)))
 
     async def answer(self, request: Request) -> Response:
-        """Approve or deny what is ticked, or the one whose button was pressed; each counts by itself."""
+        """Approve or deny the ticked questions, or the one whose button was pressed. Each is answered by itself."""
         fields = await self._web.form(request)
         outcome, keys = _chosen(fields)
         who = formats.shortened(fields.get("who", "").strip(), _WHO_CHARS_MAX)
@@ -107,7 +109,7 @@ class Approvals:
                     self._engine,
                     self._read,
                     name,
-                    approved=_OUTCOMES[outcome],
+                    approved=OUTCOMES[outcome],
                     who=who,
                     why=fields.get("why", ""),
                     digest=digest,
@@ -134,19 +136,20 @@ class Approvals:
         )
 
 
-def _item(approval: Approval) -> Item:
+def item_of(approval: Approval) -> Item:
+    """A question as the list shows it."""
     return Item(approval, asker(approval.asked), f"{approval.id} {approval.asked.digest}")
 
 
 def _chosen(fields: Any) -> tuple[str, list[str]]:
-    """What to do, and the questions with their digests."""
+    """The action, and the questions with their digests."""
     outcome, _, one = fields.get("only", "").partition(" ")
     keys = [one] if one else list(dict.fromkeys(fields.getlist("item")))
     outcome = outcome or fields.get("outcome", "")
-    if outcome not in _OUTCOMES:
-        raise Problem(400, "The form says neither approve nor deny.")
+    if outcome not in OUTCOMES:
+        raise Problem(400, "The form has neither approve nor deny.")
     if not keys:
-        raise Problem(400, "No approval is selected.", "Tick some first, or use the buttons beside one.")
+        raise Problem(400, "No approval is selected.", "Select some first, or use the buttons beside one.")
     if len(keys) > ANSWERS_MAX:
         raise Problem(400, f"More than {ANSWERS_MAX} approvals are selected.", "Do it in parts.")
     return outcome, keys
@@ -155,9 +158,10 @@ def _chosen(fields: Any) -> tuple[str, list[str]]:
 def _told(outcome: str, answered: list[Approval], refused: list[RewakeError]) -> str:
     word = "approved" if outcome == "approve" else "denied"
     told = f"{len(answered)} {word}."
-    missing = answered[0].missing if len(answered) == 1 and outcome == "approve" else 0
-    if missing:
-        told += f" {missing} more must approve."
+    if any(each.keeper is not None and not each.given for each in answered):
+        told += " An object that is busy takes the answer after its turn."
+    elif len(answered) == 1 and outcome == "approve":
+        told += answered[0].more_needed
     if refused:
         told += f" {len(refused)} not: {refused[0].code.value} {refused[0].message}"
     return told

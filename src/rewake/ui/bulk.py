@@ -1,7 +1,7 @@
-"""One operation on all runs that match a filter: the question how many, then chunk by chunk until all are done.
+"""One operation on all runs that match a filter: a question with their number, then chunk by chunk until all are done.
 
-The form carries the filter and the moment of the question, so that runs that came later are left alone, and how far it
-got: closing the page stops it, and nothing goes on unseen. A request works for a few seconds, then the page sends the
+The form carries the filter, the moment of the question, so that later runs are left alone, and the progress. Closing
+the page stops the operation; nothing goes on unseen. A request works for a few seconds, then the page sends the
 next one (ui.js, or a button).
 """
 
@@ -26,7 +26,7 @@ from rewake.runs.filters import RunFilter, filter_from
 from rewake.runs.listing import Counts, run_page
 from rewake.runs.reading import Read, Reading
 from rewake.ui.forms import own_path
-from rewake.ui.operations import Outcome, operate, operation_named
+from rewake.ui.operations import OperationOutcome, operate, operation_named
 from rewake.ui.port import UiEngine
 from rewake.ui.web import Problem, Web, see
 
@@ -40,7 +40,7 @@ SHOWN_RUNS_MAX: Final = 50
 
 
 class BulkConfirmPage(msgspec.Struct, kw_only=True):
-    """What is about to happen to how many runs. query: the filter, as of now.   runs: the first of them."""
+    """The planned operation and the number of runs. query: the current filter.   runs: the first of them."""
 
     action: Operation
     query: str
@@ -53,7 +53,7 @@ class BulkConfirmPage(msgspec.Struct, kw_only=True):
 
 
 class BulkPage(msgspec.Struct, kw_only=True):
-    """How far it is. problems: runs it could not be done to, with the first reason."""
+    """The progress. problems: how many runs failed, and the first reason."""
 
     action: Operation
     query: str
@@ -106,7 +106,7 @@ class Bulk:
         return self._web.page(request, "bulk_confirm.html", page, now_ms=self._engine.now_ms(), notice="")
 
     async def act(self, request: Request, fields: Any) -> Response:
-        """Do it to as many as there is time for, and go on with the next request."""
+        """Do it to as many runs as time allows; the next request continues."""
         action = _action(fields)
         page = BulkPage(
             action=action,
@@ -123,7 +123,7 @@ class Bulk:
         wanted = _filter(page.query)
         is_whole = wanted.as_of_ms is not None and wanted.status
         if not is_whole or not set(wanted.status) <= set(action.facts.statuses):
-            raise Problem(400, "The form does not say which runs it is about.", "Go back and choose them again.")
+            raise Problem(400, "The form names no runs.", "Go back and choose them again.")
         ends_at_s = time.monotonic() + ACT_S
         while await self._act_on_some(wanted, page):
             if time.monotonic() >= ends_at_s:
@@ -145,7 +145,7 @@ class Bulk:
         page.cursor = found.next_cursor or ""
         return found.next_cursor is not None
 
-    async def _act_on(self, page: BulkPage, run_id: str) -> Outcome | RewakeError:
+    async def _act_on(self, page: BulkPage, run_id: str) -> OperationOutcome | RewakeError:
         """Errors of single runs are listed; the page fails only if every run failed."""
         try:
             invocation_id = ids.invocation_id_from_str(run_id)
@@ -154,7 +154,7 @@ class Bulk:
             return error
 
 
-def _problem_of(outcome: Outcome | RewakeError) -> str | None:
+def _problem_of(outcome: OperationOutcome | RewakeError) -> str | None:
     return f"{outcome.code.value} {outcome.message}" if isinstance(outcome, RewakeError) else outcome.problem
 
 
@@ -162,7 +162,7 @@ def _action(fields: Any) -> Operation:
     action = operation_named(name := fields.get("action", ""))
     if action is None or not action.facts.statuses:
         title = action.facts.title if action else formats.shortened(name, 40)
-        raise Problem(400, f"{title!r} cannot be done to all runs that match.", "Tick the runs it is for.")
+        raise Problem(400, f"{title!r} cannot be done to all runs that match.", "Select the runs.")
     return action
 
 

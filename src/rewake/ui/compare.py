@@ -1,7 +1,7 @@
-"""Two runs side by side: a restart or a fork and the run it came from, with what differs marked.
+"""Two runs side by side: a restart or a fork and the run it came from, with the differences marked.
 
-Twice: step by step, and as agents: who chose whom, who said what, what came out and what it cost. Both begin alike, as
-a fork takes over the steps before it, so the steps at the same place belong together.
+They are compared step by step, and as agents: choices, messages, results and costs. A fork begins with the same steps,
+so steps at the same place belong together.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _calls(turn: Turn) -> list[object]:
 
 
 class _Contents:
-    """What the steps of a run came to, in full: a row's preview is cut."""
+    """The full results of a run's steps; the preview of a row is cut."""
 
     def __init__(self, reading: Reading, run: Invocation) -> None:
         self._reading, self._run = reading, run

@@ -1,7 +1,6 @@
 """The UI as an app of its own, for a server elsewhere: what `rewake ui` serves.
 
-engine_elsewhere.py acts, rewake.runs.elsewhere reads; the pages are the same. Nothing is kept here but what they
-remember.
+engine_elsewhere.py acts, rewake.runs.elsewhere reads; the pages are the same and keep only caches.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The engine behind the pages when it is elsewhere: operations over its admin API, calls and answers over its ingress.
 
-A refusal of the server is raised as RewakeError with its own words (`http_status` among the facts); `connect` finds out
-what kind of server it is. Requests block on threads, each with an end. Reading is done in rewake.runs.elsewhere.
+A refusal of the server is raised as RewakeError with the server's words (`http_status` among the facts). `connect`
+finds out the kind of server. Requests block on threads, each with an end. Reading is done in rewake.runs.elsewhere.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rewake.clients.ingress import IngressClient, checked_url, failure_in, url_b
 from rewake.core import ids
 from rewake.core.effects import Reply, ReplyStatus
 from rewake.core.model import Target
+from rewake.disclosure import sealed
 from rewake.engine.waiters import OnAccepted
 from rewake.errors import ErrorCode, RewakeError
 from rewake.operations import Operation
@@ -37,7 +38,7 @@ _NOT_KEPT: Final = Failure(404, "It has ended, and the server keeps no result of
 
 
 class ServerElsewhere(msgspec.Struct, frozen=True):
-    """A server that was found. version: as it says; rewake_version: of another Rewake, else None."""
+    """A server that was found. version: as it reports it; rewake_version: of another Rewake, else None."""
 
     url: str
     ingress_url: str
@@ -50,7 +51,7 @@ class ServerElsewhere(msgspec.Struct, frozen=True):
 
 
 def connect(url: str, ingress_url: str | None) -> ServerElsewhere:
-    """What is at the URL. Raises RewakeError RW1009 when nothing is, RW1015 and RW1016 when it is the wrong thing."""
+    """The server at the URL. Raises RewakeError RW1009 without one, RW1015 and RW1016 for one of another kind."""
     with AdminClient(url, timeout_s=REQUEST_S) as admin:
         try:
             told = admin.get("/version")
@@ -67,7 +68,7 @@ def connect(url: str, ingress_url: str | None) -> ServerElsewhere:
 
 
 def _check_tables(admin: AdminClient, version: str) -> None:
-    """Every column the pages read is there."""
+    """Raise RewakeError RW1016 unless the server has every column that the pages read."""
     columns = {"sys_invocation": INVOCATION_COLUMNS, "sys_journal": f"{ENTRY_COLUMNS}, raw, raw_length"}
     for table, names in columns.items():
         try:
@@ -95,7 +96,7 @@ class EngineElsewhere:
         return time.time_ns() // 1_000_000
 
     def abilities(self) -> Abilities:
-        """What the pages may offer."""
+        """The abilities of this server."""
         return Abilities(
             server=self.server.url,
             ingress=shown_ingress(self.server.ingress_url),
@@ -136,7 +137,7 @@ class EngineElsewhere:
     async def mutate_state(
         self, service: str, key: str, new_state: dict[bytes, bytes], expected_version: str | None = None
     ) -> None:
-        values = {name.decode(): list(value) for name, value in new_state.items()}
+        values = {name.decode(): list(sealed(value, service, key)) for name, value in new_state.items()}
         change = {"object_key": key, "new_state": values, "version": expected_version}
         await self._ask("POST", f"/services/{segment(service)}/state", msgspec.json.encode(change))
 
@@ -151,7 +152,7 @@ class EngineElsewhere:
         return ReplyStatus.ACCEPTED
 
     async def remove_deployment(self, deployment_id: str, *, force: bool = True) -> bool:
-        """The public API removes by force only, so without force it is first made sure that nothing needs it."""
+        """The public API removes only by force; so without force, check first that nothing needs it."""
         if not force and not self.server.is_rewake:
             await asyncio.to_thread(self._require_drained, deployment_id)
             force = True
@@ -182,7 +183,7 @@ class EngineElsewhere:
     # Calls
 
     def resolve(self, service: str, handler: str, key: str | None) -> Target | None:
-        """Where to call; whether it exists is for the ingress to say."""
+        """The target of a call; the ingress checks whether it exists."""
         if key is None:
             return Target(service, handler, None, ServiceType.SERVICE, HandlerKind.PLAIN)
         return Target(service, handler, key, ServiceType.VIRTUAL_OBJECT, HandlerKind.EXCLUSIVE)
@@ -199,14 +200,16 @@ class EngineElsewhere:
         wait: bool,
         on_accepted: OnAccepted | None = None,
     ) -> Reply:
-        """Sends, then attaches: so the run is known before it ends. Delays are not among what the pages ask for."""
+        """Sends, then attaches, so that the run is known before it ends. The pages never ask for a delay."""
         assert execute_at_ms is None, "the pages send at once"
         given = dict(headers)
         given |= {"idempotency-key": idempotency_key} if idempotency_key is not None else {}
         given |= {"traceparent": traceparent} if traceparent is not None else {}
         parts = [target.service, *([] if target.key is None else [target.key]), target.handler]
         path = "/" + "/".join(map(segment, parts)) + "/send"
-        status, content = await asyncio.to_thread(self.ingress.send, "POST", path, body, given)
+        status, content = await asyncio.to_thread(
+            self.ingress.send, "POST", path, sealed(body, target.service, target.key), given
+        )
         if status >= 300:
             return Reply(0, ReplyStatus.COMPLETED, None, failure_in(status, content))
         run_id = str(msgspec.json.decode(content)["invocationId"])

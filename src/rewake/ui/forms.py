@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from rewake.disclosure import require_whole
+from rewake.errors import RewakeError
 from rewake.ui.web import Problem
 
 
@@ -18,6 +20,10 @@ def json_value(text: str) -> bytes:
         except (msgspec.DecodeError, RecursionError) as error:
             hint = 'A text needs quotes: "yes". Go back to correct it.'
             raise Problem(400, f"The value is not JSON: {error}.", hint) from None
+        try:
+            require_whole(content)
+        except RewakeError as error:
+            raise Problem(400, error.message, error.hint) from None
     return content
 
 

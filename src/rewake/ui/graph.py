@@ -1,4 +1,4 @@
-"""Handoffs as a drawing: agents in columns by how many handoffs lead to them, and a numbered line for every handoff.
+"""Handoffs as a drawing: agents in columns by their distance in handoffs, and a numbered line for every handoff.
 
 Only geometry: the template draws it. A chain of handoffs is a row; a router's specialists are a column beside it. Lines
 to the next column, and back to the one before, are straight; one that goes further back runs below everything.
@@ -85,7 +85,7 @@ def handoff_graph(trace: AgentTrace) -> Graph | None:
 
 
 def _columns(names: list[str], edges: dict[_Edge, list[Handoff]]) -> dict[str, int]:
-    """How many handoffs lead from the first agent to each, by the shortest way; 0 for one that none leads to."""
+    """The number of handoffs from the first agent to each, by the shortest way; 0 for an agent without any."""
     column = {names[0]: 0}
     for reached in count(1):
         found = [target for source, target, _ in edges if column.get(source) == reached - 1 and target not in column]

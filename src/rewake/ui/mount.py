@@ -1,4 +1,4 @@
-"""The UI as routes of the admin app. Its modules are imported at the first request: nobody else pays for it."""
+"""The UI as routes of the admin app. Its modules are imported at the first request, so that a start stays quick."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ class _Late:
         await self._app(scope, receive, send)
 
     def _build(self) -> ASGIApp:
-        from rewake.runs.local.database import local_reading
+        from rewake.disclosure import is_hiding
+        from rewake.runs.local.database import reading_of
         from rewake.ui.abilities import Abilities
         from rewake.ui.ui_app import build_ui
 
-        engine, abilities = self._engine, Abilities(ingress=shown_ingress(self._ingress_url()), streams=True)
-        return build_ui(engine, lambda: local_reading(engine.path, engine.now_ms(), dict(engine.services)), abilities)
+        engine = self._engine
+        abilities = Abilities(ingress=shown_ingress(self._ingress_url()), streams=not is_hiding())
+        return build_ui(engine, lambda: reading_of(engine), abilities)
 
 
 def shown_ingress(url: str) -> str:

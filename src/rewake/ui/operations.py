@@ -1,6 +1,6 @@
-"""Operations on runs: those the pages offer, and how one of them went.
+"""Operations on runs: those that the pages offer, and the outcome of one.
 
-The admin API's table says what an operation answers in which status, so the words here are those of the API and the
+The admin API's table gives the answer of each operation in each status, so the words are those of the API and the
 command line. Used by actions.py for the runs that were ticked, by bulk.py for all that match.
 """
 
@@ -19,33 +19,35 @@ OFFERED: Final = tuple(each for each in Operation if each is not Operation.PURGE
 
 
 def operation_named(name: str) -> Operation | None:
-    """The operation a form asks for; None for one that the pages do not offer."""
+    """The operation that a form names; None if the pages do not offer it."""
     return next((each for each in OFFERED if each == name), None)
 
 
-class Outcome(NamedTuple):
-    """problem: why it was not done, None when it was.   new_id: of the run it started."""
+class OperationOutcome(NamedTuple):
+    """problem: why it was not done, else None.   new_id: of the run it started."""
 
     problem: str | None
     new_id: str | None = None
 
 
-async def operate(engine: UiEngine, operation: Operation, invocation_id: bytes, deployment: str | None) -> Outcome:
+async def operate(
+    engine: UiEngine, operation: Operation, invocation_id: bytes, deployment: str | None
+) -> OperationOutcome:
     """Do it to one run."""
     try:
         reply = await engine.operate(operation, invocation_id, deployment=deployment)
     except RewakeError as error:
-        return Outcome(refused_elsewhere(error).rstrip("."))
+        return OperationOutcome(refused_elsewhere(error).rstrip("."))
     refusal = REFUSALS[operation].get(reply.status)
     if refusal is not None:
-        return Outcome(refusal.batch.format(id=ids.invocation_id_to_str(invocation_id)))
+        return OperationOutcome(refusal.batch.format(id=ids.invocation_id_to_str(invocation_id)))
     if operation is Operation.RESTART and reply.invocation_id is not None:
-        return Outcome(None, ids.invocation_id_to_str(reply.invocation_id))
-    return Outcome(None)
+        return OperationOutcome(None, ids.invocation_id_to_str(reply.invocation_id))
+    return OperationOutcome(None)
 
 
 def refused_elsewhere(error: RewakeError) -> str:
-    """What a server elsewhere says to an operation it does not do. Raises any other error again."""
+    """The refusal of a server elsewhere that lacks an operation. Raises any other error again."""
     if "http_status" not in error.facts:
         raise error
     return error.message

@@ -1,4 +1,4 @@
-"""Every component in every state, for reviewers and screenshot tests: the page /ui/patterns. All of it is made up."""
+"""Every component in every state, for reviewers and screenshot tests: the page /ui/patterns. All data is made up."""
 
 from __future__ import annotations
 
@@ -7,20 +7,34 @@ from typing import Final
 import msgspec
 
 from rewake import formats
+from rewake.agents.approvals import Asked, Given
+from rewake.agents.effects import Effect
 from rewake.agents.replies import ModelReply, ToolCall
 from rewake.core import ids
+from rewake.runs.approvals import Approval
 from rewake.runs.facts import STATUSES, EventFact, RunSummary
+from rewake.runs.mismatch import Mismatch
 from rewake.runs.questions import Question
 from rewake.runs.spending import Total, Usage, total_of
 from rewake.runs.stacktrace import SourceLine
 from rewake.runs.timeline import AttemptSpan, Bar, Standstill
 from rewake.runs.turns import AgentTrace, Handoff, Turn
-from rewake.runs.waits import Waiting
+from rewake.runs.waits import Wait, wait_of
+from rewake.ui.approvals import Item, item_of
 from rewake.ui.graph import Graph, handoff_graph
 from rewake.ui.run import Row
 
 HOSTILE: Final = '<script>alert(1)</script> "><img src=x onerror=alert(2)> \u202egnp.exe \x00\x1b[31m'
 _SOURCE: Final = SourceLine("agents/desk.py", 80, "ask", 'raise Overloaded("the provider is overloaded")')
+_MISMATCH: Final = Mismatch(
+    kind="entry",
+    index=2,
+    recorded="Run pick the specialist",
+    asked="Run ask the model",
+    differences=("name: pick the specialist != ask the model",),
+    source=_SOURCE,
+    causes=("The code was changed while the run was open.", "Tasks use the context side by side."),
+)
 _RUN: Final = ids.invocation_id_to_str(bytes(range(24)))
 
 
@@ -32,8 +46,12 @@ class PatternsPage(msgspec.Struct):
     rows: list[Row]
     attempts: list[AttemptSpan]
     standstills: list[Standstill]
-    errors: list[tuple[EventFact, SourceLine | None]]
-    waiting: list[Waiting]
+    errors: list[tuple[EventFact, SourceLine | None, Mismatch | None]]
+    waiting: list[Wait]
+    left: list[Wait]
+    inbox: list[Item]
+    encrypted: list[tuple[str, str]]
+    effects: list[Effect]
     turns: list[Turn]
     usage: list[Usage]
     total: Total
@@ -78,10 +96,16 @@ def page(now_ms: int) -> PatternsPage:
             (
                 EventFact(1, now_ms - 5_000, "TransientError", {"error_message": HOSTILE, "error_stacktrace": HOSTILE}),
                 None,
+                None,
             ),
-            (EventFact(1, now_ms - 5_000, "TransientError", {"error_message": "overloaded"}), _SOURCE),
+            (EventFact(1, now_ms - 5_000, "TransientError", {"error_message": "overloaded"}), _SOURCE, None),
+            (EventFact(1, now_ms - 5_000, "TransientError", {"error_message": "Found a mismatch"}), _SOURCE, _MISMATCH),
         ],
         waiting=_waiting(now_ms),
+        left=[wait_of(_kept(now_ms))],
+        inbox=[*map(item_of, (_of_run(now_ms), _kept(now_ms), _kept(now_ms, refused=_CHANGED)))],
+        encrypted=[("PatientDesk", "alice"), ("PatientDesk", HOSTILE)],
+        effects=_EFFECTS,
         turns=_turns(now_ms),
         usage=_USAGE,
         total=total_of(_USAGE),
@@ -101,6 +125,12 @@ def graph() -> Graph:
     assert made is not None
     return made
 
+
+_EFFECTS: Final = [
+    Effect(name="pay", key="6a1f", state="verified", who="Ada", why="the bank has it"),
+    Effect(name=HOSTILE, key="8c02", state="unknown", why="TimeoutError: no answer"),
+    Effect(name="book", key="91d4", state="sent"),
+]
 
 _HANDOFFS: Final = [
     Handoff(source="Intake", target="Medical specialist", number=1, kind="handoff", reason="it is about a treatment"),
@@ -183,9 +213,9 @@ def _rows(now_ms: int) -> list[Row]:
     return made
 
 
-def _waiting(now_ms: int) -> list[Waiting]:
+def _waiting(now_ms: int) -> list[Wait]:
     return [
-        Waiting(
+        Wait(
             kind="awakeable",
             title="An answer from outside",
             since_ms=now_ms - 61_000,
@@ -193,21 +223,56 @@ def _waiting(now_ms: int) -> list[Waiting]:
             asked='{"customer": "alice", "amount": 12000}',
             question=Question(agent="Intake", tool="approve_claim", arguments='{"amount": 12000}'),
         ),
-        Waiting(
+        Wait(
             kind="answer",
             title="An answer from outside, it seems",
             since_ms=now_ms - 4_000,
             question=Question(after="Request review", text='{"amount": 12000}'),
         ),
-        Waiting(
+        Wait(
             kind="promise",
             title="Wait for promise approval",
             since_ms=now_ms - 61_000,
             promise=("Trip", HOSTILE, "approval"),
         ),
-        Waiting(kind="call", title="CarSpecialist/answer", since_ms=now_ms - 3_000, run_id=_RUN),
-        Waiting(kind="sleep", title="Sleep", since_ms=now_ms - 3_000, due_at_ms=now_ms + 7_200_000),
+        Wait(kind="call", title="CarSpecialist/answer", since_ms=now_ms - 3_000, run_id=_RUN),
+        Wait(kind="sleep", title="Sleep", since_ms=now_ms - 3_000, due_at_ms=now_ms + 7_200_000),
     ]
+
+
+def _of_run(now_ms: int) -> Approval:
+    """A question of an open run, which is paused."""
+    asked = Asked(
+        id=ids.awakeable_id_format(bytes(range(24)), 17),
+        awakeables=(),
+        question="Pay twice as much as usual?",
+        arguments=HOSTILE,
+        who=("finance", "Ada"),
+        quorum=2,
+        asked_at_ms=now_ms - 61_000,
+        deadline_at_ms=now_ms + 7_200_000,
+    )
+    given = (Given(approved=True, who="Grace"),)
+    return Approval(asked=asked, run_id=_RUN, target="Teller/pay", state="waiting", given=given, is_paused=True)
+
+
+def _kept(now_ms: int, refused: str = "") -> Approval:
+    """A question that waits between turns."""
+    asked = Asked(
+        id="ask_1AAECAwQFBgcIUGF0aWVudERlc2svYWxpY2U" + ("x" if refused else ""),
+        awakeables=(),
+        agent="Medical specialist",
+        path=("Intake", "Medical specialist"),
+        tool="file_claim",
+        arguments='{"treatment": "two nights in hospital"}',
+        asked_at_ms=now_ms - 86_400_000,
+        refused=refused,
+    )
+    keeper = ("PatientDesk", "alice")
+    return Approval(asked=asked, run_id=_RUN, target="/".join(keeper), state="waiting", keeper=keeper)
+
+
+_CHANGED: Final = "The definition of file_claim has changed since the question was put."
 
 
 def _turns(now_ms: int) -> list[Turn]:

@@ -1,7 +1,7 @@
-"""One run as a page: facts, the rows of its timeline with those of runs it called, what it waits for, one step in full.
+"""One run as a page: facts, the rows of its timeline with those of called runs, its waits, and one step in full.
 
-A page shows a window of rows; the picture above it shows all. Functions from data to data: run_data.py fetched it
-before. Nothing is changed here; actions.py does that.
+A page shows a window of rows; the picture above it shows all. All functions map data to data: run_data.py has fetched
+it. actions.py makes changes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import msgspec
 
 from rewake import formats
 from rewake.agents.decoding import decode_reply
+from rewake.agents.effects import Effect
 from rewake.core import ids
 from rewake.core.model import Invocation
 from rewake.protocol import messages as m
 from rewake.protocol.messages import MessageType
 from rewake.runs.displays import carried, line_for
 from rewake.runs.facts import EventFact, RunSummary
+from rewake.runs.mismatch import Mismatch, mismatch_of
 from rewake.runs.stacktrace import SourceLine, source_line
 from rewake.runs.steps import Step, decoded, failures_by_step, name_step, version_of
 from rewake.runs.timeline import (
@@ -31,7 +33,7 @@ from rewake.runs.timeline import (
     standstills_of,
     waiting_stretches,
 )
-from rewake.runs.waits import Waiting
+from rewake.runs.waits import Wait
 from rewake.ui.run_data import ROWS_MAX, Family, RowsData, RunData
 from rewake.ui.step import StepDetail, step_detail
 
@@ -66,7 +68,10 @@ class Row(msgspec.Struct, kw_only=True):
 
 
 class RunView(msgspec.Struct, kw_only=True):
-    """The page of a run. sources: where each of the errors came from."""
+    """The page of a run. sources, mismatches: where each error came from, and its report if it is a mismatch.
+
+    left: see RunData.
+    """
 
     run: RunSummary
     facts: list[tuple[str, str]]
@@ -79,9 +84,12 @@ class RunView(msgspec.Struct, kw_only=True):
     ticks: list[Tick]
     gaps: list[Bar]
     attempts: list[AttemptSpan]
-    waiting: list[Waiting]
+    waiting: list[Wait]
+    left: list[Wait]
+    effects: list[Effect]
     errors: list[EventFact]
     sources: list[SourceLine | None]
+    mismatches: list[Mismatch | None]
     standstills: list[Standstill]
     family: Family
     scale: str
@@ -122,8 +130,11 @@ def run_view(data: RunData, scale_name: str) -> RunView:
         gaps=scale.gap_bars(),
         attempts=attempts,
         waiting=data.waiting,
+        left=data.left,
+        effects=data.effects,
         errors=errors,
         sources=[source_line(str(event.data.get("error_stacktrace") or "")) for event in errors],
+        mismatches=[mismatch_of(event.data, steps) for event in errors],
         standstills=standstills_of(invocation, events, steps, attempts, scale),
         family=data.family,
         scale=scale_name,
@@ -153,7 +164,7 @@ def _span(data: RunData) -> tuple[int, int]:
 
 
 def _facts(invocation: Invocation) -> list[tuple[str, str]]:
-    """What is known beside the picture, as label and text; what is absent is left out."""
+    """The facts beside the picture, as label and text; absent ones are left out."""
     pairs = (
         ("Created", formats.moment(invocation.created_at_ms)),
         ("Started", formats.moment(invocation.running_at_ms)),
@@ -205,7 +216,7 @@ def _row(data: RowsData, step: Step, scale: Scale, now_ms: int, depth: int, fail
         depth=depth,
         index=step.index,
         kind="model" if model is not None else step.kind,
-        title=formats.safe(formats.shortened(step.title, 200)),
+        title=formats.shortened(formats.safe(step.title), 200),
         preview=preview,
         start_ms=step.start_ms,
         took_ms=(step.end_ms if step.end_ms is not None else now_ms) - step.start_ms,
@@ -221,7 +232,7 @@ def _row(data: RowsData, step: Step, scale: Scale, now_ms: int, depth: int, fail
 
 
 def _lost(data: RowsData, step: Step, scale: Scale, now_ms: int) -> tuple[list[Bar], int]:
-    """What became of a step's earlier attempts, and when the last one of them began."""
+    """The outcome of a step's earlier attempts, and the start of the last of them."""
     if step.type is not MessageType.RUN:
         return [], step.start_ms
     end_ms = now_ms if step.end_ms is None else step.end_ms

@@ -1,6 +1,6 @@
-"""What the pages show of a run, fetched before anything is shaped: its journal, its events, the runs it called.
+"""The data of a run's page, fetched before it is shaped: its journal, its events, the runs it called.
 
-Only this file and step.py ask the reading; run.py makes rows of what they found, and needs no database for it.
+Only this file and step.py use the reading; run.py makes rows of their data and needs no database.
 Payloads are read for the rows of the window alone, and only when they are short.
 """
 
@@ -10,11 +10,13 @@ from typing import Final
 
 import msgspec
 
+from rewake.agents.effects import Effect
 from rewake.core.model import Invocation
+from rewake.runs.effects import effects_of
 from rewake.runs.facts import EventFact, RunSummary
 from rewake.runs.reading import Reading
 from rewake.runs.steps import Step, steps_of
-from rewake.runs.waits import Waiting, waiting_for
+from rewake.runs.waits import Wait, questions_left, waiting_for
 from rewake.ui.step import StepData, step_data
 
 ROWS_MAX: Final = 200
@@ -39,7 +41,7 @@ class RowsData(msgspec.Struct, kw_only=True):
 
 
 class Family(msgspec.Struct, kw_only=True):
-    """The runs that have to do with one. waiters: those that wait for its result."""
+    """The runs related to one. waiters: those that wait for its result."""
 
     parent: RunSummary | None = None
     origin: RunSummary | None = None
@@ -50,7 +52,8 @@ class Family(msgspec.Struct, kw_only=True):
 class RunData(msgspec.Struct, kw_only=True):
     """All that the page of a run needs. now_ms: the moment it is about.   steps: all.   window: those to show as rows.
 
-    first_row: place of the first of them.   step: the one to show in full.
+    first_row: place of the first of them.   step: the one to show in full.   left: questions of the ended run that wait
+    between turns.
     """
 
     now_ms: int
@@ -61,7 +64,9 @@ class RunData(msgspec.Struct, kw_only=True):
     events: list[EventFact]
     first_row: int
     window: RowsData
-    waiting: list[Waiting]
+    waiting: list[Wait]
+    left: list[Wait] = []
+    effects: list[Effect] = []
     family: Family
     step: StepData | None
 
@@ -84,13 +89,15 @@ def run_data(reading: Reading, invocation: Invocation, *, first_row: int, step_i
         first_row=first_row,
         window=_rows(reading, invocation, steps[first_row : first_row + ROWS_MAX], events, depth=0),
         waiting=waiting_for(reading, invocation, steps),
+        left=questions_left(reading, invocation),
+        effects=effects_of(reading, invocation, steps),
         family=family_of(reading, invocation),
         step=None if step_index is None else step_data(reading, invocation, step_index, steps, events),
     )
 
 
 def family_of(reading: Reading, invocation: Invocation) -> Family:
-    """The runs that have to do with this one."""
+    """The runs related to this one."""
     caller, origin = invocation.invoked_by_id, invocation.restarted_from
     return Family(
         parent=None if caller is None else reading.summary(caller),

@@ -1,7 +1,7 @@
 """Services, deployments, and the playground: a form made from a handler's JSON schema that sends a request.
 
-Flat fields become inputs; whatever the schema says beyond that is edited as JSON. The engine and the handler check the
-request as any other.
+Flat fields become inputs; everything else in the schema is edited as JSON. The engine and the handler check the request
+like any other.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from rewake.core.model import HandlerSchema, ServiceSchema
 from rewake.durations import format_duration
 from rewake.protocol.messages import Failure, Success
 from rewake.runs.reading import Read, Reading
+from rewake.schema_examples import example_of
 from rewake.ui.port import UiEngine
 from rewake.ui.web import Problem, Web, run_url, see
 
+DOCUMENTATION_CHARS_MAX: Final = 4_000
 ANSWER_S: Final = 5.0
 """How long the playground waits for an answer before it shows the run instead."""
 
@@ -145,7 +147,7 @@ def _service_row(service: ServiceSchema) -> ServiceRow:
         is_keyed=service.is_keyed,
         revision=service.revision,
         deployment=service.deployment_id,
-        documentation=str(service.manifest.get("documentation") or ""),
+        documentation=_documentation(service.manifest),
         handlers=[_handler_row(handler) for handler in service.handlers.values()],
     )
 
@@ -168,9 +170,19 @@ def _handler_row(handler: HandlerSchema) -> HandlerRow:
         is_public=options.public,
         input=_payload(handler.manifest.get("input")),
         output=_payload(handler.manifest.get("output")),
-        documentation=str(handler.manifest.get("documentation") or ""),
+        documentation=_documentation(handler.manifest),
         settings=settings,
     )
+
+
+def _documentation(manifest: dict[str, Any]) -> str:
+    return formats.shortened(str(manifest.get("documentation") or ""), DOCUMENTATION_CHARS_MAX)
+
+
+def _schema(rules: Any) -> str:
+    """The schema of a handler's input or output as it is shown, cut where it is too long for a page."""
+    schema = rules.get("jsonSchema") if isinstance(rules, dict) else None
+    return "" if not schema else formats.shortened(formats.pretty(schema), formats.SHOWN_CHARS_MAX)
 
 
 def _payload(rules: Any) -> str:
@@ -195,7 +207,7 @@ class Playground:
         return await self._render(request, await self._page(request, {}))
 
     async def send(self, request: Request) -> Response:
-        """Send what the form says; the answer if it comes soon, else the run."""
+        """Send the request of the form. Shows the answer if it comes soon, else the run."""
         given = await self._web.form(request)
         page = await self._page(request, dict(given))
         key = page.key if page.is_keyed else None
@@ -259,7 +271,7 @@ class Playground:
         rules = handler.manifest.get("input") or {}
         schema = rules.get("jsonSchema") if isinstance(rules.get("jsonSchema"), dict) else None
         fields = fields_of(schema, given)
-        example = example_of(schema) if schema is not None else ""
+        example = example_of(schema, text="") if schema is not None else ""
         body = given.get("body", json.dumps(example, indent=2, ensure_ascii=False) if schema is not None else "")
         key = given.get("key", request.query_params.get("key", ""))
         return PlaygroundPage(
@@ -269,8 +281,8 @@ class Playground:
             fields=fields,
             key=key,
             body=body,
-            schema="" if schema is None else formats.pretty(schema),
-            output_schema=formats.pretty((handler.manifest.get("output") or {}).get("jsonSchema") or ""),
+            schema=_schema(rules),
+            output_schema=_schema(handler.manifest.get("output")),
             curl=_curl(self._web.abilities.ingress, service, handler, example),
             content_type=_content_type(rules),
         )
@@ -320,7 +332,7 @@ def _field(name: str, rule: Any, known: Any, given: dict[str, str], *, required:
     kind, choices = _INPUT_TYPES.get(str(rule.get("type")), "json"), rule.get("enum")
     if isinstance(choices, list) and choices and all(isinstance(item, str) for item in choices):
         kind = "select"
-    default = rule.get("default", example_of(rule, known) if kind == "json" else "")
+    default = rule.get("default", example_of(rule, known, text="") if kind == "json" else "")
     text = default if isinstance(default, str) and kind != "json" else json.dumps(default, ensure_ascii=False)
     value = given.get(f"field.{name}", "" if text in ("null", '""') and not required else text)
     if kind == "checkbox" and given:
@@ -370,32 +382,3 @@ def value_of(fields: list[Field], given: dict[str, str]) -> Any:
             except msgspec.DecodeError:
                 return None
     return made.get("", made)
-
-
-def example_of(schema: Any, known: Any = None, depth: int = 0) -> Any:
-    """A value that fits a JSON schema, near enough to be edited by hand."""
-    if not isinstance(schema, dict) or depth > _DEPTH_MAX:
-        return ""
-    known = known if known is not None else schema.get("$defs") or {}
-    rule = _resolved(schema, known)
-    for name in ("default", "const"):
-        if name in rule:
-            return rule[name]
-    for name in ("examples", "enum"):
-        if isinstance(rule.get(name), list) and rule[name]:
-            return rule[name][0]
-    match rule.get("type"):
-        case "object":
-            properties = rule.get("properties")
-            if not isinstance(properties, dict):
-                return {}
-            return {name: example_of(item, known, depth + 1) for name, item in properties.items()}
-        case "array":
-            return [example_of(rule.get("items"), known, depth + 1)]
-        case "integer" | "number":
-            return 1
-        case "boolean":
-            return True
-        case "null":
-            return None
-    return ""

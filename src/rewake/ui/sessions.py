@@ -1,6 +1,6 @@
-"""Sessions: virtual objects and workflows by key, with their state, who holds them, who waits, and what happened.
+"""Sessions: virtual objects and workflows by key, with their state, the run that holds them, waiting runs and history.
 
-State is read from the database as committed; it is changed by actions.py, behind whatever runs on the key.
+State is read from the database as committed; actions.py changes it, after the open runs of the key.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from rewake.agents.routing import AGENT_STATES
 from rewake.core import ids
 from rewake.core.keyed import state_version
 from rewake.core.model import ServiceSchema
+from rewake.disclosure import is_sealed, opened, shown_content
 from rewake.runs.agents import agent_trace, conversation_of
 from rewake.runs.facts import RunSummary
+from rewake.runs.kept import kept_of
 from rewake.runs.reading import Reading
 from rewake.runs.spending import SUM_MS, Remembered, SessionSpending, Usage, sum_runs
-from rewake.runs.waits import Waiting, approvals
+from rewake.runs.waits import Wait, approvals, wait_of
 
 SESSIONS_MAX: Final = 100
 HISTORY_MAX: Final = 100
@@ -63,9 +65,9 @@ class StateValue(msgspec.Struct):
 
 
 class SessionPage(msgspec.Struct):
-    """version: of the whole state, given back with a change so that nobody overwrites what they have not seen.
+    """version: of the whole state, sent back with a change so that nobody overwrites a value they have not seen.
 
-    waiting: what a person can answer.   next_value: name after which the next page of state goes on.
+    waiting: waits that a person can answer.   next_value: name after which the next page of state goes on.
     queue_count: all that wait, of whom `queue` has the first.
     """
 
@@ -83,7 +85,7 @@ class SessionPage(msgspec.Struct):
     conversation: list[Said]
     spending: SessionSpending
     is_registered: bool
-    waiting: list[Waiting]
+    waiting: list[Wait]
     next_value: str | None = None
     queue_count: int = 0
 
@@ -113,13 +115,14 @@ def session_page(
     after_value: str = "",
     sum_budget_ms: int = SUM_MS,
 ) -> SessionPage:
-    """One key; its state by pages. remembered: what its runs have cost, as far as they were counted before.
+    """One key; its state by pages. remembered: the costs of its runs that were counted before.
 
     after_value: `next_value` of the page before.
-    sum_budget_ms: how long it may take to count those that are not remembered.
+    sum_budget_ms: how long it may take to count the others.
     """
     known = reading.service(service)
     state = reading.state(service, key)
+    shown_state = {name: shown_content(value) for name, value in state.items()}
     is_open = reading.open_runs_of_key(service, key)
     exclusive = _exclusive_handlers(known)
     queue = [run for run in is_open if run.handler in exclusive and run.status == "pending"]
@@ -127,7 +130,7 @@ def session_page(
     beside = [run for run in is_open if run not in queue and run not in holders]
     values = sorted((name, value) for name, value in state.items() if name > after_value.encode(errors="replace"))
     shown = values[:STATE_VALUES_MAX]
-    conversation = conversation_of(state.values())
+    conversation = conversation_of(shown_state.values())
     runs = reading.runs_of_key(service, key, SUMMED_MAX)
     return SessionPage(
         service=service,
@@ -142,18 +145,21 @@ def session_page(
         beside=beside,
         history=reading.with_inputs(runs[:HISTORY_MAX]),
         promises=[_promise(*row) for row in reading.promises(service, key)[:HISTORY_MAX]],
-        last_agent=_last_agent(state) or _last_speaker(conversation),
+        last_agent=_last_agent(shown_state) or _last_speaker(conversation),
         conversation=conversation[-CONVERSATION_MAX:],
         spending=spending_of(reading, runs, remembered, budget_ms=sum_budget_ms),
         is_registered=known is not None,
-        waiting=approvals(reading, [run.id for run in [*holders, *beside][:WAITING_RUNS_MAX]]),
+        waiting=[
+            *map(wait_of, kept_of(reading, service, key)),
+            *approvals(reading, [run.id for run in [*holders, *beside][:WAITING_RUNS_MAX]]),
+        ],
     )
 
 
 def spending_of(
     reading: Reading, runs: list[RunSummary], remembered: Remembered, *, budget_ms: int = SUM_MS
 ) -> SessionSpending:
-    """What the runs of a key cost together. One that another of them called is counted there."""
+    """The total cost of a key's runs. A run that another of them called is counted there."""
 
     def count(run_id: str) -> list[Usage]:
         invocation = reading.invocation(ids.invocation_id_from_str(run_id))
@@ -173,9 +179,9 @@ def _exclusive_handlers(known: ServiceSchema | None) -> set[str]:
 
 
 def _state_value(name: bytes, value: bytes) -> StateValue:
-    raw = None
-    if len(value) <= formats.SHOWN_CHARS_MAX:
-        try:
+    raw, value = None, opened(value)
+    if len(value) <= formats.SHOWN_CHARS_MAX and not is_sealed(value) and shown_content(value) == value:
+        try:  # one with a hidden part would lose it
             raw = value.decode()
         except UnicodeDecodeError:
             raw = None
@@ -196,5 +202,5 @@ def _last_agent(state: dict[bytes, bytes]) -> str | None:
     for name in AGENT_STATES:
         named = loaded(state.get(name.encode()))
         if isinstance(named, str) and named:
-            return formats.safe(formats.shortened(named, 120))
+            return formats.shortened(formats.safe(named), 120)
     return None

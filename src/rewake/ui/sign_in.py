@@ -12,13 +12,14 @@ from starlette.responses import Response
 from rewake.access.gate import GATE_IN_SCOPE, TOKEN_IN_SCOPE, Gate
 from rewake.access.sign_ins import COOKIE, SIGN_IN_S
 from rewake.access.tokens import Token
+from rewake.ui.forms import own_path
 from rewake.ui.web import Web, see
 
 START = "/ui/"
 
 
 class SignInPage(msgspec.Struct):
-    """The page. holder, role: whose token is shown already.   needs: the role that is missing.   next: then."""
+    """The page. holder, role: of the token that is signed in.   needs: the missing role.   next: the page to go to."""
 
     holder: str = ""
     role: str = ""
@@ -51,14 +52,14 @@ class SignIn:
             page = msgspec.structs.replace(_page(request, fields.get("needs", "")[:20], wanted), is_wrong=True)
             return self._web.page(request, "sign_in.html", page, now_ms=0, status=401, notice="")
         gate.sign_ins.end(request.headers.get("cookie", ""))
-        response = see(_own(wanted))
+        response = see(own_path(wanted))
         response.set_cookie(
             COOKIE,
             gate.sign_ins.begin(token),
             max_age=int(SIGN_IN_S),
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
+            secure=_is_tls(request),
             path="/",
         )
         return response
@@ -73,6 +74,11 @@ class SignIn:
         return response
 
 
+def _is_tls(request: Request) -> bool:
+    """Whether the browser uses TLS, to us or to a proxy in front. A client that lies here harms only itself."""
+    return request.url.scheme == "https" or request.headers.get("x-forwarded-proto", "").startswith("https")
+
+
 def _gate(request: Request) -> Gate | None:
     gate: Gate | None = request.scope.get(GATE_IN_SCOPE)
     return gate
@@ -81,10 +87,5 @@ def _gate(request: Request) -> Gate | None:
 def _page(request: Request, needs: str, wanted: str) -> SignInPage:
     token: Token | None = request.scope.get(TOKEN_IN_SCOPE)
     if token is None:
-        return SignInPage(needs=needs, next=_own(wanted))
-    return SignInPage(token.name, token.role, needs, _own(wanted))
-
-
-def _own(path: str) -> str:
-    """A path of ours, so that the sign-in leads nowhere else."""
-    return path if path.startswith("/ui/") and "\\" not in path else START
+        return SignInPage(needs=needs, next=own_path(wanted))
+    return SignInPage(token.name, token.role, needs, own_path(wanted))

@@ -1,6 +1,6 @@
-"""One step of a run in full: what went in, what came out, why attempts of it failed and where, who waits for it.
+"""One step of a run in full: its input and output, its failed attempts, and the runs that wait for it.
 
-step_data() asks the reading; step_detail() makes of its answers what is shown.
+step_data() reads the data; step_detail() shapes it for the page.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rewake.protocol.messages import MessageType
 from rewake.runs.agents import agent_trace
 from rewake.runs.displays import carried
 from rewake.runs.facts import EventFact, RunSummary
+from rewake.runs.mismatch import Mismatch, mismatch_of
 from rewake.runs.reading import Reading
 from rewake.runs.stacktrace import SourceLine, source_line
 from rewake.runs.steps import Step, decoded, failures_by_step, name_step, version_of
@@ -30,7 +31,8 @@ from rewake.runs.waits import futures_in
 class StepDetail(msgspec.Struct, kw_only=True):
     """One step in full. waiters: other runs that wait for the same.   holds_run: the run is suspended until it is done.
 
-    sources: where each of the errors came from.   agent, model, cost: of a model's reply, as the agents view has them.
+    sources, mismatches: where each error came from, and its report if it is a mismatch.
+    agent, model, cost: of a model's reply, as the agents view has them.
     """
 
     run_id: str
@@ -57,6 +59,7 @@ class StepDetail(msgspec.Struct, kw_only=True):
     cost: float | None = None
     errors: list[EventFact] = []
     sources: list[SourceLine | None] = []
+    mismatches: list[Mismatch | None] = []
     can_fork: bool = False
     waiters: list[RunSummary] = []
     holds_run: bool = False
@@ -139,7 +142,7 @@ def step_detail(data: StepData) -> StepDetail:
         index=step.index,
         kind=step.kind,
         type=step.type.name.replace("_", " ").capitalize(),
-        title=formats.safe(formats.shortened(step.title, 400)),
+        title=formats.shortened(formats.safe(step.title), 400),
         start_ms=step.start_ms,
         end_ms=step.end_ms,
         ordinal=step.ordinal,
@@ -151,6 +154,7 @@ def step_detail(data: StepData) -> StepDetail:
         waiters=data.waiters,
         can_fork=_can_fork(invocation, step),
     )
+    detail.mismatches = [mismatch_of(event.data, [step]) for event in detail.errors]
     detail.sources = [source_line(str(event.data.get("error_stacktrace") or "")) for event in detail.errors]
     _fill_from_command(detail, step, command)
     _fill_result(detail, step, data.result)
@@ -169,7 +173,7 @@ def _can_fork(invocation: Invocation, step: Step) -> bool:
 
 
 def _fill_reply(detail: StepDetail, turn: Turn | None) -> None:
-    """Who gave the reply, with which model and at what price; without a turn the price alone may be known."""
+    """Add the agent, the model and the price of the reply; without a turn only the price may be known."""
     if turn is not None:
         detail.agent, detail.model, detail.cost = turn.agent, turn.model, turn.cost
         detail.is_declared, detail.is_default, detail.is_kept = turn.is_declared, turn.is_default, turn.is_kept
@@ -178,7 +182,7 @@ def _fill_reply(detail: StepDetail, turn: Turn | None) -> None:
 
 
 def _reply(step: Step, result: Any) -> ModelReply | None:
-    """What a model said, if the step was a model call."""
+    """The model's reply, if the step was a model call."""
     return decode_reply(result.content) if step.kind == "step" and isinstance(result, m.Success) else None
 
 

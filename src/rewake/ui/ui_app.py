@@ -1,4 +1,4 @@
-"""The UI's app: which path shows which page. Reading happens on threads, so that no page can stall the engine.
+"""The UI's app: paths and their pages. Reading happens on threads, so that no page can stall the engine.
 
 Every page is HTML and, for `?format=json`, the same data as JSON. Forms end in a redirect, so that reloading repeats
 nothing. Made by mount.py at the first request.
@@ -13,23 +13,25 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from rewake.agents.effects import Effect
 from rewake.core import ids
 from rewake.core.ids import InvalidId
 from rewake.errors import RewakeError
 from rewake.runs.agents import agent_trace_with_choices, is_of_agents
+from rewake.runs.effects import effects_of
 from rewake.runs.facts import STATUSES, RunSummary
 from rewake.runs.filters import ORDERS, filter_from
 from rewake.runs.listing import Counts, run_page
-from rewake.runs.reading import OpenReading, Reading
+from rewake.runs.reading import OpenReading, Reading, read_on_thread
 from rewake.runs.spending import Remembered
 from rewake.runs.steps import steps_of
 from rewake.runs.turns import AgentTrace
-from rewake.runs.waits import Waiting, waiting_for
+from rewake.runs.waits import Wait, questions_left, waiting_for
 from rewake.ui import patterns
 from rewake.ui.abilities import Abilities
 from rewake.ui.actions import Actions
@@ -56,8 +58,10 @@ class AgentPage(msgspec.Struct):
 
     run: RunSummary
     trace: AgentTrace
-    waiting: list[Waiting]
+    waiting: list[Wait]
     family: Family
+    effects: list[Effect] = []
+    left: list[Wait] = []
 
 
 class ProblemPage(msgspec.Struct):
@@ -113,6 +117,7 @@ def build_ui(engine: UiEngine, open_reading: OpenReading, abilities: Abilities) 
             RewakeError: pages.on_rewake_error,
             404: pages.on_not_found,
             405: pages.on_not_found,
+            ClientDisconnect: pages.on_caller_gone,
             Exception: pages.on_bug,
         },
     )
@@ -138,13 +143,7 @@ class _Pages:
         self.remembered = Remembered()
 
     async def read(self, find: Callable[[Reading], _Found]) -> _Found:
-        """What `find` finds, on a thread. Raises RewakeError when nothing can be read."""
-
-        def on_thread() -> _Found:
-            with self._open_reading() as found:
-                return find(found)
-
-        return await asyncio.to_thread(on_thread)
+        return await read_on_thread(self._open_reading, find)
 
     async def _show(self, request: Request, template: str, data: Any, status: int = 200, **more: Any) -> Response:
         more.setdefault("notice", request.query_params.get("notice", ""))
@@ -165,7 +164,7 @@ class _Pages:
         is_bare = not (request.query_params or is_refresh or wants_json(request))
 
         def find(found: Reading) -> RunView | None:
-            """None where the run is better seen as agents."""
+            """None when the page of agents suits the run better."""
             invocation = found.invocation(invocation_id)
             if invocation is None:
                 raise run_unknown(request)
@@ -204,9 +203,12 @@ class _Pages:
             invocation, summary = found.invocation(invocation_id), found.summary(invocation_id)
             if invocation is None or summary is None:
                 raise run_unknown(request)
-            waiting = waiting_for(found, invocation, steps_of(found.entries(invocation_id)))
+            steps = steps_of(found.entries(invocation_id))
+            waiting = waiting_for(found, invocation, steps)
             trace = agent_trace_with_choices(found, invocation, with_retries=True)
-            return AgentPage(summary, trace, waiting, family_of(found, invocation))
+            effects = effects_of(found, invocation, steps)
+            left = questions_left(found, invocation)
+            return AgentPage(summary, trace, waiting, family_of(found, invocation), effects, left)
 
         page = await self.read(find)
         return await self._show(request, "agents.html", page, tab="agents", graph=handoff_graph(page.trace))
@@ -277,6 +279,9 @@ class _Pages:
     async def on_not_found(self, request: Request, _error: Any) -> Response:
         return await self._problem(request, 404, "There is no such page.", "The runs are at /ui/.")
 
+    async def on_caller_gone(self, _request: Request, _error: Any) -> Response:
+        return Response(status_code=400)  # nobody reads it
+
     async def on_bug(self, request: Request, error: Any) -> Response:
         log.error("page_failed", path=request.url.path, exc_info=error)
         return await self._problem(request, 500, "The page could not be made.", "The log says why; please report it.")
@@ -301,7 +306,7 @@ def run_id_of(request: Request) -> bytes:
 
 
 def run_unknown(request: Request) -> Problem:
-    hint = "It may have been forgotten: completed runs are kept for the retention of their handler."
+    hint = "It may have been deleted: completed runs are kept for their handler's retention."
     return Problem(404, f"There is no run {request.path_params['run']}.", hint)
 
 

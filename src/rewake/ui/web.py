@@ -23,6 +23,7 @@ from starlette.responses import RedirectResponse, Response
 from rewake import formats
 from rewake.access.gate import TOKEN_IN_SCOPE
 from rewake.access.tokens import Token
+from rewake.admin.requests import body_within
 from rewake.agents import prices
 from rewake.ui.abilities import Abilities
 from rewake.ui.operations import OFFERED
@@ -45,7 +46,7 @@ HEADERS: Final = {
 
 
 class Problem(Exception):
-    """The page of an error, in place of the page asked for. hint: what to do about it."""
+    """An error page, in place of the requested page. hint: what to do about it."""
 
     def __init__(self, status: int, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -118,11 +119,9 @@ class Web:
     async def form(self, request: Request) -> ImmutableMultiDict[str, str]:
         """The fields of a form that one of our pages sent. Raises Problem for any other."""
         _check_origin(request)
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > FORM_BYTES_MAX:
-                raise Problem(413, "The form is too large.", f"At most {formats.size(FORM_BYTES_MAX)} can be sent.")
+        body = await body_within(request, FORM_BYTES_MAX)
+        if body is None:
+            raise Problem(413, "The form is too large.", f"At most {formats.size(FORM_BYTES_MAX)} can be sent.")
         fields = ImmutableMultiDict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         if not hmac.compare_digest(fields.get("token", "").encode(), self._token().encode()):
             raise Problem(403, "The form is out of date.", "Go back, reload the page and try again.")
@@ -133,7 +132,7 @@ class Web:
 
 
 def _signed_in(request: Request) -> str:
-    """Whose token the request has shown, empty where none is asked for."""
+    """The name of the request's token, empty where no token is required."""
     token: Token | None = request.scope.get(TOKEN_IN_SCOPE)
     return "" if token is None else token.name
 
@@ -145,7 +144,7 @@ def wants_json(request: Request) -> bool:
 
 
 def see(url: str, notice: str = "") -> Response:
-    """On to a page after a form, with a word on what was done."""
+    """Redirect to a page after a form, with a notice of the result."""
     if notice:
         url += f"{'&' if '?' in url else '?'}{urlencode({'notice': notice})}"
     return RedirectResponse(url, 303, HEADERS)

@@ -43,7 +43,14 @@ def test_tokens_of_the_environment() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["ops", f"ops:king:{SECRET}", "ops:admin:short", f":admin:{SECRET}", f"a:read:{SECRET} a:read:{SECRET}y"],
+    [
+        "ops",
+        f"ops:king:{SECRET}",
+        "ops:admin:short",
+        f":admin:{SECRET}",
+        f"a:read:{SECRET} a:read:{SECRET}y",
+        f"ops:operate:{SECRET}:Desk",
+    ],  # fmt: skip
 )
 def test_tokens_that_cannot_be_used_are_refused_without_their_secret(text: str) -> None:
     with pytest.raises(RewakeError) as caught:

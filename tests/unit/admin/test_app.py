@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from typing import Any
 
@@ -43,8 +44,10 @@ class Engine:
     mutate_state = update_service = remove_deployment = query = operate
 
 
-def ask(app: Any, method: str, path: str, body: bytes = b"") -> tuple[int, dict[bytes, bytes], bytes]:
-    """Status, headers and body of the app's answer."""
+def ask(
+    app: Any, method: str, path: str, body: bytes = b"", more: tuple[tuple[bytes, bytes], ...] = ()
+) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Status, headers and body of the app's answer. more: headers."""
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -53,7 +56,7 @@ def ask(app: Any, method: str, path: str, body: bytes = b"") -> tuple[int, dict[
     async def send(event: dict[str, Any]) -> None:
         sent.append(event)
 
-    headers = [(b"content-type", b"application/json")]
+    headers = [(b"content-type", b"application/json"), *more]
     scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers, "root_path": ""}
     asyncio.run(app(scope, receive, send))
     start = sent[0]
@@ -143,3 +146,12 @@ def test_a_batch_has_so_many_ids() -> None:
     assert len(_batch_ids(BatchBody(found[1:]))) == BATCH_SIZE_MAX
     with pytest.raises(Refused, match=f"Batch size {BATCH_SIZE_MAX + 1} exceeds"):
         _batch_ids(BatchBody(found))
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br", b"zstd", b"gzip, gzip", b"x"])
+def test_a_compressed_body_is_refused_unread(encoding: bytes) -> None:
+    """So a small one cannot become a large one."""
+    admin = build_admin(Engine(ReplyStatus.DONE), ingress_url="http://x")  # type: ignore[arg-type]
+    bomb = gzip.compress(b"[" * 10_000_000)
+    status, _, body = ask(admin, "POST", "/query", bomb, ((b"content-encoding", encoding),))
+    assert (status, encoding in body, b"send it as it is" in body) == (415, True, True)

@@ -37,6 +37,20 @@ REPLIES: dict[str, Any] = {
             "response": {"modelId": "gpt-5-mini"},
         }
     },
+    "Vercel AI, streamed": {
+        "parts": [
+            {"type": "response-metadata", "modelId": "gpt-5-mini"},
+            {"type": "text-delta", "id": "0", "delta": "h"},
+            {"type": "tool-call", "toolCallId": "c1", "toolName": "look", "input": '{"at": 1}'},
+            {"type": "text-delta", "id": "0", "delta": "m"},
+            {"type": ["text-delta"]},
+            {
+                "type": "finish",
+                "finishReason": {"unified": "tool-calls"},
+                "usage": {"inputTokens": {"total": 3}, "outputTokens": {"total": 4}},
+            },
+        ],
+    },
     "Anthropic": {
         "type": "message",
         "role": "assistant",
@@ -65,7 +79,7 @@ REPLIES: dict[str, Any] = {
 def test_replies_of_other_frameworks(framework: str) -> None:
     reply = decode_reply(msgspec.json.encode(REPLIES[framework]))
     assert reply is not None
-    assert reply.framework == framework
+    assert reply.framework == framework.partition(",")[0]
     assert (reply.text, reply.calls, reply.input_tokens, reply.output_tokens) == (
         "hm",
         (ToolCall("look", {"at": 1}, "c1"),),

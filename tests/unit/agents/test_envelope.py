@@ -40,6 +40,13 @@ def test_a_pydantic_reply_inside() -> None:
     assert (found.reply.framework, found.reply.text) == ("Pydantic AI", "Yes.")
 
 
+def test_a_model_that_another_one_took_over_from() -> None:
+    value = {"$failed": {"error": "ModelOverloadedError", "text": "status_code: 529", "http": True}}
+    found = decode_envelope(stored(MODEL | {"framework": "pydantic-ai", "model": "busy", "value": value}))
+    assert found is not None and (reply := found.reply) is not None
+    assert (reply.model, reply.finish, reply.text) == ("busy", "error", "ModelOverloadedError: status_code: 529")
+
+
 def test_a_tool_step() -> None:
     told = {"rewake": 1, "kind": "tool", "framework": "kernel", "agent": "A", "call": "c1", "tool": "pay",
             "attempts": 3, "branch": True, "value": None}  # fmt: skip

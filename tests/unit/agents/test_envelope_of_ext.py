@@ -8,6 +8,7 @@ import pytest
 
 from rewake.agents import envelope as read
 from rewake.ext.kernel import envelope as written
+from rewake.ext.kernel.undoable import _packed
 
 REPLY = {"output": [{"type": "message", "content": [{"type": "output_text", "text": "Yes."}]}], "response_id": None}
 SAMPLES: list[dict[str, Any]] = [
@@ -20,6 +21,7 @@ SAMPLES: list[dict[str, Any]] = [
     {"kind": "tool", "framework": "kernel", "agent": "Car", "path": ("Car",), "call": "c", "tool": "a", "branch": True},
     {"kind": "mcp", "framework": "kernel", "agent": "Car", "path": ("Car",), "server": "files", "value": []},
     {"kind": "order", "framework": "kernel", "value": ["call_1"]},
+    {"kind": "steering", "framework": "kernel", "value": {"id": "msg_2", "text": "In Texas"}},
 ]  # fmt: skip
 
 
@@ -44,3 +46,16 @@ def test_each_field_is_read_as_it_was_written(sample: dict[str, Any]) -> None:
 
 def test_both_know_the_same_kinds() -> None:
     assert frozenset(get_args(written.Kind)) == read.KINDS
+
+
+@pytest.mark.parametrize("answer", [b'"Booked."', b"", b"\xff\x00"])
+def test_an_answer_that_can_be_undone_is_read_as_the_handlers_own(answer: bytes) -> None:
+    stored = written.Envelope(kind="undoable", framework="kernel", value=_packed(answer) | {"undo": []})
+    assert read.own_answer(written.encode(stored)) == answer
+    assert read.own_answer(answer) == answer
+
+
+@pytest.mark.parametrize("value", [None, {}, {"base64": 7}, {"base64": "?"}, {"answer": ["a"]}])
+def test_an_answer_of_another_form_stays_as_it_is(value: Any) -> None:
+    stored = written.encode(written.Envelope(kind="undoable", framework="kernel", value=value))
+    assert read.own_answer(stored) == stored

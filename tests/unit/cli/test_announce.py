@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rewake.cli.announce import LINES_MAX, SCHEMA_DEPTH_MAX, announce, curl_lines, example_of
+from rewake.cli.announce import LINES_MAX, announce, curl_lines
 from rewake.core.ids import DeploymentId
 from rewake.core.model import HandlerOptions, HandlerSchema, ServiceSchema
 from rewake.protocol.discovery import HandlerKind, ServiceType
@@ -37,33 +37,6 @@ def test_lines() -> None:
         "curl localhost:8080/Desk/my-key/agent",
         "curl localhost:8080/Desk/my-key/message --json '\"text\"'",
     ]
-
-
-@pytest.mark.parametrize(
-    ("schema", "value"),
-    [
-        ({"type": "integer"}, 1),
-        ({"type": "array", "items": {"type": "boolean"}}, [True]),
-        ({"enum": ["car", "medical"]}, "car"),
-        ({"anyOf": [{"type": "number"}, {"type": "null"}]}, 1.5),
-        ({"type": ["null", "string"]}, None),
-        ({"type": "object", "properties": {"a": {"type": "string"}, "b": {}}, "required": ["a"]}, {"a": "text"}),
-        ({"$ref": "#/$defs/Claim", "$defs": {"Claim": {"properties": {"n": {"type": "integer"}}}}}, {"n": 1}),
-        ({"$ref": "#/$defs/Loop", "$defs": {"Loop": {"$ref": "#/$defs/Loop"}}}, "text"),
-        ({}, "text"),
-        (None, "text"),
-    ],
-)
-def test_example_of(schema: Any, value: Any) -> None:
-    assert example_of(schema) == value
-
-
-def test_a_schema_is_followed_so_deep() -> None:
-    schema: Any = {"type": "integer"}
-    for _ in range(SCHEMA_DEPTH_MAX):
-        schema = {"type": "array", "items": schema}
-    assert example_of(schema) == [[[[1]]]]
-    assert example_of({"type": "array", "items": schema}) == [[[[["text"]]]]]
 
 
 @pytest.mark.parametrize("more", [0, 2])

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from rewake.cli import exits
-from rewake.cli.exits import Group, exit_code_of, nearest
+from rewake.cli.exits import Group, did_you_mean, exit_code_of
 from rewake.errors import ErrorCode, RewakeError
 
 
@@ -54,5 +54,5 @@ def test_a_misspelt_command_is_guessed() -> None:
 
 
 def test_nearest_lists_what_there_is_when_nothing_is_near() -> None:
-    assert nearest("xyz", ["alpha", "beta"]) == "There are: alpha, beta."
-    assert nearest("alpa", ["alpha", "beta"]) == "Did you mean alpha?"
+    assert did_you_mean("xyz", ["alpha", "beta"]) == "There are: alpha, beta."
+    assert did_you_mean("alpa", ["alpha", "beta"]) == "Did you mean alpha?"

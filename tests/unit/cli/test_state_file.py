@@ -9,21 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewake.cli.state_file import Record, Sum, checked_file, head_line, record_line, resumable_part, sum_line
+from rewake.cli.state_file import KeyState, Sum, checked_file, head_line, record_line, resumable_part, sum_line
 from rewake.errors import ErrorCode, RewakeError
 
 SERVICES = {"Cart": "VirtualObject", "Flow": "Workflow"}
 RECORDS = [
-    Record("Cart", "alice", {"total": b"42", "note": "für später".encode()}),
-    Record("Cart", "bob\n\u2028\x00", {"bytes": bytes(range(256))}),
-    Record("Flow", "", {"empty": b""}),
+    KeyState("Cart", "alice", {"total": b"42", "note": "für später".encode()}),
+    KeyState("Cart", "bob\n\u2028\x00", {"bytes": bytes(range(256))}),
+    KeyState("Flow", "", {"empty": b""}),
 ]
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-records = st.lists(st.builds(Record, st.just("Cart"), text, st.dictionaries(text, st.binary(max_size=8), max_size=3)))
+records = st.lists(st.builds(KeyState, st.just("Cart"), text, st.dictionaries(text, st.binary(max_size=8), max_size=3)))
 
 
-def write(path: Path, written: list[Record], services: dict[str, str] = SERVICES) -> Path:
+def write(path: Path, written: list[KeyState], services: dict[str, str] = SERVICES) -> Path:
     total = Sum()
     for record in written:
         total.add(record)
@@ -43,7 +43,7 @@ def test_services_without_state_are_not_asked_for(tmp_path: Path) -> None:
 
 
 @given(records)
-def test_any_state_survives(written: list[Record]) -> None:
+def test_any_state_survives(written: list[KeyState]) -> None:
     for record in written:
         line = record_line(record)
         assert line.count("\n") == 1
@@ -52,7 +52,7 @@ def test_any_state_survives(written: list[Record]) -> None:
 
 
 @given(records, records)
-def test_the_sum_tells_records_apart(one: list[Record], other: list[Record]) -> None:
+def test_the_sum_tells_records_apart(one: list[KeyState], other: list[KeyState]) -> None:
     sums = []
     for written in (one, other):
         total = Sum()
@@ -81,6 +81,17 @@ def test_a_part_of_something_else_is_begun_anew(tmp_path: Path, content: bytes |
     total, last = resumable_part(part, SERVICES)
     assert (total.keys, last) == (0, None)
     assert part.read_text() == head_line(SERVICES)
+
+
+def test_an_export_is_its_owners_alone(tmp_path: Path) -> None:
+    """State is what the database keeps from others; a file that somebody left there, too."""
+    for name in ("new", "left"):
+        part = tmp_path / name
+        if name == "left":
+            part.write_text("")
+            part.chmod(0o644)
+        resumable_part(part, SERVICES)
+        assert part.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_part_that_was_finished_is_not_counted_twice(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rewake.cli.waits_view import wait_lines
 from rewake.runs.questions import Question
 from rewake.runs.turns import OpenCall
-from rewake.runs.waits import Waiting
+from rewake.runs.waits import Wait
 
 NOW_MS = 100_000
 
@@ -16,7 +16,7 @@ def call(tool: str) -> OpenCall:
 
 def test_an_awakeable_with_its_question_and_its_commands() -> None:
     question = Question(agent="Intake", tool="approve", arguments='{"amount": 7}')
-    item = Waiting(
+    item = Wait(
         kind="awakeable", title="An answer from outside", since_ms=97_000, awakeable="sign_1a", question=question
     )
     assert wait_lines([item], [call("approve"), call("note")], NOW_MS) == [
@@ -31,13 +31,13 @@ def test_an_awakeable_with_its_question_and_its_commands() -> None:
 
 
 def test_the_step_before_where_no_model_asked() -> None:
-    item = Waiting(kind="answer", title="An answer", since_ms=None, question=Question(after="Request review", text="7"))
+    item = Wait(kind="answer", title="An answer", since_ms=None, question=Question(after="Request review", text="7"))
     assert wait_lines([item], [], NOW_MS)[3] == "    after Request review: 7"
 
 
 def test_promises_and_called_runs() -> None:
-    promise = Waiting(kind="promise", title="Wait for promise ok", since_ms=None, promise=("Trip", "it's", "ok"))
-    called = Waiting(kind="call", title="Car/answer", since_ms=None, run_id="inv_1x")
+    promise = Wait(kind="promise", title="Wait for promise ok", since_ms=None, promise=("Trip", "it's", "ok"))
+    called = Wait(kind="call", title="Car/answer", since_ms=None, run_id="inv_1x")
     lines = wait_lines([promise, called], [], NOW_MS)
     assert lines[3] == "    rewake promises resolve Trip 'it'\"'\"'s' ok JSON"
     assert lines[-1] == "    rewake invocations show inv_1x"

@@ -7,7 +7,7 @@ nothing depended on it. SDK messages go to the live attempt unless an epoch is n
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from tests.simulation.memory_store import MemoryStore
@@ -58,60 +58,64 @@ SERVICES = {
 }
 
 
-class Start(NamedTuple):
+class Seen(msgspec.Struct, frozen=True):
+    """An effect as tests name it. Those of different kinds are never equal."""
+
+
+class Start(Seen, frozen=True):
     """An attempt begins."""
 
     invocation_id: InvocationId
 
 
-class Tell(NamedTuple):
+class Tell(Seen, frozen=True):
     """A notification goes to the stream."""
 
     invocation_id: InvocationId
     message: m.Message
 
 
-class Ack(NamedTuple):
+class Ack(Seen, frozen=True):
     """An acknowledgement goes to the stream."""
 
     invocation_id: InvocationId
     message: m.Message
 
 
-class Close(NamedTuple):
+class Close(Seen, frozen=True):
     """The stream is ended."""
 
     invocation_id: InvocationId
     mode: CloseMode
 
 
-class Done(NamedTuple):
+class Done(Seen, frozen=True):
     """An invocation has its result."""
 
     invocation_id: InvocationId
     result: m.Outcome
 
 
-class Answer(NamedTuple):
+class Answer(Seen, frozen=True):
     """The asker of a command hears its outcome."""
 
     status: ReplyStatus
     result: m.Outcome | None = None
 
 
-class Timer(NamedTuple):
+class Timer(Seen, frozen=True):
     """Something is due then."""
 
     fire_at_ms: int
 
 
-class Logged(NamedTuple):
+class Logged(Seen, frozen=True):
     """A fact for the log."""
 
     event: str
 
 
-class Asked(NamedTuple):
+class Asked(Seen, frozen=True):
     """A message that wants an ack."""
 
     message: m.Message
@@ -212,7 +216,14 @@ class Play:
         self.submit(commands.RemoveDeployment(now_ms=self.now_ms, token=self.token, deployment_id=DeploymentId(id)))
 
     def call(
-        self, path: str, *, key: str | None = None, wait: bool = True, at_ms: int | None = None, input: bytes = b"in"
+        self,
+        path: str,
+        *,
+        key: str | None = None,
+        wait: bool = True,
+        at_ms: int | None = None,
+        input: bytes = b"in",
+        traceparent: str | None = None,
     ) -> InvocationId:
         """A call from outside; its id as the answer names it."""
         self.token += 1
@@ -228,6 +239,7 @@ class Play:
                 wait=wait,
                 idempotency_key=key,
                 execute_at_ms=at_ms,
+                traceparent=traceparent,
             )
         )
         reply = next(item for item in self.state.effects if isinstance(item, Reply) and item.token == self.token)
@@ -325,7 +337,7 @@ class Play:
             case Reply():
                 self.replies.append(effect)
 
-    def expect(self, *expected: NamedTuple) -> None:
+    def expect(self, *expected: Seen) -> None:
         """These effects since the last `expect`, in this order, and nothing else."""
         self.commit()
         effects, self._effects = self._effects, []
@@ -336,7 +348,7 @@ class Play:
         self.commit()
         self._effects = []
 
-    def _plain(self, effect: Effect) -> NamedTuple:
+    def _plain(self, effect: Effect) -> Seen:
         match effect:
             case StartAttempt(invocation_id=id):
                 return Start(id)

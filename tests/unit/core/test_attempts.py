@@ -28,12 +28,15 @@ from tests.unit.core.play import (
 from rewake.core import commands, ids, placement
 from rewake.core.effects import ReplyStatus
 from rewake.core.ids import EntryIndex, InvocationId
+from rewake.core.lifecycle import CANCELED
 from rewake.core.model import HandlerOptions, OnMaxAttempts, RetryPolicy, Status
 from rewake.core.settings import JOURNAL_ENTRIES_MAX, Settings
 from rewake.protocol import messages as m
 from rewake.protocol.framing import Oversized
 
 SIGNALLED = m.Signal(17, m.Success(b"yes"))
+FIRST, ALL = m.Combinator.FIRST_COMPLETED, m.Combinator.ALL_COMPLETED
+ANY_OK, ALL_OK = m.Combinator.FIRST_SUCCEEDED_OR_ALL_FAILED, m.Combinator.ALL_SUCCEEDED_OR_FIRST_FAILED
 
 
 @pytest.fixture
@@ -65,6 +68,14 @@ def test_version_7_asks_for_a_short_ack_of_a_proposal() -> None:
     play.expect(Ack(first, m.ProposeRunCompletionAck(1)))
     assert play.delivered[first] == 3  # the ack stands for the entry
     assert play.journal(first) == [m.RunCommand(1), run_done(1)]
+
+
+def test_in_version_7_a_proposal_without_the_flag_gets_its_result() -> None:
+    play = Play(Settings(protocol_version_max=7))
+    first = play.call("greeter/greet")
+    play.skip()
+    play.run_step(first, 1)
+    play.expect(Tell(first, run_done(1)))
 
 
 def test_before_version_7_a_proposal_that_asks_for_an_ack_gets_its_result(play: Play, first: InvocationId) -> None:
@@ -113,6 +124,28 @@ def test_messages_of_an_older_attempt_are_dropped(play: Play, first: InvocationI
     play.skip()
     play.sdk(first, m.End())
     play.expect()
+
+
+@pytest.mark.parametrize("messages", [(m.RunCommand(1),), (m.OutputCommand(success()), m.End())])
+def test_messages_while_no_attempt_lives_are_dropped(
+    play: Play, first: InvocationId, messages: tuple[m.Message, ...]
+) -> None:
+    play.fails(first)
+    play.skip()
+    play.sdk(first, *messages)
+    play.fails(first)
+    play.expect()
+    assert play.row(first).is_backing_off
+    assert play.journal(first) == []
+
+
+def test_what_follows_the_end_of_an_attempt_in_one_chunk_is_not_of_the_next(play: Play, first: InvocationId) -> None:
+    """The suspension is answered at once by a new attempt, to which the rest does not belong."""
+    complete(play, first)
+    play.skip()
+    play.sdk(first, m.Suspension(m.Future(signals=(17,))), m.RunCommand(1), delivered=EntryIndex(1))
+    play.expect(Close(first, FINISHED), Start(first))
+    assert play.journal(first) == [SIGNALLED]
 
 
 def test_messages_for_nobody_are_dropped(play: Play, first: InvocationId) -> None:
@@ -272,6 +305,52 @@ def test_a_proposal_after_half_close_is_stored_and_wakes_the_suspended(play: Pla
     play.expect(Tell(first, run_done(1, b"1")), Close(first, FINISHED), Start(first))
 
 
+def test_only_an_attempt_after_a_stored_suspension_is_resumed(play: Play, first: InvocationId) -> None:
+    """Whoever finds an effect without an outcome there knows that no crash cut it off. After a loss nobody does."""
+
+    def is_resumed() -> bool:
+        play.commit()
+        return play.started[first].is_resumed
+
+    assert not is_resumed()
+    play.suspend(first, signals=(1, 17))
+    play.crash()
+    complete(play, first, 17)
+    assert is_resumed()
+    delivered = play.delivered[first]
+    complete(play, first, 18)
+    play.commit()
+    play.suspend(first, signals=(1, 18), delivered=delivered)  # woken at once
+    assert is_resumed()
+    play.fails(first, "RT0010")
+    play.time(60_000)
+    assert not is_resumed()
+    play.suspend(first, signals=(1, 19))
+    complete(play, first, 19)
+    assert is_resumed()
+    play.crash()
+    play.time(60_000)
+    assert not is_resumed()
+
+
+@pytest.mark.parametrize("is_woken_at_once", [False, True])
+def test_a_suspension_that_cuts_off_a_step_is_no_clean_end(
+    play: Play, first: InvocationId, is_woken_at_once: bool
+) -> None:
+    """The body of a step that no task waits for may have sent something when it was cut."""
+    play.commit()
+    delivered = play.delivered[first]
+    play.sdk(first, m.RunCommand(1))
+    if is_woken_at_once:
+        complete(play, first, 17)
+        play.commit()
+    play.suspend(first, signals=(1, 17), delivered=delivered)
+    if not is_woken_at_once:
+        complete(play, first, 17)
+    play.commit()
+    assert not play.started[first].is_resumed
+
+
 def test_an_await_too_deep_pauses(first: InvocationId, play: Play) -> None:
     tree = m.Future((1,))
     for _ in range(1001):
@@ -340,7 +419,7 @@ def test_a_long_chain_of_callers_that_cannot_go_on_ends_level_by_level() -> None
     policy = RetryPolicy(max_attempts=1, on_max_attempts=OnMaxAttempts.KILL)
     play = Play(Settings(defaults=HandlerOptions(retry=policy)))
     chain = [play.call("greeter/greet")]
-    for _ in range(5_000):
+    for _ in range(1_500):
         play.sdk(chain[-1], call_command("greeter/greet", 1))
         play.suspend(chain[-1], 2)
         chain += play.children(chain[-1])
@@ -364,6 +443,15 @@ def test_an_attempt_that_could_not_be_made_is_let_be_when_a_kill_is_faster(play:
     killed = m.Failure(409, "killed")
     play.expect(Close(first, ABORT), Done(first, killed), Done(callee, killed), Answer(ReplyStatus.DONE))
     assert play.row(callee).last_error is None
+
+
+def test_a_cancelled_one_that_cannot_go_on_where_it_ran_ends_as_cancelled(play: Play, first: InvocationId) -> None:
+    """It suspends before it gets the cancel, and nothing can run its next attempt."""
+    delivered = play.delivered[first]
+    play.ask(commands.Cancel, first)
+    play.remove_deployment()
+    play.suspend(first, signals=(1, 17), delivered=delivered)
+    assert play.row(first).result == CANCELED
 
 
 # Attempts beyond the concurrency limit
@@ -440,6 +528,15 @@ def test_a_pause_before_its_turn_may_be_taken_back(play: Play, first: Invocation
     play.expect(Start(first))
 
 
+def test_a_cancelled_one_whose_turn_never_comes_ends_as_cancelled(play: Play, first: InvocationId) -> None:
+    """The cancel takes back the pause, and meanwhile nothing can run it."""
+    play.ask(commands.Pause, first)
+    play.ask(commands.Cancel, first)
+    play.remove_deployment()
+    about(play, commands.AttemptWithdrawn, first)
+    assert play.row(first).result == CANCELED
+
+
 @pytest.mark.parametrize("kind", [commands.MakeRoom, commands.AttemptWithdrawn])
 def test_what_is_said_of_an_attempt_that_is_over_changes_nothing(
     play: Play, first: InvocationId, kind: type[commands.MakeRoom | commands.AttemptWithdrawn]
@@ -466,7 +563,7 @@ def test_a_deployment_of_another_protocol_fails_the_attempt(play: Play) -> None:
     first = play.call("greeter/greet")
     error = play.row(first).last_error
     assert error is not None
-    assert error.restate_code == "RT0013"
+    assert (error.code, error.restate_code) == (500, "RT0013")
     assert play.status(first) is Status.INVOKED
 
 
@@ -510,6 +607,7 @@ def test_one_that_suspends_on_what_it_was_given_runs_again_and_backs_off_when_it
     play = Play(retry=retry(max_attempts=3))
     first = play.call("greeter/greet")
     play.run_step(first, 1)
+    play.run_step(first, 2)
     play.skip()
     play.suspend(first, 1)
     play.expect(Close(first, FINISHED), Start(first))
@@ -522,6 +620,89 @@ def test_one_that_suspends_on_what_it_was_given_runs_again_and_backs_off_when_it
     play.time(260)
     play.suspend(first, 1)
     assert play.status(first) is Status.PAUSED
+
+
+def test_one_that_repeats_it_is_given_an_attempt_that_begins_with_its_cancel(play: Play, first: InvocationId) -> None:
+    play.run_step(first, 1)
+    play.suspend(first, 1)
+    play.ask(commands.Cancel, first)
+    play.suspend(first, 1)
+    assert play.row(first).is_backing_off
+    play.time(60_000)
+    play.fails(first)
+    assert play.row(first).result == CANCELED
+
+
+@pytest.mark.parametrize(
+    ("awaiting", "given"),
+    [
+        (m.Future((5,)), "completion 5"),
+        (m.Future(signals=(17,)), "signal 17"),
+        (m.Future((5,), (17,)), "completion 5, signal 17"),
+    ],
+)
+def test_reads_and_signals_that_were_given_count_as_well(play: Play, awaiting: m.Future, given: str) -> None:
+    """A step and a signal of one number are two things."""
+    first = play.call("signup/w/look")
+    play.sdk(first, m.GetLazyStateCommand(b"x", 5), m.RunCommand(17))
+    complete(play, first)
+    for _ in range(2):
+        play.sdk(first, m.Suspension(awaiting))
+    error = play.row(first).last_error
+    assert error is not None and error.message == f"suspended on what it had been given: {given}"
+
+
+@pytest.mark.parametrize(
+    ("awaiting", "message"),
+    [
+        (m.Future((99,), (1,), combinator=FIRST), "suspended on what never comes: completion 99"),
+        (m.Future((2,), (1,), combinator=FIRST), "suspended on what never comes: completion 2"),
+        (m.Future((2, 3, 99), combinator=ALL), "suspended on what never comes: completion 2, 99"),
+        (m.Future((1, 2), combinator=ALL), "suspended on what never comes: completion 2"),
+        (m.Future((1, 2), combinator=ALL_OK), "suspended on what never comes: completion 2"),
+        (m.Future((4, 99), combinator=ANY_OK), "suspended on what never comes: completion 99"),
+        (m.Future(nested=(m.Future(combinator=ALL),)), "suspended on what it had been given: nothing"),
+    ],
+)
+def test_one_that_suspends_on_what_nothing_brings_does_not_hang(awaiting: m.Future, message: str) -> None:
+    """Ids that no command has, and steps without a result: nobody executes them while it is suspended."""
+    play = Play(Settings(protocol_version_max=7), retry=retry())
+    first = play.call("greeter/greet")
+    play.run_step(first, 1)
+    play.sdk(first, m.RunCommand(2), m.SleepCommand(NOW_MS + 1000, 3))
+    play.sdk(first, m.RunCommand(4), m.ProposeRunCompletion(4, m.Failure(500, "no")))
+    play.skip()
+    play.sdk(first, m.Suspension(awaiting))
+    play.expect(Close(first, FINISHED), Start(first))
+    play.sdk(first, m.Suspension(awaiting))
+    row = play.row(first)
+    assert row.last_error is not None
+    assert (row.last_error.code, row.last_error.restate_code, row.last_error.message) == (571, "RT0012", message)
+    assert (row.is_backing_off, row.command_retry_count) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    "awaiting",
+    [
+        m.Future((2, 3), combinator=m.Combinator.UNKNOWN),
+        m.Future((99, 3), combinator=FIRST),
+        m.Future((99,), (17,), combinator=FIRST),
+        m.Future((99,), named_signals=("news",), combinator=FIRST),
+        m.Future((99, 3), combinator=ALL_OK),
+        m.Future((99, 3), combinator=ANY_OK),
+        m.Future((3,), nested=(m.Future((1, 99), combinator=ANY_OK),), combinator=ALL),
+        m.Future((3,), nested=(m.Future((4, 99), combinator=ALL_OK),), combinator=ALL),
+        m.Future(signals=(1,)),
+    ],
+)
+def test_what_may_still_come_is_enough_to_suspend_on(awaiting: m.Future) -> None:
+    play = Play(Settings(protocol_version_max=7))
+    first = play.call("greeter/greet")
+    play.run_step(first, 1)
+    play.sdk(first, m.RunCommand(2), m.SleepCommand(NOW_MS + 1000, 3))
+    play.sdk(first, m.RunCommand(4), m.ProposeRunCompletion(4, m.Failure(500, "no")))
+    play.sdk(first, m.Suspension(awaiting))
+    assert play.status(first) is Status.SUSPENDED
 
 
 @pytest.mark.parametrize("is_evicted", [False, True])
@@ -539,12 +720,30 @@ def test_what_was_given_before_counts_for_a_later_wake_up(is_evicted: bool) -> N
     play.expect(Answer(ReplyStatus.ACCEPTED), Start(first))
 
 
+def test_one_that_cannot_go_on_where_it_ran_backs_off(play: Play, first: InvocationId) -> None:
+    """It suspends on what has come already, but its deployment is gone."""
+    play.sdk(first, m.RunCommand(1))
+    complete(play, first)
+    play.remove_deployment()
+    play.suspend(first, signals=(17,), delivered=EntryIndex(1))
+    row = play.row(first)
+    assert row.last_error is not None
+    assert (row.last_error.restate_code, row.is_backing_off) == ("RT0011", True)
+
+
+def test_a_named_signal_alone_can_be_waited_for(play: Play, first: InvocationId) -> None:
+    play.suspend(first, named_signals=("news",))
+    assert play.status(first) is Status.SUSPENDED
+
+
 def test_a_cancel_and_a_named_signal_may_be_awaited_anew(play: Play, first: InvocationId) -> None:
     play.ask(commands.Cancel, first)
     sender = play.call("greeter/route")
     play.sdk(sender, m.SendSignalCommand(ids.invocation_id_to_str(first), "news", success()))
     play.suspend(first, signals=(1,), named_signals=("news",))
     assert play.status(first) is Status.SUSPENDED
+    complete(play, first)
+    assert play.status(first) is Status.SUSPENDED, "what came before does not count when something else comes"
 
 
 # Results above the limit

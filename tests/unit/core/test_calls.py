@@ -21,12 +21,14 @@ from tests.unit.core.play import (
     target_of,
 )
 
-from rewake.core import calls, commands, ids
+from rewake.core import calls, commands, ids, journal
 from rewake.core.effects import ReplyStatus
-from rewake.core.ids import InvocationId
+from rewake.core.ids import CompletionId, InvocationId
+from rewake.core.lifecycle import KILLED
 from rewake.core.model import BY_URL, Status
 from rewake.core.settings import UNKNOWN_CALLEE_ATTEMPTS_MAX
 from rewake.protocol import messages as m
+from rewake.protocol.codec import encode_message
 
 CALL_DONE = m.MessageType.CALL_COMPLETION
 ATTACH_DONE = m.MessageType.ATTACH_INVOCATION_COMPLETION
@@ -60,6 +62,7 @@ def test_an_idempotency_key_names_one_invocation(play: Play) -> None:
     play.expect(
         Answer(ReplyStatus.ACCEPTED), Start(first), Answer(ReplyStatus.PENDING), Answer(ReplyStatus.PREVIOUSLY_ACCEPTED)
     )
+    assert [reply.wait for reply in play.replies[-3:]] == [True, True, False]
     play.sdk_ends(first)
     play.expect(Close(first, FINISHED), Done(first, success()))
     play.call("greeter/greet", key="k")
@@ -158,10 +161,34 @@ def test_calls_with_one_key_join_the_running_and_the_finished_callee(play: Play)
     play.sdk(caller, call_command("greeter/greet", 1, key="k"), call_command("greeter/greet", 3, key="k"))
     (callee, again) = play.children(caller)
     assert callee == again
+    assert play.row(callee).idempotency_key == "k"
     play.sdk_ends(callee)
     play.sdk(caller, call_command("greeter/greet", 5, key="k"))
     done = [item for item in play.journal(caller) if isinstance(item, m.Completion) and item.type is CALL_DONE]
     assert [(item.completion_id, item.result) for item in done] == [(2, success()), (4, success()), (6, success())]
+    assert not any(play.store.listener_rows.values())
+
+
+def test_who_begins_to_wait_while_a_batch_is_under_way_is_not_forgotten(play: Play) -> None:
+    callee, caller = play.call("greeter/greet"), play.call("greeter/route")
+    play.suspend(callee, signals=(17,))
+    before, _ = play.state.seal()
+    waiting = play.state.invocations[caller]
+    payload = encode_message(m.AttachInvocationCommand(m.InvocationIdTarget(ids.invocation_id_to_str(callee)), 1))
+    attach = m.MessageType.ATTACH_INVOCATION
+    journal.append_command(play.state, waiting, attach, payload, now_ms=NOW_MS, name="", completion_id=CompletionId(1))
+    calls.attach(play.state, waiting, callee, CompletionId(1), NOW_MS)
+    play.store.apply(before)
+    play.state.committed(before.sequence)
+    play.ask(commands.Kill, callee)
+    assert play.journal(caller)[-1] == m.Completion(ATTACH_DONE, 1, KILLED)
+
+
+def test_a_workflow_run_has_no_idempotency_key(play: Play) -> None:
+    caller = play.call("greeter/route")
+    play.sdk(caller, call_command("signup/w/run", 1, key="ignored"))
+    (run,) = play.children(caller)
+    assert (run, play.row(run).idempotency_key) == (ids.workflow_invocation_id("signup", "w"), None)
 
 
 def test_a_second_workflow_run_from_a_handler_is_refused(play: Play) -> None:
@@ -169,8 +196,9 @@ def test_a_second_workflow_run_from_a_handler_is_refused(play: Play) -> None:
     caller = play.call("greeter/route")
     play.sdk(caller, call_command("signup/w/run", 1), send_command("signup/w/run", 3))
     assert play.children(caller) == [run, run]
-    told = m.Completion(CALL_DONE, 2, calls.ALREADY_INVOKED)
+    told = m.Completion(CALL_DONE, 2, m.Failure(409, "the workflow method was already invoked"))
     assert told in play.journal(caller)
+    assert not any(play.store.listener_rows.values())
 
 
 def test_a_send_may_be_delayed_and_tells_only_the_id(play: Play) -> None:
@@ -178,6 +206,7 @@ def test_a_send_may_be_delayed_and_tells_only_the_id(play: Play) -> None:
     play.sdk(caller, send_command("greeter/greet", 1, at_ms=NOW_MS + 50), send_command("greeter/greet", 2, at_ms=5))
     late, soon = play.children(caller)
     assert (play.status(late), play.status(soon)) == (Status.SCHEDULED, Status.INVOKED)
+    assert play.journal(caller)[0] == send_command("greeter/greet", 1, at_ms=NOW_MS + 50)
     play.skip()
     play.time(50)
     play.expect(Start(late))
@@ -205,11 +234,14 @@ def test_a_delayed_call_from_outside(play: Play) -> None:
         ({"handler_name": "unknown"}, "RT0018"),
     ],
 )
+@pytest.mark.parametrize(
+    "command", [call_command("greeter/greet", 2), send_command("greeter/greet", 2)], ids=["call", "send"]
+)
 def test_a_call_that_may_not_be_made_fails_the_attempt_and_leaves_nothing(
-    play: Play, changed: dict[str, str], code: str
+    play: Play, changed: dict[str, str], code: str, command: m.CallCommand | m.OneWayCallCommand
 ) -> None:
     caller = play.call("greeter/route")
-    play.sdk(caller, m.RunCommand(1), msgspec.structs.replace(call_command("greeter/greet", 2), **changed))
+    play.sdk(caller, m.RunCommand(1), msgspec.structs.replace(command, **changed))
     row = play.row(caller)
     assert row.last_error is not None
     assert row.last_error.restate_code == code
@@ -323,6 +355,6 @@ def test_a_string_that_is_no_id_fails_the_attempt(play: Play) -> None:
 
 def test_a_target_is_resolved_by_the_latest_registration(play: Play) -> None:
     assert calls.resolve(play.state, "greeter", "greet", "ignored") == target_of("greeter/greet")
-    assert calls.resolve(play.state, "cart", "add", None) is not None
+    assert calls.resolve(play.state, "cart", "add", None) == target_of("cart//add")
     assert calls.resolve(play.state, "cart", "nothing", "k") is None
     assert calls.resolve(play.state, "nothing", "add", "k") is None

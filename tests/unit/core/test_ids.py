@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from rewake.core import ids
 from rewake.core.ids import InvocationId
+from rewake.ext.kernel.keeping import question_id
 
 ID = bytes.fromhex("cfc466fc6ed27d0a0a6bc76a46154fa695150f0fac7251cc")
 ID_TEXT = "inv_10TQrTAvFmkT6dxEHEmRIP6KDxv1vem1oC"
+QUESTION = "ask_1LXEWQrcmsEQBRGVzay9hZGEvMSDDqQ"
 AWAKEABLE = "sign_1z8Rm_G7SfQoKa8dqRhVPppUVDw-sclHMAAAAEQ"
 
 
@@ -28,6 +30,15 @@ def test_awakeable_vector() -> None:
     assert ids.awakeable_id_format(ID, 17) == AWAKEABLE
     assert ids.awakeable_id_parse(AWAKEABLE) == (ID, 17)
     assert ids.awakeable_id_parse(AWAKEABLE + "=") == (ID, 17)
+
+
+def test_question_vector() -> None:
+    """As rewake.ext.kernel.keeping makes it: stored, and in links."""
+    assert question_id("Desk", "ada/1 é", "x") == QUESTION
+    assert ids.question_id_parse(QUESTION) == ("Desk", "ada/1 é")
+    for text in (AWAKEABLE, "ask_1", "ask_1AAAA", QUESTION[:20], "ask_1" + "_" * 40, "ask_2" + QUESTION[5:]):
+        with pytest.raises(ids.InvalidId):
+            ids.question_id_parse(text)
 
 
 def test_workflow_run_has_one_id() -> None:
@@ -135,8 +146,9 @@ def test_awakeable_ids_survive_the_string_form(invocation_id: InvocationId, sign
 
 @given(st.text())
 def test_any_other_text_is_an_invalid_id(text: str) -> None:
-    for parse in (ids.invocation_id_from_str, ids.deployment_id_from_str, ids.awakeable_id_parse):
-        for candidate in (text, "inv_1" + text, "dp_1" + text, "sign_1" + text):
+    parsers = (ids.invocation_id_from_str, ids.deployment_id_from_str, ids.awakeable_id_parse, ids.question_id_parse)
+    for parse in parsers:
+        for candidate in (text, "inv_1" + text, "dp_1" + text, "sign_1" + text, "ask_1" + text):
             try:
                 parse(candidate)
             except ids.InvalidId as error:

@@ -19,8 +19,8 @@ from tests.unit.core.play import (
 
 from rewake.core import commands, journal
 from rewake.core.effects import ReplyStatus
-from rewake.core.ids import CompletionId, EntryIndex
-from rewake.core.model import Notified, Status
+from rewake.core.ids import CompletionId, EntryIndex, InvocationId, invocation_id_to_str
+from rewake.core.model import Blame, Notified, Status
 from rewake.core.settings import Settings
 from rewake.protocol import messages as m
 
@@ -42,6 +42,7 @@ YES, NO = m.Success(b"yes"), m.Failure(400, "no")
         (ALL_OK, (NO, YES), 1),
         (ALL_OK, (YES, NO), 2),
         (ALL_OK, (YES, YES), 2),
+        (ANY_OK, (NO, NO, YES), 3),
     ],
 )
 @pytest.mark.parametrize("is_evicted", [False, True])
@@ -50,7 +51,8 @@ def test_a_suspended_invocation_wakes_when_its_await_is_decided(
 ) -> None:
     play = Play(Settings(protocol_version_max=7))
     first = play.call("greeter/greet")
-    tree = m.Future(signals=(1,), nested=(m.Future(signals=(17, 18), combinator=combinator),), combinator=FIRST)
+    awaited = tuple(range(17, 17 + len(results)))
+    tree = m.Future(signals=(1,), nested=(m.Future(signals=awaited, combinator=combinator),), combinator=FIRST)
     play.sdk(first, m.Suspension(tree))
     for count, result in enumerate(results, 1):
         if is_evicted:
@@ -63,6 +65,29 @@ def test_a_suspended_invocation_wakes_when_its_await_is_decided(
             break
 
 
+@pytest.mark.parametrize("is_evicted", [False, True])
+def test_named_signals_that_are_awaited_together_wake_when_all_are_there(is_evicted: bool) -> None:
+    play = Play(Settings(protocol_version_max=7))
+    first, sender = play.call("greeter/greet"), play.call("greeter/route")
+    play.suspend(first, named_signals=("a", "b"), combinator=ALL)
+    for name in ("a", "b"):
+        if is_evicted:
+            play.crash()
+        play.skip()
+        play.sdk(sender, m.SendSignalCommand(invocation_id_to_str(first), name, success()))
+        play.expect(*([Start(first)] if name == "b" else []))
+
+
+def test_notifications_of_one_batch_count_together() -> None:
+    play = Play(Settings(protocol_version_max=7))
+    first = play.call("greeter/greet")
+    play.suspend(first, signals=(17, 18), combinator=ALL)
+    play.skip()
+    for signal in (17, 18):
+        play.ask(commands.CompleteSignal, first, signal=signal, result=success())
+    play.expect(Answer(ReplyStatus.ACCEPTED), Answer(ReplyStatus.ACCEPTED), Start(first))
+
+
 def test_completions_signals_and_names_are_told_apart() -> None:
     notified = [Notified(EntryIndex(1), 17, False, False), Notified(EntryIndex(2), "17", True, False)]
     assert not journal.await_resolved(m.Future(signals=(17,)), notified)
@@ -72,8 +97,6 @@ def test_completions_signals_and_names_are_told_apart() -> None:
 
 def test_a_named_signal_may_come_twice_and_wakes_each_time(play: Play) -> None:
     first, sender = play.call("greeter/greet"), play.call("greeter/route")
-    from rewake.core.ids import invocation_id_to_str
-
     signal = m.SendSignalCommand(invocation_id_to_str(first), "", success())
     for _ in range(2):
         play.suspend(first, named_signals=("",), signals=(1,))
@@ -109,24 +132,68 @@ def test_commands_are_stored_verbatim_with_their_facts(play: Play) -> None:
     assert (row.journal_length, row.command_count, row.stored_at_ms) == (4, 3, NOW_MS)
 
 
+@pytest.mark.parametrize("blame", [Blame.OWN, Blame.ALONE])
 @pytest.mark.parametrize("reached_user_code", [False, True], ids=["before user code", "in user code"])
 @pytest.mark.parametrize("is_suspended_since", [False, True])
 def test_a_stored_command_is_progress_whichever_counter_had_begun(
-    reached_user_code: bool, is_suspended_since: bool
+    reached_user_code: bool, is_suspended_since: bool, blame: Blame
 ) -> None:
-    """Each of the two may count alone: one failure reached no code, or a suspension reset the policy's counter."""
+    """Each may count alone: no code was reached, the worker ended, or a suspension reset the counter of the policy."""
     play = Play(retry=retry())
     first = play.call("greeter/greet")
-    play.fails(first, reached_user_code=reached_user_code)
+    play.fails(first, reached_user_code=reached_user_code, blame=blame)
     play.time(100)
     if is_suspended_since:
         play.suspend(first, signals=(17,))
         play.ask(commands.CompleteSignal, first, signal=17, result=success())
-    row = play.row(first)
-    assert (row.retry_count, row.command_retry_count) == (int(not is_suspended_since), int(reached_user_code))
+    assert counters(play, first) == (int(not is_suspended_since), int(reached_user_code), int(blame is Blame.ALONE))
     play.sdk(first, m.RunCommand(1))
-    row = play.row(first)
-    assert (row.retry_count, row.command_retry_count) == (0, 0)
+    assert counters(play, first) == (0, 0, 0)
+
+
+def counters(play: Play, invocation_id: InvocationId) -> tuple[int, int, int]:
+    row = play.row(invocation_id)
+    return row.retry_count, row.command_retry_count, row.kill_count
+
+
+def test_a_command_without_failures_before_it_writes_nothing_but_its_entry(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.sdk(first, m.RunCommand(1))
+    play.commit()
+    play.sdk(first, m.RunCommand(2))
+    batch, _ = play.state.seal()
+    assert [row.completion_id for row in batch.entries] == [2]
+    assert (batch.inserts, batch.updates) == ([], [])
+
+
+@pytest.mark.parametrize("signal", ["news", 2])
+def test_a_signal_that_is_no_cancel_gives_a_failing_attempt_another_one(play: Play, signal: int | str) -> None:
+    first, sender = play.call("greeter/greet"), play.call("greeter/route")
+    play.sdk(sender, m.SendSignalCommand(invocation_id_to_str(first), signal, m.VOID))
+    for _ in range(2):
+        play.fails(first)
+        assert play.row(first).is_backing_off
+        play.time(100_000)
+
+
+def test_a_signal_is_written_in_the_version_of_its_invocation() -> None:
+    """Version 5 knows no metadata of failures."""
+    play = Play(Settings(protocol_version_max=7))
+    play.register(deployment("dp1", version_max=5))
+    first = play.call("greeter/greet")
+    play.sdk(first, m.RunCommand(1))
+    play.ask(commands.CompleteSignal, first, signal=17, result=m.Failure(400, "no", (("why", "x"),)))
+    assert play.journal(first)[-1] == m.Signal(17, NO)
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_an_event_names_the_entry_it_came_after(play: Play, steps: int) -> None:
+    first = play.call("greeter/greet")
+    for completion_id in range(1, steps + 1):
+        play.sdk(first, m.RunCommand(completion_id))
+    play.fails(first)
+    play.commit()
+    assert [event.after_index for event in play.store.events] == [steps]
 
 
 def test_failures_are_marked(play: Play) -> None:

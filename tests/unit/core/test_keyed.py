@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Any
 
 import pytest
 from tests.unit.core.play import FINISHED, NOW_MS, Answer, Close, Done, Logged, Play, Start, Timer, success
 
 from rewake.core import commands
-from rewake.core.effects import ReplyStatus
+from rewake.core.effects import Note, ReplyStatus
 from rewake.core.ids import InvocationId
 from rewake.core.keyed import state_version
 from rewake.core.model import OnMaxAttempts, RetryPolicy, Status
@@ -100,7 +102,7 @@ def test_a_long_line_of_calls_that_cannot_start_is_worked_off(play: Play) -> Non
     """Each ends within its own start and admits the next: a loop, not a recursion."""
     play.set_options(retry=RetryPolicy(max_attempts=1, on_max_attempts=OnMaxAttempts.KILL))
     first = play.call("cart/a/add")
-    queued = [play.call("cart/a/add") for _ in range(2000)]
+    queued = [play.call("cart/a/add") for _ in range(1200)]
     play.skip()
     # As if the deployment had gone, which here would take the handler's policy along.
     play.state.deployments.clear()
@@ -203,6 +205,28 @@ def test_a_change_waits_in_line_with_the_calls_even_over_a_crash(play: Play) -> 
     assert play.store.mutations == {}
 
 
+def test_a_change_behind_a_holder_in_memory_is_made_when_it_ends(play: Play) -> None:
+    first = play.call("cart/a/add")
+    play.commit()
+    mutate(play, {b"x": b"1"})
+    play.sdk_ends(first)
+    play.commit()
+    assert (play.store.state("cart", "a"), play.store.mutations) == ({b"x": b"1"}, {})
+
+
+def test_a_change_that_is_dropped_is_named_in_the_log(play: Play) -> None:
+    mutate(play, {b"x": b"2"}, "another")
+    facts: dict[str, object] = {"service": "cart", "key": "a"}
+    note = Note("state_change_dropped_version_differs", None, facts, is_warning=True)
+    assert [effect for effect in play.state.effects if isinstance(effect, Note)] == [note]
+
+
+def test_the_version_is_a_digest_that_clients_keep() -> None:
+    parts = b"\0" * 7 + b"\0\1a\2x\3" + b"\0" * 7 + b"\1\1b\2y\3"
+    expected = base64.urlsafe_b64encode(hashlib.sha256(parts).digest()).decode()
+    assert f"{state_version({b'a': b'x', b'b': b'y'})}=" == expected
+
+
 def test_the_version_depends_on_names_and_values() -> None:
     versions = {state_version(values) for values in ({}, {b"a": b"1"}, {b"a": b"2"}, {b"b": b"1"})}
     assert len(versions) == 4
@@ -233,6 +257,26 @@ def test_one_more_behind_a_sleeping_holder_does_not_load_the_queue(play: Play, a
     assert [play.status(each) for each in (waiting[0], waiting[2])] == [Status.INBOXED] * 2
 
 
+def test_one_that_leaves_while_its_place_is_being_stored_is_skipped(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came behind a holder whose queue is not loaded, and the store has it already, but not that it has left."""
+    holder = play.call("cart/a/add")
+    play.suspend(holder, signals=(17,))
+    play.commit()
+    gone = play.call("cart/a/add")
+    batches = [play.state.seal()[0]]
+    play.store.apply(batches[0])
+    play.ask(commands.Cancel, gone)
+    following = play.call("cart/a/add")
+    play.ask(commands.Kill, holder)
+    batches.append(play.state.seal()[0])
+    play.store.apply(batches[1])
+    for batch in batches:
+        play.state.committed(batch.sequence)
+    assert (play.status(following), play.exists(gone)) == (Status.INVOKED, False)
+
+
 def test_those_who_came_and_went_meanwhile_are_in_their_place_when_it_wakes(
     play: Play, asleep: InvocationId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,3 +292,13 @@ def test_those_who_came_and_went_meanwhile_are_in_their_place_when_it_wakes(
         play.sdk_ends(each)
     assert {play.status(each) for each in (asleep, stored, again, last)} == {Status.COMPLETED}
     assert [play.row(each).running_at_ms is not None for each in (stored, again, last)] == [True] * 3
+
+
+def test_a_change_that_joins_a_queue_which_is_not_loaded_waits_in_its_place(play: Play) -> None:
+    holder = play.call("cart/a/add")
+    play.crash()
+    mutate(play, {b"x": b"1"})
+    following = play.call("cart/a/add")
+    play.sdk_ends(holder)
+    play.commit()
+    assert play.started[following].state == ((b"x", b"1"),)

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
-from tests.unit.core.play import Play, target_of
+from tests.unit.core.play import Play, deployment, target_of
 
-from rewake.core.model import ALIKE_MIN, AttemptError, HandlerOptions, RetryPolicy
+from rewake.core.ids import InvocationId
+from rewake.core.model import (
+    ALIKE_MIN,
+    BY_URL,
+    AttemptError,
+    HandlerOptions,
+    Invocation,
+    InvokedBy,
+    OnMaxAttempts,
+    RetryPolicy,
+    Status,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,9 +52,45 @@ def test_how_long_a_result_and_its_journal_are_kept(path: str, key: str | None, 
     assert options.retention_ms(target_of(path), key) == kept
 
 
+def test_what_is_stored_of_kinds() -> None:
+    """As numbers and words in the database, the SQL tables and manifests."""
+    assert [(item.name, int(item)) for item in Status] == [
+        ("SCHEDULED", 0),
+        ("INBOXED", 1),
+        ("INVOKED", 2),
+        ("SUSPENDED", 3),
+        ("PAUSED", 4),
+        ("COMPLETED", 5),
+    ]
+    assert list(InvokedBy) == ["ingress", "service", "restart_as_new"]
+    assert list(OnMaxAttempts) == ["PAUSE", "KILL"]
+    assert (BY_URL, deployment().http_version) == ("http", "HTTP/2.0")
+
+
+def test_options_where_none_are_chosen() -> None:
+    """The real server's."""
+    assert HandlerOptions() == HandlerOptions(
+        inactivity_timeout_ms=60_000,
+        abort_timeout_ms=600_000,
+        journal_retention_ms=86_400_000,
+        idempotency_retention_ms=86_400_000,
+        workflow_retention_ms=86_400_000,
+        enable_lazy_state=False,
+        public=True,
+        retry=RetryPolicy(500, 2.0, 60_000, 70, OnMaxAttempts.PAUSE),
+    )
+
+
 def test_an_error_that_comes_again_and_again_says_so() -> None:
     assert AttemptError(500, "broke", "RT0007", alike=ALIKE_MIN - 1).text == "broke"
     assert AttemptError(500, "broke", "RT0007", alike=ALIKE_MIN).text.startswith(f"{ALIKE_MIN} attempts in a row ended")
+
+
+def test_a_new_invocation_has_nothing_counted() -> None:
+    """Whoever makes one need not name its counters, and the store fills them from its row."""
+    made = Invocation(InvocationId(b"1" * 24), target_of("greeter/greet"), 0, 0)
+    assert {value for value in msgspec.structs.asdict(made).values() if type(value) is int} == {0}
+    assert (made.status, made.is_stored) == (Status.SCHEDULED, False)
 
 
 def test_an_invocation_that_failed_is_open_and_backs_off() -> None:

@@ -21,7 +21,7 @@ from tests.unit.core.play import (
     success,
 )
 
-from rewake.core import commands, ids, lifecycle
+from rewake.core import commands, ids, lifecycle, wakeups
 from rewake.core.effects import ReplyStatus
 from rewake.core.ids import InvocationId
 from rewake.core.model import AttemptError, Blame, Status
@@ -409,7 +409,7 @@ def test_resume_where_it_changes_nothing(
 @pytest.mark.parametrize("named", ["latest", "dp2"])
 def test_resume_on_another_deployment(play: Play, named: str) -> None:
     first = play.call("greeter/greet")
-    play.sdk(first, m.RunCommand(1))
+    play.sdk(first, m.SleepCommand(NOW_MS + 1000, 1))
     play.suspend(first, 1)
     play.register(deployment("dp2"))
     play.skip()
@@ -520,3 +520,27 @@ def test_a_loss_that_others_caused_is_no_chance(play: Play, blame: Blame) -> Non
     play.ask(commands.Cancel, first)
     play.fails(first, "RT0010", blame=blame)
     assert play.status(first) is Status.INVOKED
+
+
+def test_a_faulty_one_that_is_paused_already_shows_the_bug(play: Play) -> None:
+    first = bring_to(play, Status.PAUSED)
+    before = len(play.store.events)
+    error = AttemptError(500, "bug", "RT0006")
+    play.submit(commands.PauseFaulty(now_ms=play.now_ms, invocation_id=first, error=error))
+    play.expect()
+    assert play.row(first).last_error == error
+    assert len(play.store.events) == before
+
+
+def test_a_kill_passes_over_what_has_been_forgotten(play: Play) -> None:
+    parent = play.call("greeter/route")
+    play.sdk(parent, call_command("greeter/greet", 1), call_command("greeter/greet", 3))
+    gone, open_one = play.children(parent)
+    play.sdk_ends(gone)
+    play.ask(commands.Purge, gone)
+    play.ask(commands.Kill, parent)
+    assert (play.status(open_one), play.exists(gone)) == (Status.COMPLETED, False)
+    due = [(play.now_ms, InvocationId(NOBODY), wakeups.KILL)]
+    play.skip()
+    play.submit(commands.TimersDue(now_ms=play.now_ms, due=due))
+    play.expect()

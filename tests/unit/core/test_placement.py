@@ -47,6 +47,11 @@ def test_a_deployment_that_an_operator_names(play: Play, asked: str, found: str 
     assert placement.deployment_named(play.state, target_of("greeter/greet"), asked) == found
 
 
+def test_a_service_whose_deployment_is_unknown_has_no_latest_one(play: Play) -> None:
+    play.state.deployments.clear()
+    assert placement.deployment_named(play.state, target_of("greeter/greet"), "latest") is None
+
+
 def test_eager_state_up_to_its_limit(play: Play) -> None:
     """In the order of names; what does not fit is asked for by the handler."""
     begun = invocation("cart/a/add")

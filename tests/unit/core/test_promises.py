@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.core.play import Answer, Play, Start, Tell, success
 
-from rewake.core import commands, promises
+from rewake.core import commands
 from rewake.core.effects import ReplyStatus
 from rewake.core.ids import EntryIndex
 from rewake.core.model import Status
@@ -27,25 +27,30 @@ def test_a_promise_wakes_all_who_wait_in_order(play: Play) -> None:
     play.expect(Tell(sender, m.Completion(COMPLETE, 1, m.VOID)), Start(run), Start(look))
     assert play.journal(run)[-1] == m.Completion(GET, 1, success())
     assert play.state.promises == {}
+    assert not any(play.store.promise_listeners.values())
 
 
-@pytest.mark.parametrize("is_evicted", [False, True])
-def test_the_first_completion_stays(play: Play, is_evicted: bool) -> None:
+@pytest.mark.parametrize("between", ["nothing", "commit", "crash"])
+def test_the_first_completion_stays(play: Play, between: str) -> None:
     run = play.call("signup/w/run")
     failure = m.Failure(400, "no")
-    play.sdk(run, m.PeekPromiseCommand("p", 1), m.CompletePromiseCommand("p", failure, 2))
-    if is_evicted:
-        play.crash()
-    play.sdk(
-        run, m.CompletePromiseCommand("p", success(), 3), m.PeekPromiseCommand("p", 4), m.GetPromiseCommand("p", 5)
-    )
+    before = m.PeekPromiseCommand("p", 1), m.CompletePromiseCommand("p", failure, 2)
+    after = m.CompletePromiseCommand("p", success(), 3), m.PeekPromiseCommand("p", 4), m.GetPromiseCommand("p", 5)
+    if between == "nothing":
+        play.sdk(run, *before, *after)
+    else:
+        play.sdk(run, *before)
+        if between == "crash":
+            play.crash()
+        play.sdk(run, *after)
     assert [item for item in play.journal(run) if isinstance(item, m.Completion)] == [
         m.Completion(PEEK, 1, m.VOID),
         m.Completion(COMPLETE, 2, m.VOID),
-        m.Completion(COMPLETE, 3, promises.ALREADY_COMPLETED),
+        m.Completion(COMPLETE, 3, m.Failure(409, "promise was already completed")),
         m.Completion(PEEK, 4, failure),
         m.Completion(GET, 5, failure),
     ]
+    assert not any(play.store.promise_listeners.values())
 
 
 def test_one_who_waits_for_itself_is_told(play: Play) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from tests.unit.core.play import Answer, Play, deployment, services
 
@@ -99,6 +100,10 @@ def test_a_revision_counts_up_unless_nothing_changed() -> None:
     assert known["shop"].handlers["h"].manifest["metadata"] == {"rewake.agents": "[]"}
     assert register(service(HandlerManifest(name="h", metadata={"team": "x"})), "dp2") == 4
     assert register(service(HandlerManifest(name="h"), HandlerManifest(name="i")), "dp2") == 5
+    patient = service(HandlerManifest(name="h"), HandlerManifest(name="i"), inactivity_timeout_ms=1)
+    assert register(patient, "dp2") == 6
+    known["shop"] = msgspec.structs.replace(known["shop"], manifest={})
+    assert register(patient, "dp2") == 7
 
 
 def test_a_removed_deployment_takes_its_services_along(play: Play) -> None:
@@ -132,14 +137,22 @@ def test_a_service_that_is_no_longer_served_is_gone(play: Play) -> None:
     assert set(play.state.services) == set(play.store.service_rows) == {"cart"}
 
 
-def test_an_operator_replaces_a_schema(play: Play) -> None:
-    import msgspec
+def test_a_service_of_another_deployment_stays(play: Play) -> None:
+    (cart,) = [item for item in services(play.options, "dp2") if item.name == "cart"]
+    play.submit(commands.RegisterDeployment(now_ms=play.now_ms, token=1, deployment=deployment("dp2"), services=[cart]))
+    play.skip()
+    latest = {name: item.deployment_id for name, item in play.state.services.items()}
+    assert latest == {"greeter": "dp1", "cart": "dp2", "signup": "dp1"}
+    assert latest == {name: item.deployment_id for name, item in play.store.service_rows.items()}
 
+
+def test_an_operator_replaces_a_schema(play: Play) -> None:
     changed = msgspec.structs.replace(play.state.services["greeter"], overrides={"public": False})
     play.submit(commands.UpdateService(now_ms=play.now_ms, token=1, service=changed))
     unknown = msgspec.structs.replace(changed, name="unknown")
     play.submit(commands.UpdateService(now_ms=play.now_ms, token=2, service=unknown))
     play.expect(Answer(ReplyStatus.DONE), Answer(ReplyStatus.NOT_FOUND))
+    assert play.state.services["greeter"] == changed
     play.crash()
     assert play.state.services["greeter"] == changed
     assert "unknown" not in play.state.services
@@ -147,7 +160,7 @@ def test_an_operator_replaces_a_schema(play: Play) -> None:
 
 def test_an_operators_settings_are_those_of_the_service_and_a_handlers_own_win() -> None:
     plain, own, private = (
-        HandlerManifest(name="plain"),
+        HandlerManifest(name="plain", ingress_private=False),
         HandlerManifest(name="own", inactivity_timeout_ms=1),
         HandlerManifest(name="private", ingress_private=True),
     )

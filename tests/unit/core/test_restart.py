@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.core.play import NOW_MS, Answer, Play, call_command, deployment, run_done, success
+from tests.unit.core.play import NOW_MS, Ack, Answer, Asked, Play, call_command, deployment, run_done, success
 from tests.unit.core.test_operations import bring_to
 
 from rewake.core import commands, ids
@@ -52,7 +52,7 @@ def test_from_the_input(play: Play, ended: bytes) -> None:
     assert again[:8] == ended[:8]
     assert (row.invoked_by, row.restarted_from, row.status) == (InvokedBy.RESTART_AS_NEW, ended, Status.INVOKED)
     assert row.random_seed == ids.random_seed_of(again)
-    assert row.pinned_deployment_id is None
+    assert (row.pinned_deployment_id, row.pinned_version, row.branch_of) == (None, None, None)
     assert play.started[again].deployment_id == "dp2"
     assert play.store.entries[again][0].payload == play.store.entries[ended][0].payload
     assert play.journal(again) == []
@@ -74,7 +74,7 @@ def test_from_a_prefix_with_the_answers_of_its_commands(play: Play, ended: bytes
         m.Completion(m.MessageType.CALL_COMPLETION, 3, success()),
     ]
     row = play.row(again)
-    assert (row.random_seed, row.pinned_deployment_id) == (ids.random_seed_of(ended), "dp1")
+    assert (row.random_seed, row.pinned_deployment_id, row.pinned_version) == (ids.random_seed_of(ended), "dp1", 6)
     assert row.command_count == 3
     play.run_step(again, 4)
     play.sdk_ends(again)
@@ -97,6 +97,46 @@ def test_a_copied_signal_is_complete(play: Play, ended: bytes) -> None:
     play.expect(Answer(ReplyStatus.DONE))
     play.sdk(again, m.End())
     assert play.row(again).result == success()
+
+
+def test_copied_entries_keep_their_facts(play: Play) -> None:
+    """Names for operators, failures for awaits, and the count of commands that acknowledgements go by."""
+    first = play.call("greeter/route")
+    play.sdk(first, m.RunCommand(1, "pick"), m.ProposeRunCompletion(1, m.Failure(500, "no")))
+    play.sdk(first, m.RunCommand(2), m.ProposeRunCompletion(2, success()))
+    again = restart(play, first, from_index=3)
+    rows = play.store.entries[again]
+    assert [(row.name, row.is_failure) for row in rows] == [
+        ("", False),
+        ("pick", False),
+        (None, True),
+        ("", False),
+        (None, False),
+    ]
+    play.skip()
+    play.sdk(again, Asked(m.RunCommand(3)))
+    play.expect(Ack(again, m.CommandAck(3)))
+
+
+@pytest.mark.parametrize("is_evicted", [False, True])
+def test_what_was_completed_is_not_completed_once_more_in_the_copy(play: Play, ended: bytes, is_evicted: bool) -> None:
+    again = restart(play, InvocationId(ended), from_index=1)
+    if is_evicted:
+        play.crash()
+    play.sdk(again, m.ProposeRunCompletion(1, success(b"other")))
+    assert play.row(again).last_error is not None
+    assert play.journal(again) == [m.RunCommand(1), run_done(1, b"one")]
+
+
+@pytest.mark.parametrize(("from_index", "status"), [(1, Status.COMPLETED), (2, Status.INVOKED)])
+def test_a_copied_cancel_counts_until_a_command_follows_it(play: Play, from_index: int, status: Status) -> None:
+    """An attempt that fails with a cancel in its journal ends as cancelled; a clean-up that has begun is retried."""
+    first = play.call("greeter/route")
+    play.ask(commands.Cancel, first)
+    play.run_step(first, 1)
+    again = restart(play, first, from_index=from_index)
+    play.fails(again)
+    assert play.status(again) is status
 
 
 def test_killing_a_restarted_one_leaves_the_old_children_alone(play: Play) -> None:
@@ -168,6 +208,8 @@ def test_the_deployment_may_be_kept_or_named(play: Play, ended: bytes) -> None:
     play.skip()
     kept = restart(play, InvocationId(ended), deployment="keep")
     assert play.started[kept].deployment_id == "dp1"
+    play.sdk(kept, m.RunCommand(1))
+    assert play.row(kept).pinned_version == 6
     play.ask(commands.RestartAsNew, InvocationId(ended), random=NEW_RANDOM, deployment="dp9")
     play.commit()
     assert play.replies[-1].status is ReplyStatus.DEPLOYMENT_NOT_FOUND
@@ -177,7 +219,7 @@ def test_a_restarted_exclusive_one_queues_for_its_key(play: Play) -> None:
     first = bring_to(play, Status.COMPLETED)
     holder = play.call("cart/a/add")
     again = restart(play, first)
-    assert play.status(again) is Status.INBOXED
+    assert (play.status(again), play.row(again).branch_of) == (Status.INBOXED, None)
     play.now_ms = NOW_MS + 5
     play.sdk_ends(holder)
     assert play.status(again) is Status.INVOKED
@@ -188,6 +230,7 @@ def test_a_fork_replaces_the_result_of_its_last_step(play: Play, ended: bytes) -
     before = list(play.store.entries[ended])
     again = restart(play, InvocationId(ended), from_index=1, deployment="keep", result=b"uno")
     assert play.journal(again) == [m.RunCommand(1), run_done(1, b"uno")]
+    assert play.store.entries[again][-1].name is None
     assert play.store.entries[ended] == before
     assert play.row(again).random_seed == ids.random_seed_of(ended)
     play.sdk_ends(again)
@@ -202,7 +245,8 @@ def test_only_a_step_has_a_result_to_replace(play: Play, ended: bytes, index: in
 
 
 def test_no_step_has_an_index_beyond_the_end(play: Play, ended: bytes) -> None:
-    play.ask(commands.RestartAsNew, InvocationId(ended), random=NEW_RANDOM, from_index=99, result=b"uno")
+    rows = play.store.entries[ended]
+    play.ask(commands.RestartAsNew, InvocationId(ended), random=NEW_RANDOM, from_index=len(rows), result=b"uno")
     play.expect(Answer(ReplyStatus.INCOMPLETE_PREFIX))
 
 
@@ -254,6 +298,17 @@ def test_a_replaced_result_stays_where_it_was_among_the_others(play: Play) -> No
     play.sdk(first, m.ProposeRunCompletion(2, success(b"two")), m.ProposeRunCompletion(1, success(b"one")))
     fork = restart(play, first, from_index=2, result=b"dos")
     assert play.journal(fork) == [m.RunCommand(1), m.RunCommand(2), run_done(2, b"dos"), run_done(1, b"one")]
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_result_that_was_the_last_to_come_stays_that(play: Play, is_open: bool) -> None:
+    """And one that has not come follows all that has."""
+    first = play.call("greeter/route")
+    play.sdk(first, m.RunCommand(1), m.RunCommand(2), m.RunCommand(3), m.ProposeRunCompletion(1, success(b"one")))
+    if not is_open:
+        play.sdk(first, m.ProposeRunCompletion(2, success(b"two")))
+    fork = restart(play, first, from_index=2, result=b"dos")
+    assert play.journal(fork) == [m.RunCommand(1), m.RunCommand(2), run_done(1, b"one"), run_done(2, b"dos")]
 
 
 def test_a_fork_of_a_holder_queues_behind_it(play: Play) -> None:
@@ -315,6 +370,20 @@ def test_an_answer_that_has_come_goes_with_the_fork(play: Play) -> None:
         assert play.journal(fork) == kept
     play.now_ms += 1
     assert play.journal(restart(play, first, from_index=3)) == kept
+
+
+def test_a_run_can_be_forked_when_its_origin_is_gone(play: Play, ended: bytes) -> None:
+    again = restart(play, InvocationId(ended), from_index=1)
+    play.ask(commands.Purge, InvocationId(ended))
+    play.now_ms += 1
+    assert play.journal(restart(play, again, from_index=1)) == play.journal(again)
+
+
+def test_a_trace_goes_on_in_the_new_run(play: Play) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    first = play.call("greeter/greet", traceparent=trace)
+    play.sdk_ends(first)
+    assert play.row(restart(play, first)).traceparent == trace
 
 
 def test_awakeables_of_others_do_not_matter(play: Play) -> None:

@@ -8,9 +8,11 @@ import pytest
 from tests.unit.core.play import FINISHED, NOW_MS, Close, Done, Logged, Play, Start, Timer, retry
 
 from rewake.core import commands, retries
+from rewake.core.effects import Note
+from rewake.core.lifecycle import KILLED
 from rewake.core.model import Blame, OnMaxAttempts, RetryPolicy, Status
 from rewake.core.settings import LOST_CONNECTIONS_MAX, RETRY_DELAY_MS_MAX, WORKER_KILLS_MAX, Settings
-from rewake.core.wakeups import WAKE
+from rewake.core.wakeups import KILL, WAKE
 from rewake.protocol import messages as m
 
 
@@ -107,6 +109,72 @@ def test_no_delay_asked_for_is_longer_than_the_limit(play: Play) -> None:
     assert play.row(first).next_retry_at_ms == play.row(second).next_retry_at_ms == NOW_MS + RETRY_DELAY_MS_MAX
 
 
+@pytest.mark.parametrize("blame", [Blame.OWN, Blame.NOBODY])
+@pytest.mark.parametrize(("asked_ms", "delay_ms"), [(-1, 0), (0, 0), (7, 7), (2**70, RETRY_DELAY_MS_MAX)])
+def test_a_delay_asked_for_holds_whoever_is_to_blame(play: Play, blame: Blame, asked_ms: int, delay_ms: int) -> None:
+    first = play.call("greeter/greet")
+    play.fails(first, blame=blame, retry_after_ms=asked_ms)
+    assert play.row(first).next_retry_at_ms == NOW_MS + delay_ms
+
+
+def test_an_error_of_the_handler_counts_for_its_steps(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.sdk(first, m.Error(500, "no"))
+    row = play.row(first)
+    assert (row.retry_count, row.command_retry_count) == (1, 1)
+
+
+def test_a_failure_is_logged_and_recorded_with_its_facts() -> None:
+    play = Play(retry=retry())
+    first = play.call("greeter/greet")
+    facts = {"target": "greeter/greet", "code": "RT0007", "message": "no"}
+    for attempt in range(1, 4):
+        play.commit()
+        play.sdk(first, m.Error(500, "no"))
+        notes = [effect for effect in play.state.effects if isinstance(effect, Note)]
+        assert notes[0] == Note("attempt_failed", first, {**facts, "attempt": attempt}, is_warning=True)
+        play.time(1000)
+    alike = {"attempts_alike": 3, "hint": "it will not heal by retrying"}
+    assert notes[1:] == [Note("invocation_stuck", first, {**facts, "attempt": 3, **alike}, is_warning=True)]
+    play.fails(first, blame=Blame.SHARED)
+    (note,) = [effect for effect in play.state.effects if isinstance(effect, Note)]
+    assert note.facts["attempt"] is None
+    assert {json.loads(event.data)["ty"] for event in play.store.events} == {"TransientError"}
+    assert {event.event_type for event in play.store.events} == {"TransientError"}
+
+
+def test_one_whose_start_and_kill_are_due_at_once_has_not_failed() -> None:
+    """It could not begin, but before that is looked at, the same command has killed it, and nothing of it is kept."""
+    for retention_ms in (0, 1000):
+        play = Play(journal_retention_ms=retention_ms)
+        first = play.call("greeter/greet", at_ms=NOW_MS + 10)
+        play.remove_deployment()
+        play.state.options_of = lambda target, options=play.options: options  # type: ignore[method-assign, misc]
+        play.skip()
+        play.now_ms += 10
+        due = [(play.now_ms, first, WAKE), (play.now_ms, first, KILL)]
+        play.submit(commands.TimersDue(now_ms=play.now_ms, due=due))
+        play.expect(Done(first, KILLED))
+
+
+def test_one_that_cannot_begin_waits_as_long_as_the_policy_says(play: Play) -> None:
+    first = play.call("greeter/greet", at_ms=NOW_MS + 10)
+    play.state.deployments.clear()
+    play.time(10)
+    row = play.row(first)
+    assert (row.retry_count, row.command_retry_count, row.next_retry_at_ms) == (1, 0, NOW_MS + 110)
+
+
+def test_a_pause_that_an_error_asks_for_comes_before_the_end_of_a_cancelled_one() -> None:
+    play = Play(Settings(protocol_version_max=7))
+    first = play.call("greeter/greet")
+    play.ask(commands.Cancel, first)
+    play.fails(first, blame=Blame.NOBODY)
+    play.time(0)
+    play.sdk(first, m.Error(500, "no", behavior=m.ErrorBehavior.PAUSE))
+    assert play.status(first) is Status.PAUSED
+
+
 def test_the_first_loss_of_a_connection_is_retried_at_once(play: Play) -> None:
     first = play.call("greeter/greet")
     play.skip()
@@ -184,6 +252,24 @@ def test_a_loss_that_others_may_have_caused_uses_up_no_attempt(blame: Blame) -> 
         assert play.started[first].loss_count == (losses if blame is Blame.SHARED else 0)
     row = play.row(first)
     assert (row.retry_count, row.command_retry_count, row.kill_count) == (0, 0, 0)
+
+
+def test_many_losses_that_others_may_have_caused_use_up_none_either(play: Play) -> None:
+    first = play.call("greeter/greet")
+    for _ in range(LOST_CONNECTIONS_MAX + 2):
+        play.fails(first, "RT0010", blame=Blame.SHARED)
+        play.time(0)
+    assert play.row(first).retry_count == 0
+
+
+def test_progress_takes_away_no_suspicion_of_ending_workers(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.fails(first, "RT0010", blame=Blame.SHARED)
+    play.time(1)
+    play.now_ms += 1
+    play.sdk(first, m.RunCommand(1))
+    play.fails(first, "RT0010", blame=Blame.SHARED)
+    assert play.row(first).loss_count == 2
 
 
 def test_a_loss_alone_counts_for_the_policy(play: Play) -> None:
@@ -305,6 +391,17 @@ def test_a_loss_in_between_says_nothing_of_the_error() -> None:
     play.fails(first, "RT0010", blame=Blame.SHARED)
     play.time(0)
     play.sdk(first, m.Error(500, "no"))
+    error = play.row(first).last_error
+    assert error is not None and error.alike == 1
+
+
+def test_losses_are_not_counted_as_errors_that_are_alike() -> None:
+    play = Play(retry=retry())
+    first = play.call("greeter/greet")
+    play.fails(first)
+    for _ in range(3):
+        play.time(1000)
+        play.fails(first, blame=Blame.LOST)
     error = play.row(first).last_error
     assert error is not None and error.alike == 1
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
-from tests.unit.core.play import Play, success
+from tests.unit.core.play import NOW_MS, Play, call_command, send_command, success
 
 from rewake.core.sdk_commands import Context
 from rewake.core.state import State
@@ -61,4 +62,44 @@ def test_random_bytes_follow_from_the_seed_and_never_repeat(play: Play) -> None:
 
     assert drawn(play.state, b"a" * 16) == drawn(play.state, b"a" * 16)
     assert len({*drawn(play.state, b"a" * 16), *drawn(play.state, b"b" * 16)}) == 6
-    assert 0.0 <= Context(play.state, item, play.now_ms, b"a" * 16).jitter() < 1.0
+    jitters = [Context(play.state, item, play.now_ms, bytes([seed] * 16)).jitter() for seed in range(64)]
+    assert 0.0 <= min(jitters) < 0.1 and 0.9 < max(jitters) < 1.0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        m.RunCommand(1),
+        m.SleepCommand(NOW_MS + 10, 2),
+        m.SleepCommand(NOW_MS + 10, 0),
+        m.GetPromiseCommand("p", 3),
+        m.RunCommand(5),
+        call_command("greeter/greet", 2),
+        call_command("greeter/greet", 4),
+        send_command("greeter/greet", 4),
+        msgspec.structs.replace(call_command("greeter/greet", 8), result_completion_id=8),
+    ],
+    ids=["a step's", "a sleep's", "none", "a run's", "a call's", "both taken", "both a call's", "a callee's", "twins"],
+)
+@pytest.mark.parametrize("is_evicted", [False, True])
+def test_a_completion_id_names_one_result(play: Play, command: m.Command, is_evicted: bool) -> None:
+    """Or two results could come for it, and a sleep could be taken for a retry."""
+    first = play.call("signup/w/look")
+    play.run_step(first, 1)
+    play.sdk(first, m.SleepCommand(NOW_MS + 1000, 2), m.RunCommand(3), call_command("greeter/greet", 4))
+    if is_evicted:
+        play.crash()
+    length = play.row(first).journal_length
+    play.sdk(first, command)
+    row = play.row(first)
+    assert row.last_error is not None
+    assert (row.last_error.code, row.last_error.restate_code, row.journal_length) == (500, "RT0012", length)
+    assert "does not name a new result" in row.last_error.message
+
+
+def test_completion_ids_may_come_in_any_order(play: Play) -> None:
+    first = play.call("greeter/route")
+    play.sdk(first, m.RunCommand(9), m.RunCommand(3), call_command("greeter/greet", 4), m.RunCommand(7))
+    assert play.row(first).last_error is None
+    play.sdk(first, m.RunCommand(7))
+    assert play.row(first).last_error is not None

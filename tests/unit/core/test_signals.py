@@ -75,6 +75,8 @@ def test_a_handler_completes_an_awakeable_and_signals_by_name(play: Play) -> Non
     )
     play.expect(Tell(first, m.Signal(17, NO)), Tell(first, m.Signal("news", m.VOID)))
     assert play.status(sender) is Status.INVOKED
+    sent = m.CompleteAwakeableCommand, m.SendSignalCommand
+    assert [type(item) for item in play.journal(sender)] == [*sent, *sent]
 
 
 @pytest.mark.parametrize(

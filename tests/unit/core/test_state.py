@@ -6,7 +6,6 @@ import pytest
 from tests.unit.core.play import NOW_MS, Play, call_command, success
 
 from rewake.core import commands
-from rewake.core.effects import CloseMode
 from rewake.core.errors import EngineBug
 from rewake.core.ids import CompletionId, InvocationId
 from rewake.core.model import Listener, Promise, Status
@@ -113,6 +112,16 @@ def test_a_journal_is_summed_up_from_its_rows(play: Play) -> None:
     assert known.signals == {17}
 
 
+def test_a_journal_in_a_batch_is_without_that_of_a_deleted_one_with_its_id(play: Play) -> None:
+    run = play.call("signup/w/run")
+    play.run_step(run, 1)
+    play.sdk_ends(run)
+    play.commit()
+    play.ask(commands.Purge, run)
+    assert play.call("signup/w/run") == run
+    assert [row.index for row in play.state.entries_of(play.state.invocations[run])] == [0]
+
+
 def test_what_must_hold_is_checked(play: Play) -> None:
     first = play.call("cart/a/add")
     play.commit()
@@ -131,7 +140,6 @@ def test_a_row_that_contradicts_itself_is_not_written(play: Play) -> None:
 
 def test_settings_without_any_are_the_defaults() -> None:
     assert State(Play().store).settings == Settings()
-    assert CloseMode.ABORT.value == "abort"
 
 
 def test_keys_that_are_free_stay_in_memory_while_there_is_room() -> None:

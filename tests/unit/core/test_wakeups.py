@@ -29,6 +29,19 @@ def test_kills_by_later_commands_are_armed_at_once_or_not_at_all(play: Play) -> 
     assert play.state.effects == [ArmTimer(NOW_MS)]
 
 
+def test_the_rows_of_the_core_have_numbers_that_no_handler_gives() -> None:
+    """They are stored."""
+    assert (wakeups.WAKE, wakeups.KILL) == (0, -1)
+
+
+def test_where_no_row_is_left_none_is_taken_away(play: Play) -> None:
+    scheduled = play.call("greeter/greet", at_ms=NOW_MS + 5)
+    play.time(5)
+    play.sdk_ends(scheduled)
+    play.call("greeter/greet")
+    assert not play.state.batch.timers
+
+
 def test_a_start_a_retry_and_a_sleep_have_a_row_each_until_they_are_over() -> None:
     play = Play(retry=retry())
     scheduled = play.call("greeter/greet", at_ms=NOW_MS + 50)

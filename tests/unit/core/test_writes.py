@@ -17,6 +17,7 @@ CONTENT = [field.name for field in msgspec.structs.fields(Batch) if field.name !
 
 def test_a_batch_of_nothing_is_empty_whatever_its_number() -> None:
     assert Batch(sequence=7).is_empty
+    assert Batch().sequence == 0
 
 
 @pytest.mark.parametrize("name", CONTENT)
@@ -36,4 +37,5 @@ def test_a_batch_with_any_row_is_not(name: str) -> None:
     ],
 )
 def test_an_entry_is_a_command_or_a_notification(kind: MessageType, is_command: bool) -> None:
-    assert EntryRow(InvocationId(b"1" * 24), EntryIndex(0), kind, b"", NOW_MS).is_command == is_command
+    row = EntryRow(InvocationId(b"1" * 24), EntryIndex(0), kind, b"", NOW_MS)
+    assert (row.is_command, row.is_failure) == (is_command, False)

@@ -30,11 +30,17 @@ SUSPENSION = Suspension(Future(completions=(1,), signals=(1,)))
 class Peer:
     """Sink and stream in one: writes down what the attempt does, in order."""
 
-    def __init__(self, *, key: str | None = None) -> None:
+    def __init__(self, *, key: str | None = None, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         self.log: list[object] = []
         self.failures: list[AttemptFailure] = []
         self.start = AttemptStart(
-            service="S", handler="h", key=key, invocation_id="inv_1", protocol_version=6, frames=b""
+            service="S",
+            handler="h",
+            key=key,
+            invocation_id="inv_1",
+            protocol_version=6,
+            frames=b"",
+            message_bytes_max=message_bytes_max,
         )
         self.attempt = FramedAttempt(self.start, self, self)
 
@@ -96,6 +102,16 @@ def test_a_result_above_the_limit_is_heard_behind_what_came_before_it() -> None:
     assert peer.log == [["RunCommand", "Oversized"]], "the engine aborts it"
     peer.attempt.abort()
     assert peer.log[1:] == ["reset"]
+
+
+@pytest.mark.parametrize(("bytes_max", "is_heard"), [(40, True), (39, False)])
+def test_an_operator_chooses_how_large_a_message_may_be(bytes_max: int, is_heard: bool) -> None:
+    peer = Peer(message_bytes_max=bytes_max)
+    peer.attempt.on_head(200, HEAD)
+    proposed = frame(ProposeRunCompletion(1, Success(b"x" * 36)))
+    assert len(proposed) == 8 + 40
+    peer.attempt.on_data(proposed)
+    assert peer.log == [["ProposeRunCompletion" if is_heard else "Oversized"]]
 
 
 def test_any_other_message_above_the_limit_is_a_violation() -> None:

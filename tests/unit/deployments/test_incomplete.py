@@ -20,6 +20,7 @@ def beginning(size: int) -> bytes:
 @pytest.fixture
 def small_bound(monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(incomplete, "INCOMPLETE_BYTES_MAX", 10 * COUNTED_FROM_BYTES)
+    monkeypatch.setattr(incomplete, "MESSAGES_MIN", 0)
     assert framed_attempt._incomplete.total_bytes == 0
     return 10 * COUNTED_FROM_BYTES
 

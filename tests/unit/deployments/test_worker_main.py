@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from rewake.deployments import worker_main
-from rewake.deployments.worker_main import ChildLink, Stream
+from rewake.deployments import mux, worker_main
+from rewake.deployments.waking import handler_begins
+from rewake.deployments.worker_main import ChildLink, ChildStream
 
 ATTEMPTS = 3
 
@@ -27,14 +29,14 @@ def collections(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 async def no_app(scope: dict[str, Any], receive: Any, send: Any) -> None: ...
 
 
-def link_with(count: int) -> tuple[ChildLink, list[Stream]]:
+def link_with(count: int) -> tuple[ChildLink, list[ChildStream]]:
     """The child's end with so many attempts under way."""
     link = ChildLink(asyncio.get_running_loop(), no_app)
     return link, [begin(link, number) for number in range(count)]
 
 
-def begin(link: ChildLink, number: int) -> Stream:
-    stream = link._streams[number] = Stream(link, number, b"")
+def begin(link: ChildLink, number: int) -> ChildStream:
+    stream = link._streams[number] = ChildStream(link, number, b"")
     return stream
 
 
@@ -73,5 +75,27 @@ def test_nothing_is_collected_while_an_attempt_runs(collections: list[int]) -> N
         link.forget(next_one)
         await turns()
         assert len(collections) == 1
+
+    asyncio.run(main())
+
+
+def test_an_attempt_leaves_nothing_to_the_garbage_collector() -> None:
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        channel = SimpleNamespace(receive=receive)
+        handler_begins(SimpleNamespace(receive=channel))
+        await channel.receive()
+
+    async def main() -> None:
+        link = ChildLink(asyncio.get_running_loop(), app)
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(1, 10):
+                link.frame_received(mux.OPEN, number, mux.encode_open(b"/", [], b"start"))
+                await turns()
+            assert not link._streams
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
 
     asyncio.run(main())

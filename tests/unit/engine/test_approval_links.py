@@ -11,6 +11,7 @@ from itsdangerous import URLSafeSerializer
 from rewake.core.ids import awakeable_id_format
 from rewake.engine.approval_links import FILE, SALT, ApprovalLinks, Link
 from rewake.errors import RewakeError
+from rewake.ext.kernel.keeping import question_id
 from rewake.ext.kernel.links import LinkMaker
 
 RUN, OTHER = b"r" * 24, b"o" * 24
@@ -41,6 +42,21 @@ def test_a_handler_makes_the_same_links_with_the_key_of_its_run(tmp_path: Path) 
     base, _, key = value.partition(" ")
     assert (name, base) == ("x-rewake-approvals", BASE)
     assert LinkMaker(base, key).link(ID, LINK.digest, "Ada", 1_000) == links(tmp_path).link(LINK)
+
+
+def test_an_object_that_keeps_questions_has_a_key_of_its_own(tmp_path: Path) -> None:
+    """Its handlers, of any run, make links to its questions and to no other object's."""
+    id_ = question_id("Desk", "ada", "1")
+    link = Link(id_, "d" * 64, "Ada", 1_000)
+    made = links(tmp_path).link(link)
+    assert links(tmp_path).read(token(made), now_ms=0) == link
+    for run in (RUN, OTHER):
+        base, _, key = links(tmp_path).header(run, ("Desk", "ada"))[1].split(" ")
+        assert LinkMaker(base, key).link(id_, link.digest, "Ada", 1_000) == made
+    _, own, key = links(tmp_path).header(RUN, ("Desk", "bob"))[1].split(" ")
+    for other in (own, key):
+        with pytest.raises(RewakeError, match="RW4032"):
+            links(tmp_path).read(token(LinkMaker(BASE, other).link(id_, "d", "Ada", 9_999)), now_ms=0)
 
 
 def test_what_this_engine_did_not_make_is_unknown(tmp_path: Path) -> None:

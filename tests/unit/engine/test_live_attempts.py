@@ -63,3 +63,29 @@ def test_what_is_left_of_an_attempt_that_is_over_is_dropped() -> None:
         return len(submitted)
 
     assert asyncio.run(main()) == 1
+
+
+def test_beyond_its_limits_the_queue_is_full() -> None:
+    async def main() -> None:
+        play = Play()
+        runs = [play.call("greeter/greet") for _ in range(4)]
+        play.commit()
+        attempts = LiveAttempts(
+            reader=play.store, clients={}, submit=lambda _: None, now_ms=lambda: 1, concurrency_max=0, waiting_max=3,
+            waiting_per_service_max=2,
+        )  # fmt: skip
+        starts = [play.started[run] for run in runs]
+        service = starts[0].target.service
+        found = []
+        for start in starts[:3]:
+            found.append((attempts.full_for(service), attempts.full_for("other")))
+            attempts.start(start)
+        found.append((attempts.full_for(service), attempts.full_for("other")))
+        assert found == [
+            (None, None),
+            (None, None),
+            ("waiting-per-service-max", None),
+            ("waiting-max", "waiting-max"),
+        ]
+
+    asyncio.run(main())

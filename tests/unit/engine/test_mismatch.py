@@ -38,7 +38,8 @@ def mismatch(index: int | None, name: str | None) -> Error:
 def test_an_await_that_other_tasks_went_past() -> None:
     error = explain(mismatch(1, "a"), journal("a", "b", 2, "c", 3))
     assert error.message == (
-        "Mismatch.\nTwo tasks of this handler use the context side by side: 'a' (command 1) had no result when other"
+        "The journal has Run a as command 1; the code asked for Run a.\nMismatch.\n"
+        "Two tasks of this handler use the context side by side: 'a' (command 1) had no result when other"
         " tasks made the commands after it. At a replay tasks come in another order. Do not share the context between"
         " tasks (asyncio.gather, TaskGroup): start durable futures and wait for them with restate.gather, or make a"
         " handler of each task. See 'Parallel work in a handler' in the documentation."
@@ -48,7 +49,8 @@ def test_an_await_that_other_tasks_went_past() -> None:
 def test_a_command_that_was_made_beside_an_open_one() -> None:
     error = explain(mismatch(3, "a2"), journal("a", "b", 2, "b2", 1, "a2"))
     assert error.message.startswith(
-        "Mismatch.\nCommand 3 of the journal was made while 'a' was open: two tasks of this handler use the context"
+        "The journal has Run b2 as command 3; the code asked for Run a2.\nMismatch.\n"
+        "Command 3 of the journal was made while 'a' was open: two tasks of this handler use the context"
         " side by side and come in another order at a replay, or the code was changed. Do not share"
     )
 
@@ -62,5 +64,15 @@ def test_a_command_that_was_made_beside_an_open_one() -> None:
         (mismatch(None, None), journal("a", "b")),
     ],
 )
-def test_a_journal_that_shows_nothing(error: Error, entries: list[EntryRow]) -> None:
-    assert explain(error, entries) is error
+def test_a_journal_that_shows_no_race_has_the_usual_causes(error: Error, entries: list[EntryRow]) -> None:
+    sides, _, causes = explain(error, entries).message.splitlines()
+    assert sides.startswith("The journal has ")
+    assert causes.startswith("Usual causes: The code was changed while the run was open.")
+
+
+def test_both_sides_and_the_line() -> None:
+    trace = 'Traceback (most recent call last):\n  File "/app/desk.py", line 7, in give\n    await ctx.sleep(a)\n'
+    asked = Error(570, "Mismatch.", trace, related_command_index=2, related_command_type=MessageType.SLEEP)
+    assert explain(asked, journal("a", 1, "b", 2)).message.splitlines()[0] == (
+        "The journal has Run b as command 2; the code asked for Sleep at app/desk.py:7 in give: await ctx.sleep(a)."
+    )

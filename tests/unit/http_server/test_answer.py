@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from rewake.http_server.answer import Answer, AnswerError, date
+from rewake.http_server.answer import AnswerError, Http1Answer, date
 
 
 def answer(*parts: bytes, status: int = 200, length: bytes | None = None, is_head_only: bool = False) -> bytes:
     """The bytes of an answer in these parts, without its date."""
-    built = Answer(is_head_only=is_head_only, knows_chunks=True, keeps_alive=True)
+    built = Http1Answer(is_head_only=is_head_only, knows_chunks=True, keeps_alive=True)
     built.begin(status, [] if length is None else [(b"Content-Length", length)])
     out = b"".join(built.encode(part, is_last=at == len(parts), now=0.0) for at, part in enumerate(parts, 1))
     lines = out.split(b"\r\n")
@@ -43,11 +43,11 @@ def test_a_body_that_differs_from_its_length_is_an_error() -> None:
 @pytest.mark.parametrize("header", [(b"x", b"a\nb"), (b"x", b"a\rb"), (b"x\r\n", b"a"), (b"x", b"a\0")])
 def test_a_head_with_a_line_break_in_it_is_an_error(header: tuple[bytes, bytes]) -> None:
     with pytest.raises(AnswerError, match="line break"):
-        Answer(is_head_only=False, knows_chunks=True, keeps_alive=True).begin(200, [header])
+        Http1Answer(is_head_only=False, knows_chunks=True, keeps_alive=True).begin(200, [header])
 
 
 def test_the_app_may_ask_for_the_end_of_the_connection_and_for_no_other_framing() -> None:
-    built = Answer(is_head_only=False, knows_chunks=True, keeps_alive=True)
+    built = Http1Answer(is_head_only=False, knows_chunks=True, keeps_alive=True)
     built.begin(200, [(b"connection", b"close"), (b"transfer-encoding", b"gzip"), (b"upgrade", b"h2c")])
     head = built.encode(b"", is_last=True, now=0.0)
     assert b"connection: close\r\n" in head

@@ -6,6 +6,7 @@ What is hostile is in tests/conformance/test_hostile_http.py, on real ports.
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -13,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewake.http_server import limits
-from rewake.http_server.exchange import PATIENT, UNSENT_MAX
-from rewake.http_server.http1 import HttpConnection
+from rewake.http_server.exchange import PATIENT, TAKES, UNSENT_MAX, WHOLE
+from rewake.http_server.http1 import Http1ServerConnection
 from rewake.http_server.limits import HEAD_BYTES_MAX, PIPELINED_MAX, UNREAD_BYTES_MAX
 from rewake.http_server.server import HttpServer
 
 GET = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
-START = {"type": "http.response.start", "status": 200, "headers": [(b"Content-Type", b"text/plain")]}
+NOTHING = {"type": "http.request", "body": b""}
+START: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": [(b"Content-Type", b"text/plain")]}
 
 
 class Wire(asyncio.Transport):
@@ -68,7 +70,7 @@ class Peer:
     def __init__(self, app: Any, *, cancels: bool = True) -> None:
         self.wire = Wire()
         self.server = HttpServer(app, cancels=cancels)
-        self.connection = HttpConnection(self.server)
+        self.connection = Http1ServerConnection(self.server)
         self.connection.connection_made(self.wire)
 
     def says(self, data: bytes, piece_bytes: int = 1 << 30) -> None:
@@ -177,7 +179,7 @@ def test_a_connection_is_kept() -> None:
     asyncio.run(main())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cuts=st.lists(st.integers(min_value=1, max_value=150), max_size=12))
 def test_bytes_may_arrive_in_any_pieces(cuts: list[int]) -> None:
     sent = b"POST /1 HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nfirst"
@@ -195,7 +197,7 @@ def test_bytes_may_arrive_in_any_pieces(cuts: list[int]) -> None:
     assert second.endswith(b"second")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.binary(max_size=200), prefix=st.sampled_from([b"", b"GET /a", b"POST /a HTTP/1.1\r\n", GET]))
 def test_garbage_never_raises(data: bytes, prefix: bytes) -> None:
     async def main() -> None:
@@ -514,6 +516,72 @@ def test_a_request_of_a_sender_that_is_known_may_take_its_time_and_the_next_may_
         peer.says(b"POST / HTTP/1.1\r\n")
         peer.connection.check(after(limits.READ_SECONDS_MAX + 1))
         assert peer.wire.written.startswith(b"HTTP/1.1 408 ")
+
+    asyncio.run(main())
+
+
+def test_pieces_of_a_body_go_to_a_function_at_once_and_receive_has_the_end() -> None:
+    pieces: list[bytes] = []
+    ends: list[Any] = []
+
+    async def taking(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        scope["extensions"][TAKES](pieces.append)
+        ends.append(await receive())
+        await send(START)
+        await send({"type": "http.response.body", "body": b"done"})
+
+    async def main() -> None:
+        peer = Peer(taking)
+        peer.says(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n\r\nab")
+        assert await peer.hears() == b""
+        peer.says(b"cd")
+        assert pieces == [b"ab", b"cd"]
+        peer.says(b"ef" + GET)
+        assert b"done" in await peer.hears()
+        assert pieces == [b"ab", b"cd", b"ef"]
+        assert ends[0] == {"type": "http.request", "body": b"", "more_body": False}
+
+    asyncio.run(main())
+
+
+def test_a_whole_answer_is_given_by_one_call_and_counts_once() -> None:
+    async def at_once(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        for body in (b"hello", b"again"):
+            scope["extensions"][WHOLE](200, START["headers"], body)
+        await send({"type": "http.response.body", "body": b"more"})
+        assert (await receive(), (await receive())["type"]) == ({**NOTHING, "more_body": False}, "http.disconnect")
+
+    async def main() -> None:
+        peer = Peer(at_once)
+        peer.says(GET + GET)
+        answers = await peer.hears()
+        assert answers.count(b"content-type: text/plain\r\ncontent-length: 5\r\n") == 2
+        assert answers.count(b"hello") == 2 and b"again" not in answers and b"more" not in answers
+
+    asyncio.run(main())
+
+
+def test_a_whole_answer_that_cannot_be_sent_is_a_failure_of_the_app() -> None:
+    async def split(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        scope["extensions"][WHOLE](200, [(b"x", b"a\r\nb: c")], b"hello")
+
+    assert exchange(split, GET)[0].startswith(b"HTTP/1.1 500 ")
+
+
+def test_requests_leave_nothing_to_the_garbage_collector() -> None:
+    async def main() -> None:
+        peer = Peer(echo)
+        peer.says(GET)
+        await peer.hears()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(10):
+                peer.says(GET)
+                await peer.hears()
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
 
     asyncio.run(main())
 

@@ -24,7 +24,17 @@ def test_addresses_and_names_no_public_dns_gives_are_ours(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example.", "a.b]", "[::1.x"]
+    "host",
+    [
+        "evil.example",
+        "evil.example:8080",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example.",
+        "a.b]",
+        "[::1.x",
+        "[::1].x.example",
+        "[::1]x:1",
+    ],
 )
 def test_other_names_are_refused_on_loopback(host: str) -> None:
     assert code(Door(), host=host) is ErrorCode.HOST_REFUSED
@@ -103,3 +113,12 @@ def test_addresses_that_only_this_machine_reaches() -> None:
         assert is_loopback_address(host)
     for host in ("0.0.0.0", "::", "10.0.0.7", "claims.example"):
         assert not is_loopback_address(host)
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_picture_on_a_page_of_another_port_runs_nothing(site: str) -> None:
+    """It comes without an origin; the same site is any port of this machine."""
+    picture = {"host": "localhost:8080", "sec_fetch_site": site, "sec_fetch_mode": "no-cors", "sec_fetch_dest": "image"}
+    assert code(Door(), **picture) is ErrorCode.ORIGIN_REFUSED
+    for own in ("same-origin", "none"):
+        assert code(Door(), **{**picture, "sec_fetch_site": own}) is None

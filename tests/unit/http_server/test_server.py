@@ -9,20 +9,22 @@ from typing import Any
 
 import pytest
 
-from rewake.http_server import limits
+from rewake.http_server import half_closed, limits
 from rewake.http_server.connection import Connection
 from rewake.http_server.limits import CHECK_SECONDS_MAX, CONNECTIONS_MAX, FILES_MAX, Limits, connections_max
 from rewake.http_server.listening import listening_socket
 from rewake.http_server.server import CUT_SECONDS_MAX, HttpServer
 
+WAITING = b"GET /wait HTTP/1.1\r\n\r\n"
+
 
 class Stage:
     """A server whose app answers with the body, and waits at a gate for paths with `wait`."""
 
-    def __init__(self) -> None:
+    def __init__(self, server_limits: Limits | None = None, *, answers_half_closed: bool = True) -> None:
         self.gate = asyncio.Event()
         self.port = 0
-        self.server = HttpServer(self._app, cancels=True)
+        self.server = HttpServer(self._app, server_limits, cancels=True, answers_half_closed=answers_half_closed)
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         body, is_more = b"", True
@@ -33,6 +35,9 @@ class Stage:
         if "wait" in scope["path"]:
             await self.gate.wait()
         await send({"type": "http.response.start", "status": 200})
+        if "stream" in scope["path"]:
+            await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+            await self.gate.wait()
         await send({"type": "http.response.body", "body": body})
 
     async def ask(self, head: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -45,9 +50,9 @@ class Stage:
             await asyncio.sleep(0)
 
 
-def on_stage(play: Callable[[Stage], Awaitable[None]]) -> None:
+def on_stage(play: Callable[[Stage], Awaitable[None]], make: Callable[[], Stage] = Stage) -> None:
     async def main() -> None:
-        stage = Stage()
+        stage = make()
         listener = listening_socket("127.0.0.1", 0, backlog=8)
         stage.port = listener.getsockname()[1]
         await stage.server.start(listener)
@@ -93,6 +98,95 @@ def test_what_does_not_finish_in_time_is_cut() -> None:
         writer.close()
 
     on_stage(play)
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers that have ended their side are looked at again without delay."""
+    monkeypatch.setattr(half_closed, "FIRST_DELAYS_S", (0.001,) * 5)
+
+
+@pytest.mark.parametrize("request_", [WAITING, WAITING * 2, b"POST /wait HTTP/1.0\r\ncontent-length: 1\r\n\r\nx"])
+@pytest.mark.usefixtures("brief")
+def test_a_caller_that_ends_its_side_gets_its_answers(request_: bytes) -> None:
+    """As `nc -N` does. Meanwhile it is sent what every client of HTTP/1.1 passes over."""
+
+    async def play(stage: Stage) -> None:
+        reader, writer = await stage.ask(request_)
+        writer.write_eof()
+        await stage.until(lambda: stage.server.exchange_count > 0)
+        if request_ == WAITING:
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        stage.gate.set()
+        rest = await reader.read()
+        assert rest.count(b"HTTP/1.1 200 OK") == request_.count(b"/wait")
+        writer.close()
+
+    on_stage(play)
+
+
+@pytest.mark.usefixtures("brief")
+def test_callers_that_leave_are_forgotten_while_their_answers_are_not_there() -> None:
+    """To TCP they look as if they had only ended their side, until they are sent something."""
+
+    async def play(stage: Stage) -> None:
+        for _ in range(20):
+            _, writer = await stage.ask(WAITING)
+            await writer.drain()
+            await stage.until(lambda: stage.server.exchange_count == 1)
+            writer.close()
+            await stage.until(lambda: stage.server.connection_count == 0)
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"POST /wait HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf"])
+def test_a_caller_that_ends_its_side_within_a_request_has_left(sent: bytes) -> None:
+    async def play(stage: Stage) -> None:
+        reader, writer = await stage.ask(sent)
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+
+    on_stage(play)
+
+
+def test_a_reader_that_ends_its_side_within_an_answer_has_left() -> None:
+    """It reads a stream, which may have nothing to say for long."""
+
+    async def play(stage: Stage) -> None:
+        reader, writer = await stage.ask(b"GET /stream HTTP/1.1\r\n\r\n")
+        await reader.readuntil(b"begun")
+        writer.write_eof()
+        await stage.until(lambda: stage.server.connection_count == 0)
+        writer.close()
+
+    on_stage(play)
+
+
+def test_a_silent_caller_of_an_older_version_is_not_waited_for_for_ever() -> None:
+    """It cannot be sent anything before its answer."""
+
+    async def play(stage: Stage) -> None:
+        reader, writer = await stage.ask(WAITING.replace(b"1.1", b"1.0"))
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+
+    on_stage(play, lambda: Stage(Limits(read_s=0.05)))
+
+
+def test_a_server_of_attempts_takes_the_end_of_the_other_side_for_the_end() -> None:
+    """The Restate server has given the attempt up, and may begin the next one elsewhere."""
+
+    async def play(stage: Stage) -> None:
+        reader, writer = await stage.ask(WAITING)
+        writer.write_eof()
+        assert await reader.read() == b""
+        await stage.until(lambda: stage.server.connection_count == 0)
+        writer.close()
+
+    on_stage(play, lambda: Stage(answers_half_closed=False))
 
 
 def test_a_connection_that_cannot_say_that_it_gives_up_is_aborted() -> None:

@@ -82,6 +82,7 @@ class FakeEngine:
         self.services: dict[str, ServiceSchema] = {}
         self.problem: RewakeError | None = None
         self.asked: list[dict[str, Any]] = []
+        self.full: dict[str, str] = {}
         self.answer: Reply | BaseException = completed(Success(b'"hi"'))
         for manifest in (GREETER, COUNTER, FLOW):
             self.register(manifest)
@@ -91,6 +92,9 @@ class FakeEngine:
 
     def now_ms(self) -> int:
         return NOW_MS
+
+    def full_for(self, service: str) -> str | None:
+        return self.full.get(service)
 
     def resolve(self, service: str, handler: str, key: str | None) -> Target | None:
         schema = self.services.get(service)

@@ -204,3 +204,20 @@ def test_in_flight_requests_are_counted_down_when_callers_leave(engine: FakeEngi
         return (await ingress.handle(request)).status
 
     assert asyncio.run(main()) == 200
+
+
+def test_a_service_with_too_many_waiting_runs_is_refused_and_no_other(engine: FakeEngine) -> None:
+    engine.full = {"Greeter": "waiting-per-service-max"}
+    refused = ask(engine, "POST", "/Greeter/empty", {}, b"")
+    assert (refused.status, dict(refused.head)[b"retry-after"]) == (429, b"1")
+    assert b"waiting-per-service-max" in refused.body
+    assert engine.asked == []
+    assert ask(engine, "POST", "/Counter/k/add", {"content-type": "application/json"}, b"1").status != 429
+
+
+def test_answers_that_open_calls_wait_for_are_taken(engine: FakeEngine) -> None:
+    ingress = Ingress(engine, concurrency_max=0)
+    name = awakeable_id_format(INVOCATION_ID, 17)
+    request = Request("POST", f"/restate/awakeables/{name}/resolve", "", {}, b"1")
+    assert asyncio.run(ingress.handle(request)).status == 202
+    assert asyncio.run(ingress.handle(Request("GET", "/restate/health", "", {}, b""))).status == 429

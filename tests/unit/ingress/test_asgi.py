@@ -63,6 +63,13 @@ def test_a_call_in_pieces_under_a_prefix(engine: FakeEngine) -> None:
     assert ("content-type", "application/json") in engine.asked[0]["headers"]
 
 
+def test_an_address_for_deltas_alone_has_nothing_else(engine: FakeEngine) -> None:
+    app = IngressApp(Ingress(engine), takes_deltas_alone=True)
+    for path in ("/Greeter/greet", "/restate/health", "/restate/deltas/x"):
+        events = exchange(app, {"path": path, "method": "POST"}, {"type": "http.request"})
+        assert events[0]["status"] == 404, path
+
+
 def test_bodies_over_the_limit(engine: FakeEngine) -> None:
     app = IngressApp(Ingress(engine), body_bytes_max=3)
     early, text = exchange(app, {"path": "/Greeter/greet", "headers": [(b"content-length", b"4")]})
@@ -98,3 +105,15 @@ def test_a_head_has_no_body(engine: FakeEngine) -> None:
 def test_it_only_speaks_http(engine: FakeEngine) -> None:
     with pytest.raises(ValueError, match="websocket"):
         exchange(IngressApp(Ingress(engine)), {"type": "websocket", "path": "/"})
+
+
+def test_bodies_have_a_limit_together(engine: FakeEngine) -> None:
+    """What is held is let go of with the answer, also after a refusal."""
+    ingress = Ingress(engine, held_bytes_max=10)
+    app = IngressApp(ingress)
+    call = {"path": "/Greeter/greet", "headers": [(b"content-type", b"application/json")]}
+    for _ in range(2):
+        refused = exchange(app, call, {"type": "http.request", "body": b'"12345678901"'})
+        assert (refused[0]["status"], dict(refused[0]["headers"])[b"retry-after"]) == (429, b"1")
+        assert b"open-mib-max" in refused[1]["body"]
+        assert exchange(app, call, {"type": "http.request", "body": b'"12345678"'})[0]["status"] == 200

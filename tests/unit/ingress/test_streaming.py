@@ -65,7 +65,9 @@ def test_a_run_is_read_from_any_place(world: OneRun) -> None:
     assert ids_in(ask(world, "GET", f"/restate/stream/{ID}?from={ids[2]}")[1]) == ids[2:]
     assert ids_in(ask(world, "GET", f"/restate/stream/{ID}?from=0", last_event_id=str(ids[1]))[1]) == ids[2:]
     assert ask(world, "GET", f"/restate/stream/{ID}", last_event_id=str(ids[-1]))[0].status == 204
-    assert b'"void"' in ask(world, "GET", f"/restate/stream/{ID}", last_event_id="7")[1]
+    for unknown in ("7", str(ids[-1] + 1), "9" * (OFFSET_DIGITS_MAX + 1), "-1", "x"):  # what it has is void
+        body = ask(world, "GET", f"/restate/stream/{ID}", last_event_id=unknown)[1]
+        assert b'"from_offset":0' in body and ids_in(body)[1:] == ids
 
 
 @pytest.mark.parametrize(

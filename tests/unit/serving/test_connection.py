@@ -27,7 +27,7 @@ from rewake.http_server.limits import UNSENT_BYTES_MAX
 from rewake.http_server.server import HttpServer
 from rewake.protocol.framing import encode_frame
 from rewake.serving import connection
-from rewake.serving.connection import FLUSH_HOPS, STREAM_WINDOW_BYTES, Http2Connection
+from rewake.serving.connection import FLUSH_HOPS, STREAM_WINDOW_BYTES, Http2ServerConnection
 
 App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 START = {"type": "http.response.start", "status": 200, "headers": [(b"Content-Type", b"text/plain")]}
@@ -74,8 +74,8 @@ class Peer:
 
     def __init__(self, app: App, *, window_bytes: int = 65_535) -> None:
         self.wire = Wire()
-        self.server = HttpServer(app, cancels=True, protocol=Http2Connection)
-        self.connection = Http2Connection(self.server)
+        self.server = HttpServer(app, cancels=True, protocol=Http2ServerConnection)
+        self.connection = Http2ServerConnection(self.server)
         self.connection.connection_made(self.wire)
         self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self.h2.initiate_connection()
@@ -429,8 +429,8 @@ def test_windows_open_again() -> None:
 def test_http1_is_handed_over(piece_bytes: int) -> None:
     async def main() -> None:
         wire = Wire()
-        server = HttpServer(echo, protocol=Http2Connection)
-        connection = Http2Connection(server)
+        server = HttpServer(echo, protocol=Http2ServerConnection)
+        connection = Http2ServerConnection(server)
         connection.connection_made(wire)
         request = b"POST /discover HTTP/1.1\r\ncontent-length: 2\r\n\r\nhi"
         for start in range(0, len(request), piece_bytes):

@@ -49,6 +49,7 @@ COLUMN_COUNTS = {
     "sys_invocation_status": 38,
     "sys_invocation_state": 17,
     "sys_journal": 16,
+    "sys_effect": 10,
     "sys_journal_events": 6,
     "state": 9,
     "sys_promise": 9,

@@ -57,7 +57,11 @@ def test_results_of_one_moment_share_a_bound_and_give_it_back(monkeypatch: pytes
 
 def test_one_value_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query, "VALUE_BYTES_MAX", 1_000)
-    assert "too big" in error_of(store, "select zeroblob(1001)").message
+    monkeypatch.setattr(query, "_BESIDE_MESSAGE_BYTES", 0)
+    error = error_of(store, "select zeroblob(1001)")
+    assert error.code is ErrorCode.QUERY_TOO_LARGE and "A value of the query" in error.message
+    larger = run_query(store.path.parent, "select length(zeroblob(1001)) as n", message_bytes_max=2_000)
+    assert larger.rows == [(1_001,)]
 
 
 def test_sorting_takes_bounded_memory(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from rewake.core.writes import Batch
 from rewake.store.store import Store
 
 store = Store.open(sys.argv[1], now_ms=NOW_MS)
-number = 0
+number = store.reader._connection().execute("select count(*) from invocation").get
 for line in sys.stdin:
     word, _, argument = line.strip().partition(" ")
     if word == "write":
@@ -47,13 +47,27 @@ for line in sys.stdin:
 """
 
 
-class CrashedEngine:
-    """A process with an open store that writes on demand, and is killed."""
+REPLICATOR = """
+import sys
+import apsw
 
-    def __init__(self, directory: Path) -> None:
+own = apsw.Connection(sys.argv[1] + "/rewake.db")
+own.execute("create table replicator (value)")
+for line in sys.stdin:
+    assert own.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART) != (-1, -1)
+    own.execute("insert into replicator values (1)")
+    print("done", flush=True)
+"""
+"""As Litestream does: it begins the log anew by itself, with a row of its own."""
+
+
+class CrashedEngine:
+    """A process with an open store that writes on demand, and is killed. script: another one's that reads orders."""
+
+    def __init__(self, directory: Path, script: str = CRASHED_ENGINE) -> None:
         self.directory = directory
         self._process = subprocess.Popen(
-            [sys.executable, "-c", CRASHED_ENGINE, str(directory)],
+            [sys.executable, "-c", script, str(directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_ENVIRONMENT,
@@ -206,6 +220,37 @@ def test_a_log_that_only_another_program_wrote_is_moved_aside(tmp_path: Path) ->
     shutil.copy(tmp_path / "copy-wal", tmp_path / "rewake.db-wal")
     assert count_of(tmp_path) == 5
     assert (tmp_path / "rewake.db-wal.unused").read_bytes() == (tmp_path / "copy-wal").read_bytes()
+
+
+def test_a_log_that_another_program_goes_on_with_stays_in_its_place(tmp_path: Path) -> None:
+    """Moved aside, that program and the engine would write two logs with one index."""
+    engine = CrashedEngine(tmp_path)
+    engine.tell("write 5")
+    replicator = CrashedEngine(tmp_path, REPLICATOR)
+    replicator.tell("fold")
+    engine.kill()
+    again = CrashedEngine(tmp_path)
+    again.tell("write 3")
+    replicator.tell("fold")
+    again.tell("write 2")
+    replicator.kill()
+    again.kill()
+    assert not (tmp_path / "rewake.db-wal.unused").exists()
+    with closing(apsw.Connection(str(tmp_path / "rewake.db"))) as both:
+        assert both.execute("select count(*) from replicator").get == 2
+
+
+def test_a_log_that_a_power_cut_left_without_a_whole_commit_is_nothing(tmp_path: Path) -> None:
+    """It had just begun anew: its head and a frame's head are on the disk, the frame's page is one from before."""
+    engine = CrashedEngine(tmp_path)
+    engine.tell("write 5")
+    engine.tell("fold")
+    log = tmp_path / "rewake.db-wal"
+    before = log.read_bytes()
+    engine.tell("write 1")
+    engine.kill()
+    log.write_bytes(log.read_bytes()[: 32 + 24] + before[32 + 24 :])
+    assert count_of(tmp_path) == 5
 
 
 # rewake backup, rewake restore

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store_samples import NOW_MS, entry, invocation_id, submit
+from store_samples import NOW_MS, entry, invocation, invocation_id, submit
 from structlog.testing import capture_logs
 
 from rewake.core.writes import Batch
@@ -265,3 +265,16 @@ def test_a_log_that_somebody_always_reads_is_forced_to_start_again(
     for reader in readers:
         reader.close()
     store.close()
+
+
+def test_a_store_at_rest_lets_go_of_its_caches(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "REST_AFTER_COMMITS", 3)
+    given_back: list[int] = []
+    monkeypatch.setattr(store_module, "give_back", lambda: given_back.append(store.commit_count))
+    for number in range(1, 4):
+        submit(store, Batch(inserts=[invocation(number)]))
+        store.release_pages(1)
+    assert given_back == [], "it is busy"
+    store.release_pages(1)
+    store.release_pages(1)
+    assert given_back == [3], "once for each time that much was written"

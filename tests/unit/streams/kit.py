@@ -228,4 +228,5 @@ def start(run: InvocationId, epoch: int) -> StartAttempt:
         idempotency_key=None,
         traceparent=None,
         entries=None,
+        is_resumed=False,
     )

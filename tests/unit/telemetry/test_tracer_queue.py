@@ -13,7 +13,7 @@ from rewake.core.model import Invocation, Status, Target
 from rewake.protocol.discovery import HandlerKind, ServiceType
 from rewake.protocol.messages import Success
 from rewake.telemetry import tracing
-from rewake.telemetry.sent import Sent
+from rewake.telemetry.sent import SentInvocations
 from rewake.telemetry.spans import Span
 from rewake.telemetry.tracing import MISSED_MAX, QUEUE_MAX, Tracer
 
@@ -62,6 +62,6 @@ def test_so_many_that_were_missed_are_sent_at_a_start(tmp_path: Path, monkeypatc
         return [completed(Success(b""))] * limit if since_ms == 7 else []
 
     monkeypatch.setattr(tracing, "completed_since", found)
-    tracer, sent, reading = Tracer(tmp_path, NoSender()), Sent(tmp_path, 7), cast("Any", None)
+    tracer, sent, reading = Tracer(tmp_path, NoSender()), SentInvocations(tmp_path, 7), cast("Any", None)
     tracer._add_missed(reading, sent)
     assert tracer.waiting_count == MISSED_MAX

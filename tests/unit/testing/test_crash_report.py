@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
 
-from rewake.testing.crash.lab import _judged, _Life, _spread
+from rewake.engine.mismatch import USUAL_CAUSES
+from rewake.testing.crash.boundary import Boundary, Kill
+from rewake.testing.crash.judging import causes_of, judged, judged_cancelled, left_open
+from rewake.testing.crash.lab import spread
+from rewake.testing.crash.playing import OTHER_SIDE, Caller, Life
 from rewake.testing.crash.report import Play, Report, mismatch_in
-from rewake.testing.crash.tap import Boundary
 
 ANSWER = {"event": "answer", "value": 7}
 NAMED = {"event": "named", "run": "inv_1", "step": 1, "name": "book"}
@@ -23,12 +27,12 @@ DIFFERS = (
 )
 
 
-def life(*facts: dict[str, Any]) -> _Life:
-    return _Life([(float(at), fact) for at, fact in enumerate(facts)])
+def life(*facts: dict[str, Any]) -> Life:
+    return Life([(float(at), fact) for at, fact in enumerate(facts)])
 
 
-def judged(*facts: dict[str, Any]) -> Play:
-    return _judged(life(*facts), "a kill", {"value": 7}, life(ANSWER))
+def played(*facts: dict[str, Any]) -> Play:
+    return judged(life(*facts), "a kill", {"value": 7}, life(ANSWER))
 
 
 @pytest.mark.parametrize(
@@ -44,24 +48,99 @@ def judged(*facts: dict[str, Any]) -> Play:
 def test_only_a_step_that_was_stored_may_not_run_again(
     facts: tuple[dict[str, Any], ...], repeated: list[str], cut_off: list[str]
 ) -> None:
-    play = judged(*facts, ANSWER)
+    play = played(*facts, ANSWER)
     assert (play.repeated, play.cut_off, bool(play.problem)) == (repeated, cut_off, bool(repeated))
 
 
+def test_kills_that_all_missed_prove_nothing() -> None:
+    missed = Play("worker killed", ANSWER, is_same=True, is_kill=True)
+    landed = Play("worker killed", ANSWER, is_same=True, is_kill=True, has_landed=True)
+    calm = Play("suspended at every await", ANSWER, is_same=True, has_landed=True)
+    report = Report("Desk/go", ANSWER, True, 3, plays=[missed, calm])
+    assert not report.is_right
+    assert ("note", "no kill landed where it should: nothing is proven") in report.facts()
+    assert "No kill landed: nothing is proven." in report.as_page()
+    assert Report("Desk/go", ANSWER, True, 3, plays=[missed, landed]).is_right
+    assert Report("Desk/go", ANSWER, True, 3, plays=[calm]).is_right
+
+
 def test_another_answer_and_none() -> None:
-    assert judged(ANSWER).problem == ""
-    assert judged({"event": "answer", "value": 8}).problem == "another answer"
-    assert judged({"event": "answer", "failed": {"code": 500, "message": "x"}}).problem == "another answer"
-    assert judged().problem == "no answer"
+    assert played(ANSWER).problem == ""
+    assert played({"event": "answer", "value": 8}).problem == "another answer"
+    assert played({"event": "answer", "failed": {"code": 500, "message": "x"}}).problem == "another answer"
+    assert played().problem == "no answer"
 
 
 def test_a_mismatch_is_one_line_that_names_the_place() -> None:
-    fact = {"event": "attempt_failed", "facts": {"code": "RT0016", "message": DIFFERS}}
+    message = f"{DIFFERS}{USUAL_CAUSES}the code was changed."
+    fact = {"event": "attempt_failed", "facts": {"code": "RT0016", "message": message}}
     said = "an entry differs: The mismatch happened while executing 'run' (index '1') name: a != b"
-    assert judged(fact, ANSWER).mismatches == [said]
-    assert judged(fact, ANSWER).problem == f"the code took another way: {said}"
+    assert played(fact, ANSWER).mismatches == [said]
+    assert played(fact, ANSWER).problem == f"the code took another way: {said}"
     assert mismatch_in({"code": "RT0016", "message": "Cannot replay 'await'"}) is not None
     assert mismatch_in({"code": "RT0010", "message": "The worker process 15704 died."}) is None
+
+
+def test_what_was_done_to_the_world_again() -> None:
+    """An act without a key, one whose second try had another key, and one outside of a step."""
+    first, now = life(ANSWER), life(ANSWER, {"event": "outside", "what": "writes a.log", "line": "app.py:9"})
+    first.acts.acts = [("POST /a", ""), ("POST /b", "k"), ("POST /c", "k")]
+    now.acts.acts = [*first.acts.acts, ("POST /a", ""), ("POST /b", "k2"), ("POST /c", "k")]
+    play = judged(now, "a kill", {"value": 7}, first)
+    assert play.done_again == [
+        "POST /a with no idempotency key",
+        "POST /b with another idempotency key",
+        "writes a.log outside of a step (app.py:9)",
+    ]
+    assert play.found[0] == "done again"
+
+
+def test_a_model_may_be_asked_again_only_after_a_kill() -> None:
+    first, now = life(ANSWER), life(ANSWER)
+    first.model_calls, now.model_calls = 1, 2
+    assert judged(now, "a kill", {"value": 7}, first).problem == ""
+    assert judged(now, "suspended", {"value": 7}, first, is_calm=True).found[0] == "model again"
+
+
+def test_a_cancelled_call_must_not_answer() -> None:
+    cancelled = {"event": "cancelled"}
+    failed = {"event": "answer", "failed": {"code": 409, "message": "cancelled"}}
+    assert judged_cancelled(life(cancelled, ANSWER), "cancelled", life(ANSWER)).found[0] == "swallowed"
+    assert judged_cancelled(life(cancelled, failed), "cancelled", life(ANSWER)).problem == ""
+    assert not judged_cancelled(life(ANSWER), "cancelled", life(ANSWER)).has_landed
+
+
+def test_effects_are_counted_by_their_last_state() -> None:
+    effects = [{"event": "effect", "key": "k", "name": "pay", "state": state} for state in ("sent", "unknown")]
+    play = judged(life(*effects, ANSWER), "a kill", {"value": 7}, life(ANSWER))
+    report = Report("Desk/pay", {"value": 7}, is_comparable=True, boundaries=1, plays=[play, play])
+    assert dict(report.facts())["effects"] == "pay: unknown 2 times"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_worker_is_killed_at_its_call(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the second one, once."""
+    killed: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, signal: killed.append(pid))
+    now = life({"event": "worker_ready", "pid": 7})
+    caller = Caller(now, Kill("worker", Boundary(when, OTHER_SIDE, "POST /a", 2)))
+    assert [caller.heard(OTHER_SIDE, when, "POST /a") for _ in range(3)] == [False, True, False]
+    assert killed == [7]
+    assert [fact["at"]["occurrence"] for fact in now.named("boundary")] == [1, 2, 3]
+
+
+def test_steps_that_nobody_waited_for() -> None:
+    assert left_open(life(NAMED, RAN, STORED, ANSWER)) == []
+    assert left_open(life(NAMED, ANSWER)) == ["book"]
+
+
+def test_only_suspects_that_can_be_the_cause_are_named() -> None:
+    suspects = [
+        {"event": "suspect", "kind": kind, "what": kind, "line": "a.py:1"} for kind in ("clock", "key", "clock")
+    ]
+    assert causes_of({"other way"}, suspects) == ["clock: clock (a.py:1)"]
+    assert causes_of({"done again"}, suspects) == ["key: key (a.py:1)"]
+    assert causes_of({"repeated"}, suspects) == []
 
 
 def test_time_to_go_on_ends_with_the_first_word_of_the_handler() -> None:
@@ -75,8 +154,8 @@ def test_time_to_go_on_ends_with_the_first_word_of_the_handler() -> None:
 
 def test_a_limit_is_spread_evenly() -> None:
     boundaries = [Boundary("after", "T", str(number)) for number in range(10)]
-    assert [each.entry for each in _spread(boundaries, 4)] == ["0", "2", "5", "7"]
-    assert _spread(boundaries, 10) == _spread(boundaries, None) == boundaries
+    assert [each.entry for each in spread(boundaries, 4)] == ["0", "2", "5", "7"]
+    assert spread(boundaries, 10) == spread(boundaries, None) == boundaries
 
 
 def test_the_report_for_people_for_programs_and_as_a_page() -> None:

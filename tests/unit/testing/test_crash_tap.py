@@ -11,7 +11,9 @@ import pytest
 
 from rewake.core.effects import Note
 from rewake.core.ids import InvocationId
-from rewake.testing.crash.tap import MISMATCH, MISMATCHES_MAX, Boundary, Kill, Tap
+from rewake.testing.crash.boundary import Boundary, Kill
+from rewake.testing.crash.report import MISMATCH
+from rewake.testing.crash.tap import MISMATCHES_MAX, Tap
 
 
 @pytest.fixture

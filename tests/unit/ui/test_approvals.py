@@ -148,6 +148,24 @@ def test_a_form_of_another_site_or_for_other_arguments_changes_nothing(stage: St
     assert (again.status, "RW4027" in again.text) == (409, True)
 
 
+def test_a_paused_run_says_so_and_its_answer_waits(stage: Stage) -> None:
+    run_id, told = asked(stage, amount=11)
+    run = ids.invocation_id_from_str(run_id)
+    stage.run(stage.engine.pause(run))
+    while (now := api(stage, "GET", f"/approvals/{told['id']}")[1]).get("paused") is None:
+        time.sleep(0.01)
+    assert now == told | {"paused": True}
+    assert now in api(stage, "GET", "/approvals")[1]["approvals"]
+    for path in ("/approvals", f"/approvals/{told['id']}"):
+        shown = page(stage, "GET", path).text
+        assert "run is paused</a>: an answer waits until it is resumed" in shown
+    status, after = api(stage, "POST", f"/approvals/{told['id']}/approve", {"who": "Ada"})
+    assert (status, after["state"], after["paused"]) == (200, "answered", True)
+    assert told["id"] not in {each["id"] for each in api(stage, "GET", "/approvals")[1]["approvals"]}
+    stage.run(stage.engine.resume(run))
+    assert outcome(stage, run_id) == "approved"
+
+
 def test_the_runs_page_leads_to_the_question(stage: Stage) -> None:
     run_id, told = asked(stage, amount=1)
     for view in ("?scale=time", "/agents"):

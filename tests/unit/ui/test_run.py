@@ -162,3 +162,13 @@ def test_the_last_errors_are_shown() -> None:
     errors = [EventFact(0, 100 + number, "TransientError", {"error_message": "no"}) for number in range(ERRORS_MAX + 1)]
     shown = view(journal, events=errors).errors
     assert [event.at_ms for event in shown] == [event.at_ms for event in errors[1:]]
+
+
+def test_a_mismatch_is_shown_with_both_sides() -> None:
+    journal = Journal()
+    journal.run("ask", reply())
+    failed = {"error_code": 570, "error_message": "x", "related_command_index": 0, "related_command_type": "Sleep"}
+    events = [EventFact(1, 103, "TransientError", {"error_message": "y"}), EventFact(1, 104, "TransientError", failed)]
+    other, report = view(journal, events=events).mismatches
+    assert other is None
+    assert report is not None and (report.recorded, report.asked) == ("Run ask", "Sleep")

@@ -152,6 +152,9 @@ class Many:
         said = [{"role": "user", "content": f"{number}"} for number in range(self.count)]
         return {b"history": json.dumps(said).encode()}
 
+    def state_value(self, *_: str) -> None:
+        return None
+
     def open_runs_of_key(self, *_: str) -> list[Any]:
         return []
 

@@ -1,4 +1,4 @@
-"""The demo's engine: `rewake run` as a child process, its log as events, its admin API for looking into the journal."""
+"""The demo's engine: `rewake run` as a child process. Its log gives events, its admin API the journal."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class DemoEngine:
         return RewakeError(ErrorCode.DEMO_FAILED, f"{message}\nIts last lines:\n{tail}" if tail else message)
 
     def wait_for_end(self) -> None:
-        """Return never, unless interrupted: an engine that ends by itself is an error."""
+        """Wait until interrupted. Raises RewakeError when the engine ends by itself."""
         raise self.failed(f"The engine ended with exit code {self._process.wait()}.")
 
     def stop(self) -> None:
@@ -141,7 +141,7 @@ class DemoEngine:
 
 
 def preferred_ports(*, keep: bool) -> tuple[int, int]:
-    """The usual ports when someone is to play with them and both are free, else any."""
+    """The usual ports if both are free and somebody will use them, else any."""
     usual = (8080, 9070)
     return usual if keep and all(_is_free(port) for port in usual) else (0, 0)
 

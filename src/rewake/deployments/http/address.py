@@ -1,7 +1,7 @@
-"""Addresses of deployments: what a URL given at registration means, and which headers may go with it.
+"""Addresses of deployments: parses URLs of registrations, and checks additional headers.
 
-An address may carry a path prefix and a query string; protocol paths go between the two. Two spellings of one place
-(case of the host, default port, trailing slash) give the same `uri`, which is what registrations are compared by.
+An address may have a path prefix and a query string; protocol paths go between the two. Equivalent spellings (case of
+the host, default port, trailing slash) give the same `uri`, and registrations are compared by that.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Address(msgspec.Struct, frozen=True):
 
     @property
     def authority(self) -> str:
-        """Host and port as a request names them; the default port is left out."""
+        """Host and port for a request; the default port is left out."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def uri(self) -> str:
-        """The one spelling of this address, with a trailing slash."""
+        """The normal spelling of this address, with a trailing slash."""
         query = f"?{self.query}" if self.query else ""
         return f"{self.scheme}://{self.authority}{self.prefix}/{query}"
 
@@ -59,7 +59,7 @@ class Address(msgspec.Struct, frozen=True):
 
 
 def parse_address(uri: str) -> Address:
-    """The address in `uri`. Raises RewakeError RW2006 for anything but an absolute http or https URL."""
+    """The address in `uri`. Raises RewakeError RW2006 unless it is an absolute http or https URL."""
     try:
         parts = urlsplit(uri)
         scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port

@@ -1,9 +1,8 @@
-"""A deployment reached by URL, as the engine sees it: the DeploymentClient over HTTP/2 or HTTP/1.1.
+"""HttpDeployment: the DeploymentClient for a deployment reached by URL, over HTTP/2 or HTTP/1.1.
 
-Discovery chooses one of the two, which is kept from then on: over TLS the server chooses, else it is HTTP/2 unless
-HTTP/1.1 was asked for. Every request carries the deployment's additional headers and, with an identity key, a
-signature. Connections are made when needed: a client that has nothing to do is only an object. Rules of the protocol
-are in ../framed_attempt.py.
+Discovery decides the version for all later requests: over TLS the server chooses; otherwise it is HTTP/2, unless the
+registration requests HTTP/1.1. Every request has the deployment's additional headers and, with an identity key, a
+signature. The client connects at its first use. The rules of the protocol are in ../framed_attempt.py.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from rewake.deployments.framed_attempt import (
 )
 from rewake.deployments.http.address import Address
 from rewake.deployments.http.connect_errors import ConnectionBroken, describe_error
-from rewake.deployments.http.exchange import AnswerTooLarge, Collector, Exchange, HttpOptions
+from rewake.deployments.http.exchange import AnswerTooLarge, ClientExchange, Collector, HttpOptions
 from rewake.deployments.http.http1 import Http1Pool
 from rewake.deployments.http.http2_pool import Http2Pool
 from rewake.deployments.http.identity import Identity
@@ -40,7 +39,7 @@ RETRIED_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
 class HttpDeployment:
     """DeploymentClient for the deployment at `address`.
 
-    http_version: None to learn it at discovery.   protocol_type: what discovery said the last time.
+    http_version: None until discovery.   protocol_type: from the last discovery.
     """
 
     def __init__(
@@ -66,13 +65,13 @@ class HttpDeployment:
 
     @property
     def http_version(self) -> HttpVersion:
-        """The version in use; until discovery has said otherwise, HTTP/2."""
+        """The version in use; HTTP/2 before discovery."""
         return self._http_version or "HTTP/2.0"
 
     # DeploymentClient
 
     async def discover(self) -> DiscoveryResponse:
-        """Ask for the manifest, up to three times if the place cannot be reached or is not well.
+        """Fetch the manifest. Tries up to three times if the server cannot be reached or answers with a server error.
 
         Raises RewakeError RW2003 unreachable, RW2004 refused, RW2005 not a manifest, RW2008 no HTTP/2, RW2009 TLS.
         """
@@ -86,9 +85,9 @@ class HttpDeployment:
         return await self._discover_once()
 
     def start_attempt(self, start: AttemptStart, sink: AttemptSink) -> AttemptHandle:
-        """Begin one attempt on a connection that has room, or on a new one."""
+        """Begin one attempt on a connection with room, or on a new one."""
         path = invoke_path(start)
-        exchange = Exchange(b"POST", self.address.target(path), self._with_headers(request_headers(start), path))
+        exchange = ClientExchange(b"POST", self.address.target(path), self._with_headers(request_headers(start), path))
         attempt = FramedAttempt(start, sink, exchange)
         exchange.responder = attempt
         exchange.write(start.frames)
@@ -100,7 +99,7 @@ class HttpDeployment:
         return attempt
 
     async def close(self) -> None:
-        """Give up every attempt, without a word to its sink, and close all connections. Idempotent."""
+        """Abort every attempt without a call to its sink, and close all connections. Idempotent."""
         self._is_closed = True
         if self._pool is not None:
             await self._pool.close()
@@ -108,7 +107,7 @@ class HttpDeployment:
             await self._closing
 
     def retire(self, on_closed: Callable[[], None]) -> None:
-        """Let the attempts under way finish, then close: another client has taken over."""
+        """Let open attempts finish, then close: another client has taken over."""
         self._on_closed = on_closed
         self._on_idle()
 
@@ -162,7 +161,7 @@ class HttpDeployment:
 
     async def _get(self, path: bytes, accept: bytes) -> tuple[int, dict[str, str], bytes]:
         collector = Collector()
-        exchange = Exchange(b"GET", self.address.target(path), self._with_headers([(b"accept", accept)], path))
+        exchange = ClientExchange(b"GET", self.address.target(path), self._with_headers([(b"accept", accept)], path))
         exchange.responder = collector
         exchange.is_ended = True
         pool = self._pool_in_use()
@@ -176,7 +175,7 @@ class HttpDeployment:
                 exchange.reset()
 
     async def _learn_http_version(self) -> HttpVersion:
-        """HTTP/2 without TLS, else whatever the server chooses in the handshake."""
+        """HTTP/2 without TLS; with TLS the server's choice in the handshake."""
         if not self.address.is_tls:
             return "HTTP/2.0"
         async with asyncio.timeout(self._options.connect_timeout_s):
@@ -211,12 +210,12 @@ class HttpDeployment:
 def _is_worth_retrying(error: RewakeError) -> bool:
     if error.code is ErrorCode.DISCOVERY_REFUSED:
         return error.facts.get("status") in RETRIED_STATUSES
-    is_slow = isinstance(error.__cause__, TimeoutError)  # Three such tries would outlast whoever asked.
+    is_slow = isinstance(error.__cause__, TimeoutError)  # Three such tries would take longer than callers wait.
     return error.code is ErrorCode.DEPLOYMENT_UNREACHABLE and not is_slow
 
 
 def _tls_context(*protocols: str) -> ssl.SSLContext:
-    """Trusts what the system trusts, and what SSL_CERT_FILE names."""
+    """A TLS context that trusts the system's certificates and those in SSL_CERT_FILE."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(list(protocols))
     return context

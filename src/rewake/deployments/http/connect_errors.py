@@ -1,4 +1,4 @@
-"""What can go wrong with a connection, as one exception and one line of text."""
+"""Errors of connections: one exception, and a line of text for each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
 
 
 class ConnectionBroken(Exception):
-    """The peer does not do what HTTP asks for. is_http1: it answered HTTP/2 with HTTP/1."""
+    """The peer breaks HTTP. is_http1: it answered HTTP/2 with HTTP/1."""
 
     def __init__(self, message: str, *, is_http1: bool = False) -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class ConnectionBroken(Exception):
 
 
 def describe_error(error: BaseException) -> str:
-    """What went wrong, in the system's words but without its numbers; no full stop."""
+    """The error in the system's words, without its numbers and without a full stop."""
     if isinstance(error, ConnectionBroken):
         return error.message.removesuffix(".")
     if isinstance(error, TimeoutError) and not error.args:
@@ -35,7 +35,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def _describe_os_error(error: OSError) -> str:
-    """asyncio words failures to connect by itself, and puts those of several addresses into one text."""
+    """An OSError's text. asyncio makes its own text for failed connections, one for several addresses."""
     if error.errno is not None:
         return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
     numbers = _ERRNO.findall(str(error))

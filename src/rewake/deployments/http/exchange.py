@@ -1,7 +1,7 @@
-"""One request and its answer, whatever carries them: the RequestStream of an attempt, or a discovery.
+"""One request and its answer, over any version of HTTP: for an attempt (as its RequestStream) or a discovery.
 
-An Exchange keeps what the engine writes until its carrier takes it: a pool while the request waits for a connection,
-then that connection. The answer goes to its responder, which is a FramedAttempt or a Collector. Neither side blocks.
+It keeps the engine's bytes until its carrier takes them. The carrier is the pool, while the request waits for a
+connection, and then the connection. The answer goes to its responder, a FramedAttempt or a Collector. Neither blocks.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import msgspec
 from rewake.core.model import Blame
 
 MANIFEST_BYTES_MAX: Final = 8 * 1024 * 1024
-"""Largest answer to discovery: what is longer is cut off there, and not asked for again."""
+"""Largest answer to discovery. A longer one is cut, and not requested again."""
 
 
 ANSWER_HEAD_BYTES_MAX: Final = 64 * 1024
-"""An answer over HTTP/1.1 may bring so many bytes that are no body: a head, those before it, trailers, chunk sizes."""
+"""Bytes outside the body in an answer over HTTP/1.1: its head, heads of 1xx answers, trailers, chunk sizes."""
 
 
 class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Limits and clocks of one deployment's connections; the defaults are the server's (service-protocol.md 1.2).
 
-    requests_per_connection_max: then a connection is replaced. Servers count as well (hypercorn and nginx allow 1,000),
-    and hypercorn goes silent on every open stream when its count is up, so ours has to be reached first.
-    drain_timeout_s: how long an SDK may take to end its response after the last message.
-    head_timeout_s: how long the head of an answer over HTTP/1.1 may take from its first byte to its last. The
-    invocation's own timeouts bound how long a handler works before that byte.
+    requests_per_connection_max: after so many a connection is replaced. Servers count, too (hypercorn and nginx allow
+    1,000). At its limit hypercorn stops sending on every open stream, so ours must be lower.
+    drain_timeout_s: time for an SDK to end its response after the last message.
+    head_timeout_s: time for the head of an answer over HTTP/1.1, from its first byte to its last. The invocation's own
+    timeouts limit the time before that byte.
     """
 
     connect_timeout_s: float = 10.0
@@ -47,7 +47,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Responder(Protocol):
-    """Who hears the answer. After on_end or on_error nothing follows."""
+    """Gets the answer. After on_end or on_error there is no further call."""
 
     def on_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None: ...
 
@@ -59,23 +59,23 @@ class Responder(Protocol):
 
 
 class Carrier(Protocol):
-    """Who has the exchange at the moment. Never calls the responder from within these."""
+    """The current owner of an exchange. It never calls the responder from within these methods."""
 
-    def on_written(self, exchange: Exchange) -> None:
-        """There is more to send, or the request has ended."""
+    def on_written(self, exchange: ClientExchange) -> None:
+        """Bytes wait to be sent, or the request has ended."""
 
-    def on_finished(self, exchange: Exchange) -> None:
-        """As on_written, and the answer's end is all that is still waited for."""
+    def on_finished(self, exchange: ClientExchange) -> None:
+        """Like on_written; in addition, only the end of the answer is still expected."""
 
-    def on_reset(self, exchange: Exchange) -> None:
-        """The exchange is given up."""
+    def on_reset(self, exchange: ClientExchange) -> None:
+        """The exchange is aborted."""
 
 
 class _Nobody:
-    """Carrier of an exchange that has not been submitted."""
+    """The carrier of an exchange before its submission."""
 
-    def on_written(self, exchange: Exchange) -> None:
-        """Kept by the exchange."""
+    def on_written(self, exchange: ClientExchange) -> None:
+        """Nothing to do: the exchange keeps the bytes."""
 
     on_finished = on_written
     on_reset = on_written
@@ -84,10 +84,10 @@ class _Nobody:
 _NOBODY: Final = _Nobody()
 
 
-class Exchange:
-    """One request with its body still growing. `headers` are complete but for those of the connection.
+class ClientExchange:
+    """One request whose body still grows. headers: complete, except those of the connection.
 
-    has_sent_start: something of the body is sent.
+    has_sent_start: the first part of the body is sent.
     """
 
     __slots__ = (
@@ -151,7 +151,7 @@ class Exchange:
     # The carrier's side
 
     def take(self, limit: int) -> bytes:
-        """The next bytes of the body, at most `limit`; everything written since the last call comes as one."""
+        """The next bytes of the body, at most `limit`; all bytes since the last call are joined."""
         if self._parts:
             self._buffer = b"".join([self._buffer[self._offset :], *self._parts])
             self._offset = 0
@@ -165,22 +165,22 @@ class Exchange:
         return data
 
     def put_back(self, data: bytes) -> None:
-        """Undo the take that gave the whole body."""
+        """Undo a `take` of the whole body."""
         if data:
             self._parts.insert(0, data)
 
     @property
     def has_data(self) -> bool:
-        """Whether body bytes wait to be sent."""
+        """Whether bytes of the body wait to be sent."""
         return bool(self._parts) or self._offset < len(self._buffer)
 
 
 class AnswerTooLarge(Exception):
-    """An answer is over MANIFEST_BYTES_MAX."""
+    """An answer is longer than MANIFEST_BYTES_MAX."""
 
 
 class Collector:
-    """Responder that gathers an answer: (status, headers, body). Fails with ConnectionError or AnswerTooLarge."""
+    """Responder that collects an answer: (status, headers, body). Fails with ConnectionError or AnswerTooLarge."""
 
     def __init__(self) -> None:
         self.answer: asyncio.Future[tuple[int, dict[str, str], bytes]] = asyncio.get_running_loop().create_future()
@@ -202,7 +202,7 @@ class Collector:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the answer came to its end, so that nothing of it is still under way."""
+        """Whether the answer has arrived completely."""
         return self.answer.done() and not self.answer.cancelled() and self.answer.exception() is None
 
     def on_end(self) -> None:

@@ -1,10 +1,10 @@
 """HTTP/1.1, request and response: a connection carries one exchange at a time, and is kept for the next one.
 
-A request is sent when it is complete, its answer is read as it comes. Bytes of an answer that are not its body are
-bounded, and its head has a deadline: a deployment cannot fill the engine with headers that never end.
+A request is sent when it is complete; its answer is read as it comes. Bytes outside an answer's body are bounded, and
+its head has a deadline, so a deployment cannot fill the engine's memory with endless headers.
 
-When the server closes a kept connection before it has answered anything, its idle timer did so, not the request: that
-exchange is sent once more.
+If the server closes a kept connection before it answers, its idle timer did that, not the request. So the exchange is
+sent once more.
 """
 
 from __future__ import annotations
@@ -21,22 +21,25 @@ import httptools
 from rewake.core.model import Blame
 from rewake.deployments.http.address import Address
 from rewake.deployments.http.connect_errors import ConnectionBroken, describe_error
-from rewake.deployments.http.exchange import ANSWER_HEAD_BYTES_MAX, Exchange, HttpOptions
+from rewake.deployments.http.exchange import ANSWER_HEAD_BYTES_MAX, ClientExchange, HttpOptions
 
 _FINAL_STATUS: Final = 200
-"""Answers below are news about the one that follows."""
+"""Lower statuses are interim answers, before the final one."""
 
 _LENGTH_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
-class Http1Connection(asyncio.Protocol):
-    """Carrier of one exchange at a time. on_done(connection, unsent): it is free, or gone.
+class Http1ClientConnection(asyncio.Protocol):
+    """Carrier of one exchange at a time. on_done(connection, unsent): called when it is free or closed.
 
-    unsent: the exchange it had, when the server closed a kept connection without a word.
+    unsent: its exchange, if the server closed a kept connection without an answer.
     """
 
     def __init__(
-        self, address: Address, options: HttpOptions, on_done: Callable[[Http1Connection, Exchange | None], None]
+        self,
+        address: Address,
+        options: HttpOptions,
+        on_done: Callable[[Http1ClientConnection, ClientExchange | None], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._address = address
@@ -45,7 +48,7 @@ class Http1Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._head_timer: asyncio.TimerHandle | None = None
-        self.exchange: Exchange | None = None
+        self.exchange: ClientExchange | None = None
         self.is_gone = False
         self.end_reason = ""
         self._was_used = False
@@ -55,12 +58,12 @@ class Http1Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its class.
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has another class.
 
     def data_received(self, data: bytes) -> None:
         exchange, answer = self.exchange, self._answer
         if exchange is None:
-            self._go("The server sent something nobody asked for.")
+            self._go("The server sent bytes without a request.")
             return
         try:
             answer.feed(data)
@@ -88,7 +91,7 @@ class Http1Connection(asyncio.Protocol):
 
     # Carrier
 
-    def open(self, exchange: Exchange) -> None:
+    def open(self, exchange: ClientExchange) -> None:
         """Send a complete request."""
         assert self._transport is not None
         exchange.carrier = self
@@ -98,17 +101,17 @@ class Http1Connection(asyncio.Protocol):
         self._sent = exchange.take(sys.maxsize)
         self._transport.writelines([_head(self._address, exchange, len(self._sent)), self._sent])
 
-    def on_written(self, exchange: Exchange) -> None:
-        """Nothing can be added: the request is complete."""
+    def on_written(self, exchange: ClientExchange) -> None:
+        """Nothing to do: the request is complete."""
 
-    def on_finished(self, exchange: Exchange) -> None:
+    def on_finished(self, exchange: ClientExchange) -> None:
         self._set_timer(self._options.drain_timeout_s, self.close)
 
-    def on_reset(self, exchange: Exchange) -> None:
+    def on_reset(self, exchange: ClientExchange) -> None:
         if exchange is self.exchange:
             self.close()
 
-    def _complete(self, exchange: Exchange, *, keeps: bool) -> None:
+    def _complete(self, exchange: ClientExchange, *, keeps: bool) -> None:
         self.exchange = None
         self._sent = b""
         self._was_used = True
@@ -122,11 +125,11 @@ class Http1Connection(asyncio.Protocol):
     # The end
 
     def close(self) -> None:
-        """Hang up; the exchange on it fails."""
+        """Close the connection; its exchange fails."""
         self._go("The connection was closed.")
 
     def _time_head(self, answer: _Answer) -> None:
-        """Let a head that has begun be complete in time."""
+        """Start the deadline for a head that has begun."""
         if answer.is_in_head and self._head_timer is None:
             self._head_timer = self._loop.call_later(self._options.head_timeout_s, self._on_slow_head)
         elif not answer.is_in_head:
@@ -170,9 +173,9 @@ class Http1Connection(asyncio.Protocol):
 
 
 class _Answer:
-    """What the parser has found of one answer. Records only, so that no responder is called from within the parser.
+    """The parser's results for one answer. It only records, so that no responder is called from within the parser.
 
-    overhead_bytes: what came since the last byte of the body.   is_in_head: a head has begun and is not complete.
+    overhead_bytes: bytes since the last byte of the body.   is_in_head: a head has begun and is not complete.
     """
 
     def __init__(self) -> None:
@@ -202,7 +205,7 @@ class _Answer:
 
     @property
     def ends_with_connection(self) -> bool:
-        """Whether the end of the connection is the end of the answer."""
+        """Whether the end of the connection ends the answer."""
         return self.status != 0 and not self._has_length
 
     def on_message_begin(self) -> None:
@@ -232,7 +235,7 @@ class _Answer:
 
 
 class Http1Pool:
-    """Carrier of exchanges that are not complete or wait for a connection. See Http2Pool."""
+    """Carrier of exchanges that are incomplete or wait for a connection. See Http2Pool."""
 
     def __init__(
         self, address: Address, tls: ssl.SSLContext | None, options: HttpOptions, on_idle: Callable[[], None]
@@ -241,15 +244,15 @@ class Http1Pool:
         self._tls = tls
         self._options = options
         self._on_idle = on_idle
-        self._idle: list[Http1Connection] = []
-        self._busy: set[Http1Connection] = set()
+        self._idle: list[Http1ClientConnection] = []
+        self._busy: set[Http1ClientConnection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
-        self._waiting: deque[Exchange] = deque()
+        self._waiting: deque[ClientExchange] = deque()
         self._is_closed = False
         self.last_error: Exception | None = None
 
-    def submit(self, exchange: Exchange) -> None:
-        """Carry out an exchange once its request is complete."""
+    def submit(self, exchange: ClientExchange) -> None:
+        """Send an exchange once its request is complete."""
         exchange.carrier = self
         if exchange.is_ended:
             self.on_written(exchange)
@@ -260,21 +263,21 @@ class Http1Pool:
 
     # Carrier, while an exchange waits
 
-    def on_written(self, exchange: Exchange) -> None:
+    def on_written(self, exchange: ClientExchange) -> None:
         if exchange.is_ended:
             self._waiting.append(exchange)
             self._bind()
 
-    def on_finished(self, exchange: Exchange) -> None:
-        """It was not sent, so there is nothing to end."""
+    def on_finished(self, exchange: ClientExchange) -> None:
+        """Nothing to do: it was not sent."""
 
-    def on_reset(self, exchange: Exchange) -> None:
-        """It is skipped when its turn comes."""
+    def on_reset(self, exchange: ClientExchange) -> None:
+        """Nothing to do: it is skipped at its turn."""
 
     # Connections
 
     def _bind(self) -> None:
-        """Hand out what waits; make connections for the rest."""
+        """Assign waiting exchanges to free connections, and make connections for the others."""
         waiting = self._waiting
         while waiting:
             if waiting[0].is_reset:
@@ -297,7 +300,7 @@ class Http1Pool:
         try:
             async with asyncio.timeout(self._options.connect_timeout_s):
                 _, connection = await loop.create_connection(
-                    lambda: Http1Connection(address, self._options, self._on_done),
+                    lambda: Http1ClientConnection(address, self._options, self._on_done),
                     address.host,
                     address.port,
                     ssl=self._tls,
@@ -309,7 +312,8 @@ class Http1Pool:
             self.last_error = ConnectionBroken(connection.end_reason) if connection.is_gone else None
             if not connection.is_gone:
                 self._idle.append(connection)
-                self._bind()  # At once: what a server sends before it is asked must fail who asks, not be tried again.
+                # At once: bytes that a server sends before the request must fail it, not cause another try.
+                self._bind()
 
     def _on_connected(self, task: asyncio.Task[None]) -> None:
         self._connecting.discard(task)
@@ -319,7 +323,7 @@ class Http1Pool:
         if self.last_error is not None and not self._connecting and not self._busy:
             self._fail_waiting(f"The deployment could not be reached: {describe_error(self.last_error)}.")
 
-    def _on_done(self, connection: Http1Connection, unsent: Exchange | None) -> None:
+    def _on_done(self, connection: Http1ClientConnection, unsent: ClientExchange | None) -> None:
         self._busy.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -344,7 +348,7 @@ class Http1Pool:
                 exchange.responder.on_error(message)
 
     async def close(self) -> None:
-        """Give up everything, without a word to any responder."""
+        """Abort everything without a call to any responder."""
         self._is_closed = True
         self._waiting.clear()
         connecting = list(self._connecting)
@@ -357,7 +361,7 @@ class Http1Pool:
             connection.close()
 
 
-def _head(address: Address, exchange: Exchange, body_bytes: int) -> bytes:
+def _head(address: Address, exchange: ClientExchange, body_bytes: int) -> bytes:
     lines = [
         exchange.method + b" " + exchange.target + b" HTTP/1.1",
         b"host: " + address.authority.encode(),

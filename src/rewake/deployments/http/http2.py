@@ -1,8 +1,8 @@
 """One HTTP/2 connection with its socket and clocks: the shell around http2_state.py.
 
-Writes once per turn of the event loop, whatever was added meanwhile, and not at all while the socket is full. A peer
-that does not answer a PING, does not end a stream it has finished, or leaves, is dealt with here; loss of the
-connection fails every attempt on it. A connection that has had nothing to do for a while closes.
+It writes once per turn of the event loop, and not while the socket is full. It handles a peer that does not answer a
+PING, does not end a finished stream, or leaves. If the connection is lost, every attempt on it fails. An idle
+connection closes after a while.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import Final, cast
 
 from rewake.deployments.http.address import Address
 from rewake.deployments.http.connect_errors import ConnectionBroken, describe_error
-from rewake.deployments.http.exchange import Exchange, HttpOptions
+from rewake.deployments.http.exchange import ClientExchange, HttpOptions
 from rewake.deployments.http.http2_state import Http2State
-from rewake.deployments.http.turns import Turns
+from rewake.deployments.http.read_turns import ReadTurns
 
 DRAIN_CHECK_S: Final = 1.0
 PING_JITTER: Final = 0.2
 
 
-class Http2Connection(asyncio.Protocol):
-    """Carrier of exchanges. on_free: it may take more.   on_gone: called once, when nothing of it is left."""
+class Http2ClientConnection(asyncio.Protocol):
+    """Carrier of exchanges. on_free: called when it has room.   on_gone: called once, at its end."""
 
     def __init__(
         self,
         address: Address,
         options: HttpOptions,
         on_free: Callable[[], None],
-        on_gone: Callable[[Http2Connection], None],
+        on_gone: Callable[[Http2ClientConnection], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._options = options
@@ -41,10 +41,10 @@ class Http2Connection(asyncio.Protocol):
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.transport: asyncio.Transport | None = None
         self._is_paused = False
-        self._turns = Turns(self._loop, self._state.guard, self._receive)
+        self._turns = ReadTurns(self._loop, self._state.guard, self._receive)
         self._is_gone = False
         self._is_flush_scheduled = False
-        self._draining: dict[Exchange, float] = {}
+        self._draining: dict[ClientExchange, float] = {}
         self._drain_timer: asyncio.TimerHandle | None = None
         self._ping_timer: asyncio.TimerHandle | None = None
         self._idle_since_s = self._loop.time()
@@ -63,7 +63,7 @@ class Http2Connection(asyncio.Protocol):
         self._turns.feed(self.transport, data)
 
     def _receive(self, data: bytes) -> None:
-        """Take so much of what has come as may be taken in this turn of the event loop."""
+        """Process as many bytes as one turn of the event loop may take."""
         was_leaving = self._state.is_leaving
         was_blocked = self._state.is_blocked
         count = len(self._state.exchanges)
@@ -76,7 +76,7 @@ class Http2Connection(asyncio.Protocol):
             self.ready.set_result(None)
         self._flush()
         if self._state.is_leaving and not was_leaving and self._state.exchanges:
-            self._ping()  # Some servers leave and then forget what they had promised to finish.
+            self._ping()  # Some servers send GOAWAY and then drop the streams that they should finish.
         if len(self._state.exchanges) < count:
             self._on_less()
         elif was_blocked and not self.is_blocked:
@@ -105,17 +105,17 @@ class Http2Connection(asyncio.Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many more exchanges it takes at the moment."""
+        """How many more exchanges it takes now."""
         return 0 if self._is_gone else self._state.capacity
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the peer does not read what is sent already; another connection may do better."""
+        """Whether the peer does not read; another connection may be better."""
         return self._is_paused or self._state.is_blocked
 
     @property
     def is_leaving(self) -> bool:
-        """Whether it takes no new exchange, for ever."""
+        """Whether it takes no new exchange any more."""
         return self._is_gone or self._state.is_leaving
 
     @property
@@ -126,30 +126,30 @@ class Http2Connection(asyncio.Protocol):
     def is_gone(self) -> bool:
         return self._is_gone
 
-    def open(self, exchange: Exchange) -> None:
+    def open(self, exchange: ClientExchange) -> None:
         """Take over an exchange."""
         exchange.carrier = self
         self._state.open(exchange)
         self._schedule_flush()
 
-    def on_written(self, exchange: Exchange) -> None:
+    def on_written(self, exchange: ClientExchange) -> None:
         self._state.mark(exchange)
         self._schedule_flush()
 
-    def on_finished(self, exchange: Exchange) -> None:
+    def on_finished(self, exchange: ClientExchange) -> None:
         self._state.mark(exchange)
         self._schedule_flush()
         self._draining[exchange] = self._loop.time() + self._options.drain_timeout_s
         if self._drain_timer is None:
             self._drain_timer = self._loop.call_later(DRAIN_CHECK_S, self._check_draining)
 
-    def on_reset(self, exchange: Exchange) -> None:
+    def on_reset(self, exchange: ClientExchange) -> None:
         self._state.reset(exchange)
         self._schedule_flush()
         self._loop.call_soon(self._on_less)
 
     def _on_less(self) -> None:
-        """An exchange is over: others may be waiting for its place."""
+        """An exchange is over; others may wait for its place."""
         if self._is_gone:
             return
         if not self._state.exchanges:
@@ -177,7 +177,7 @@ class Http2Connection(asyncio.Protocol):
     # Clocks
 
     def _on_ping_due(self) -> None:
-        """Also the moment to look whether anyone still needs this connection."""
+        """Send a PING, or close the connection if it is idle or the last PING has no answer."""
         now_s = self._loop.time()
         if not self._state.exchanges and now_s - self._idle_since_s >= self._options.idle_timeout_s:
             self.close()
@@ -201,7 +201,7 @@ class Http2Connection(asyncio.Protocol):
         self._ping_timer = self._loop.call_later(interval_s, self._on_ping_due)
 
     def _check_draining(self) -> None:
-        """Reset what was finished long ago and is still open on the other side."""
+        """Reset streams that finished long ago but that the peer has not ended."""
         self._drain_timer = None
         now_s = self._loop.time()
         for exchange, deadline_s in list(self._draining.items()):
@@ -216,7 +216,7 @@ class Http2Connection(asyncio.Protocol):
     # The end
 
     def close(self) -> None:
-        """Say goodbye and hang up; whatever is still open fails."""
+        """Send GOAWAY and close; open exchanges fail."""
         if not self._is_gone and self.transport is not None:
             self._state.leave()
             self._flush()
@@ -224,7 +224,7 @@ class Http2Connection(asyncio.Protocol):
         self._go("The connection was closed.")
 
     def abandon(self) -> None:
-        """Reset every exchange without a word to its responder, then close."""
+        """Reset every exchange without a call to its responder, then close."""
         for exchange in list(self._state.exchanges.values()):
             exchange.reset()
         self.close()
@@ -238,7 +238,7 @@ class Http2Connection(asyncio.Protocol):
             self.transport.abort()
 
     def _go(self, message: str) -> None:
-        """From here on the connection does not exist for anyone."""
+        """End the connection: fail its exchanges and call on_gone."""
         if self._is_gone:
             return
         self._is_gone = True
@@ -259,11 +259,11 @@ async def connect_http2(
     tls: ssl.SSLContext | None,
     options: HttpOptions,
     on_free: Callable[[], None],
-    on_gone: Callable[[Http2Connection], None],
-) -> Http2Connection:
-    """A connection whose peer has sent its settings. Raises OSError, TimeoutError or ConnectionBroken."""
+    on_gone: Callable[[Http2ClientConnection], None],
+) -> Http2ClientConnection:
+    """A new connection, once the peer has sent its settings. Raises OSError, TimeoutError or ConnectionBroken."""
     loop = asyncio.get_running_loop()
-    connection = Http2Connection(address, options, on_free, on_gone)
+    connection = Http2ClientConnection(address, options, on_free, on_gone)
     try:
         async with asyncio.timeout(options.connect_timeout_s):
             await loop.create_connection(

@@ -1,9 +1,9 @@
 """Additions to the h2 package: GOAWAY that lets streams go on, early refusal of large frames, and cheap headers.
 
-h2 closes its state on GOAWAY, though streams the peer has accepted go on; and it waits for the whole of a frame before
-it finds it too large. So FrameGuard looks at the frames first: it takes out GOAWAY and refuses frames that are too
-large. LiteralEncoder writes header blocks without tables or Huffman coding: 5 us a request instead of 35, for some 200
-bytes more. http2_state.py and serving/connection.py, the two sides, make their connections here.
+At a GOAWAY h2 closes its state, although accepted streams go on; and it reads a whole frame before it refuses it as too
+large. So FrameGuard checks frames first: it removes GOAWAY and refuses large frames. LiteralEncoder writes header
+blocks without tables or Huffman coding: 5 us a request instead of 35, for some 200 bytes more. http2_state.py and
+serving/connection.py, the two sides, make their connections here.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ FRAME_BYTES_MAX: Final = 65_536
 HEADER_LIST_BYTES_MAX: Final = 65_536
 
 FRAMES_PER_TURN_MAX: Final = 256
-"""Frames that are looked at in one turn of the event loop, some milliseconds; the rest waits for the next one."""
+"""Frames that are processed in one turn of the event loop, some milliseconds; further ones wait for the next turn."""
 
 IDLE_FRAMES_MAX: Final = 10_000
-"""Frames that bring nothing on: PING, SETTINGS, WINDOW_UPDATE, empty DATA. A peer that sends more is cut off.
+"""Frames without content, such as PING, SETTINGS, WINDOW_UPDATE and empty DATA. A peer that sends more is cut off.
 
-Each frame we send allows the peer some more of them, and so do its own bodies: see FrameGuard.
+Each frame that we send, and each body of the peer, allows the peer some more: see FrameGuard.
 """
 
 FRAMES_PER_SENT: Final = 8
@@ -43,7 +43,7 @@ _GOAWAY: Final = 7
 
 
 def new_connection(*, client_side: bool, checks_headers: bool, settings: Mapping[SettingCodes, int]) -> H2Connection:
-    """An h2 connection within our limits. checks_headers: those of the peer; our own are right when they get here.
+    """An h2 connection with our limits. checks_headers: check the peer's headers; our own are checked before.
 
     settings: sent to the peer besides the limits.
     """
@@ -67,17 +67,17 @@ def new_connection(*, client_side: bool, checks_headers: bool, settings: Mapping
 
 
 class Goaway(NamedTuple):
-    """The peer takes no stream above `last_stream_id` any more."""
+    """The peer accepts no stream above `last_stream_id` any more."""
 
     last_stream_id: int
     error_code: int
 
 
 class FrameGuard:
-    """Follows the frames that come; passes everything on but GOAWAY.
+    """Follows the peer's frames, and passes on all but GOAWAY.
 
-    rest: what belongs to the next turn, as FRAMES_PER_TURN_MAX was reached. Feed it then, before anything else.
-    Each frame costs one of IDLE_FRAMES_MAX, its DATA gives one back for every 8 bytes, `earn` FRAMES_PER_SENT.
+    rest: bytes for the next turn, if FRAMES_PER_TURN_MAX was reached. Feed them first in that turn.
+    Each frame uses one of IDLE_FRAMES_MAX. Each 8 bytes of DATA return one, and `earn` returns FRAMES_PER_SENT.
     """
 
     def __init__(self) -> None:
@@ -85,21 +85,21 @@ class FrameGuard:
         self._credit = IDLE_FRAMES_MAX
         self._is_first = True
         self._skip = 0  # payload bytes of the current frame that are still to come
-        self._pending = b""  # a frame header, or a GOAWAY frame, that is not complete yet
+        self._pending = b""  # an incomplete frame header or GOAWAY frame
 
     def earn(self, count: int = FRAMES_PER_SENT) -> None:
-        """We sent a frame, which the peer may answer with some of its own."""
+        """We sent frames; the peer may answer with some of its own."""
         self._credit = min(self._credit + count, IDLE_FRAMES_MAX)
 
     def feed(self, data: bytes) -> tuple[bytes, Goaway | None]:
-        """What h2 shall see of `data` in this turn, and the GOAWAY that was in it. Raises ConnectionBroken."""
+        """The bytes for h2 in this turn, and a GOAWAY, if there was one. Raises ConnectionBroken."""
         self.rest = b""
         if self._pending:
             data = self._pending + data
             self._pending = b""
         goaway = None
         kept: list[bytes] = []
-        start = 0  # of what is kept next
+        start = 0  # of the next bytes to keep
         position, end = self._skip, len(data)
         frame_count = 0
         while end - position >= _HEADER_BYTES:
@@ -135,7 +135,7 @@ class FrameGuard:
         if self._is_first and kind != _SETTINGS:
             raise ConnectionBroken("The server does not speak HTTP/2.")
         if self._credit <= 0:
-            raise ConnectionBroken(f"The peer sent more than {IDLE_FRAMES_MAX} frames that bring nothing on.")
+            raise ConnectionBroken(f"The peer sent more than {IDLE_FRAMES_MAX} frames without content.")
         if size > FRAME_BYTES_MAX:
             raise ConnectionBroken(f"The server sent a frame of {size} bytes; {FRAME_BYTES_MAX} are allowed.")
         self._is_first = False
@@ -146,9 +146,9 @@ def _goaway_of(payload: bytes) -> Goaway:
 
 
 class LiteralEncoder:
-    """In the place of hpack's Encoder: every header as a literal that enters no table (RFC 7541, 6.2.2)."""
+    """Replaces hpack's Encoder: writes every header as a literal without a table (RFC 7541, 6.2.2)."""
 
-    header_table_size = 0  # h2 sets it when the peer's settings come; without a table it means nothing
+    header_table_size = 0  # h2 sets it from the peer's settings; without a table it has no effect
 
     def encode(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         return b"".join([_literal(name, value) for name, value in headers])

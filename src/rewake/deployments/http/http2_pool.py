@@ -1,8 +1,8 @@
 """The HTTP/2 connections of one deployment, and the exchanges that wait for one.
 
-An exchange goes to the first connection that has room and is read by its peer; when no connection has, a new one is
-made, up to a limit, and the exchange waits. If none can be made everything that waits fails; the engine's retry policy
-decides when to try again, so nothing is retried here.
+An exchange goes to the first connection with room whose peer reads. Without such a connection a new one is made, up to
+a limit, and the exchange waits. If it cannot be made, all waiting exchanges fail. Nothing is retried here: the engine's
+retry policy decides.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable
 
 from rewake.deployments.http.address import Address
 from rewake.deployments.http.connect_errors import ConnectionBroken, describe_error
-from rewake.deployments.http.exchange import Exchange, HttpOptions
-from rewake.deployments.http.http2 import Http2Connection, connect_http2
+from rewake.deployments.http.exchange import ClientExchange, HttpOptions
+from rewake.deployments.http.http2 import Http2ClientConnection, connect_http2
 
 
 class Http2Pool:
-    """Carrier of exchanges that wait. on_idle: called when nothing is carried any more."""
+    """Carrier of waiting exchanges. on_idle: called when no exchange is left."""
 
     def __init__(
         self, address: Address, tls: ssl.SSLContext | None, options: HttpOptions, on_idle: Callable[[], None]
@@ -28,13 +28,13 @@ class Http2Pool:
         self._tls = tls
         self._options = options
         self._on_idle = on_idle
-        self._connections: list[Http2Connection] = []
+        self._connections: list[Http2ClientConnection] = []
         self._connecting: set[asyncio.Task[None]] = set()
-        self._waiting: deque[Exchange] = deque()
+        self._waiting: deque[ClientExchange] = deque()
         self.last_error: Exception | None = None
 
-    def submit(self, exchange: Exchange) -> None:
-        """Carry out an exchange; how it went, its responder hears, never from within this call."""
+    def submit(self, exchange: ClientExchange) -> None:
+        """Send an exchange. Its responder is never called from within this call."""
         exchange.carrier = self
         connection = self._choose() if not self._waiting else None
         if connection is not None:
@@ -45,25 +45,25 @@ class Http2Pool:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it carries nothing."""
+        """Whether it has no exchange."""
         return not self._waiting and all(connection.is_empty for connection in self._connections)
 
     # Carrier, while an exchange waits
 
-    def on_written(self, exchange: Exchange) -> None:
-        """What is written stays with the exchange."""
+    def on_written(self, exchange: ClientExchange) -> None:
+        """Nothing to do: the exchange keeps the bytes."""
 
-    def on_finished(self, exchange: Exchange) -> None:
-        """What is written stays with the exchange."""
+    def on_finished(self, exchange: ClientExchange) -> None:
+        """Nothing to do: the exchange keeps the bytes."""
 
-    def on_reset(self, exchange: Exchange) -> None:
-        """It is skipped when its turn comes."""
+    def on_reset(self, exchange: ClientExchange) -> None:
+        """Nothing to do: it is skipped at its turn."""
         asyncio.get_running_loop().call_soon(self._on_free)
 
     # Connections
 
-    def _choose(self, *, may_be_blocked: bool = False) -> Http2Connection | None:
-        """A connection with room. One whose peer does not read what was sent only when there can be no other."""
+    def _choose(self, *, may_be_blocked: bool = False) -> Http2ClientConnection | None:
+        """A connection with room. One whose peer does not read is chosen only if no other can be made."""
         blocked = None
         for connection in self._connections:
             if connection.capacity > 0:
@@ -78,7 +78,7 @@ class Http2Pool:
         return living + len(self._connecting) < self._options.connections_max
 
     def _grow(self) -> None:
-        """Make as many connections as what waits could fill."""
+        """Make as many connections as the waiting exchanges could fill."""
         wanted = -(-len(self._waiting) // self._options.streams_per_connection_max)
         while self._can_grow and len(self._connecting) < wanted:
             task = asyncio.get_running_loop().create_task(self._connect())
@@ -111,7 +111,7 @@ class Http2Pool:
                 self._fail_waiting(f"The deployment could not be reached: {describe_error(error)}.")
 
     def _on_free(self) -> None:
-        """A connection has room, or what waited has changed."""
+        """A connection has room, or the waiting exchanges have changed."""
         self._bind()
         if self._waiting:
             self._grow()
@@ -119,7 +119,7 @@ class Http2Pool:
             self._on_idle()
 
     def _bind(self, *, may_be_blocked: bool = False) -> None:
-        """Hand out what waits, as far as there is room."""
+        """Assign waiting exchanges to connections with room."""
         waiting = self._waiting
         while waiting:
             if waiting[0].is_reset:
@@ -130,7 +130,7 @@ class Http2Pool:
                 return
             connection.open(waiting.popleft())
 
-    def _on_gone(self, connection: Http2Connection) -> None:
+    def _on_gone(self, connection: Http2ClientConnection) -> None:
         if connection in self._connections:
             self._connections.remove(connection)
         asyncio.get_running_loop().call_soon(self._on_free)
@@ -144,7 +144,7 @@ class Http2Pool:
     # The end
 
     async def close(self) -> None:
-        """Give up everything, without a word to any responder."""
+        """Abort everything without a call to any responder."""
         self._waiting.clear()
         connecting = list(self._connecting)
         for task in connecting:

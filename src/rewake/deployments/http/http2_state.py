@@ -1,9 +1,9 @@
 """The pure half of an HTTP/2 connection: exchanges on one side, bytes on the other. No socket, no clock.
 
-`receive` takes what came and calls the responders; `pump` gives the bytes to send, as far as the peer's windows let it.
-All bytes written to an exchange since the last pump are one DATA frame, or a few for several messages: see
-FRAMES_PER_TURN. No empty frame is sent but the last: servers punish swarms of small ones. Exchanges take turns, so a
-large or a slow one holds up no other. Called by http2.py.
+`receive` takes the peer's bytes and calls the responders; `pump` gives the bytes to send, within the peer's windows.
+All bytes of an exchange since the last pump become one DATA frame, or a few for several messages: see FRAMES_PER_TURN.
+Only the last frame may be empty, because servers punish many small frames. Exchanges take turns, so a large or slow one
+blocks no other. Called by http2.py.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from h2.settings import SettingCodes
 
 from rewake.core.model import Blame
 from rewake.deployments.http.connect_errors import ConnectionBroken
-from rewake.deployments.http.exchange import Exchange, HttpOptions
+from rewake.deployments.http.exchange import ClientExchange, HttpOptions
 from rewake.deployments.http.http2_frames import FRAMES_PER_SENT, FrameGuard, Goaway, new_connection
 from rewake.protocol.peeking import split_messages
 
 TURN_BYTES: Final = 65_536
-"""What an exchange may send before it is another one's turn."""
+"""Bytes that an exchange may send before it is another one's turn."""
 
 FRAMES_PER_TURN: Final = 4
-"""Frames that messages of one turn are spread over. Each wakes one of the tasks of a handler that wait side by side
-(deployments/waking.py), and most handlers have two or three. More would be a swarm: hypercorn stops reading with ten
-unread chunks, and servers built on the h2 of Rust close a connection that sends many small frames."""
+"""Frames for the messages of one turn. Each frame wakes one of the waiting tasks of a handler (deployments/waking.py),
+and most handlers have two or three. More would be too many: hypercorn stops reading with ten unread chunks, and servers
+built on Rust's h2 close a connection that sends many small frames."""
 
 PUMP_BYTES: Final = 262_144
-"""What one pump gives at most, so that the socket can say stop in between."""
+"""Bytes that one pump gives at most, so that the socket can pause it in between."""
 
 WINDOW_DEFAULT_BYTES: Final = 65_535
 
@@ -50,18 +50,18 @@ _HTTP1: Final = b"HTTP/"
 
 
 class Http2State:
-    """One connection's exchanges. is_ready: the peer's settings have come.   is_leaving: it takes no new exchange."""
+    """One connection's exchanges. is_ready: it has the peer's settings.   is_leaving: it takes no new exchange."""
 
     def __init__(self, scheme: bytes, authority: bytes, options: HttpOptions) -> None:
-        self.exchanges: dict[int, Exchange] = {}
+        self.exchanges: dict[int, ClientExchange] = {}
         self.is_ready = False
         self.is_leaving = False
         self.has_ping_answer = False
         self._prefix = [(b":scheme", scheme), (b":authority", authority)]
         self._options = options
         self._opened_count = 0
-        self._ready: deque[Exchange] = deque()
-        self._blocked: dict[Exchange, None] = {}
+        self._ready: deque[ClientExchange] = deque()
+        self._blocked: dict[ClientExchange, None] = {}
         self.guard = FrameGuard()
         self._h2 = _connection(options)
 
@@ -74,7 +74,7 @@ class Http2State:
 
     @property
     def capacity(self) -> int:
-        """How many more exchanges it takes at the moment."""
+        """How many more exchanges it takes now."""
         if self.is_leaving or not self.is_ready:
             return 0
         limit = min(self._options.streams_per_connection_max, self._h2.remote_settings.max_concurrent_streams)
@@ -82,10 +82,10 @@ class Http2State:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the peer lets nothing more through, on any exchange."""
+        """Whether the peer's windows are closed for all exchanges."""
         return bool(self._blocked) and self._h2.outbound_flow_control_window <= 0
 
-    def open(self, exchange: Exchange) -> None:
+    def open(self, exchange: ClientExchange) -> None:
         """Send the request's head; the caller has checked the capacity."""
         stream_id = self._h2.get_next_available_stream_id()
         exchange.stream_id = stream_id
@@ -100,20 +100,20 @@ class Http2State:
             self.is_leaving = True
         self.mark(exchange)
 
-    def mark(self, exchange: Exchange) -> None:
-        """Remember that the exchange has something to send."""
+    def mark(self, exchange: ClientExchange) -> None:
+        """Note that the exchange has bytes to send."""
         if not exchange.is_marked and not exchange.has_sent_end and (exchange.has_data or exchange.is_ended):
             exchange.is_marked = True
             self._ready.append(exchange)
 
-    def reset(self, exchange: Exchange) -> None:
-        """Give up one exchange."""
+    def reset(self, exchange: ClientExchange) -> None:
+        """Abort one exchange."""
         if self.exchanges.pop(exchange.stream_id, None) is not None:
             self._blocked.pop(exchange, None)
             self._reset_stream(exchange)
 
-    def _reset_stream(self, exchange: Exchange) -> None:
-        with contextlib.suppress(StreamClosedError):  # The peer may have closed it in what is being read right now.
+    def _reset_stream(self, exchange: ClientExchange) -> None:
+        with contextlib.suppress(StreamClosedError):  # The peer may have closed it in the bytes that are being read.
             self._h2.reset_stream(exchange.stream_id, ErrorCodes.CANCEL)
 
     def ping(self) -> None:
@@ -121,11 +121,11 @@ class Http2State:
         self._h2.ping(b"\0" * 8)
 
     def leave(self) -> None:
-        """Say goodbye; nothing may follow."""
+        """Queue a GOAWAY; nothing may follow."""
         self._h2.close_connection()
 
     def pump(self) -> bytes:
-        """Bytes to send now; empty when nothing waits, or the windows are closed."""
+        """Bytes to send now; empty if nothing waits or the windows are closed."""
         ready = self._ready
         budget = PUMP_BYTES
         while ready and budget > 0:
@@ -135,8 +135,8 @@ class Http2State:
                 budget -= self._send_turn(exchange)
         return self._h2.data_to_send()
 
-    def _send_turn(self, exchange: Exchange) -> int:
-        """Send what may be sent of one exchange, and the end of its request; how many bytes that were."""
+    def _send_turn(self, exchange: ClientExchange) -> int:
+        """Send the bytes of one exchange that the windows allow, and the end of its request; returns their count."""
         h2, stream_id = self._h2, exchange.stream_id
         sent = 0
         while exchange.has_data and sent < TURN_BYTES:
@@ -163,7 +163,7 @@ class Http2State:
     # What came
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the peer and call the responders. The guard keeps some back for the next turn.
+        """Process the peer's bytes and call the responders. The guard may keep bytes for the next turn.
 
         Raises ConnectionBroken.
         """
@@ -174,7 +174,7 @@ class Http2State:
             events = self._h2.receive_data(data)
         except ProtocolError as error:
             raise ConnectionBroken(f"The server broke HTTP/2: {error}") from error
-        chunks: dict[Exchange, list[bytes]] = {}
+        chunks: dict[ClientExchange, list[bytes]] = {}
         for event in events:
             self._on_event(event, chunks)
         for exchange, parts in chunks.items():
@@ -182,8 +182,8 @@ class Http2State:
         if goaway is not None:
             self._on_goaway(goaway)
 
-    def _on_event(self, event: Event, chunks: dict[Exchange, list[bytes]]) -> None:
-        """Bodies are gathered in `chunks`, so that an exchange hears all that came at once in one call."""
+    def _on_event(self, event: Event, chunks: dict[ClientExchange, list[bytes]]) -> None:
+        """Handle an event of h2. `chunks` joins pieces of bodies, so that a responder gets them in one call."""
         kind = type(event)
         if kind is DataReceived:
             assert isinstance(event, DataReceived)
@@ -221,23 +221,23 @@ class Http2State:
             exchange.responder.on_error("The server answered without a status.")
             exchange.reset()
 
-    def _on_stream_ended(self, stream_id: int, chunks: dict[Exchange, list[bytes]]) -> None:
+    def _on_stream_ended(self, stream_id: int, chunks: dict[ClientExchange, list[bytes]]) -> None:
         exchange = self.exchanges.get(stream_id)
         if exchange is None:
             return
         _deliver(exchange, chunks.pop(exchange, ()))
         if self.exchanges.pop(stream_id, None) is None:
-            return  # The engine has given it up over the answer it just had.
+            return  # The engine has aborted it after this answer.
         self._blocked.pop(exchange, None)
         if not exchange.has_sent_end:
             self._end_request(exchange)
         exchange.responder.on_end()
 
-    def _end_request(self, exchange: Exchange) -> None:
-        """The answer is over and the request is not: close it.
+    def _end_request(self, exchange: ClientExchange) -> None:
+        """The answer ended before the request: close the request.
 
-        With an empty last frame if we meant to, else with a reset: hypercorn drops the whole connection when it gets a
-        DATA frame for a stream it has answered.
+        If the engine has ended the request, an empty last frame is sent, otherwise a reset: hypercorn drops the whole
+        connection if a DATA frame arrives for a stream that it has answered.
         """
         if exchange.is_ended and not exchange.has_data:
             exchange.has_sent_end = True
@@ -245,7 +245,7 @@ class Http2State:
         else:
             self._reset_stream(exchange)
 
-    def _on_stream_reset(self, stream_id: int, error_code: int, chunks: dict[Exchange, list[bytes]]) -> None:
+    def _on_stream_reset(self, stream_id: int, error_code: int, chunks: dict[ClientExchange, list[bytes]]) -> None:
         exchange = self.exchanges.get(stream_id)
         if exchange is not None:
             _deliver(exchange, chunks.pop(exchange, ()))
@@ -260,7 +260,7 @@ class Http2State:
         self._unblock(0)
 
     def _unblock(self, stream_id: int) -> None:
-        """The peer opened a window: of one exchange, or (0) of the connection."""
+        """The peer opened the window of an exchange, or of the connection (stream_id 0)."""
         if stream_id:
             exchange = self.exchanges.get(stream_id)
             freed = [exchange] if exchange in self._blocked and exchange is not None else []
@@ -271,7 +271,7 @@ class Http2State:
             self.mark(exchange)
 
     def _on_goaway(self, goaway: Goaway) -> None:
-        """The peer leaves: what it has not looked at fails now, the rest may finish."""
+        """The peer leaves: exchanges that it has not accepted fail now, the others may finish."""
         self.is_leaving = True
         reason = f"The server closed the connection ({_error_name(goaway.error_code)})."
         for stream_id in [each for each in self.exchanges if each > goaway.last_stream_id]:
@@ -280,7 +280,7 @@ class Http2State:
             exchange.responder.on_error(reason, blame=Blame.LOST)
 
     def fail_all(self, message: str) -> None:
-        """The connection is gone, and every attempt on it."""
+        """The connection is lost: fail every exchange."""
         self.is_leaving = True
         exchanges, self.exchanges = self.exchanges, {}
         self._blocked.clear()
@@ -290,22 +290,22 @@ class Http2State:
 
 
 def _connection(options: HttpOptions) -> H2Connection:
-    """Validation of headers is off: ours are checked at registration, of theirs we look at three."""
+    """A connection without validation of headers: ours are checked at registration, and we read only three others."""
     settings = {SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: options.stream_window_bytes}
     return new_connection(client_side=True, checks_headers=False, settings=settings)
 
 
-def _messages_apart(exchange: Exchange, data: bytes) -> list[bytes]:
-    """The frames to send `data` in: one for each of its first messages.
+def _messages_apart(exchange: ClientExchange, data: bytes) -> list[bytes]:
+    """Split `data` into frames: one for each of its first messages.
 
-    Not for the first turn, the journal: a handler reads it before any task of it waits. Data that begins inside a
-    message is cut anywhere, which does no harm.
+    The journal, in the first turn, is not split: a handler reads it before its tasks wait. Data that begins inside a
+    message is cut anywhere, which is harmless.
     """
     is_first, exchange.has_sent_start = not exchange.has_sent_start, True
     return [data] if is_first else split_messages(data, FRAMES_PER_TURN)
 
 
-def _deliver(exchange: Exchange, parts: list[bytes] | tuple[()]) -> None:
+def _deliver(exchange: ClientExchange, parts: list[bytes] | tuple[()]) -> None:
     if parts:
         exchange.responder.on_data(parts[0] if len(parts) == 1 else b"".join(parts))
 

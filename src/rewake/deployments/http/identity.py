@@ -1,7 +1,7 @@
-"""Request identity: an Ed25519 key with which the engine signs what it sends, so that SDKs can refuse others.
+"""Request identity: the engine signs its requests with an Ed25519 key, so that SDKs can refuse all others.
 
-The key is a PKCS#8 PEM file. SDKs are given its public form, `publickeyv1_...`, and then check the token that goes with
-every request (service-protocol.md 1.7): a JWT over the path, good for a minute. Needs the `identity` extra.
+The key is a PKCS#8 PEM file. SDKs get its public form, `publickeyv1_...`, and check the token of every request
+(service-protocol.md 1.7): a JWT for the path, valid for a minute. Needs the `identity` extra.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 PUBLIC_PREFIX: Final = "publickeyv1_"
 
 LEEWAY_S: Final = 60
-"""How far the clocks of engine and deployment may be apart."""
+"""Allowed difference between the clocks of engine and deployment."""
 
 REUSE_S: Final = 15
-"""How long a token is used again for the same path: signing costs as much as sending the request."""
+"""How long a token is reused for the same path: signing costs as much as sending the request."""
 
 TOKENS_MAX: Final = 1_000
 
@@ -41,7 +41,7 @@ class Identity:
         self._tokens: dict[bytes, tuple[int, bytes]] = {}
 
     def headers(self, path: bytes) -> list[tuple[bytes, bytes]]:
-        """Headers for a request to a protocol path, which is given without the deployment's prefix."""
+        """Headers for a request. path: the protocol path, without the deployment's prefix."""
         now_s = time.time_ns() // 1_000_000_000
         made_at_s, token = self._tokens.get(path, (0, b""))
         if not 0 <= now_s - made_at_s < REUSE_S:
@@ -58,7 +58,7 @@ class Identity:
 
 
 def load_key(path: str | os.PathLike[str]) -> Identity:
-    """The key in a PKCS#8 PEM file. Raises RewakeError RW1012 when it cannot be used, RW1008 without the extra."""
+    """The key in a PKCS#8 PEM file. Raises RewakeError RW1012 if it cannot be used, RW1008 without the extra."""
     _require_cryptography()
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -89,7 +89,7 @@ def new_key() -> bytes:
 
 
 def public_form(key: Ed25519PrivateKey) -> str:
-    """The public key as SDKs take it, such as `restate.app(..., identity_keys=[...])`."""
+    """The public key in the SDKs' form, for `restate.app(..., identity_keys=[...])`."""
     return PUBLIC_PREFIX + base58(key.public_key().public_bytes_raw())
 
 

@@ -24,5 +24,5 @@ technical = Agent(name="Technical", instructions="You answer technical questions
 router = Agent(name="Router", instructions="You route to a specialist.", handoffs=[billing, technical])
 
 desk = Chat("ChatDesk", router)
-app = restate.app([desk.service])
+app = restate.app(desk.services)
 web = desk.web(Path(__file__).parent / "pages")

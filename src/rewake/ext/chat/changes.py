@@ -1,7 +1,7 @@
-"""From steps that were said to steps as they are: the events between them.
+"""The events that lead from the steps that a reader has to the newest steps.
 
-One place for all that can happen to a live answer: more text, a call's result, a void attempt, deltas that got lost and
-come with the journal's value. A reader who applies the events has the steps given last.
+All changes of a live answer are made here: more text, a call's result, a void attempt, and deltas that were lost and
+come with the journal's value. A reader who applies the events has the newest steps.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from rewake.ext.chat.events import (
     ApprovalAsked,
     ChatEvent,
     HandedOver,
+    Steered,
     StepReset,
     StepStarted,
     TextDelta,
@@ -40,7 +41,7 @@ _ANSWERS: Final[dict[str, Literal["approved", "denied", "expired"]]] = {
 
 
 class Said:
-    """What a reader has been sent. steps: what it has already."""
+    """The steps that a reader has received. steps: the reader's at the beginning."""
 
     def __init__(self, steps: list[Step] | None = None) -> None:
         self.steps: list[Step] = []
@@ -53,12 +54,19 @@ class Said:
             yield from self._reset(target)
         for number, step in enumerate(target):
             if number == len(self.steps):
-                self.steps.append({"agent": step.get("agent"), "parts": []})
-                yield StepStarted(number, step.get("agent"))
+                yield self._begin(number, step)
             yield from self._step(number, step)
 
+    def _begin(self, number: int, step: Step) -> ChatEvent:
+        self.steps.append({"agent": step.get("agent"), "parts": []})
+        first: Part = next(iter(step["parts"]), {})
+        if first.get("type") == "steering":
+            self.steps[-1]["parts"].append(dict(first))
+            return Steered(number, first["id"], first["text"])
+        return StepStarted(number, step.get("agent"), first.get("within"))
+
     def _reset(self, target: list[Step]) -> Iterator[ChatEvent]:
-        """Take back the first step that does not go on, and all after it."""
+        """Take back the first step that does not continue, and all after it."""
         pairs = zip(self.steps, target, strict=False)
         kept = next((number for number, pair in enumerate(pairs) if not _goes_on(*pair)), len(target))
         is_last = kept >= len(self.steps) - 1
@@ -99,7 +107,7 @@ def _tool(step: int, said: Part, part: Part) -> Iterator[ChatEvent]:
     call, tool, state = part["call"], part["tool"], part["state"]
     if "call" not in said:
         said |= {"call": call, "tool": tool, "state": "writing", "written": ""}
-        yield ToolStarted(step, call, tool, part.get("agent"))
+        yield ToolStarted(step, call, tool, part.get("agent"), part.get("within"))
     if said["state"] == "writing" and len(written := part.get("written", "")) > len(said["written"]):
         yield ToolInputDelta(call, written[len(said["written"]) :])
         said["written"] = written
@@ -127,7 +135,8 @@ def _approval(step: int, said: Part, part: Part) -> Iterator[ChatEvent]:
     outcome = _ANSWERS.get(part["state"])
     if outcome is not None and "outcome" not in said:
         said["outcome"] = outcome
-        yield ApprovalAnswered(approval["id"], part["call"], outcome, approval.get("reason"))
+        within, agent = part.get("within"), part.get("agent")
+        yield ApprovalAnswered(approval["id"], part["call"], outcome, approval.get("reason"), agent, within)
 
 
 def asked(step: int, part: Part) -> ApprovalAsked:
@@ -141,11 +150,12 @@ def asked(step: int, part: Part) -> ApprovalAsked:
         part.get("input"),
         part.get("agent"),
         approval.get("expires_at_ms"),
+        part.get("within"),
     )
 
 
 def _goes_on(said: Step, target: Step) -> bool:
-    """Whether nothing of what was said must be taken back."""
+    """Whether the new step only continues the old one, so that nothing is taken back."""
     parts: list[Part] = target["parts"]
     if len(said["parts"]) > len(parts) or said.get("agent") != target.get("agent"):
         return False

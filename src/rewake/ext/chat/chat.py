@@ -1,4 +1,4 @@
-"""Chat: the virtual object of a conversation and the web app in front of it."""
+"""Chat: the virtual objects of a conversation and the web app in front of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rewake.ext.chat.session import Speak, chat_object
+from rewake.ext.chat.inbox import DOUBLE_TEXTS, DoubleText
+from rewake.ext.chat.session import Speak, chat_objects
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -20,14 +21,17 @@ PREFIX = "/api/chat"
 
 
 class Chat:
-    """Conversations with an agent, or a team of them.
+    """Conversations with an agent, or with a team of agents.
 
-    name: of the virtual object, whose keys are the ids of conversations.   agent: of the OpenAI Agents SDK, or of
-    Pydantic AI, or an async function from a message to the answer.   start_with: who gets a new message, the agent
-    given or the one that spoke last.   approvals: how questions are asked, see `rewake.ext.kernel.Approvals`; True for
-    without a deadline.   options: further arguments of each run, such as max_turns.
+    name: of the virtual object, whose keys are the ids of conversations.   agent: of the OpenAI Agents SDK, of Pydantic
+    AI, or an async function from a message to the answer.   start_with: who gets a new message: the given agent, or the
+    one that spoke last.   approvals: how questions are asked, see `rewake.ext.kernel.Approvals`; True: without a
+    deadline.   approvals_wait: in the turn, so that its invocation stays open; or between turns, so that the invocation
+    ends, and the answers start another one on the code that is deployed then.   double_text: what happens to a message
+    that arrives during a turn: `queue`, `steer`, `interrupt` or `reject`, see inbox.py.   options: further arguments of
+    each run, such as max_turns.
 
-    service: for `restate.app([...])`. Raises TypeError for an agent of another kind.
+    services: for `restate.app(...)`. Raises TypeError for an unknown kind of agent, ValueError for an unknown policy.
     """
 
     def __init__(
@@ -37,11 +41,15 @@ class Chat:
         *,
         start_with: Literal["first", "last"] = "first",
         approvals: Any = True,
+        approvals_wait: Literal["in_turn", "between_turns"] = "in_turn",
+        double_text: DoubleText = "queue",
         options: dict[str, Any] | None = None,
     ) -> None:
+        if double_text not in DOUBLE_TEXTS:
+            raise ValueError(f"double_text is {double_text!r}: it must be one of {', '.join(DOUBLE_TEXTS)}.")
         self.name = name
         speak = _speaker(agent, starts_with_last=start_with == "last", approvals=approvals, options=options or {})
-        self.service = chat_object(name, speak)
+        self.services = chat_objects(name, speak, double_text, keeps=approvals_wait == "between_turns")
         self._ingress: Ingress | None = None
 
     def routes(
@@ -52,11 +60,12 @@ class Chat:
         authorize: Callable[[Request, str], Awaitable[str | None]] | None = None,
         allowed_origins: Iterable[str] = (),
     ) -> list[BaseRoute]:
-        """The routes for a Starlette or FastAPI app of your own: see routes.py.
+        """The routes for a Starlette or FastAPI app of your own, see routes.py.
 
         ingress_url: of the engine; None: the variable REWAKE_INGRESS_URL, else http://localhost:8080.   authorize: gets
-        the request and the id of the conversation, raises starlette's HTTPException unless the caller may use it, and
-        gives the caller's name, which answers to approvals then carry.   allowed_origins: of pages elsewhere.
+        the request and the id of the conversation. It raises starlette's HTTPException unless the caller may use the
+        conversation, and returns the caller's name, which is stored with answers to approvals.   allowed_origins: of
+        pages on other sites.
         """
         from rewake.ext.chat.ingress import Ingress
         from rewake.ext.chat.routes import Routes

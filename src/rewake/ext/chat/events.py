@@ -1,4 +1,4 @@
-"""What happens in a turn of a conversation, for formats of front ends: small facts, in order.
+"""The events of a turn of a conversation, in order, for formats of front ends.
 
 A reader that applies them one after the other has the turn's steps as transcript.py knows them. `step` counts the steps
 of a turn from 0; a part is named by its step and its place there, a tool call by its id.
@@ -23,10 +23,11 @@ class TurnStarted:
 
 @dataclass(frozen=True)
 class StepStarted:
-    """An agent's turn to speak."""
+    """An agent's turn to speak. within: the call that asked it, if it is a nested agent."""
 
     step: int
     agent: str | None
+    within: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,13 @@ class TextEnded:
 
 @dataclass(frozen=True)
 class ToolStarted:
-    """The model begins to write a call."""
+    """The model begins to write a call. within: as of its step."""
 
     step: int
     call: str
     tool: str
     agent: str | None
+    within: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class ToolCalled:
 
 @dataclass(frozen=True)
 class ToolProgress:
-    """What an agent that was called as a tool has said so far."""
+    """The text so far of an agent that was called as a tool."""
 
     call: str
     output: Any
@@ -111,8 +113,17 @@ class HandedOver:
 
 
 @dataclass(frozen=True)
+class Steered:
+    """A user's message came, and the agents read it from here on. It is a step without an agent. id: the client's."""
+
+    step: int
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
 class ApprovalAsked:
-    """A call waits for a person. id: what the answer names.   expires_at_ms: None for never."""
+    """A call waits for a person. id: what the answer names.   expires_at_ms: None: never.   within: see StepStarted."""
 
     id: str
     step: int
@@ -121,21 +132,24 @@ class ApprovalAsked:
     input: Any
     agent: str | None = None
     expires_at_ms: int | None = None
+    within: str | None = None
 
 
 @dataclass(frozen=True)
 class ApprovalAnswered:
-    """A person has answered, or nobody in time (`expired`)."""
+    """A person has answered, or nobody in time (`expired`). agent, within: of the call, see StepStarted."""
 
     id: str
     call: str
     outcome: Literal["approved", "denied", "expired"]
     reason: str | None = None
+    agent: str | None = None
+    within: str | None = None
 
 
 @dataclass(frozen=True)
 class StepReset:
-    """What was said since the step began is void; it is said anew. is_last: no later step has begun."""
+    """The step's text so far is void; it comes again. is_last: no later step has begun."""
 
     step: int
     is_last: bool
@@ -170,6 +184,7 @@ ChatEvent = (
     | ToolProgress
     | ToolReturned
     | HandedOver
+    | Steered
     | ApprovalAsked
     | ApprovalAnswered
     | StepReset

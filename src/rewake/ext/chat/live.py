@@ -1,15 +1,16 @@
 r"""The steps of a turn from the events of its run's stream, as they happen: docs/reference/streams.md has the events.
 
-The words of a step are a draft until the step is stored; then the journal's envelope takes its place. Drafts of a try
-that failed are forgotten. Beside text, adapters say:
+The words of a step are a draft until the step is stored; then the journal's envelope takes its place. Drafts of a
+failed try are forgotten. Beside text, adapters send:
 
-    {"type": "path", "path": ["Desk", "Bank"], "calls": ["call_1"]}    first, where the name of the step does not say it
+    {"type": "path", "path": ["Desk", "Bank"], "calls": ["call_1"]}    first, if the name of the step does not show it
     {"type": "reasoning", "text": "..."}
     {"type": "tool_input", "call": "call_1", "tool": "refund", "text": "{\"amo"}
 """
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from rewake.ext.chat.transcript import Step, Transcript
@@ -18,21 +19,23 @@ Event = dict[str, Any]
 
 
 class LiveTurn:
-    """The fold. transcript: what is known of the turn.   offset: of the last event.   has_ended: nothing follows."""
+    """Applies events to a transcript, of the turn so far. offset: of the last event.   has_ended: nothing follows."""
 
-    def __init__(self) -> None:
-        self.transcript = Transcript()
+    def __init__(self, before: list[Step] | None = None) -> None:
+        """before: the steps of earlier invocations of the turn."""
+        self._before = before or []
+        self.transcript = self._begun()
         self.has_ended = False
         self.offset = 0
         self._drafts: dict[int, _Draft] = {}
 
     @property
     def is_at_work(self) -> bool:
-        """Whether something is being said."""
+        """Whether a step is speaking."""
         return any(draft.step["parts"] for draft in self._drafts.values())
 
     def apply(self, event: Event) -> None:
-        """One event of the stream. Unknown ones are passed over."""
+        """Apply one event of the stream; unknown ones are skipped."""
         self.offset = max(self.offset, event.get("offset", 0))
         match event.get("type"):
             case "step_started":
@@ -41,7 +44,7 @@ class LiveTurn:
             case "delta":
                 self._say(event)
             case "void" if event.get("from_offset") == 0:
-                self.transcript, self._drafts = Transcript(), {}
+                self.transcript, self._drafts = self._begun(), {}
             case "void":
                 for step in event.get("steps") or ():
                     if (voided := self._drafts.get(step)) is not None:
@@ -50,6 +53,9 @@ class LiveTurn:
                 self._commit(event)
             case "ended":
                 self.has_ended = True
+
+    def _begun(self) -> Transcript:
+        return Transcript(copy.deepcopy(self._before))
 
     def _say(self, event: Event) -> None:
         draft = self._drafts.setdefault(event["step"], _Draft(None))

@@ -1,19 +1,21 @@
-"""What was said in a turn: steps of agents with their parts, made of the envelopes of the journal.
+"""The words of a turn: steps of agents with their parts, made from the envelopes of the journal.
 
-The same fold runs in the handler, whose transcript is stored, and in the reader of a live stream, so both agree. A step
-is what one answer of a model holds; calls of nested agents show as progress of the call that asked them, and only those
-that need a person have a part of their own.
+The same code runs in the handler, which stores the transcript, and in the reader of a live stream, so both agree. A
+step contains one answer of a model. Calls of nested agents are shown as progress of the call that asked them; only
+those that need a person have a part of their own.
 
 Stored data (in the state of the chat's object):
 
     step  {"agent": "Router", "parts": [...], "is_done": true}
     part  {"type": "text" | "reasoning", "text": "..."}
           {"type": "handoff", "agent": "Billing"}
+          {"type": "steering", "id": "msg_2", "text": "..."}     a user's message, alone in a step without an agent
           {"type": "tool", "call": "call_1", "tool": "refund", "agent": "Billing", "input": {...}, "state": ...,
            "output": ..., "approval": {"id": "sign_1...", "awakeables": [...], "digest": ..., "question": ...,
-           "expires_at_ms": ..., "reason": ...}}
+           "expires_at_ms": ..., "reason": ...}, "within": "call_0"}
 
-`state` of a call: writing (its arguments come), called, waiting, approved, denied, expired, returned.
+`within`: for a call of a nested agent, the call that asked this agent; absent for a call of the turn's own agents.
+`state` of a call: writing (its arguments arrive), called, waiting, approved, denied, expired, returned.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """What the agents said, without what they thought."""
+        """The agents' words, without their thoughts."""
         return "\n\n".join(
             part["text"] for step in self.steps for part in step["parts"] if part["type"] == "text" and part["text"]
         )
@@ -61,6 +63,10 @@ class Transcript:
             self._answered_by_model(envelope)
         elif kind in ("tool", "mcp") and envelope.get("call") and not envelope.get("branch"):
             self.returned(envelope["call"], shown_value(envelope.get("value")))
+        elif kind == "steering":
+            value = envelope.get("value") or {}
+            message = {"type": "steering", "id": value.get("id", ""), "text": value.get("text", "")}
+            self.steps.append({"agent": None, "parts": [message], "is_done": True})
         elif kind == "approval":
             self._approval(envelope, envelope.get("value") or {})
 
@@ -77,6 +83,7 @@ class Transcript:
             agent=envelope.get("agent"),
             arguments=value.get("arguments"),
             expires_at_ms=value.get("deadline_at_ms"),
+            within=next(iter(envelope.get("calls") or ()), None),
         )
         if (part := self.call(envelope.get("call") or name)) is not None:
             found = {name: value[name] for name in ("awakeables", "digest", "question") if value.get(name)}
@@ -98,17 +105,19 @@ class Transcript:
         agent: str | None = None,
         arguments: Any = None,
         expires_at_ms: int | None = None,
+        within: str | None = None,
     ) -> None:
-        """A call waits for a person."""
+        """A call waits for a person. within: the call that asked its agent, if that is nested."""
         part = self.call(call)
         if part is None:
             part = {"type": "tool", "call": call, "tool": tool, "agent": agent, "input": parsed(arguments)}
+            part |= {} if within is None else {"within": within}
             self.steps.append({"agent": agent, "parts": [part], "is_done": True})
         part["state"] = "waiting"
         part["approval"] = {"id": id} | ({} if expires_at_ms is None else {"expires_at_ms": expires_at_ms})
 
     def answered(self, id: str, outcome: str, reason: str | None = None) -> None:
-        """A person has answered: approved, denied, or nobody did in time: expired."""
+        """A question was decided: approved, denied, or expired because nobody answered in time."""
         for part in self.calls():
             if part.get("approval", {}).get("id") == id and part["state"] == "waiting":
                 part["state"] = outcome
@@ -133,7 +142,7 @@ class Transcript:
         drafts["parts"], drafts["text"] = [], ""
 
     def settle(self, drafts: Step | None, envelope: Mapping[str, Any]) -> None:
-        """A step is stored: what the journal has takes the place of its deltas."""
+        """A step is stored: the journal's value takes the place of its deltas."""
         if drafts is not None:
             self.steps = [step for step in self.steps if step is not drafts]
         self.recorded(envelope)
@@ -152,6 +161,19 @@ class Transcript:
                 asker["progress"] = {"agent": path[-1], "text": text}
             return
         self.steps.append({"agent": path[-1], "parts": parts, "is_done": True})
+
+
+def steered_in(steps: list[Step], message: str) -> int | None:
+    """The number of the step in which this message of the user's came; None if in none."""
+    return next(
+        (
+            number
+            for number, step in enumerate(steps)
+            for part in step["parts"]
+            if part["type"] == "steering" and part["id"] == message
+        ),
+        None,
+    )
 
 
 def _write(parts: list[Part], delta: Any, agent: str | None) -> None:
@@ -175,7 +197,7 @@ def _write(parts: list[Part], delta: Any, agent: str | None) -> None:
 
 
 def shown_value(value: Any) -> Any:
-    """What a tool returned, without what the envelope keeps beside it."""
+    """The tool's result, without the fields that the envelope keeps beside it."""
     if isinstance(value, dict) and "$context" in value:
         return value.get("$value")
     if isinstance(value, dict) and value.get("kind") == "tool_return" and "result" in value:

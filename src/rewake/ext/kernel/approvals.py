@@ -1,7 +1,7 @@
-"""What a person is asked, and what came of it: the values of `ask()` (asking.py), their digest, and answers as sent.
+"""A question to people, its outcome, and answers as sent: the values of `ask()` (asking.py) and their digest.
 
-An answer is the value an awakeable is resolved with: true, false, a word, or an object, of which all but `approved` may
-be absent: {"approved": true, "who": "Ada", "why": "...", "digest": "...", "at_ms": 1790000000000}. Stored data.
+An awakeable is resolved with an answer: true, false, a word, or an object in which only `approved` is required:
+{"approved": true, "who": "Ada", "why": "...", "digest": "...", "at_ms": 1790000000000}. Stored data.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NO: Final = ("denied", "rejected", "deny", "reject", "no", "false")
 
 
 class Outcome(StrEnum):
-    """How a question ended. EXPIRED: nobody answered in time, which is no denial."""
+    """How a question ended. EXPIRED: nobody answered in time; it is not a denial."""
 
     APPROVED = "approved"
     DENIED = "denied"
@@ -31,7 +31,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """What one person said. who: as they or their tool named them; None where nobody said."""
+    """One person's answer. who: the name that they or their tool gave; None without one."""
 
     is_approved: bool
     who: str | None = None
@@ -41,9 +41,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Decision:
-    """How a question ended, when, and for which arguments (digest: of exactly those; see `digest_of`).
+    """How a question ended, when, and for which arguments (digest: of exactly those, see `digest_of`).
 
-    who, why: of the last answer that counted. answers: all that counted, in order; several with a quorum.
+    who, why: of the last answer that counted. answers: all answers that counted, in order; several with a quorum.
     """
 
     outcome: Outcome
@@ -55,13 +55,13 @@ class Decision:
 
     @property
     def is_approved(self) -> bool:
-        """Whether to go on."""
+        """Whether people have approved."""
         return self.outcome is Outcome.APPROVED
 
 
 @dataclass(frozen=True)
 class ApprovalRequest:
-    """A question that waits for people, as `notify` gets it.
+    """An open question, as `notify` gets it.
 
     id: of the question; also of the awakeable to resolve. arguments: exactly as they will be used, as text. digest: of
     them; an answer that names another one is refused. reminder: 0 at first, then counted. refused: why an answer was
@@ -84,10 +84,10 @@ class ApprovalRequest:
     links: LinkMaker | None = field(default=None, repr=False, compare=False)
 
     def link(self, who: str = "", *, lasts: timedelta | None = None) -> str | None:
-        """A signed address of a page that asks for the answer; None on an engine that offers none.
+        """A signed address of a page that asks for the answer; None on an engine without such links.
 
-        who: the person it is for, whose answer it then is; without, anybody who has the link may answer. lasts: how
-        long it can be used; else until the deadline, or 30 days. It is a secret: send it to this person alone.
+        who: the person it is for; the answer carries this name. Without a name, anybody who has the link may answer.
+        lasts: how long it is valid; by default until the deadline, or 30 days. It is a secret: send it only to them.
         """
         if self.links is None:
             return None
@@ -100,20 +100,20 @@ Notify = Callable[[ApprovalRequest], Awaitable[Any]]
 
 @dataclass(frozen=True)
 class Sent:
-    """An answer as it was sent. digest: of the arguments it is for, None where the sender named none."""
+    """An answer as it was sent. digest: of the approved arguments; None if the sender gave none."""
 
     answer: Answer
     digest: str | None = None
 
 
 class Unusable(Exception):
-    """The value sent is no answer, or answers another question."""
+    """The sent value is not an answer, or it answers another question."""
 
 
 def arguments_text(args: Any) -> str:
-    """Arguments as people are shown them, always the same for equal ones: a text as it is, anything else as JSON.
+    """Arguments as shown to people, equal for equal values: a text unchanged, anything else as JSON.
 
-    args: JSON, pydantic models and dataclasses. Raises TypeError for anything else, whose text may change.
+    args: JSON, pydantic models and dataclasses. Raises TypeError for other objects, whose text may vary.
     """
     if args is None or isinstance(args, str):
         return args or ""
@@ -121,12 +121,12 @@ def arguments_text(args: Any) -> str:
 
 
 def digest_of(arguments: str, question: str) -> str:
-    """SHA-256 in hex of the arguments, or of the question when it has no arguments."""
+    """SHA-256 in hex of the arguments, or of the question if it has no arguments."""
     return hashlib.sha256((arguments or question).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def sent_answer(content: bytes) -> Sent:
-    """What an awakeable was resolved with. Raises Unusable for what says neither yes nor no."""
+    """The answer in an awakeable's value. Raises Unusable if the value is neither yes nor no."""
     try:
         said = json.loads(content)
     except ValueError:
@@ -177,7 +177,7 @@ def moment(at_ms: Any) -> datetime | None:
 
 
 def formatted(said: Any) -> str:
-    """What somebody sent, for a message."""
+    """The sent value, shortened for a message."""
     text = repr(said)
     return text if len(text) <= 200 else text[:200] + "..."
 

@@ -1,9 +1,9 @@
-"""`ask()`: wait for people, for minutes or months: approved, denied or expired.
+"""`ask()`: wait for people, for minutes or months; the outcome is approved, denied or expired.
 
 Entries of a question, stored data: one awakeable for each person of the quorum; the step `ask` with the question; the
-step `notify`, where the user gave one; timers for the deadline and the next reminder, a step `remind` for each; and the
-step `answer` with the outcome. An answer that cannot be taken (another digest, the same person again, neither yes nor
-no) opens another awakeable, with a further `ask`, and the question goes on. On the SDK's public Context alone.
+step `notify`, if the user gave one; timers for the deadline and the next reminder, and a step `remind` for each; the
+step `answer` with the outcome. If an answer is unusable (another digest, the same person again, neither yes nor no),
+another awakeable is opened with a further `ask`, and the question stays open. Uses the SDK's public Context alone.
 """
 
 from __future__ import annotations
@@ -59,19 +59,18 @@ async def ask(
     quorum: int = 1,
     notify: Notify | None = None,
 ) -> Decision:
-    """Ask people for their approval and wait, suspended, until it is decided. In a handler, and in tools.
+    """Ask people for their approval and wait, suspended, until it is decided. Call it in a handler or in a tool.
 
-    args: what they approve, exactly: JSON, a pydantic model, a dataclass, or a text. An answer for other arguments is
-    refused. who: whom it is for, shown and in the list of what waits. deadline: from now, or a moment; without one it
-    waits for ever. remind: every so often, or that long after the asking; calls notify again. quorum: how many people
-    must approve, each of whom counts once; one denial is enough to deny. notify: sends the request to people; runs as a
-    step.
+    args: the exact arguments to approve: JSON, a pydantic model, a dataclass, or a text. An answer for other arguments
+    is refused. who: the persons who are asked, as shown in lists. deadline: a time from now, or a moment; by default it
+    waits for ever. remind: an interval, or times after the question; each calls `notify` again. quorum: how many people
+    must approve; each counts once, and one denial denies. notify: sends the request to people; runs as a step.
 
-    Returns the decision: approved, denied, or expired. Raises TerminalError 409 when the invocation is cancelled,
-    ArgumentsChanged when the code asks with other arguments at replay, ValueError and TypeError for arguments that
-    cannot be.
+    Returns the decision: approved, denied, or expired. Raises TerminalError 409 if the invocation is cancelled,
+    ArgumentsChanged if the code asks with other arguments at replay, ValueError and TypeError for invalid arguments.
     """
-    terms = Terms(question, args, who, deadline, remind, quorum, notify)
+    approvals = Approvals(who=who, deadline=deadline, remind=remind, quorum=quorum, notify=notify)
+    terms = approvals.terms(question, args)
     run = current_run()
     if run is None:  # raises: outside of a handler, or to have the tool run as a branch
         durable_context().awakeable()
@@ -87,7 +86,7 @@ ask.rewake_uses_context = True  # type: ignore[attr-defined]  # see detect.py
 
 @dataclass(frozen=True, kw_only=True)
 class Approvals:
-    """How a framework's own questions are asked; the fields are those of `ask`."""
+    """How questions are asked; the fields are those of `ask`. Raises ValueError or TypeError as `ask` does."""
 
     who: str | Sequence[str] = ()
     deadline: timedelta | datetime | None = None
@@ -95,46 +94,42 @@ class Approvals:
     quorum: int = 1
     notify: Notify | None = None
 
-    def terms(self, question: str, args: Any) -> Terms:
-        """For one question."""
-        return Terms(question, args, self.who, self.deadline, self.remind, self.quorum, self.notify)
+    def __post_init__(self) -> None:
+        if not 1 <= self.quorum <= QUORUM_MAX:
+            raise ValueError(f"quorum is {self.quorum}: it must be from 1 to {QUORUM_MAX} people.")
+        if self.remind is not None and self.notify is None:
+            raise ValueError("remind needs notify: a reminder is another call of it.")
+        if isinstance(self.deadline, datetime) and self.deadline.tzinfo is None:
+            raise ValueError(
+                f"deadline is {self.deadline}, without a time zone: use datetime.now(UTC) + ..., or a timedelta."
+            )
+        _checked(self.remind)
+
+    def terms(self, question: str, args: Any = None) -> Terms:
+        """The terms of one question. Raises TypeError for invalid arguments."""
+        return Terms(self, question, args)
 
 
 class Terms:
-    """What is asked, of whom, until when. Raises ValueError or TypeError as `ask` does."""
+    """The question, the people who are asked, and the deadline."""
 
-    def __init__(
-        self,
-        question: str,
-        args: Any = None,
-        who: str | Sequence[str] = (),
-        deadline: timedelta | datetime | None = None,
-        remind: Reminders = None,
-        quorum: int = 1,
-        notify: Notify | None = None,
-    ) -> None:
-        if not 1 <= quorum <= QUORUM_MAX:
-            raise ValueError(f"quorum is {quorum}: it must be from 1 to {QUORUM_MAX} people.")
-        if remind is not None and notify is None:
-            raise ValueError("remind needs notify: a reminder is another call of it.")
-        if isinstance(deadline, datetime) and deadline.tzinfo is None:
-            raise ValueError(
-                f"deadline is {deadline}, without a time zone: use datetime.now(UTC) + ..., or a timedelta."
-            )
+    def __init__(self, approvals: Approvals, question: str, args: Any) -> None:
+        who = approvals.who
         self.question = question
         self.arguments = arguments_text(args)
         self.digest = digest_of(self.arguments, question)
         self.who = (who,) if isinstance(who, str) else tuple(who)
-        self.deadline, self.remind, self.quorum, self.notify = deadline, _checked(remind), quorum, notify
+        self.deadline, self.remind = approvals.deadline, _checked(approvals.remind)
+        self.quorum, self.notify = approvals.quorum, approvals.notify
 
     def deadline_ms(self, asked_at_ms: int) -> int | None:
-        """The moment after which nobody can answer any more."""
+        """The time after which no answer is accepted."""
         if isinstance(self.deadline, datetime):
             return round(self.deadline.timestamp() * 1000)
         return None if self.deadline is None else asked_at_ms + _ms(self.deadline)
 
     def reminder_after_ms(self, number: int, passed_ms: int) -> tuple[int, int] | None:
-        """Which reminder comes next after this one, and when, counted from the asking. Missed ones are skipped."""
+        """The next reminder: its number, and its milliseconds after the question. Missed ones are skipped."""
         if self.remind is None or number >= REMINDERS_MAX:
             return None
         if isinstance(self.remind, timedelta):
@@ -147,7 +142,7 @@ class Terms:
 
 @dataclass
 class _Question:
-    """One question that is open."""
+    """One open question."""
 
     run: Run
     terms: Terms
@@ -168,14 +163,14 @@ class _Question:
         return f"{self.about.agent}: {what} {self.about.tool or ''}".rstrip()
 
     def stored(self, **more: Any) -> dict[str, Any]:
-        """The value of the envelope that asks."""
+        """The value of the question's envelope."""
         terms = self.terms
         told: dict[str, Any] = {"id": self.id, "awakeables": [*self.slots], "question": terms.question}
         told |= {"arguments": self.arguments, "digest": self.digest, "who": list(terms.who), "quorum": terms.quorum}
         return told | more
 
     def request(self, **more: Any) -> ApprovalRequest:
-        """For the user's notify."""
+        """The request for the user's notify."""
         return ApprovalRequest(
             id=next(iter(self.slots), self.id),
             agent=self.about.agent or "",
@@ -194,7 +189,7 @@ class _Question:
 
 
 async def asked(run: Run, terms: Terms, about: Envelope) -> Decision:
-    """`ask` for an adapter. about: whose call it is; its steps are named after agent and tool."""
+    """`ask` for an adapter. about: the call that needs approval; the steps are named after its agent and tool."""
     question = await _put(run, terms, about)
     decision = await _waited(question)
     if question.digest != terms.digest:  # not before: the entries of the question are in the journal already
@@ -254,7 +249,7 @@ async def _timer(question: _Question, at_ms: int | None, name: str) -> RestateDu
 
 
 def _next_reminder(question: _Question, number: int, passed_ms: int) -> tuple[int, int | None]:
-    """Number and moment of the reminder after this one; none where the question has ended by then."""
+    """Number and time of the next reminder; the time is None if the question has ended by then."""
     found = question.terms.reminder_after_ms(number, passed_ms)
     if found is None:
         return number, None
@@ -263,20 +258,20 @@ def _next_reminder(question: _Question, number: int, passed_ms: int) -> tuple[in
 
 
 async def _reminded(question: _Question, number: int) -> int:
-    """Remind. How many ms after the asking that was, as the journal has it."""
+    """Remind people. Returns the milliseconds since the question, as journaled."""
     request = question.request(reminder=number)
     at_ms = await question.run.step(question.named("remind"), _once, question.terms.notify, request)
     return int(at_ms) - question.asked_at_ms
 
 
 async def _once(notify: Notify, request: ApprovalRequest) -> int:
-    """The body of a step that tells people. When it was."""
+    """The body of a step that notifies people. Returns its time."""
     await notify(request)
     return time.time_ns() // 1_000_000
 
 
 async def _taken(question: _Question, slot: RestateDurableFuture[Any]) -> Outcome | None:
-    """Count an answer. The outcome, None while more are needed."""
+    """Count an answer. Returns the outcome, None while more answers are needed."""
     token = next(name for name, each in question.slots.items() if each is slot)
     del question.slots[token]
     try:
@@ -291,7 +286,7 @@ async def _taken(question: _Question, slot: RestateDurableFuture[Any]) -> Outcom
 
 
 async def _answer(question: _Question, slot: RestateDurableFuture[Any]) -> Answer:
-    """Raises Unusable for one that cannot be taken."""
+    """The answer in a slot. Raises Unusable if it does not count."""
     try:
         sent = sent_answer(await question.run.wait(slot))
     except TerminalError as rejected:
@@ -306,7 +301,7 @@ async def _answer(question: _Question, slot: RestateDurableFuture[Any]) -> Answe
 
 
 def _is_same(one: Answer, other: Answer) -> bool:
-    """Whether two answers are of one person; of those without a name, one counts."""
+    """Whether two answers are from one person. All answers without a name count as one person."""
     return (one.who or "").strip().casefold() == (other.who or "").strip().casefold()
 
 

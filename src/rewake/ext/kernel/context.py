@@ -2,7 +2,7 @@
 
 `restate_context()` gives this one inside pieces (durable tools, nested agents), so that tools written for the plain
 context run side by side unchanged; the SDK's combinators (`restate.select`, `gather`, ...) work on its futures. In the
-body of a step it only answers what makes no entry; anything else ends the body, which then runs as a branch.
+body of a step only calls that make no entry work; any other ends the body, which then runs as a branch.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any, Final
 from restate import Context, DurablePromise, ScopedContext, server_context
 from restate.server_context import ServerDurableFuture
 
+from rewake.ext.kernel.guarding import FREE, needs_branch
 from rewake.ext.kernel.run import Run, raw_context, run_of
-from rewake.ext.kernel.steps import Body, NeedsBranch, body_here
+from rewake.ext.kernel.steps import Body, alone, body_here
 
-_FREE: Final = frozenset({"request", "key", "rewake_raw"})  # these make no entry
+_FREE: Final = FREE | {"rewake_raw"}
 _RUNS: Final = frozenset({"run", "run_typed"})
 
 
@@ -42,7 +43,7 @@ def turn_context(run: Run) -> Context:
 
 
 def show_context(run: Run) -> None:
-    """From here on, in this task, the SDK's own `current_context()` gives the context with turns."""
+    """From now on in this task, the SDK's own `current_context()` gives the context with turns."""
     # Not exported by the SDK: without it, code that asks the SDK itself gets the raw context, which works alone only.
     if (variable := getattr(server_context, "_restate_context_var", None)) is not None:
         variable.set(turn_context(run))
@@ -136,8 +137,7 @@ class _BodyContext:
     def __getattr__(self, name: str) -> Any:
         if name in _FREE:
             return getattr(self._raw, name)
-        step = body_here.get()
-        raise NeedsBranch(f"The body of step {step.name if step else '?'!r} uses the context ({name}).")
+        raise needs_branch(name)
 
 
 def _turned(run: Run, found: Any) -> Any:
@@ -153,15 +153,22 @@ def _turned(run: Run, found: Any) -> Any:
 
 
 def _with_caller(body: Body, action: Callable[..., Any]) -> Callable[..., Any]:
-    """A body of the user's that sees the contextvars of its caller, not those of the task that waits."""
+    """The user's body, run with the contextvars of its caller instead of those of the waiting task."""
     context = contextvars.copy_context()
     context.run(body_here.set, body)
     if not inspect.iscoroutinefunction(action):
-        return functools.wraps(action)(functools.partial(context.run, action))
+
+        @functools.wraps(action)
+        def run_here(*args: Any, **kwargs: Any) -> Any:
+            with alone():
+                return context.run(action, *args, **kwargs)
+
+        return run_here
 
     @functools.wraps(action)
     async def run(*args: Any, **kwargs: Any) -> Any:
-        return await asyncio.get_running_loop().create_task(action(*args, **kwargs), context=context)
+        with alone():
+            return await asyncio.get_running_loop().create_task(action(*args, **kwargs), context=context)
 
     return run
 

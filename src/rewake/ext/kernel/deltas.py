@@ -1,16 +1,21 @@
-"""Live pieces of an answer, out of the body of a step, to whoever watches the run.
+"""Live pieces of an answer, from the body of a step to the watchers of the run.
 
 A body calls `put_delta` for each event. The engine says in a header of the attempt (`x-rewake-stream`) where they go:
-to its port, in one request for each try of a step, or, in its own process, straight to it. Nothing durable depends on
-them: they are never awaited, and dropped when nobody takes them or more wait than BUFFER_BYTES_MAX. A try that fails
-cuts its request, by which the engine knows that what it said is void. Without the header they go nowhere.
+to its port, in one request for each try of a step; in its own process straight to it; in one of its workers over the
+worker's socket. Nothing durable depends on them: they are never awaited, and dropped if nobody takes them or more than
+BUFFER_BYTES_MAX wait. A try that fails cuts its request, so the engine makes its text void. Without the header they go
+nowhere.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+import re
+import ssl
 import threading
+from collections.abc import Sequence
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -22,22 +27,53 @@ CONNECT_S: Final = 2.0
 LINGER_S: Final = 5.0
 """How long the engine may take to answer a request that is complete."""
 
+TEXT_CHARS_MAX: Final = 16 * 1024
+"""Longer text is sent in pieces, because the engine accepts lines of at most 64 KiB."""
+
+_HALF: Final = re.compile("[\ud800-\udfff]")
+
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
 def put_delta(delta: Any) -> None:
-    """Pass a live piece on, from within the body of a step, on its loop or in a thread. Neither waits nor raises.
+    """Pass on a live piece from the body of a step, on its loop or in a thread. Neither waits nor raises.
 
     delta: text, JSON, or an event with `model_dump_json`, as those of pydantic.
     """
     body = body_here.get()
     if body is None or body.stream is None or body.loop is None:
         return
-    line = _line(delta)
-    if threading.get_ident() == body.thread:
-        _say(body, line)
-    else:
-        body.loop.call_soon_threadsafe(_say, body, line)
+    for piece in _pieces(body, delta) if isinstance(delta, str) else (delta,):
+        line = _line(piece)
+        if threading.get_ident() == body.thread:
+            _say(body, line)
+        else:
+            body.loop.call_soon_threadsafe(_say, body, line)
+
+
+def mended(text: str) -> str:
+    """The text with surrogates that belong together as one character, and U+FFFD in place of others."""
+    if _HALF.search(text) is None:
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _pieces(body: Body, text: str) -> Sequence[str]:
+    """The text in pieces of whole characters: providers cut between the two surrogates of one."""
+    if body.half or _HALF.search(text) is not None:
+        text, body.half = body.half + text, ""
+        if "\ud800" <= text[-1:] <= "\udbff":
+            text, body.half = text[:-1], text[-1]
+        text = mended(text)
+    if len(text) <= TEXT_CHARS_MAX:
+        return (text,) if text else ()
+    return [text[start : start + TEXT_CHARS_MAX] for start in range(0, len(text), TEXT_CHARS_MAX)]
+
+
+@functools.cache
+def trusted() -> ssl.SSLContext:
+    """Whom this process trusts: the system's authorities, or those of SSL_CERT_FILE. Read once, as it takes 10 ms."""
+    return ssl.create_default_context()
 
 
 class DirectSink:
@@ -116,10 +152,8 @@ class HttpSink(asyncio.Protocol):
     async def _connect(self, host: str, port: int | None, scheme: str) -> None:
         try:
             async with asyncio.timeout(CONNECT_S):
-                is_tls = scheme == "https"
-                await self._loop.create_connection(
-                    lambda: self, host, port or (443 if is_tls else 80), ssl=is_tls or None
-                )
+                tls = trusted() if scheme == "https" else None
+                await self._loop.create_connection(lambda: self, host, port or (443 if tls else 80), ssl=tls)
         except (OSError, TimeoutError):
             self._close()
 
@@ -162,7 +196,7 @@ def _sink_to(url: str, body: Body) -> DirectSink | HttpSink | None:
 def _line(delta: Any) -> bytes:
     """A delta as JSON. JSON texts of pydantic and of json have no line breaks."""
     text = delta.model_dump_json() if hasattr(delta, "model_dump_json") else _dumps(delta)
-    return cast("str", text).encode("utf-8", "replace")
+    return mended(cast("str", text)).encode()
 
 
 def _chunk(line: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Whether the code of a function uses the Restate context, as far as its code shows.
+"""Whether a function uses the Restate context, as far as its code shows.
 
 A plain tool is one step, and the body of a step cannot use the context. Most tools show it: a name such as
 `restate_context` in their code or in that of a function they call, a context in a closure, a default or a global. Calls
@@ -26,6 +26,8 @@ def uses_context(function: Callable[..., Any], depth: int = 0, also: Callable[[A
 
     also: whether another object that the code can reach needs the context, too: a framework's agent.
     """
+    if _is_marked(function):
+        return True
     function = _plain(function)
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType):
@@ -66,8 +68,8 @@ def _reached(function: Any, names: set[str]) -> Iterator[Any]:
 
 
 def _is_marked(each: Any) -> bool:
-    """A function of ours that makes entries under a name too common to look for: `ask`."""
-    return inspect.isfunction(each) and hasattr(each, "rewake_uses_context")
+    """What makes entries under a name that is not looked for: `ask`, a durable runner."""
+    return (inspect.isfunction(each) or inspect.isclass(each)) and hasattr(each, "rewake_uses_context")
 
 
 def _is_near(each: Any, function: Any) -> bool:

@@ -13,7 +13,7 @@ The result of a step of the agent layer is this object, in UTF-8 JSON without sp
 | --- | --- | --- |
 | rewake | all | version of this form: 1. No other object that a step stores has this key beside `kind` |
 | kind | all | what the step did: see `Kind` |
-| framework | all | whose form `value` has: `openai-agents`, `pydantic-ai`; `kernel` for steps of the kernel itself |
+| framework | all | whose form `value` has: `openai-agents`, `pydantic-ai`, `vercel-ai`; `kernel` of the kernel |
 | agent | most | name of the agent whose step it is; absent outside of any agent |
 | path | most | agents from the outermost asker down to `agent`, which is the last. A handoff replaces the last one |
 | calls | nested | ids of the tool calls that led here: `path[i + 1]` answers `calls[i]`. One shorter than `path` |
@@ -26,13 +26,14 @@ The result of a step of the agent layer is this object, in UTF-8 JSON without sp
 | handoff | model | the agent that this answer hands over to |
 | fingerprint | model, tool, mcp, approval | 16 hex digits: of instructions and tools, or of a call's arguments |
 | attempts | all | how often the body ran in place before it succeeded, absent if once |
-| branch | tool, guardrail | true: the body uses the context, its own entries follow, and `value` is null |
+| branch | tool, guardrail, handoff | true: the body uses the context, its own entries follow, and `value` is null |
 | value | all | what the framework gets back at replay, in the framework's own JSON form |
 
 Absent fields are left out; readers ignore fields they do not know. Values by kind:
 
 - `model`: openai-agents: the fields of its ModelResponse (`output`, `usage`, `response_id`, ...), or of the Responses
-  API's `response` after a streamed call (`object: "response"`); pydantic-ai: its ModelResponse (`kind: "response"`).
+  API's `response` after a streamed call (`object: "response"`); pydantic-ai: its ModelResponse (`kind: "response"`);
+  vercel-ai (packages/vercel-ai): in superjson's form what `doGenerate` gives, or `parts` of a stream, and `response`.
 - `tool`, `mcp`: what the call returned, in the form of values.py; `{"$context": {...}, "$value": ...}` where it changed
   fields of the run's context. `mcp` without `call`: the list of tools.
 - `order`: the ids of the calls let in; `[]` closes a round.
@@ -41,14 +42,25 @@ Absent fields are left out; readers ignore fields they do not know. Values by ki
   text, "arguments": text, "digest": sha256 hex, "asked_at_ms": ..., "deadline_at_ms": ... or null, "who": [...],
   "quorum": 1}`, with `refused` and `answers` where it is asked again; `id` is the first awakeable, and stays. Outcome:
   `{"outcome": "approved" | "denied" | "expired", "id": ..., "digest": ..., "at_ms": ..., "who": ..., "why": ...,
-  "answers": [{"approved": true, "who": ..., "why": ..., "at_ms": ...}]}`. pydantic-ai's external events: `{"token":
+  "answers": [{"approved": true, "who": ..., "why": ..., "at_ms": ...}]}`. One that waits between turns has `kept`, the
+  id of its turn, in place of `awakeables`, and `definition`: see keeping.py. pydantic-ai's external events: `{"token":
   awakeable, "answer": what was answered at once, or null}`.
+- `effect`: `{"effect": name, "key": ..., "state": ..., "at_ms": ...}`; the last one of a key counts. States: `sent`
+  (the marker: it may be done from here on), `done` and `verified` with `result` (in the form of values.py), and `who`,
+  `why` where a person said so; `failed` (refused) with `why` and `code`; `not_done` (not sent, to be tried again) and
+  `unknown` with `why`; `undone`, `undo_failed` with `why`.
+- `undoable`: no step, but the answer of a call that asks for it: `{"answer": text, "undo": [...]}`, or `base64` instead
+  of `answer`. Each of `undo`: `{"service": ..., "key": of the object or null, "function": name, "args": [...],
+  "kwargs": {...}, "name": of the effect, "step": ..., "effect": its key, "about": its envelope}`; see undoable.py.
 - `handoff`: null; the agent that takes over is the field `handoff`.
+- `steering`: `{"id": ..., "text": ...}`: a user's message that came while agents were at work, and that they read
+  from here on.
 
 Names of steps are `Agent: what`: `Intake: model`, `Medical: file_claim` (a tool), `Medical: guardrail relevance`,
 `Medical: mcp files` (the list of tools), `Medical: read_file` (a call to it), `Intake: handoff Medical`, and `order`.
 Of a question: `Medical: ask pay`, `Medical: notify pay`, `Medical: remind pay`, `Medical: answer pay`; outside of any
-agent `ask`, `notify`, `remind`, `answer`.
+agent `ask`, `notify`, `remind`, `answer`. Of an effect: `Medical: send pay`, `Medical: effect pay`, `Medical: pause
+pay`, `Medical: undo pay`; outside of any agent without its name. Of a message: `steering`.
 """
 
 from __future__ import annotations
@@ -62,7 +74,20 @@ from typing import Any, Final, Literal
 from restate.serde import Serde
 
 VERSION: Final = 1
-Kind = Literal["model", "tool", "handoff", "decision", "approval", "guardrail", "mcp", "session", "order"]
+Kind = Literal[
+    "model",
+    "tool",
+    "handoff",
+    "decision",
+    "approval",
+    "guardrail",
+    "mcp",
+    "session",
+    "order",
+    "effect",
+    "steering",
+    "undoable",
+]
 _FINGERPRINT_BYTES: Final = 8
 
 
@@ -134,7 +159,7 @@ def decode(stored: bytes) -> Envelope:
 
 
 class EnvelopeSerde(Serde[Envelope]):
-    """What the SDK stores and reads a step's envelope with."""
+    """The SDK's serde for envelopes of steps."""
 
     def serialize(self, obj: Envelope | None) -> bytes:
         """JSON of an envelope."""

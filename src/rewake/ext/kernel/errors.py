@@ -1,6 +1,6 @@
 """Errors of the kernel that a user's code can cause. Each says what happened, why, and what to do.
 
-They are terminal: the same code would fail the same way in each attempt, so the caller hears of it at once.
+They are terminal: the same code would fail the same way in each attempt, so the caller gets them at once.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ class CallMissing(TerminalError):
 
 class ArgumentsChanged(TerminalError):
     """A question is open for some arguments, and the code asks it for others now."""
+
+
+class EffectUnknown(TerminalError):
+    """Nobody could say whether an effect was done. It was not done again."""
 
 
 class AttemptOver(BaseException):
@@ -57,6 +61,14 @@ def no_turn(path: Path) -> TurnError:
     )
 
 
+def nested_entry(reached: str) -> TurnError:
+    """The body of a step makes an entry. reached: how, as a sentence."""
+    return TurnError(
+        f"{reached} The result of a step is stored when its body has ended, so nothing within it is stored by itself. "
+        "Use the context before the step or after it; what must do both is code of the handler, or a durable tool."
+    )
+
+
 def call_missing(path: Path, keys: list[str]) -> CallMissing:
     """The framework dropped calls at replay that it made before."""
     return CallMissing(
@@ -76,8 +88,25 @@ def arguments_changed(question: str, stored: str, now: str) -> ArgumentsChanged:
 
 
 def never_answered(question: str, refused: str) -> TerminalError:
-    """One unusable answer after the other."""
+    """Too many unusable answers to one question."""
     return TerminalError(f"The question {question!r} got answers that cannot be taken, too many. The last: {refused}")
+
+
+def effect_unknown(name: str, key: str, why: str) -> EffectUnknown:
+    """The failure of an effect whose outcome its policy could not settle."""
+    return EffectUnknown(
+        f"Whether {name!r} (key {key}) was done is unknown, so it was not done again. {why} Look it up on the other "
+        "side. verify= lets the code do so, on_unknown='ask' a person, and a side that takes the key needs neither."
+    )
+
+
+def cannot_be_undone_from_elsewhere(effect: str, service: str) -> TerminalError:
+    """The caller of an undoable service asks for what undoes its effects, and one of them has no name."""
+    return TerminalError(
+        f"The caller of {service!r} may have to undo {effect!r} later, in another process, and the function that "
+        "undoes it is not known there. Make it a function of the module, and name it in "
+        f"undoable({service}, that_function)."
+    )
 
 
 def named(path: Path) -> str:

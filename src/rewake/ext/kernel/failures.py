@@ -1,4 +1,4 @@
-"""What a failed body means: final, or to be tried again, and when.
+"""Judges the error of a body: final, or to be tried again, and when.
 
 Providers' client libraries raise errors of their own; they are read by their attributes (`status_code`, `response`,
 `code`), so no provider's package is imported. 4xx is final but for 408, 409 and 429; 429 and 503 say when in
@@ -19,12 +19,12 @@ from restate.exceptions import RetryableError
 
 _TRANSIENT_4XX: Final = (408, 409, 429)
 _WITH_RETRY_AFTER: Final = (429, 503)
-_MESSAGE_CHARS_MAX: Final = 4_000
+MESSAGE_CHARS_MAX: Final = 4_000
 
 
 @dataclass(frozen=True)
 class Transient:
-    """To be tried again. after_s: not before so many seconds, where the provider says so."""
+    """To be tried again. after_s: the delay in seconds that the provider asked for."""
 
     after_s: float | None = None
 
@@ -35,10 +35,25 @@ def fate(error: BaseException) -> TerminalError | Transient:
         return error
     if isinstance(error, RetryableError):
         return Transient(None if error.retry_after is None else error.retry_after.total_seconds())
+    if isinstance(error, ExceptionGroup):
+        return _fate_of_all(error)
     status = status_of(error)
     if status is not None and 400 <= status < 500 and status not in _TRANSIENT_4XX:
-        return TerminalError(f"{type(error).__name__}: {error}"[:_MESSAGE_CHARS_MAX], status_code=status)
+        return TerminalError(f"{type(error).__name__}: {error}"[:MESSAGE_CHARS_MAX], status_code=status)
     return Transient(retry_after_s(error) if status in _WITH_RETRY_AFTER else None)
+
+
+def _fate_of_all(group: ExceptionGroup[Exception]) -> TerminalError | Transient:
+    """Of models that were asked one after the other, or of tasks: final if nothing in it may pass."""
+    fates = [fate(each) for each in group.exceptions]
+    passing = [each for each in fates if isinstance(each, Transient)]
+    if not passing:
+        told = "; ".join(str(each) for each in fates)
+        return TerminalError(
+            f"{type(group).__name__}: {told}"[:MESSAGE_CHARS_MAX], status_of(group.exceptions[0]) or 500
+        )
+    waits = [each.after_s for each in passing]
+    return Transient(None if None in waits else min(each for each in waits if each is not None))
 
 
 def for_the_engine(error: BaseException) -> BaseException:
@@ -46,7 +61,7 @@ def for_the_engine(error: BaseException) -> BaseException:
     found = fate(error)
     if isinstance(found, TerminalError) or found.after_s is None or isinstance(error, RetryableError):
         return error
-    text = f"{type(error).__name__}: {error}"[:_MESSAGE_CHARS_MAX]
+    text = f"{type(error).__name__}: {error}"[:MESSAGE_CHARS_MAX]
     return RetryableError(text, status_of(error) or 500, timedelta(seconds=found.after_s))
 
 

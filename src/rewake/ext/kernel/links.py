@@ -20,7 +20,7 @@ LASTS: Final = timedelta(days=30)
 
 @dataclass(frozen=True)
 class LinkMaker:
-    """Makes links to questions of one invocation. base: what the token is put behind."""
+    """Makes links to questions of one invocation, or of one object. base: what the token is put behind."""
 
     base: str
     key: str
@@ -33,9 +33,13 @@ class LinkMaker:
         return f"{self.base}{URLSafeSerializer(self.key, SALT).dumps(told)}"
 
 
-def link_maker(ctx: Context) -> LinkMaker | None:
-    """What this attempt's engine offers; None where it offers no links."""
-    base, _, key = (offer(ctx, "approvals") or "").partition(" ")
+def link_maker(ctx: Context, *, of_object: bool = False) -> LinkMaker | None:
+    """The link maker of this attempt's engine; None if it offers no links.
+
+    of_object: for questions that the object keeps between turns (between.py); else for those of the invocation.
+    """
+    base, *keys = (offer(ctx, "approvals") or "").split(" ")
+    key = keys[of_object] if len(keys) > of_object else ""
     return LinkMaker(base, key) if base and key else None
 
 

@@ -1,7 +1,7 @@
-"""What the engine of this attempt offers beyond the public protocol: headers that begin with `x-rewake-`.
+"""Offers of this attempt's engine beyond the public protocol: headers that begin with `x-rewake-`.
 
-Callers cannot forge them: a header of a call is no header of the attempt. On another engine they are absent, and the
-library takes the portable way.
+Callers cannot forge them: headers of a call are not headers of the attempt. Other engines send none, and the library
+takes the portable way.
 """
 
 from __future__ import annotations

@@ -23,14 +23,15 @@ async def durable_step(
     options: RunOptions[T] | None = None,
     retry: InPlace | None = None,
 ) -> T:
-    """Run a function once per journal and give its stored result at replay.
+    """Run a function once per journal; a replay returns its stored result.
 
-    name: shown in the journal; changing it later breaks runs under way. function: async, or sync and run in a thread;
-    its result must be JSON, a pydantic model, a dataclass or what options.serde takes (options.type_hint says which). A
-    transient failure is tried again in place first (retry), so that siblings go on, then by the engine (options).
-    Outside of a handler, and in the body of another step, it simply calls the function.
+    name: shown in the journal; do not change it while runs are open. function: async, or sync and run in a thread; its
+    result must be JSON, a pydantic model, a dataclass or a value for options.serde (options.type_hint names its type).
+    A transient failure is retried in place first (retry), so that siblings continue, then by the engine (options).
+    Outside a handler, and in the body of another step, it simply calls the function.
 
-    Raises TerminalError for a final failure: a TerminalError of the function, a provider's 4xx but 408, 409 and 429.
+    Raises TerminalError for a final failure: a TerminalError of the function, or a provider's 4xx except 408, 409 and
+    429.
     """
     run = current_run()
     if run is None:

@@ -3,8 +3,8 @@
 A model's answer asks for several calls; the framework starts them, drops some (guardrail, approval, validation), delays
 others (hooks) and cancels the rest when one fails. None of that is in a journal. So `expect` opens a round for the
 calls of an answer, a journaled step `order` stores which of them came, and a replay waits for exactly those. Late ones
-are let in by a further `order` when those before have ended; `[]` closes a round whose rest never came. One call alone
-pays nothing.
+are let in by a further `order` when those before have ended; `[]` closes a round whose other calls never came. A single
+call needs no `order`.
 
 Pieces run in tasks of the kernel: a framework that cancels one only stops waiting for it. The parent's next step, and
 the end of a run, wait until the pieces have ended.
@@ -92,8 +92,8 @@ class Rounds:
         """Run one call that the framework has started; it returns what body does.
 
         part_of: the call that this piece belongs to, for one that is not a call: a guardrail of a tool.
-        A cancellation by the framework stops the waiting alone. A cancelled invocation is raised whatever body made of
-        it.
+        If the framework cancels, only the waiting stops. The cancellation of the invocation is raised even if body
+        handled it.
         """
         self._turns.check()
         group = await self._round_for(key, part_of)
@@ -255,7 +255,7 @@ class Rounds:
             self._turns.give(group.parent, group.regain)
 
     async def _round_for(self, key: str, part_of: str | None) -> Round:
-        """The round a call belongs to. A call that nobody expected opens one, which its late siblings join."""
+        """The round of a call. An unexpected call opens a round, which its late siblings join."""
         parent = branch_here.get()
         while True:
             group = self._open.get(parent)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sys
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import restate
@@ -18,11 +20,15 @@ from restate.extensions import current_context
 from restate.server_context import get_extension_data, set_extension_data
 
 from rewake.ext.kernel.envelope import Envelope, EnvelopeSerde
+from rewake.ext.kernel.errors import EffectUnknown, nested_entry
+from rewake.ext.kernel.guarding import guard
 from rewake.ext.kernel.ids import Ids
+from rewake.ext.kernel.lines import note_start
 from rewake.ext.kernel.offers import STREAM, offer
 from rewake.ext.kernel.rounds import ORDER, Rounds
-from rewake.ext.kernel.steps import Body, InPlace, NeedsBranch, body_here, called, divided, prepared
+from rewake.ext.kernel.steps import Body, InPlace, NeedsBranch, alone, body_here, called, divided, prepared
 from rewake.ext.kernel.turns import CANCELLED, Turns, branch_here
+from rewake.ext.kernel.undo import Undoing, is_final, undo_all
 
 T = TypeVar("T")
 
@@ -30,6 +36,9 @@ FRAMEWORK: Final = "kernel"
 _KEY: Final = "rewake.ext.kernel"
 _GRACE_S: Final = 2.0  # how long a framework has to end after the attempt is over
 _ONCE: Final = InPlace(attempts=1)
+_IN_PLACE: Final = InPlace()
+_OPTIONS: Final[RunOptions[Any]] = RunOptions()
+_OF_ENVELOPES: Final[RunOptions[Any]] = RunOptions(serde=EnvelopeSerde())
 
 
 class Run:
@@ -43,10 +52,15 @@ class Run:
         self.invocation_id = str(ctx.request().id)
         self._ids = Ids(self.invocation_id)
         self.listeners: list[Callable[[Envelope], None]] = []
-        """Hear of each stored step of an agent, in the flow of the code: the same ones at each replay."""
+        """Called with each stored step of an agent, in the order of the code: with the same steps at each replay."""
+        self.closers: list[Callable[[], None]] = []
+        """Called when the handler has ended, with or without a failure."""
         self._stream = offer(ctx, STREAM)
         self._is_driving = False
         self._cancelled_before: TerminalError | None = None
+        self._ending: EffectUnknown | None = None
+        self.undos: list[Undoing] = []
+        """The undo list of this run, in the order of its effects."""
 
     # Steps
 
@@ -61,21 +75,22 @@ class Run:
     ) -> Envelope:
         """One step of an agent, journaled as an envelope.
 
-        name: stored, see envelope.py. body: runs once per journal; transient failures are tried again in place (retry),
-        then by the engine (options). or_branch: what to store when the body turns out to use the context; the caller
-        then runs it as a branch.
-        Raises TerminalError for a final failure (4xx of a provider, a cancelled invocation).
+        name: stored, see envelope.py. body: runs once per journal; transient failures are retried in place (retry),
+        then by the engine (options). or_branch: stored if the body turns out to use the context; the caller then runs
+        the body as a branch. Raises TerminalError for a final failure (a provider's 4xx, a cancelled invocation).
         """
         await self.rounds.settle()
         if self._is_driving and self.turns.cancelled is not self._cancelled_before:
             raise self.turns.cancelled or TerminalError("cancelled", CANCELLED)
+        if self._is_driving and self._ending is not None:
+            raise self._ending
         future = self.start(name, body, options=options, retry=retry, or_branch=or_branch)
-        envelope = await self.turns.wait(future)
+        envelope = await self.wait(future)
         self.tell(envelope)
         return envelope
 
     def tell(self, envelope: Envelope) -> None:
-        """Let the listeners know of a step. Adapters call it for a call that was no step itself, with its result."""
+        """Call the listeners with a step. Adapters call it with the result of a call that was not a step itself."""
         for listener in self.listeners:
             listener(envelope)
 
@@ -87,20 +102,24 @@ class Run:
         options: RunOptions[Any] | None = None,
         retry: InPlace | None = None,
         or_branch: Envelope | None = None,
+        key: uuid.UUID | None = None,
     ) -> RestateDurableFuture[Envelope]:
-        """The entry of `record`, made now; wait for it with `wait`."""
-        step = Body(name, self._ids.draw(branch_here.get()))
+        """Make the entry of `record` now; wait for it with `wait`. key: the idempotency key of its body."""
+        step = Body(name, key or self._ids.draw(branch_here.get()), may_branch=or_branch is not None)
 
         async def recorded() -> Envelope:
             try:
                 envelope = await body()
-            except NeedsBranch:
+            except NeedsBranch as reached:
                 if or_branch is None:
-                    raise
+                    raise nested_entry(str(reached)) from None
                 return or_branch
             return envelope if step.attempts == 1 else envelope.with_value(envelope.value, attempts=step.attempts)
 
-        return self._entry(step, recorded, EnvelopeSerde(), options, retry)
+        given = _OF_ENVELOPES
+        if options is not None:
+            given = dataclasses.replace(options, serde=given.serde, type_hint=None)
+        return self._entry(step, recorded, given, retry)
 
     async def step(
         self,
@@ -110,18 +129,34 @@ class Run:
         options: RunOptions[Any] | None = None,
         retry: InPlace | None = None,
     ) -> Any:
-        """A step with a result of the user's own: see `durable_step`."""
+        """A step whose result is the user's own, see `durable_step`."""
         await self.rounds.settle()
         step = Body(name, self._ids.draw(branch_here.get()))
-        future = self._entry(step, lambda: called(function, *args), None, options, retry)
-        return await self.turns.wait(future)
+
+        async def work() -> Any:
+            with alone():
+                return await called(function, *args)
+
+        future = self._entry(step, work, options or _OPTIONS, retry)
+        return await self.wait(future)
 
     async def wait(self, future: RestateDurableFuture[T]) -> T:
-        """The result of a durable future of the raw context; meanwhile other branches have the turn."""
-        return await self.turns.wait(future)
+        """The result of a durable future of the raw context; meanwhile other branches have the turn.
+
+        If a stored result cannot be read while a framework runs, the attempt ends: no framework may turn it into text
+        for a model.
+        """
+        try:
+            return await self.turns.wait(future)
+        except TerminalError:
+            raise
+        except Exception as problem:
+            if not self._is_driving:
+                raise
+            raise self.turns.break_off(problem) from None
 
     async def first(self, *futures: RestateDurableFuture[Any]) -> RestateDurableFuture[Any]:
-        """The first completed one of durable futures, in the order given."""
+        """The first completed future, in the order given."""
         return await self.turns.first(*futures)
 
     # Pieces
@@ -136,16 +171,16 @@ class Run:
         self.rounds.expect(keys)
 
     async def piece(self, key: str, body: Callable[[], Awaitable[T]], *, part_of: str | None = None) -> T:
-        """Run a call that the framework has started as a branch of the flow that expects it.
+        """Run a call that the framework has started, as a branch of the flow that expects it.
 
-        part_of: the call that this piece belongs to, for one that is not a call: a guardrail of a tool.
+        part_of: for a piece that is not a call, such as a tool's guardrail: the call that it belongs to.
         """
         return await self.rounds.piece(key, body, part_of)
 
     async def drive(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run a framework to its end: afterwards all pieces have ended, and the caller has the turn.
+        """Run a framework to its end. Afterwards all pieces have ended, and the caller has the turn.
 
-        The end of the attempt and a cancelled invocation are raised whatever the framework made of them.
+        The end of the attempt and a cancellation of the invocation are raised even if the framework handled them.
         """
         if self._is_driving:
             return await self._settled(work())
@@ -154,6 +189,15 @@ class Run:
             return await self._driven(work)
         finally:
             self._is_driving = False
+
+    @contextmanager
+    def ending_on_unknown(self) -> Iterator[None]:
+        """If an effect inside is unknown, the running framework ends, so that no model tries the effect again."""
+        try:
+            yield
+        except EffectUnknown as problem:
+            self._ending = problem
+            raise
 
     # Ids
 
@@ -167,15 +211,12 @@ class Run:
         self,
         step: Body,
         work: Callable[[], Awaitable[T]],
-        serde: Any,
-        options: RunOptions[Any] | None,
+        options: RunOptions[Any],
         retry: InPlace | None,
     ) -> RestateDurableFuture[T]:
         self.turns.claim()
         step.stream = self._stream
-        given, in_place = divided(options or RunOptions(), retry or InPlace())
-        if serde is not None:
-            given = dataclasses.replace(given, serde=serde, type_hint=None)
+        given, in_place = divided(options, retry or _IN_PLACE)
         body: Callable[[], Coroutine[Any, Any, T]] = prepared(step, work, in_place)
         return self.ctx.run_typed(step.name, body, given)
 
@@ -186,16 +227,19 @@ class Run:
         return self.start(ORDER, body, retry=_ONCE)
 
     async def _driven(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        note_start()
         before = self._cancelled_before = self.turns.cancelled
+        self._ending = None
         main = asyncio.get_running_loop().create_task(self._settled(work()))
-        over = asyncio.get_running_loop().create_task(self.turns.over.wait())
+        over = self.turns.waker()
+        both: set[asyncio.Future[Any]] = {main, over}
         try:
-            await asyncio.wait({main, over}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             await _ended(main)
             raise
         finally:
-            await _ended(over)
+            over.cancel()
         if self.turns.broken is not None:
             if not main.done():
                 await asyncio.wait({main}, timeout=_GRACE_S)
@@ -205,6 +249,9 @@ class Run:
         if self.turns.cancelled is not before and self.turns.cancelled is not None:
             main.exception()  # whatever the framework made of it
             raise self.turns.cancelled
+        if self._ending is not None:
+            main.exception()
+            raise self._ending
         return main.result()
 
     async def _settled(self, work: Coroutine[Any, Any, T]) -> T:
@@ -215,12 +262,17 @@ class Run:
                 await self.rounds.settle(whatever=True)
 
     async def __close__(self) -> None:
-        """Called by the SDK when the handler has ended."""
+        """Called by the SDK when the handler has ended, while its failure is raised."""
+        problem = sys.exc_info()[1]
+        while self.closers:
+            self.closers.pop()()
         await self.turns.close()
+        if self.undos and is_final(problem):
+            await undo_all(self.ctx, self.undos)
 
 
 def current_run() -> Run | None:
-    """The run of this attempt, None outside of an invocation and inside the body of a step."""
+    """The run of this attempt; None outside an invocation and inside the body of a step."""
     if body_here.get() is not None:
         return None
     ctx = raw_context()
@@ -233,11 +285,19 @@ def run_of(ctx: Context) -> Run:
     if not isinstance(found, Run):
         found = Run(ctx)
         set_extension_data(ctx, _KEY, found)
+        guard(ctx)
     return found
 
 
+def handlers_run(ctx: Context) -> Run:
+    """The run of a handler's context, or of the context of one of its pieces. Raises NeedsBranch in a step's body."""
+    if (body := body_here.get()) is not None:
+        raise NeedsBranch(f"The body of step {body.name!r} makes an effect, which has entries of its own.")
+    return run_of(getattr(ctx, "rewake_raw", ctx))
+
+
 def raw_context() -> Context | None:
-    """The SDK's context of this invocation, None outside of one."""
+    """The SDK's context of this invocation; None outside an invocation."""
     try:
         ctx = current_context()
     except LookupError:  # the SDK's contextvar has no default

@@ -1,7 +1,7 @@
 """The body of a step: its contextvars, its id, and its retries in place.
 
-A transient failure of one step ends the whole attempt and runs the bodies of its siblings again, which are paid for
-too. So a body is tried again in place first, a bounded number of times; then the engine retries.
+A transient failure of one step ends the whole attempt; then the bodies of its siblings run again, and cost again. So a
+body is first retried in place, a limited number of times; then the engine retries.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import inspect
 import random
 import threading
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from restate import RunOptions, TerminalError
 
+from rewake.ext.kernel.errors import nested_entry
 from rewake.ext.kernel.failures import Transient, fate, for_the_engine
 
 T = TypeVar("T")
@@ -31,8 +33,8 @@ _IN_PLACE_MAX: Final = 3
 class InPlace:
     """Retries of a body before the engine retries.
 
-    attempts: in all, 1 for none. first_delay_s: doubled each time, with jitter. delay_s_max: a longer `Retry-After` is
-    left to the engine, which ends the attempt and starts it again then.
+    attempts: in all; 1: no retry. first_delay_s: doubled each time, with jitter. delay_s_max: if `Retry-After` is
+    longer, the attempt ends, and the engine starts it again at that time.
     """
 
     attempts: int = _IN_PLACE_MAX
@@ -50,10 +52,11 @@ class Sink(Protocol):
 
 @dataclass
 class Body:
-    """The step whose body runs: what code inside it may ask for.
+    """The step whose body runs, for code inside it.
 
     stream: where its deltas go, None for nowhere.   kind, agent: as the envelope's, where they are known beforehand.
-    sink: of this try, once it has said something.   loop, thread: where the body runs.
+    sink: of this try, once it has said something.   loop, thread: where the body runs.   may_branch: it runs as a
+    branch when it raises NeedsBranch.   half: of a character that was said so far.
     """
 
     name: str
@@ -66,31 +69,48 @@ class Body:
     sink: Sink | None = None
     loop: asyncio.AbstractEventLoop | None = None
     thread: int = 0
+    may_branch: bool = False
+    half: str = ""
 
     def end_try(self, *, is_done: bool) -> None:
-        """Who watches is shown that this try is over."""
-        sink, self.sink = self.sink, None
+        """Show watchers that this try has ended."""
+        sink, self.sink, self.half = self.sink, None, ""
         if sink is not None:
             sink.end(is_done=is_done)
 
 
 class NeedsBranch(BaseException):
-    """The body of a step reached for the context: it must run as a branch.
+    """The body of a step used the context, so it must run as a branch.
 
-    Not an Exception, so that a framework that turns failures of tools into text for the model lets it through.
+    Not an Exception, so that a framework that turns failures of tools into text for the model does not catch it.
     """
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Around a body that cannot be a branch. Raises TerminalError if the body uses the context."""
+    try:
+        yield
+    except NeedsBranch as reached:
+        raise nested_entry(str(reached)) from None
+
+
 body_here: ContextVar[Body | None] = ContextVar("rewake_body", default=None)
+_made_here: ContextVar[Body | None] = ContextVar("rewake_made", default=None)
+"""The last entry that was made in this context: whoever has it in its own is the caller, or began in its place."""
 
 
 def prepared(body: Body, work: Callable[[], Awaitable[T]], retry: InPlace) -> Callable[[], Coroutine[Any, Any, T]]:
-    """What to give to `ctx.run_typed`: it runs `work` with the contextvars of here, and tries again in place."""
+    """The function for `ctx.run_typed`: it runs `work` with the current contextvars, and retries in place."""
+    _made_here.set(body)
     context = contextvars.copy_context()
     context.run(body_here.set, body)
 
     async def run() -> T:
         # The SDK runs bodies in a task with the contextvars of whoever waits; frameworks want those of the caller.
+        if _made_here.get() is body:
+            body_here.set(body)
+            return await _tried(body, work, retry)
         return await asyncio.get_running_loop().create_task(_tried(body, work, retry), context=context)
 
     return run
@@ -105,7 +125,7 @@ async def called(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def divided(options: RunOptions[Any], retry: InPlace) -> tuple[RunOptions[Any], InPlace]:
-    """`max_attempts` shared between retries in place and the engine's, so that both together are what was asked."""
+    """`max_attempts` shared between retries in place and the engine's, so that their product is the given number."""
     if options.max_attempts is None:
         return options, retry
     wanted = max(1, options.max_attempts)

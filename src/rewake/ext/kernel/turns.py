@@ -5,8 +5,9 @@ branch runs at a time between durable waits. A branch parks with its futures and
 it, one task waits for any parked future (`restate.wait_completed`) and gives the turn to its branch. Results come off
 the journal one at a time, so a replay gives turns in the same order.
 
-A branch that awaits something that is not durable keeps its turn: right, only not side by side. Pieces started by a
-framework join in rounds.py. Public Context only; nothing here knows steps or agents.
+A branch that awaits something that is not durable keeps its turn: right, only not side by side. A branch that is alone
+waits by itself, without the task that waits for all. Pieces started by a framework join in rounds.py. Public Context
+only; nothing here knows steps or agents.
 """
 
 from __future__ import annotations
@@ -31,27 +32,27 @@ branch_here: ContextVar[Path] = ContextVar("rewake_branch", default=())
 
 
 class Turns:
-    """Who may make entries, in one attempt of one invocation."""
+    """Which branch may make entries, in one attempt of one invocation."""
 
     def __init__(self) -> None:
         self.holder: Path | None = ()  # the main flow has the first turn
         self.broken: BaseException | None = None
         self.cancelled: TerminalError | None = None  # the invocation was cancelled
-        self.over = asyncio.Event()
         self._parked: dict[Path, tuple[Sequence[RestateDurableFuture[Any]], Waker]] = {}
         self._ready: deque[tuple[Path, Waker, BaseException | None]] = deque()
         self._wakers: set[Waker] = set()
         self._poll: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._alone: tuple[Path, asyncio.Task[Any]] | None = None  # a branch that waits by itself
+        self._tasks: dict[asyncio.Task[Any], Path] = {}
         self._children: dict[Path, int] = {}
 
     # What a branch calls
 
     def claim(self) -> None:
-        """Must come before each entry. Raises TurnError when the calling branch does not have the turn."""
+        """Call this before each entry. Raises TurnError if the calling branch does not have the turn."""
         self.check()
         path = branch_here.get()
-        if path in self._parked:
+        if path in self._parked or (self._alone is not None and self._alone[0] == path):
             raise self.break_off(two_tasks(path))
         if self.holder != path:
             raise self.break_off(no_turn(path))
@@ -63,8 +64,8 @@ class Turns:
 
     async def wait(self, future: RestateDurableFuture[T]) -> T:
         """The result of a durable future; meanwhile other branches have the turn."""
-        if not _is_completed(future):
-            await self._park((future,))
+        if not is_completed(future):
+            await self._until_completed((future,))
         self.check()
         try:
             return await future  # completed: this takes the result and waits for nothing
@@ -73,9 +74,9 @@ class Turns:
 
     async def first(self, *futures: RestateDurableFuture[Any]) -> RestateDurableFuture[Any]:
         """The first of the futures, in the order given, that is completed; waits until one is."""
-        if not any(map(_is_completed, futures)):
-            await self._park(futures)
-        return next(future for future in futures if _is_completed(future))
+        if not any(map(is_completed, futures)):
+            await self._until_completed(futures)
+        return next(future for future in futures if is_completed(future))
 
     async def gather(self, pieces: Sequence[Callable[[], Awaitable[Any]]]) -> list[Any]:
         """Run pieces as branches of the current one; all end before this does.
@@ -114,7 +115,7 @@ class Turns:
         context = contextvars.copy_context()
         context.run(branch_here.set, path)
         task = asyncio.get_running_loop().create_task(work, context=context)
-        self._tasks.add(task)
+        self._tasks[task] = path
         task.add_done_callback(self._ended)
         return task
 
@@ -143,7 +144,8 @@ class Turns:
         """End all branches of this attempt with a problem. Returns what to raise."""
         if self.broken is None:
             self.broken = problem
-            self.over.set()
+            if self._alone is not None:
+                self._alone[1].cancel()
             for waker in list(self._wakers):
                 if not waker.done():
                     waker.set_exception(_for_code(problem))
@@ -162,9 +164,37 @@ class Turns:
 
     # Within
 
-    async def _park(self, futures: Sequence[RestateDurableFuture[Any]]) -> None:
+    async def _until_completed(self, futures: Sequence[RestateDurableFuture[Any]]) -> None:
         self.claim()
         path = branch_here.get()
+        # A task of the kernel that is not on the way to this branch may want to wait, too.
+        if self._poll is None and all(path[: len(each)] == each for each in self._tasks.values()):
+            await self._wait_alone(path, futures)
+        else:
+            await self._park(path, futures)
+
+    async def _wait_alone(self, path: Path, futures: Sequence[RestateDurableFuture[Any]]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._alone, self.holder = (path, task), None
+        try:
+            await restate.wait_completed(*futures)
+        except TerminalError as cancelled:  # the invocation
+            self.cancelled, self.holder = cancelled, path
+            raise
+        except asyncio.CancelledError:
+            if self.broken is not None:  # break_off woke this task
+                task.uncancel()
+                self.check()
+            raise
+        except BaseException as problem:  # noqa: BLE001 - suspended, disconnected, to be retried
+            raise self.break_off(problem) from None
+        else:
+            self.holder = path
+        finally:
+            self._alone = None
+
+    async def _park(self, path: Path, futures: Sequence[RestateDurableFuture[Any]]) -> None:
         waker = self.waker()
         self._parked[path] = (futures, waker)
         self.release()
@@ -233,7 +263,7 @@ class Turns:
         self._advance()
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled():
             task.exception()  # whoever waits has it; a piece whose framework stopped waiting is not "never retrieved"
 
@@ -248,7 +278,7 @@ async def _piece(start: Waker, piece: Callable[[], Awaitable[Any]], failures: li
 
 
 def _for_code(problem: BaseException) -> BaseException:
-    """What the code of a branch sees of a problem that ends the attempt: nothing that `except Exception` swallows."""
+    """The problem that ends the attempt, in a form that `except Exception` in a branch does not swallow."""
     if isinstance(problem, TerminalError) or not isinstance(problem, Exception):
         return problem
     over = AttemptOver(f"The attempt is over: {problem}")
@@ -256,7 +286,8 @@ def _for_code(problem: BaseException) -> BaseException:
     return over
 
 
-def _is_completed(future: RestateDurableFuture[Any]) -> bool:
+def is_completed(future: RestateDurableFuture[Any]) -> bool:
+    """Whether the result of a durable future is known: awaiting it then waits for nothing."""
     # Part of every future the SDK makes, though not of the abstract class.
     return bool(future.is_completed())  # type: ignore[attr-defined]
 

@@ -20,7 +20,7 @@ _TYPE: Final = "$type"
 
 
 def encode(value: Any) -> Any:
-    """JSON of any value. Never raises: what has no JSON form is stored as its text."""
+    """JSON of any value. Never raises: a value without a JSON form is stored as its text."""
     if value is None or isinstance(value, (str, int, float, bool)):
         return value if type(value) in (str, int, float, bool, type(None)) else _tagged(value, None)
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
@@ -48,7 +48,7 @@ def decode(stored: Any) -> Any:
 
 
 def fields_of(state: Any) -> dict[str, Any]:
-    """The fields of an object that a framework hands to tools, as JSON: of a model, a dataclass, a dict; else none."""
+    """The fields of a model, a dataclass or a dict that a framework gives to tools, as JSON; none for others."""
     if isinstance(state, dict):
         given = {key: each for key, each in state.items() if isinstance(key, str)}
     elif dataclasses.is_dataclass(state) or hasattr(type(state), "model_fields"):
@@ -59,7 +59,7 @@ def fields_of(state: Any) -> dict[str, Any]:
 
 
 def restore_fields(state: Any, fields: Mapping[str, Any]) -> None:
-    """Set fields again that a step changed before a crash."""
+    """Set the fields again that a step changed before a crash."""
     for name, stored in fields.items():
         if isinstance(state, dict):
             state[name] = decode(stored)

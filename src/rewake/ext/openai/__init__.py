@@ -13,8 +13,9 @@ from typing import cast
 
 from restate import Context, ObjectContext
 
-from rewake.ext.kernel import ApprovalRequest, Approvals
+from rewake.ext.kernel import ApprovalRequest, Approvals, Done, EffectUnknown, external
 from rewake.ext.kernel import restate_context as _restate_context
+from rewake.ext.openai.between import BetweenTurns
 from rewake.ext.openai.failures import AgentsTerminalException, raise_terminal_errors
 from rewake.ext.openai.functions import durable_function_tool, propagate_cancellation
 from rewake.ext.openai.runner import DurableRunner
@@ -35,9 +36,13 @@ __all__ = [
     "AgentsTerminalException",
     "ApprovalRequest",
     "Approvals",
+    "BetweenTurns",
+    "Done",
     "DurableRunner",
+    "EffectUnknown",
     "RestateSession",
     "durable_function_tool",
+    "external",
     "propagate_cancellation",
     "raise_terminal_errors",
     "restate_context",

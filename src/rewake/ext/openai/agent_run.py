@@ -1,4 +1,4 @@
-"""One run of an OpenAI agent inside a handler: whose steps are made, under which path, and which calls are to come.
+"""One run of an OpenAI agent inside a handler: the agent of its steps, their path, and the expected calls.
 
 Found by a contextvar, so agents, tools and models stay the user's own objects and hold nothing of a run. Nested runs
 (agents as tools) have an AgentRun of their own, one level deeper.
@@ -41,6 +41,7 @@ class AgentRun:
     waiting: set[str] = field(default_factory=set)
     """Calls of agents as tools whose own runs wait for a person: they have no result yet."""
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    is_closed: bool = False
 
     def envelope(self, kind: Any, **fields: Any) -> Envelope:
         """A step of this run's agent."""
@@ -64,7 +65,7 @@ class AgentRun:
         return await self.run.record(self.named(what), body, or_branch=or_branch)
 
     async def ask(self, body: Callable[[], Awaitable[Envelope]]) -> Envelope:
-        """A call of the model. Beside guardrails its answer is held until they have ended: one order of entries."""
+        """A call of the model. Beside guardrails its answer is held until they end, for one order of entries."""
 
         async def step() -> Envelope:
             return await self.run.record(self.named(MODEL_CALL), body, options=self.options)
@@ -92,6 +93,7 @@ class AgentRun:
 
     async def close(self) -> None:
         """End what was opened for this run, such as connections to MCP servers."""
+        self.is_closed = True
         while self.closers:
             await self.closers.pop()()
 

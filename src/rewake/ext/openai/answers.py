@@ -1,4 +1,4 @@
-"""Answers of models as the journal has them, and back. Stored by alias: `async` is not a name that comes back else."""
+"""Answers of models to their stored form and back. Fields are stored by alias; without it `async` would be lost."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LastEvent = ResponseCompletedEvent | ResponseFailedEvent | ResponseIncompleteEve
 
 
 def stored_answer(answer: ModelResponse) -> Any:
-    """JSON of an answer. Read it back before it is stored: better fail now than at each replay."""
+    """JSON of an answer. It is read back before it is stored, so that it fails now and not at each replay."""
     return _answers().dump_python(answer, mode="json", by_alias=True, exclude_unset=True, warnings=False)
 
 
 def read_answer(stored: Any) -> ModelResponse:
-    """The answer again. Raises TerminalError where it does not come back."""
+    """The stored answer. Raises TerminalError when it cannot be read."""
     try:
         answer: ModelResponse = _answers().validate_python(stored)
     except ValidationError as problem:

@@ -10,23 +10,24 @@ from agents.items import ToolApprovalItem
 from agents.run_state import RunState
 
 from rewake.ext.kernel import Approvals, Decision, Envelope, Outcome, asked, fingerprint
+from rewake.ext.kernel.asking import Terms
 from rewake.ext.openai.agent_run import FRAMEWORK, AgentRun
 
 EXPIRED: Final = "Nobody answered in time: the call was neither approved nor denied, and has not been made."
 
 
 async def answered(found: AgentRun, result: RunResult, approvals: Approvals) -> RunState[Any]:
-    """The state to go on with, after all open calls of the result are decided. They are asked for side by side."""
+    """The state to continue with, once all open calls are decided. The questions are open side by side."""
     state: RunState[Any] = result.to_state()
     items = result.interruptions
     decisions = await found.run.gather(*(partial(_decided, found, item, approvals) for item in items))
     for item, decision in zip(items, decisions, strict=True):
-        _tell(state, item, decision)
+        decide(state, item, decision)
     return state
 
 
-def _tell(state: RunState[Any], item: ToolApprovalItem, decision: Decision) -> None:
-    """What the model reads of a call that is not made. It never reads of a denial when nobody answered."""
+def decide(state: RunState[Any], item: ToolApprovalItem, decision: Decision) -> None:
+    """Put a decision into the state. If nobody answered, the model does not read "denied"."""
     if decision.is_approved:
         state.approve(item)
     elif decision.outcome is Outcome.EXPIRED:
@@ -38,22 +39,36 @@ def _tell(state: RunState[Any], item: ToolApprovalItem, decision: Decision) -> N
 
 
 async def _decided(found: AgentRun, item: ToolApprovalItem, approvals: Approvals) -> Decision:
-    agent, tool, arguments = item.agent.name, item.tool_name or "?", item.arguments or "{}"
-    outer = (*found.outer, found.agent.name)
+    about = about_of(item, (*found.outer, found.agent.name), found.calls)
+    return await asked(found.run, terms_of(item, approvals), about)
+
+
+def terms_of(item: ToolApprovalItem, approvals: Approvals) -> Terms:
+    """The question about a call."""
+    return approvals.terms(f"{item.agent.name} wants to call {item.tool_name or '?'}", _arguments(item))
+
+
+def about_of(item: ToolApprovalItem, outer: tuple[str, ...], calls: tuple[str, ...] = ()) -> Envelope:
+    """Whose call it is. outer: the agents of the run, of which the last may be the call's own."""
+    agent = item.agent.name
     path = outer if outer[-1] == agent else (*outer, agent)
-    about = Envelope(
+    return Envelope(
         kind="approval",
         framework=FRAMEWORK,
         agent=agent,
         path=path,
-        calls=found.calls if len(path) == len(outer) else (*found.calls, ""),
-        call=_call_id(item),
-        tool=tool,
-        fingerprint=fingerprint(arguments),
+        calls=calls if len(path) == len(outer) else (*calls, ""),
+        call=call_id(item),
+        tool=item.tool_name or "?",
+        fingerprint=fingerprint(_arguments(item)),
     )
-    return await asked(found.run, approvals.terms(f"{agent} wants to call {tool}", arguments), about)
 
 
-def _call_id(item: ToolApprovalItem) -> str | None:
+def _arguments(item: ToolApprovalItem) -> str:
+    return item.arguments or "{}"
+
+
+def call_id(item: ToolApprovalItem) -> str | None:
+    """The id of the model's call."""
     raw: Any = item.raw_item
     return raw.get("call_id") if isinstance(raw, dict) else getattr(raw, "call_id", None)

@@ -1,4 +1,4 @@
-"""What a model says while it speaks, in the form that readers of a stream know for every framework.
+"""Live text of a model, in the form that readers of a stream know for every framework.
 
 A text delta is text; see rewake.ext.chat.live for the others. Events that no reader needs go nowhere.
 """

@@ -1,4 +1,4 @@
-"""Errors of the framework that no retry can mend: they end the invocation at once, as themselves.
+"""Errors of the framework that no retry can cure: they end the invocation at once, with their own type.
 
 Such an error is both what the framework raises, so `except MaxTurnsExceeded` works, and a restate.TerminalError; what
 it carries (`run_data`, with the items so far) is kept.

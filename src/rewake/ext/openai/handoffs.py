@@ -1,4 +1,4 @@
-"""Handoffs: what the user does at a handoff is a step. DurableHooks adopt the agent that takes over."""
+"""Handoffs: the user's callback at a handoff is a step. DurableHooks adopt the agent that takes over."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ class _DurableHandoff:
                 await self._inner(context, arguments)
                 return envelope
 
-            await found.record(f"handoff {known.name}", body)
+            branch = envelope.with_value(None, branch=True)
+            if (await found.record(f"handoff {known.name}", body, or_branch=branch)).branch:
+                show_context(found.run)
+                known = await self._inner(context, arguments)
         return known
 
 

@@ -55,12 +55,19 @@ async def _connected(server: MCPServer, found: AgentRun) -> None:
         if getattr(server, "session", server) is None:
             keeper = _Keeper(server)
             await keeper.start()
-            found.closers.append(keeper.stop)
+            if found.is_closed:  # the attempt ended meanwhile
+                await keeper.stop()
+            else:
+                found.closers.append(keeper.stop)
 
 
 def _connecting(server: MCPServer) -> asyncio.Lock:
     lock: asyncio.Lock = vars(server).setdefault("rewake_connecting", asyncio.Lock())
     return lock
+
+
+_keeping: set[asyncio.Task[None]] = set()
+"""The loop itself does not hold its tasks."""
 
 
 class _Keeper:
@@ -75,9 +82,16 @@ class _Keeper:
     async def start(self) -> None:
         """Returns when the server is connected; raises why it is not."""
         self._task = asyncio.get_running_loop().create_task(self._keep())
+        _keeping.add(self._task)
+        self._task.add_done_callback(_keeping.discard)
         ready = asyncio.get_running_loop().create_task(self._ready.wait())
-        await asyncio.wait({self._task, ready}, return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
+        try:
+            await asyncio.wait({self._task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._over.set()  # it closes as soon as it is connected
+            raise
+        finally:
+            ready.cancel()
         if self._task.done():
             self._task.result()
 

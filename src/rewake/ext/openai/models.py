@@ -1,4 +1,4 @@
-"""Models whose answers are steps. They wrap what the user gave, and pass through outside of a handler."""
+"""Models whose answers are steps. They wrap the user's models, and pass through outside of a handler."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class DurableModel(Model):
 
 
 class DurableProvider(ModelProvider):
-    """Wraps what the user's provider gives."""
+    """Wraps the models of the user's provider."""
 
     def __init__(self, inner: ModelProvider) -> None:
         self._inner = inner
@@ -129,7 +129,7 @@ def durable(model: Model, name: str | None = None) -> Model:
 
 
 class _Request:
-    """One question to the model: what its step is called, and what follows from the answer."""
+    """One question to the model: the name of its step, and the calls that its answer starts."""
 
     def __init__(self, model: DurableModel, found: AgentRun, given: dict[str, Any]) -> None:
         self.run = found
@@ -148,7 +148,7 @@ class _Request:
         )
 
     def told(self, output: list[Any]) -> dict[str, Any]:
-        """What the answer says beside its items: to whom it hands over."""
+        """The content of the answer beside its items: the agent that it hands over to."""
         names = {handoff.tool_name: handoff.agent_name for handoff in self.handoffs}
         targets = (names.get(item.name) for item in output if item.type == "function_call")
         return {"handoff": next((target for target in targets if target), None)}

@@ -1,4 +1,4 @@
-"""What a run gets before the framework starts it: adopted agents, wrapped models, hooks that follow the agent."""
+"""Prepares a run for the framework: adopted agents, wrapped models, hooks that follow the agent."""
 
 from __future__ import annotations
 
@@ -87,6 +87,11 @@ def prepared(found: AgentRun, input: Any, kwargs: dict[str, Any]) -> dict[str, A
 def resumed(found: AgentRun, state: RunState[Any], given: dict[str, Any]) -> dict[str, Any]:
     """The arguments to go on from a state with."""
     found.expect_together(_pending(state))
+    return for_resuming(given)
+
+
+def for_resuming(given: dict[str, Any]) -> dict[str, Any]:
+    """Those of a run's arguments that one may have which goes on from a state."""
     return {name: each for name, each in given.items() if name not in _OF_A_NEW_RUN}
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from agents import Agent, Runner, RunResult, RunResultStreaming, TResponseInputItem
 from agents.run import AgentRunner, get_default_agent_runner, set_default_agent_runner
 from agents.run_state import RunState
 from restate import RunOptions, TerminalError
 
-from rewake.ext.kernel import Approvals, current_run
+from rewake.ext.kernel import Approvals, NeedsBranch, Run, body_here, current_run
 from rewake.ext.kernel.approvals import Notify
 from rewake.ext.openai.agent_run import AgentRun, agent_run, agent_run_here, call_here
 from rewake.ext.openai.approvals import answered
@@ -24,6 +24,9 @@ Input = str | list[TResponseInputItem] | RunState[Any]
 class DurableRunner:
     """`Runner` for handlers: models, tools, guardrails and MCP servers of a run are steps of the invocation."""
 
+    rewake_uses_context: Final = True
+    """A tool whose code names this class is a durable one: see detect.py of the kernel."""
+
     @staticmethod
     async def run(
         starting_agent: Agent[Any],
@@ -35,7 +38,9 @@ class DurableRunner:
         live: bool = False,
         **kwargs: Any,
     ) -> RunResult:
-        """Run an agent durably. Outside of a handler, and in the body of a step, it is `Runner.run`.
+        """Run an agent durably. Outside of a handler, and in the body of a step of yours, it is `Runner.run`.
+
+        A tool or a guardrail that calls it makes entries of its own.
 
         use_restate_session: keep the conversation in the state of the virtual object. run_options: of the engine's
         retries of model calls. wait_for_approvals: wait in place for calls that need an approval, instead of returning
@@ -47,7 +52,7 @@ class DurableRunner:
         end the invocation at once (they are TerminalErrors, too).
         """
         session = _session(use_restate_session, kwargs)
-        run = current_run()
+        run = _run_here()
         if run is None:
             return await Runner.run(starting_agent, input, session=session, **kwargs)
         found = beginning(run, starting_agent, run_options, agent_run())
@@ -78,7 +83,7 @@ class DurableRunner:
         its end before the handler goes on: until then the run has the turn. `cancel()` takes effect after the turn.
         """
         session = _session(use_restate_session, kwargs)
-        run = current_run()
+        run = _run_here()
         if run is None:
             return Runner.run_streamed(starting_agent, input, session=session, **kwargs)
         found = beginning(run, starting_agent, run_options, agent_run())
@@ -100,6 +105,14 @@ async def _run(
         return result
     finally:
         await _finished(found, session, None if result is None else result.last_agent.name)
+
+
+def _run_here() -> Run | None:
+    """The run of this attempt. Raises NeedsBranch in the body of a tool or guardrail, which then makes entries."""
+    body = body_here.get()
+    if body is not None and body.may_branch:
+        raise NeedsBranch(f"The body of step {body.name!r} runs an agent durably.")
+    return current_run()
 
 
 def _approvals(given: bool | Notify | Approvals) -> Approvals | None:

@@ -38,6 +38,7 @@ class Streaming:
         self._run.turns.give(path)
         result = self._context.run(lambda: Runner.run_streamed(agent, input, session=session, **given))
         events, cancel = result.stream_events, result.cancel
+        self._run.closers.append(cancel)  # its tasks are the framework's, which outlive a handler that is cut off
 
         def stream_events() -> AsyncIterator[StreamEvent]:
             return self._events(result, events())
@@ -52,11 +53,12 @@ class Streaming:
     async def _events(
         self, result: RunResultStreaming, events: AsyncIterator[StreamEvent]
     ) -> AsyncIterator[StreamEvent]:
-        over = asyncio.get_running_loop().create_task(self._run.turns.over.wait())
+        over = self._run.turns.waker()
         try:
             while True:
                 coming = asyncio.ensure_future(anext(events))
-                await asyncio.wait({coming, over}, return_when=asyncio.FIRST_COMPLETED)
+                both: set[asyncio.Future[Any]] = {coming, over}
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
                 if self._run.turns.broken is not None:
                     coming.cancel()
                     raise self._run.turns.broken

@@ -67,6 +67,7 @@ class _Call:
         self, found: AgentRun, tool: FunctionTool, inner: Any, context: ToolContext[Any], arguments: str
     ) -> None:
         self.found, self.tool, self.inner, self.context, self.arguments = found, tool, inner, context, arguments
+        self._has_run = False  # in this attempt, as a step
         origin = getattr(tool, "_tool_origin", None)
         server = getattr(origin, "mcp_server_name", None)
         self.envelope = found.envelope(
@@ -85,7 +86,8 @@ class _Call:
             return await self.as_branch()
         value = stored.value
         if isinstance(value, dict) and "$context" in value:
-            restore_fields(self.context.context, value["$context"])
+            if not self._has_run:  # else they are there, and a sibling may have changed them since
+                restore_fields(self.context.context, value["$context"])
             value = value["$value"]
         return decode(value)
 
@@ -109,7 +111,7 @@ class _Call:
         output = encode(await self._invoked())
         changed = {name: each for name, each in fields_of(self.context.context).items() if before.get(name) != each}
         value = {"$context": changed, "$value": output} if changed else output
-        body = body_here.get()
+        body, self._has_run = body_here.get(), True
         return self.envelope.with_value(value, usage=body.usage if body else None)
 
     async def _invoked(self) -> Any:

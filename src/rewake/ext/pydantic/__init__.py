@@ -11,7 +11,8 @@ Two forms. `RestateAgent` wraps an agent, with the call form and all names of `r
 
 Outside of a handler both are the agent as it is. Where things are: durability.py (the capability), operations.py (how
 an operation becomes a step or a piece), flow.py (which agent asks, which calls are to come), envelopes.py (what is
-stored), approvals.py (people decide on calls), waiting.py (durable questions), agent.py and wrappers.py (the names of
+stored), approvals.py and between.py (people decide on calls),
+waiting.py (durable questions), agent.py and wrappers.py (the names of
 the official extension), failures.py.
 """
 
@@ -22,9 +23,10 @@ except ImportError as missing:
         "rewake.ext.pydantic needs Pydantic AI with `pydantic_ai.durable_exec`: pip install 'rewake[pydantic]'"
     ) from missing
 
-from rewake.ext.kernel import ApprovalRequest, Approvals
+from rewake.ext.kernel import ApprovalRequest, Approvals, Done, EffectUnknown, external
 from rewake.ext.pydantic.agent import RestateAgent, restate_context, restate_object_context
 from rewake.ext.pydantic.approvals import DurableApprovals
+from rewake.ext.pydantic.between import BetweenTurns
 from rewake.ext.pydantic.durability import RewakeDurability
 from rewake.ext.pydantic.waiting import AwakeableWaiter
 from rewake.ext.pydantic.wrappers import PydanticTypeAdapter, RestateContextRunToolSet, RestateModelWrapper
@@ -33,12 +35,16 @@ __all__ = [
     "ApprovalRequest",
     "Approvals",
     "AwakeableWaiter",
+    "BetweenTurns",
+    "Done",
     "DurableApprovals",
+    "EffectUnknown",
     "PydanticTypeAdapter",
     "RestateAgent",
     "RestateContextRunToolSet",
     "RestateModelWrapper",
     "RewakeDurability",
+    "external",
     "restate_context",
     "restate_object_context",
 ]

@@ -10,16 +10,14 @@ from typing import Any
 
 from pydantic_ai.agent import AbstractAgent, EventStreamHandler, WrapperAgent
 from pydantic_ai.capabilities import AbstractCapability
-from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.output import OutputDataT
 from pydantic_ai.run import AgentRun
 from pydantic_ai.tools import AgentDepsT
-from pydantic_ai.toolsets import AbstractToolset
-from pydantic_ai.toolsets.function import FunctionToolset
 from restate import Context, ObjectContext, RunOptions
 
 from rewake.ext import kernel
 from rewake.ext.pydantic.durability import RewakeDurability
+from rewake.ext.pydantic.toolsets import name_by_place
 
 _UNNAMED = "agent"
 
@@ -57,7 +55,7 @@ class RestateAgent(WrapperAgent[AgentDepsT, OutputDataT]):
 
 
 class _BoundOnce(RewakeDurability[AgentDepsT]):
-    """Bound anew only where the agent's toolsets are other ones than in the run before."""
+    """Bound again only if the agent's toolsets differ from those of the last run."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -69,19 +67,9 @@ class _BoundOnce(RewakeDurability[AgentDepsT]):
         here = (agent, agent.model, *agent.toolsets)
         if self._last_bound is None or not _are_same(here, self._bound_for):
             for number, toolset in enumerate(agent.toolsets):
-                toolset.apply(partial(_name, number))
+                toolset.apply(partial(name_by_place, number))
             self._bound_for, self._last_bound = here, super().for_agent(agent)
         return self._last_bound
-
-
-def _name(number: int, leaf: AbstractToolset[Any]) -> None:
-    """Steps are named by the toolset's id, which `restate.ext.pydantic` did not ask for: without one, by its place."""
-    if leaf._explicit_id is not None:
-        return
-    if isinstance(leaf, MCPToolset):
-        leaf.id = f"toolset-{number}"
-    elif isinstance(leaf, FunctionToolset) or hasattr(leaf, "_id"):
-        leaf._id = f"toolset-{number}"  # no public way after construction
 
 
 def _are_same(here: tuple[object, ...], there: tuple[object, ...]) -> bool:

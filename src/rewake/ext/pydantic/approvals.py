@@ -1,7 +1,7 @@
-"""Approvals of tools: each call that needs one is a question to people, and the run goes on with their decisions.
+"""Approvals of tools: each call that needs one is a question to people, and the run continues with their decisions.
 
-`RequestInput` of the framework asks once for all calls of an answer and takes their results in its own JSON. Here each
-call is asked for by itself, for its exact arguments, with what `ask()` has: deadline, reminders, quorum, links.
+The framework's `RequestInput` asks once for all calls of an answer, and takes their results in its own JSON. Here each
+call has its own question, for its exact arguments, with the options of `ask()`: deadline, reminders, quorum, links.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ EXPIRED: Final = "Nobody answered in time: the call was neither approved nor den
 
 
 class DurableApprovals(AbstractCapability[AgentDepsT]):
-    """Asks people for calls of tools with `requires_approval`, in a handler; elsewhere it leaves them to others.
+    """Asks people about calls of tools with `requires_approval`, in a handler; elsewhere other code decides.
 
-    approvals: who is asked, until when, how often they are reminded, how many must approve, who tells them.
+    approvals: who is asked, the deadline, the reminders, the quorum, and how people are notified.
     """
 
     def __init__(self, approvals: Approvals | None = None) -> None:
@@ -39,7 +39,7 @@ class DurableApprovals(AbstractCapability[AgentDepsT]):
         calls = requests.approvals
         decisions = await run.gather(*(partial(self._decided, run, call) for call in calls))
         given = zip(calls, decisions, strict=True)
-        return requests.build_results(approvals={call.tool_call_id: _result(decision) for call, decision in given})
+        return requests.build_results(approvals={call.tool_call_id: result_of(decision) for call, decision in given})
 
     async def _decided(self, run: Run, call: ToolCallPart) -> Decision:
         flow, arguments = flow_here.get(), call.args_as_json_str()
@@ -59,8 +59,8 @@ class DurableApprovals(AbstractCapability[AgentDepsT]):
         return await asked(run, self._approvals.terms(question, arguments), about)
 
 
-def _result(decision: Decision) -> Any:
-    """What the model reads of a call that is not made. It never reads of a denial when nobody answered."""
+def result_of(decision: Decision) -> Any:
+    """The text for the model about a call that is not made. If nobody answered, it does not say "denied"."""
     if decision.is_approved:
         return True
     if decision.outcome is Outcome.EXPIRED:

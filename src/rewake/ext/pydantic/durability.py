@@ -2,6 +2,7 @@
 
 On the public interface for engines (`pydantic_ai.durable_exec`); what it does not offer is behind private names, which
 a test pins: `_find_model_id` (model objects given per run), `_dispatch_event_stream_event` (events while tools run),
+`_toolsets_by_id` and `_wrap_leaf_toolset` (toolsets given per run),
 `_build_durable_model` and `_model_stream_event_handler` (live streams, see live.py).
 """
 
@@ -28,6 +29,7 @@ from pydantic_ai.models import Model, ModelResolutionContext
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tool_manager import ToolManager
 from pydantic_ai.tools import AgentDepsT, RunContext
+from pydantic_ai.toolsets import AbstractToolset
 from restate import RunOptions, TerminalError
 
 from rewake.ext.kernel import Envelope, InPlace, NeedsBranch, Run, current_run
@@ -38,6 +40,7 @@ from rewake.ext.pydantic.history import settle_times
 from rewake.ext.pydantic.live import hand_on, make_live
 from rewake.ext.pydantic.newer import external_event_scope, replay_scope
 from rewake.ext.pydantic.operations import StepBackend, StepOptions, tool_body_here
+from rewake.ext.pydantic.toolsets import ToolsetsOfARun
 from rewake.ext.pydantic.waiting import AwakeableWaiter
 
 _models_here: ContextVar[dict[str, Model] | None] = ContextVar("rewake_pydantic_models", default=None)
@@ -137,6 +140,14 @@ class RewakeDurability(BaseDurabilityCapability[AgentDepsT]):
         if run is not None and isinstance(error, FINAL):
             raise terminal(error) from error
         return await super().on_run_error(ctx, error=error)
+
+    # Tools given per run
+
+    def get_wrapper_toolset(self, toolset: AbstractToolset[AgentDepsT]) -> AbstractToolset[AgentDepsT] | None:
+        """Also toolsets given for one run, which nobody could register: steps run in this process, which has them."""
+        if not self.in_durable_context:
+            return super().get_wrapper_toolset(toolset)
+        return toolset.visit_and_replace(ToolsetsOfARun(self._toolsets_by_id, self._wrap_leaf_toolset).durable)
 
     # Models given per run
 

@@ -1,4 +1,4 @@
-"""What a step of Pydantic AI is stored as: the kernel's envelope, with the framework's own JSON as its value."""
+"""The stored form of a step of Pydantic AI: the kernel's envelope, with the framework's own JSON as its value."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _USAGE: Final = {"input_tokens": "input_tokens", "output_tokens": "output_tokens
 
 
 def envelope_of(operation_id: DurableOperationId, params: Any, flow: Flow | None, *, agent: str) -> Envelope:
-    """The envelope of an operation before its outcome is known. agent: whose it is, outside of any run."""
+    """The envelope of an operation before its outcome is known. agent: its agent, if there is no run."""
     path, calls = ((agent,), ()) if flow is None else (flow.path, flow.calls)
     return Envelope(framework=FRAMEWORK, agent=path[-1], path=path, calls=calls, **_fields_of(operation_id, params))
 
 
 def _fields_of(operation_id: DurableOperationId, params: Any) -> dict[str, Any]:
-    """What kind of step an operation is, and what is known of it."""
+    """The kind of step of an operation, and its known fields."""
     match operation_id:
         case ModelRequestId() | ModelCompactMessagesId():
             return {"kind": "model", "model": operation_id.model_name, "fingerprint": _asked(params)}

@@ -9,29 +9,40 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from pydantic_ai.exceptions import AgentRunError, UserError
+from pydantic_ai.exceptions import AgentRunError, FallbackExceptionGroup, UserError
 from restate import TerminalError
 
-FINAL: Final = (AgentRunError, UserError)
+from rewake.ext.kernel.failures import MESSAGE_CHARS_MAX
+
+FINAL: Final = (AgentRunError, UserError, FallbackExceptionGroup)
 _STATUS: Final = 500
 
 
-def terminal(error: AgentRunError | UserError) -> TerminalError:
+def terminal(error: AgentRunError | UserError | FallbackExceptionGroup) -> TerminalError:
     """The error as one that ends the invocation, with its fields and message."""
     if isinstance(error, TerminalError):
         return error
     status = getattr(error, "status_code", _STATUS)
     own: Any = type(error)
     kind: type[TerminalError] = _both(own)
-    found = kind.__new__(kind)
+    found: TerminalError = kind.__new__(kind, *error.args)
     found.__dict__.update(error.__dict__)
     Exception.__init__(found, *error.args)
-    found.message = f"{type(error).__name__}: {error}"
+    found.message = _text_of(error)
     found.status_code = status if isinstance(status, int) else _STATUS
     found.metadata = getattr(found, "metadata", None)
     return found.with_traceback(error.__traceback__)
 
 
+def _text_of(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, ExceptionGroup):
+        text += "".join(f"\n- {_text_of(each)}" for each in error.exceptions)
+    return text[:MESSAGE_CHARS_MAX]
+
+
 @cache
 def _both(kind: Any) -> type[TerminalError]:
-    return type(kind.__name__, (TerminalError, kind), {"__module__": kind.__module__, "__str__": kind.__str__})
+    # `message` of a group cannot be set; the class hides it.
+    own = {"__module__": kind.__module__, "__str__": kind.__str__, "message": ""}
+    return type(kind.__name__, (TerminalError, kind), own)

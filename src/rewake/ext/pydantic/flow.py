@@ -1,4 +1,4 @@
-"""Where code of an agent stands: which agents asked for it, and which calls of the model's last answer are to come.
+"""The place of an agent's code: the agents that asked for it, and the expected calls of the model's last answer.
 
 A `Flow` belongs to one run of one agent, found with a contextvar. Calls are planned when the model has answered and
 announced to the kernel when the first of them arrives, so that what comes in between (events, validation) may still

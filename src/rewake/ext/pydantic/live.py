@@ -1,9 +1,9 @@
-"""Streams that are live in the attempt that asks the model: the body of the model's step hands its events on.
+"""Streams that are live in the attempt that asks the model: the body of the model's step passes its events on.
 
-The framework gives the streams of durable engines when the answer is complete. Here `run_stream` and
-`run_stream_events` get each event as it comes, while the step is under way; the end of the stream waits until the
-answer is stored. At replay the answer comes whole. When the step is tried again in place, only the first try is live,
-and the end of the stream has the whole answer.
+The framework makes the streams of durable engines when the answer is complete. Here `run_stream` and
+`run_stream_events` get each event during the step; the end of the stream waits until the answer is stored. At replay
+the whole answer comes at once. If the step is retried in place, only the first try is live, and the end of the stream
+has the whole answer.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class _Said:
 
 
 class LiveStream(CompletedStreamedResponse):
-    """The stream of a model's step. Before its end `get` gives what has come, afterwards what is stored."""
+    """The stream of a model's step. During the step `get` returns the parts so far, afterwards the stored answer."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,6 +1,7 @@
 """Names that Pydantic AI has since 2.68, with stand-ins for older versions, where what they serve does not exist.
 
-Without them a run cannot wait for an external event, and telemetry of replayed work is reported again.
+Without them a run cannot wait for an external event, and telemetry of replayed work is reported again; a capability
+cannot fall back to another model.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pydantic_ai.capabilities import ModelFallback
     from pydantic_ai.durable_exec import (
         ExternalEventError,
         ExternalEventWaiter,
@@ -47,10 +49,18 @@ else:
             """Nothing to install."""
             yield
 
+    try:
+        from pydantic_ai.capabilities import ModelFallback
+    except ImportError:
+
+        class ModelFallback:
+            """Nobody makes one there."""
+
 
 __all__ = [
     "ExternalEventError",
     "ExternalEventWaiter",
+    "ModelFallback",
     "external_event_scope",
     "record_durable_unit",
     "replay_scope",

@@ -22,6 +22,7 @@ from pydantic_ai.durable_exec import (
     ToolsetCallToolId,
     durable_unit_scope,
 )
+from pydantic_ai.exceptions import ModelAPIError
 from pydantic_ai.messages import ModelResponse
 from restate import RunOptions
 
@@ -30,6 +31,7 @@ from rewake.ext.kernel.asking import asker_here
 from rewake.ext.pydantic.envelopes import answered, envelope_of
 from rewake.ext.pydantic.flow import call_here, flow_here
 from rewake.ext.pydantic.newer import record_durable_unit
+from rewake.ext.pydantic.taking_over import failure_in, is_taken_over, stored_failure
 from rewake.ext.pydantic.tools import is_durable_tool
 
 tool_body_here: ContextVar[bool] = ContextVar("rewake_pydantic_tool_body", default=False)
@@ -110,7 +112,10 @@ class _Bound(BoundDurableOperation[Any, Any, Any]):
         return result
 
     async def _step(self, run: Run, params: Any, given: StepOptions) -> Any:
-        return self._operation.result_codec.load((await self._record(run, params, given)).value)
+        stored = (await self._record(run, params, given)).value
+        if (failure := failure_in(stored)) is not None:
+            raise failure
+        return self._operation.result_codec.load(stored)
 
     async def _record(self, run: Run, params: Any, given: StepOptions, *, is_branch: bool | None = None) -> Envelope:
         """The step. is_branch: None for one that cannot be a branch."""
@@ -126,8 +131,13 @@ class _Bound(BoundDurableOperation[Any, Any, Any]):
             if is_branch:
                 raise NeedsBranch
             tool_body_here.set(is_branch is not None)
-            with durable_unit_scope():
-                result = await operation.handler(params)
+            try:
+                with durable_unit_scope():
+                    result = await operation.handler(params)
+            except ModelAPIError as error:
+                if isinstance(kind, ModelRequestId) and is_taken_over(error, params):
+                    return begun.with_value(stored_failure(error))
+                raise
             return answered(begun, result, operation.result_codec.dump(result))
 
         or_branch = None if is_branch is None else begun.with_value(None, branch=True)

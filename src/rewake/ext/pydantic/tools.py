@@ -1,8 +1,8 @@
 """Which tools are durable: those whose code uses the context or runs a durable agent.
 
-A durable tool makes entries of its own, so it cannot be one step. Most show it in their code; what is not seen here
-still works, but the part before it reaches for the context or the agent runs twice. `metadata={"rewake": False}` on
-the tool says so from the start.
+A durable tool makes its own entries, so it cannot be one step. Usually its code shows that. If it is not recognized
+here, the tool still works, but its part before the first use of the context or the agent runs twice.
+`metadata={"rewake": False}` on the tool marks it as durable from the start.
 """
 
 from __future__ import annotations

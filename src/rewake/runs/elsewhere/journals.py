@@ -1,7 +1,7 @@
-"""Runs and journals of another server, each asked for once a request: the half of reading.py that remembers.
+"""Runs and journals of another server, each fetched once per request: the caching base of reading.py.
 
-A short journal comes with its payloads in one statement, a long one without; then payloads are fetched in stretches, as
-the pages read a journal in order. Rows become values in rows.py.
+One statement fetches a short journal with its payloads. For a long journal the payloads are fetched in stretches, since
+pages read a journal in order. Rows become values in rows.py.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from rewake.protocol.messages import GetPromiseCommand, MessageType
 from rewake.runs.elsewhere import rows
 from rewake.runs.facts import EventFact, RunSummary
 from rewake.runs.reading import Reading
-from rewake.runs.steps import DEFAULT_VERSION, Step, decoded, steps_of
+from rewake.runs.steps import DEFAULT_VERSION, Step, decoded, mentioning, steps_of
 
 SHORT_BYTES_MAX: Final = 4_096
-"""Payloads up to here are fetched along with others."""
+"""Payloads up to this size are fetched together with others."""
 
 SHORT_JOURNAL_MAX: Final = 1_000
 STRETCH: Final = 200
@@ -32,7 +32,7 @@ _RESULT_BYTES_MAX: Final = 20_000
 
 
 class _Journal(msgspec.Struct):
-    """Entries without payloads by index, the lengths of all payloads, and the payloads that are known."""
+    """Entries without payloads by index, the lengths of all payloads, and the fetched payloads."""
 
     entries: dict[int, EntryRow]
     lengths: dict[int, int]
@@ -40,7 +40,7 @@ class _Journal(msgspec.Struct):
 
 
 class JournalReading(Reading):
-    """What a request has learned of runs and their journals.
+    """The runs and journals of one request, cached.
 
     is_rewake: the server is another Rewake, whose SQL has other functions.
     """
@@ -57,11 +57,11 @@ class JournalReading(Reading):
         return self.admin.query(sql)
 
     def remember(self, found: list[rows.Row]) -> None:
-        """Rows of `sys_invocation` that are known already."""
+        """Add rows of `sys_invocation` to the cache."""
         self._invocations |= {row["id"]: row for row in found}
 
     def row(self, run_id: str) -> rows.Row | None:
-        """A run's row; those it is known to have called come with it, as they are asked for next."""
+        """A run's row. Rows of the runs it called are fetched with it, as they are usually needed next."""
         if run_id not in self._invocations:
             wanted = {run_id, *list(self._ahead)[:AHEAD_MAX]}
             self._ahead -= wanted
@@ -71,7 +71,7 @@ class JournalReading(Reading):
         return self._invocations[run_id]
 
     def rows_of(self, run_ids: list[str]) -> list[rows.Row]:
-        """The rows of some runs in this order, without those that are gone by now."""
+        """The rows of some runs, in this order; deleted runs are left out."""
         if not run_ids:
             return []
         condition = f"id in ({listed(run_ids)})"
@@ -123,9 +123,9 @@ class JournalReading(Reading):
     def mentions(self, invocation_id: bytes, text: str, after: int, bytes_max: int) -> list[tuple[int, bytes]]:
         journal = self._journal(invocation_id)
         indexes = [index for index, length in journal.lengths.items() if index > after and length < bytes_max]
-        payloads, part = self.payloads(invocation_id, indexes), text.encode()
-        found = [index for index in indexes if part in payloads.get(index, b"")]
-        return [(journal.entries[index].type_id, payloads[index]) for index in found]
+        payloads = self.payloads(invocation_id, indexes)
+        known = [(journal.entries[index].type_id, payloads[index]) for index in indexes if index in payloads]
+        return mentioning(text, known)
 
     def signals(self, invocation_id: bytes) -> set[int | str]:
         return {item.signal for item in self.entries(invocation_id) if item.signal is not None}
@@ -196,7 +196,7 @@ class JournalReading(Reading):
     # Who waits
 
     def waiting_runs(self, invocation_id: bytes) -> list[RunSummary]:
-        """The caller, if it waits: no table has who attached to a run."""
+        """The caller, if it waits. No table has the runs that attached."""
         row = self.row(ids.invocation_id_to_str(invocation_id))
         caller = None if row is None else row.get("invoked_by_id")
         if caller is None:

@@ -1,8 +1,8 @@
 """The list of runs of another server: a filter as SQL on its public tables, page by page.
 
-Such a server has no index for most of this, so a page is one statement with a limit, given up when it takes too long.
-For filters that SQL cannot decide, the journals of the found runs are read, for as long as a page may take; then the
-page says how far it looked. Called by reading.py.
+Such a server has no index for most filters, so a page is one statement with a row limit and a timeout. If SQL cannot
+decide a filter, the journals of the found runs are read until the page's time is up; the page then shows how far it
+looked. Called by reading.py.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from rewake.runs.elsewhere import rows
 from rewake.runs.elsewhere.journals import JournalReading
 from rewake.runs.facts import STATUSES
 from rewake.runs.filters import ORDERS, RunFilter
-from rewake.runs.waits import answerable
+from rewake.runs.waits import answerable, is_asking
 
 PAGE_RUNS_MAX: Final = 100
 SEARCHED_BYTES_MAX: Final = 64 * 1024
 WAITING_RUNS_MAX: Final = 1_000
 LOOK_S: Final = 2.0
-"""How long a page may look into journals."""
+"""Time that a page may spend on journals."""
 
 _STATUS_PLACES: Final = " ".join(f"when {rows.STATUS_SQL[name]} then {at}" for at, name in enumerate(STATUSES))
 _ORDER_SQL: Final = {
@@ -42,11 +42,11 @@ _ORDER_SQL: Final = {
 _ID: Final = re.compile(r"inv_1\w{33}")
 _CODE_DIGITS_MAX: Final = 5
 _NO_RUN: Final = "status is null"
-"""A condition without any column of time or id, which no run fulfils."""
+"""A condition that no run fulfils, without a column of time or id."""
 
 
 class Rows(msgspec.Struct):
-    """Rows of one page. looked_until_ms: how far a page that is not full looked."""
+    """Rows of one page. looked_until_ms: how far the search got, if the page is not full."""
 
     rows: list[rows.Row]
     next_cursor: str | None = None
@@ -54,15 +54,15 @@ class Rows(msgspec.Struct):
 
 
 def find(reading: JournalReading, wanted: RunFilter) -> Rows:
-    """The runs a filter matches, one page of them."""
+    """One page of the runs that match a filter."""
     return Rows([]) if wanted.is_impossible else _find(reading, wanted)
 
 
 def count_matching(reading: JournalReading, wanted: RunFilter) -> int | None:
-    """How many runs a filter matches; None when SQL cannot count them."""
+    """How many runs match a filter; None if SQL cannot count them."""
     if wanted.is_impossible:
         return 0
-    if wanted.agent or wanted.waiting:
+    if wanted.agent or wanted.waiting or wanted.asking:
         return None
     where = " and ".join(conditions_of(reading, wanted)) or "true"
     count: int = reading.query(f"select count(*) as n from sys_invocation where {where}")[0]["n"]
@@ -70,7 +70,7 @@ def count_matching(reading: JournalReading, wanted: RunFilter) -> int | None:
 
 
 def waiting_count(reading: JournalReading, suspended_count: int) -> int | None:
-    """How many suspended runs wait for a person; None when there are too many to look at each."""
+    """How many suspended runs wait for a person; None if there are too many to check each."""
     if suspended_count > WAITING_RUNS_MAX:
         return None
     if not suspended_count:
@@ -85,14 +85,14 @@ def waiting_count(reading: JournalReading, suspended_count: int) -> int | None:
 
 
 def _awaits_person(row: rows.Row, promised: set[tuple[str, str]]) -> bool:
-    """promised: keys of workflows with a promise that is open."""
+    """Whether a run waits for a person. promised: keys of workflows with an open promise."""
     if any(signal >= FIRST_USER_SIGNAL for signal in row.get("suspended_waiting_for_signals") or ()):
         return True
     return row["target_service_ty"] == "workflow" and (row["target_service_name"], rows.key_of(row)) in promised
 
 
 def conditions_of(reading: JournalReading, wanted: RunFilter) -> list[str]:
-    """Conditions on rows of `sys_invocation`, without those that need a journal."""
+    """The filter's conditions on rows of `sys_invocation`, except those that need a journal."""
     columns = {"service": "target_service_name", "handler": "target_handler_name", "key": "target_service_key"}
     found = [f"{column} = {sql_text(given)}" for name, column in columns.items() if (given := getattr(wanted, name))]
     if wanted.statuses:
@@ -112,7 +112,7 @@ def conditions_of(reading: JournalReading, wanted: RunFilter) -> list[str]:
 
 
 def _failure_condition(text: str) -> str:
-    """A text in the failure of an ended run, or in an error for which an open one was retried; or its code."""
+    """The condition for a text or code in an ended run's failure, or in the error of an open run's failed attempt."""
     ended, retried = [f"contains(completion_failure, {sql_text(text)})"], [f"contains(event_json, {sql_text(text)})"]
     if text.isascii() and text.isdigit() and len(text) <= _CODE_DIGITS_MAX:
         ended = [f"completion_failure like '[{text}]%' or completion_failure like '[{text} %'", *ended]
@@ -140,14 +140,14 @@ def _text_condition(reading: JournalReading, text: str) -> str:
 
 
 def _bytes_condition(part: bytes, *, is_rewake: bool) -> str:
-    """Whether a payload has some bytes. The public server finds texts only; hex digits of whole bytes are one."""
+    """The condition that a payload contains some bytes. The public server can search text only, so hex is searched."""
     if is_rewake:
         return f"instr(raw, x'{part.hex()}') > 0"
     return f"contains(encode(raw, 'hex'), '{part.hex()}')"
 
 
 def _find(reading: JournalReading, wanted: RunFilter) -> Rows:
-    """Goes on until the page is full or its time is up, as a look into journals may leave few of many rows."""
+    """Rows of one page. It selects until the page is full or its time is up, since journals may rule out most rows."""
     conditions, check = conditions_of(reading, wanted), _check_of(reading, wanted)
     cursor, found, ends_at_s = wanted.cursor, Rows([]), None
     while True:
@@ -168,15 +168,17 @@ def _find(reading: JournalReading, wanted: RunFilter) -> Rows:
 
 
 def _check_of(reading: JournalReading, wanted: RunFilter) -> Callable[[rows.Row], bool] | None:
-    """The check that SQL cannot do: whether an agent took part, whether a person is waited for."""
-    if not (wanted.agent or wanted.waiting):
+    """The check that SQL cannot do, if the filter needs one: an agent took part, or the run waits for a person."""
+    if not (wanted.agent or wanted.waiting or wanted.asking):
         return None
 
     def check(row: rows.Row) -> bool:
         reading.remember([row])
         run_id = ids.invocation_id_from_str(row["id"])
-        return (not wanted.agent or took_part(reading, run_id, wanted.agent)) and (
-            not wanted.waiting or answerable(reading, run_id)
+        return (
+            (not wanted.agent or took_part(reading, run_id, wanted.agent))
+            and (not wanted.waiting or answerable(reading, run_id))
+            and (not wanted.asking or is_asking(reading, run_id))
         )
 
     return check
@@ -185,7 +187,7 @@ def _check_of(reading: JournalReading, wanted: RunFilter) -> Callable[[rows.Row]
 def _select(
     reading: JournalReading, order_name: str, conditions: list[str], cursor: str
 ) -> tuple[list[rows.Row], bool]:
-    """As many rows as a page has, and whether there are more."""
+    """A page of rows, and whether more rows follow."""
     order, offset = ORDERS[order_name], ""
     direction = "desc" if order.is_descending else "asc"
     by = ", ".join(f"{column} {direction} nulls last" for column in _ORDER_SQL[order.sort])
@@ -196,20 +198,20 @@ def _select(
         offset = f" offset {cursor}"
     where = f" where {' and '.join(conditions)}" if conditions else ""
     pick = f"order by {by}, {tie} limit {PAGE_RUNS_MAX + 1}{offset}"
-    # Ids first: a server works out all columns of all rows before it sorts them.
+    # Ids first: before it sorts, a server computes all selected columns of all rows.
     told = reading.query(f"select id from sys_invocation{where} {pick}")
     return reading.rows_of([row["id"] for row in told[:PAGE_RUNS_MAX]]), len(told) > PAGE_RUNS_MAX
 
 
 def _cursor_after(row: rows.Row, order_name: str, cursor: str) -> str:
-    """Where to go on after a row: its place in time, or how many rows come before."""
+    """The cursor behind a row: its time of creation, or the number of earlier rows."""
     if ORDERS[order_name].sort == "created":
         return f"{rows.millis(row['created_at'])}-{row['id']}"
     return str(int(cursor) + 1 if _is_number(cursor) else 1)
 
 
 def _beyond(cursor: str, comparison: str) -> list[str]:
-    """Where a page begins; a cursor nobody made is the beginning."""
+    """The condition for a page's beginning; an invalid cursor means the first page."""
     at, _, id_ = cursor.partition("-")
     if not (_is_number(at) and _ID.fullmatch(id_)):
         return []

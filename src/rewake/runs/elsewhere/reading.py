@@ -1,7 +1,7 @@
-"""The UI's Reading on another server: its public `sys_*` tables and its registry, over the admin API.
+"""The Reading of another server: its public `sys_*` tables and its registry, over the admin API.
 
-Works with a Restate server, a cluster and another Rewake. There is no snapshot across statements, so a page keeps what
-it has found once (journals.py). The list of runs is in listing.py, rows become values in rows.py and services.py.
+It works with a Restate server, a cluster and another Rewake. Statements share no snapshot, so a page caches all that it
+has read (journals.py). The list of runs is in listing.py; rows become values in rows.py and services.py.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from rewake import formats
+from rewake.agents.kept import OPEN
 from rewake.clients.admin import AdminClient, sql_text
 from rewake.core import ids
 from rewake.core.model import Deployment, Invocation, ServiceSchema
+from rewake.disclosure import shown_content
 from rewake.protocol.messages import InputCommand, MessageType, OutputCommand, Success
 from rewake.runs.elsewhere import listing, rows
 from rewake.runs.elsewhere.journals import JournalReading, listed
@@ -26,10 +28,13 @@ from rewake.runs.filters import RunFilter
 from rewake.runs.steps import DEFAULT_VERSION, decoded
 
 REQUEST_S: Final = 10.0
-"""How long one statement may take."""
+"""Timeout of one statement."""
 
 INPUT_BYTES_MAX: Final = 4_096
 _COUNTING_S: Final = 0.2
+_IS_OPEN: Final = f"key_length = {len(OPEN)} and key = {sql_text(OPEN.decode())}"
+"""Condition for the values of `state` that are open questions. No server has an index for it; lengths compare fast."""
+
 _LAST_FAILURES: Final = ("TransientError", "Paused")
 
 
@@ -37,7 +42,7 @@ _Found = TypeVar("_Found")
 
 
 class Memory:
-    """What requests leave to those after them: what took long to count, for a while."""
+    """Slow counts, kept for a while for later requests."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, Any]] = {}
@@ -91,7 +96,7 @@ class ReadingElsewhere(JournalReading):
         return None if row is None else self.summaries([row])[0]
 
     def summaries(self, found: list[rows.Row]) -> list[RunSummary]:
-        """Rows of `sys_invocation` as a list shows them."""
+        """Rows of `sys_invocation` as summaries."""
         troubled = [row["id"] for row in found if row["status"] in ("backing-off", "paused")]
         failures = self._last_failures(troubled)
         return [rows.summary_from(row, failures.get(row["id"])) for row in found]
@@ -136,7 +141,7 @@ class ReadingElsewhere(JournalReading):
         return self.summaries([*self.query(f"select {rows.INVOCATION_COLUMNS} from sys_invocation where {condition}")])
 
     def _runs_near(self, partition_key: bytes, condition: str) -> list[RunSummary]:
-        """Runs with a partition key, which a public server finds by it without looking at any others."""
+        """Runs with a partition key. A public server finds them without a scan."""
         if self.is_rewake:
             return self._runs(condition)
         number = int.from_bytes(partition_key, "big")
@@ -144,7 +149,7 @@ class ReadingElsewhere(JournalReading):
         return self.summaries(self.rows_of([row["id"] for row in told]))
 
     def _last_failures(self, run_ids: list[str]) -> dict[str, rows.Row]:
-        """What the last failed attempt of each run said."""
+        """Each run's last failed attempt."""
         if not run_ids:
             return {}
         found: dict[str, rows.Row] = {}
@@ -172,7 +177,7 @@ class ReadingElsewhere(JournalReading):
         return counts
 
     def _output(self, invocation_id: bytes) -> Success | None:
-        """The value a run returned; None when its journal is gone."""
+        """The value a run returned; None if its journal is deleted."""
         last = max(
             (item.index for item in self.entries(invocation_id) if item.type_id == MessageType.OUTPUT), default=-1
         )
@@ -190,6 +195,33 @@ class ReadingElsewhere(JournalReading):
             f"and service_key = {sql_text(key)} order by key"
         )
         return {row["key"].encode(): bytes.fromhex(row.get("value", "")) for row in told}
+
+    def state_value(self, service: str, key: str, name: bytes) -> bytes | None:
+        told = self.query(
+            f"select value from state where service_name = {sql_text(service)} and service_key = {sql_text(key)} "
+            f"and key = {sql_text(name.decode())}"
+        )
+        return next((shown_content(bytes.fromhex(row.get("value", ""))) for row in told), None)
+
+    def asking_keys(self, service: str, after: tuple[str, str], limit: int) -> list[tuple[str, str, bytes]]:
+        of, key = map(sql_text, after)
+        only = f" and service_name = {sql_text(service)}" if service else ""
+        told = self.query(
+            f"select service_name, service_key, value from state where {_IS_OPEN}{only} "
+            f"and (service_name > {of} or (service_name = {of} and service_key > {key})) "
+            f"order by service_name, service_key limit {limit}"
+        )
+        return [
+            (row["service_name"], row["service_key"], shown_content(bytes.fromhex(row.get("value", ""))))
+            for row in told
+        ]
+
+    def asking_count(self, limit: int) -> int:
+        def count() -> int:
+            found: int = self.query(f"select count(*) as n from state where {_IS_OPEN}")[0]["n"]
+            return found
+
+        return min(self.memory.recall("asking", count), limit)
 
     def keys_with_state(self, service: str, *, after: str, contains: str, limit: int) -> list[tuple[str, int, int]]:
         matching = f" and contains(service_key, {sql_text(contains)})" if contains else ""
@@ -248,7 +280,7 @@ class ReadingElsewhere(JournalReading):
 
 @contextmanager
 def reading_elsewhere(url: str, *, is_rewake: bool, memory: Memory | None = None) -> Iterator[ReadingElsewhere]:
-    """The server at one moment, nearly. For a thread beside the event loop. Raises RewakeError."""
+    """A Reading of the server, without a snapshot. Use it on a thread beside the event loop. Raises RewakeError."""
     with AdminClient(url, timeout_s=REQUEST_S) as admin:
         yield ReadingElsewhere(admin, time.time_ns() // 1_000_000, is_rewake=is_rewake, memory=memory)
 

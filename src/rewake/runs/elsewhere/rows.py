@@ -1,7 +1,7 @@
-"""Rows of the public `sys_*` tables, as JSON has them, turned into what the pages read; literals turned the other way.
+"""JSON rows of the public `sys_*` tables become the values of a Reading; times become SQL literals.
 
-A journal entry's `raw` is the very payload the service protocol has, so the pages decode it as one of our own. The
-facts of an entry without its payload come from its JSON without payloads.
+An entry's `raw` is its payload in the service protocol, so the pages decode it like our own. If the payload is not
+fetched, the entry's facts come from its JSON form.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ STATUS_SQL: Final = {
     "failed": "(status = 'completed' and completion_result = 'failure')",
     "succeeded": "(status = 'completed' and completion_result = 'success')",
 }
-"""What a person sees -> the condition on `sys_invocation`."""
+"""Status that a person sees -> condition on `sys_invocation`."""
 
 _TYPES: Final = {entry_type_name(item): item for item in MessageType if item >= MessageType.INPUT}
 _UNKNOWN_TYPE: Final = -1
@@ -69,7 +69,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def millis(text: str | None) -> int | None:
-    """A point in time of a row."""
+    """A row's timestamp in milliseconds since the epoch; None for null."""
     if text is None:
         return None
     after = datetime.fromisoformat(text) - _EPOCH
@@ -77,12 +77,12 @@ def millis(text: str | None) -> int | None:
 
 
 def literal_of(at_ms: int) -> str:
-    """The same for a statement."""
+    """A time as an SQL literal."""
     return f"'{rfc3339_millis(max(at_ms, 0))}'"
 
 
 def status_of(row: Row) -> str:
-    """What a person sees."""
+    """The status that a person sees."""
     status: str = row["status"]
     if status == "completed":
         return "failed" if row.get("completion_result") == "failure" else "succeeded"
@@ -90,7 +90,7 @@ def status_of(row: Row) -> str:
 
 
 def summary_from(row: Row, last_failure: Row | None) -> RunSummary:
-    """last_failure: what its last event says, for runs that are retried or paused."""
+    """A run's summary. last_failure: its last event, for runs that are retried or paused."""
     status = status_of(row)
     problem = row.get("completion_failure") if status == "failed" else None
     if status in ("backing-off", "paused") and last_failure is not None:
@@ -117,12 +117,12 @@ def summary_from(row: Row, last_failure: Row | None) -> RunSummary:
 
 
 def key_of(row: Row) -> str | None:
-    """None for plain services; a key may be the empty string."""
+    """The key, which may be the empty string; None for plain services."""
     return None if row.get("target_service_ty") == "service" else row.get("target_service_key", "")
 
 
 def invocation_from(row: Row, services: Mapping[str, ServiceSchema]) -> Invocation:
-    """An invocation without its result's value, which its journal has. services: by name, for the kinds of handlers."""
+    """An invocation without the value of its result, which only the journal has. services: by name."""
     created_at_ms = millis(row["created_at"]) or 0
     completed_at_ms = millis(row.get("completed_at"))
     retention_ms = duration_of(row.get("completion_retention"))
@@ -166,13 +166,13 @@ def _target(row: Row, services: Mapping[str, ServiceSchema]) -> Target:
         return Target(name, handler, key, ServiceType.SERVICE, HandlerKind.PLAIN)
     is_workflow = row.get("target_service_ty") == "workflow"
     type_ = ServiceType.WORKFLOW if is_workflow else ServiceType.VIRTUAL_OBJECT
-    # Of a service that is gone: `run` is what nearly all workflows call their main handler.
+    # The service is gone: nearly all workflows name their main handler `run`.
     kind = HandlerKind.WORKFLOW if is_workflow and handler == "run" else HandlerKind.SHARED
     return Target(name, handler, key, type_, kind)
 
 
 def failure_of(text: str | None) -> Failure | None:
-    """`[404] no such account`, `[409 Aborted] reason` and the like."""
+    """The failure in a text such as `[404] no such account` or `[409 Aborted] reason`."""
     if text is None:
         return None
     found = _FAILURE.fullmatch(text)
@@ -180,7 +180,7 @@ def failure_of(text: str | None) -> Failure | None:
 
 
 def duration_of(text: str | None) -> int:
-    """Milliseconds of a duration in whatever form; 0 for null."""
+    """Milliseconds of a duration in any of the server's forms; 0 for null."""
     try:
         return 0 if text is None else parse_duration_ms(text)
     except DurationError:
@@ -192,7 +192,7 @@ def _id_of(text: str | None) -> ids.InvocationId | None:
 
 
 def entry_from(row: Row) -> EntryRow:
-    """An entry; its payload is empty unless the row has `raw`."""
+    """An entry. Its payload is empty unless the row has `raw`."""
     type_ = _TYPES.get(row["entry_type"])
     raw = row.get("raw")
     entry = EntryRow(
@@ -223,7 +223,7 @@ def _fill_notification(entry: EntryRow, told: dict[str, Any]) -> None:
 
 
 def _child_in(payload: bytes) -> ids.InvocationId | None:
-    """Whom a call went to; None when that cannot be read: one bad entry must not hide the others."""
+    """The callee's id; None if it cannot be decoded: one bad entry must not hide the others."""
     try:
         message = decode_message(MessageType.CALL_INVOCATION_ID_COMPLETION, payload, DEFAULT_VERSION)
         assert isinstance(message, Completion), "of the type asked for"
@@ -239,7 +239,7 @@ def event_from(row: Row) -> EventFact:
 
 
 def deployment_from(told: Row, kind: str) -> Deployment:
-    """A deployment of `GET /deployments`. kind: as `sys_deployment` has it."""
+    """A deployment of `GET /deployments`. kind: from `sys_deployment`."""
     return Deployment(
         id=told["id"],
         kind=kind,

@@ -1,6 +1,6 @@
-"""Services from `GET /services` of an admin API, turned into the schemas the pages show.
+"""Services from `GET /services` of an admin API become schemas.
 
-The reverse of admin/render.py: a handler gets from its service what it does not set itself.
+This is the reverse of admin/render.py: a handler inherits from its service what it does not set itself.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _described(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _payload(description: str, schema: Any) -> dict[str, Any] | None:
-    """Rules as a manifest has them; None when anything goes."""
+    """Rules in a manifest's form; None if every payload is allowed."""
     if schema is not None:
         return {"jsonSchema": schema}
     if description in _NOT_A_CONTENT_TYPE:
@@ -78,7 +78,7 @@ def _options(told: Mapping[str, Any], base: HandlerOptions) -> HandlerOptions:
 
 
 def _retry(told: Mapping[str, Any], base: RetryPolicy) -> RetryPolicy:
-    """A service always has its whole policy; a handler's `max_attempts` is null when it is its service's."""
+    """The retry policy. A service sets all fields; a handler's `max_attempts` is null if it is inherited."""
     is_whole = "initial_interval" in told and "on_max_attempts" in told
     attempts = told.get("max_attempts")
     when_used_up = str(told.get("on_max_attempts", base.on_max_attempts)).upper()

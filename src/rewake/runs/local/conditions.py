@@ -1,7 +1,7 @@
-"""A filter of runs as SQL: what a row must fulfil, and what a look into its journal must confirm afterwards.
+"""A filter of runs as SQL: conditions on rows, and a check of journals for what SQL cannot decide.
 
-The statements of scan.py name the table `i`. Conditions that are not cheap in SQL (an agent took part, a person is
-waited for) are narrowed here to candidates; `Check` decides, one run at a time. Used by listing.py.
+The statements of scan.py name the table `i`. For costly filters (an agent took part, the run waits for a person) SQL
+only finds candidates; `Check` then decides for each run. Used by listing.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rewake.runs.agents import plain_words, took_part
 from rewake.runs.filters import RunFilter
 from rewake.runs.local.statements import Statements
 from rewake.runs.local.statuses import STORED, is_one_of
-from rewake.runs.waits import answerable
+from rewake.runs.waits import answerable, is_asking
 from rewake.store.rows import RESULT_VALUE
 
 _SEARCHED_BYTES_MAX: Final = 64 * 1024
@@ -29,16 +29,14 @@ _WORD: Final = re.compile(r"[a-z0-9]+")
 _FOREVER_MS: Final = 1 << 62
 
 Check = Callable[[bytes], bool]
-"""Whether the run with this id is one; may read its journal, so it is asked only of candidates."""
+"""Whether the run with this id matches. It may read the journal, so it is called for candidates only."""
 
 
 class Conditions(msgspec.Struct):
-    """sql: about a row, without the time of creation.   is_indexed: it needs no more than the index of creation has.
+    """sql: conditions on a row, except its time of creation.   is_indexed: the index of creation has all its columns.
 
-    is_costly: a row's journal or result must be read for it.
-
-    since_ms, until_ms: bounds of the time of creation, inclusive.   check: what is left to decide for each run.
-    run_id: the only run that can match.
+    is_costly: it reads a row's journal or result.   since_ms, until_ms: inclusive bounds of the time of creation.
+    check: decides for each candidate.   run_id: the only run that can match.
     """
 
     sql: str
@@ -52,7 +50,7 @@ class Conditions(msgspec.Struct):
 
 
 def conditions_of(reading: Statements, wanted: RunFilter) -> Conditions:
-    """What a filter asks for, as of the reading's moment."""
+    """The conditions of a filter, at the reading's moment."""
     now_ms = reading.now_ms
     values: dict[str, Any] = {"now_ms": now_ms}
     parts: list[str] = []
@@ -76,6 +74,9 @@ def conditions_of(reading: Statements, wanted: RunFilter) -> Conditions:
     if wanted.waiting:
         parts.append(is_one_of(Status.INVOKED, Status.SUSPENDED))
         checks.append(lambda run_id: answerable(reading, run_id))
+    if wanted.asking:
+        parts.append(is_one_of(Status.INVOKED, Status.SUSPENDED, Status.PAUSED))
+        checks.append(lambda run_id: is_asking(reading, run_id))
     since_ms, until_ms = wanted.created_between(now_ms)
     return Conditions(
         sql=" and ".join(parts) or "1",
@@ -90,7 +91,7 @@ def conditions_of(reading: Statements, wanted: RunFilter) -> Conditions:
 
 
 def _failure_condition(text: str, values: dict[str, Any]) -> str:
-    """A text in the failure of an ended run, or in the error for which an open one is retried; or its code."""
+    """The condition for a text or code in an ended run's failure, or in the error for which an open run is retried."""
     values["failure"] = text
     values["failure_bytes"] = msgspec.json.encode(text)[1:-1]
     ended, retried = ["instr(i.result_message, :failure)"], ["instr(i.last_error, :failure_bytes)"]
@@ -123,10 +124,10 @@ def _text_condition(text: str, values: dict[str, Any]) -> str:
 
 
 def _agent_candidates(reading: Statements, agent: str, values: dict[str, Any]) -> str:
-    """Runs that name the agent anywhere: as service or handler, in a step's name or in a payload.
+    """The condition for runs that mention an agent: as service or handler, in a step's name or in a payload.
 
-    Its words may be joined by anything: `transfer_to_car_specialist`, `CarSpecialist` and "Car specialist" are one. And
-    runs that begin with it, by what the app declares: nobody may have called it by its name.
+    Any characters may join its words: `transfer_to_car_specialist`, `CarSpecialist` and "Car specialist" are one. Runs
+    whose handler begins with this agent, as the app declares, also match: their journal may not have its name.
     """
     words = [re.escape(word.encode()) for word in _WORD.findall(agent.lower())]
     as_it_is = rb"|".join(re.escape(form) for form in (agent.encode(), json.dumps(agent).encode()[1:-1]))

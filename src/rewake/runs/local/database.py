@@ -1,25 +1,27 @@
-"""The UI's Reading on the engine's own database: raw tables by their keys and indexes, read-only, for one request.
+"""The Reading of the engine's own database, for one request.
 
-The public `sys_*` views are for people's SQL; a page of runs out of a million needs the indexes underneath. One
-transaction a request, so a page never shows two moments. Every method is one or two statements by key or index; the
-list of runs is in listing.py.
+The public `sys_*` views are for people's SQL; a page from a million runs needs the tables' keys and indexes. A request
+is one transaction, so a page shows one moment. Every method makes one or two statements by key or index. The list of
+runs is in listing.py.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import apsw
 import msgspec
 
 from rewake import formats
+from rewake.agents.kept import OPEN
 from rewake.core import ids
 from rewake.core.model import Deployment, Invocation, ServiceSchema, Status
 from rewake.core.writes import EntryRow
+from rewake.disclosure import SEALED, shown_content, shown_result, shown_value
 from rewake.protocol.codec import decode_message
 from rewake.protocol.errors import ProtocolViolation
 from rewake.protocol.messages import Future, InputCommand, MessageType
@@ -29,7 +31,7 @@ from rewake.runs.local import listing
 from rewake.runs.local.statements import Statements
 from rewake.runs.local.statuses import IS_OPEN, OPEN_NAMES
 from rewake.runs.local.summaries import SUMMARY_COLUMNS, summary_from
-from rewake.runs.steps import DEFAULT_VERSION
+from rewake.runs.steps import DEFAULT_VERSION, mentioning
 from rewake.runs.waits import answerable, awaits_person
 from rewake.store import rows
 from rewake.store.connection import DATABASE_FILE, as_rewake_error, open_reader
@@ -50,7 +52,7 @@ class DatabaseReading(Statements):
     def __init__(
         self, connection: apsw.Connection, now_ms: int, services: Mapping[str, ServiceSchema] | None = None
     ) -> None:
-        """services: as they are in force, which may differ from what was stored under other settings."""
+        """services: in force now. The stored ones may come from other settings."""
         super().__init__(connection, now_ms)
         self._services = services
 
@@ -83,7 +85,11 @@ class DatabaseReading(Statements):
         row = self.execute(
             f"select {rows.INVOCATION_COLUMNS} from invocation where id = ?", (invocation_id,)
         ).fetchone()
-        return None if row is None else rows.invocation_from(row)
+        if row is None:
+            return None
+        found = rows.invocation_from(row)
+        found.result = shown_result(found.result)
+        return found
 
     def summary(self, invocation_id: bytes) -> RunSummary | None:
         row = self.execute(
@@ -93,7 +99,7 @@ class DatabaseReading(Statements):
         return None if row is None else summary_from(row)
 
     def runs_of_key(self, service: str, key: str, limit: int) -> list[RunSummary]:
-        """The runs of one object or workflow key, newest first. They share a prefix of the primary key."""
+        """The runs of one object or workflow key, newest first. Their ids share a prefix."""
         prefix = ids.partition_key(key, service)
         found = self.execute(
             f"select {SUMMARY_COLUMNS} from invocation i where i.id >= :low and i.id < :high "
@@ -110,7 +116,7 @@ class DatabaseReading(Statements):
         return [summary_from(row) for row in found]
 
     def restarts_of(self, invocation_id: bytes, limit: int = 20) -> list[RunSummary]:
-        """Runs started from this one; like it they begin with its partition key."""
+        """Runs started from this one. Their ids begin with its partition key."""
         prefix = invocation_id[:8]
         found = self.execute(
             f"select {SUMMARY_COLUMNS} from invocation i where i.id >= :low and i.id < :high "
@@ -120,7 +126,7 @@ class DatabaseReading(Statements):
         return [summary_from(row) for row in found]
 
     def open_counts(self) -> dict[str, int]:
-        """How many open runs there are of each status a person sees."""
+        """Counts of open runs by the status that a person sees."""
         counts = dict.fromkeys(OPEN_STATUSES, 0)
         for status, count in self.execute(
             f"select status, count(*) from invocation indexed by invocation_open where {IS_OPEN} group by status"
@@ -147,7 +153,7 @@ class DatabaseReading(Statements):
         return {"failed": failed, "succeeded": total - is_open - failed}
 
     def _input_line(self, run_id: str) -> str:
-        """What a run was asked, on one line; empty when that is long or gone."""
+        """A run's input, on one line; empty if it is long or deleted."""
         row = self.execute(
             "select payload from journal where invocation_id = ? and idx = 0 and payload_bytes <= ?",
             (ids.invocation_id_from_str(run_id), INPUT_BYTES_MAX),
@@ -168,7 +174,7 @@ class DatabaseReading(Statements):
     def entries(
         self, invocation_id: bytes, *, with_payload: bool = False, low: int = 0, high: int | None = None
     ) -> list[EntryRow]:
-        """Entries low <= index < high; payloads are left empty unless asked for."""
+        """Entries with low <= index < high. Their payloads are empty unless `with_payloads`."""
         columns = rows.ENTRY_COLUMNS if with_payload else rows.ENTRY_COLUMNS.replace("payload", "x''")
         found = self.execute(
             f"select {columns} from journal where invocation_id = ? and idx >= ? and idx < ? order by idx",
@@ -214,13 +220,12 @@ class DatabaseReading(Statements):
         )
 
     def mentions(self, invocation_id: bytes, text: str, after: int, bytes_max: int) -> list[tuple[int, bytes]]:
-        return list(
-            self.execute(
-                "select type, payload from journal where invocation_id = ? and idx > ? "
-                "and payload_bytes < ? and instr(payload, cast(? as blob)) order by idx",
-                (invocation_id, after, bytes_max, text),
-            )
+        found = self.execute(
+            "select type, payload from journal where invocation_id = ? and idx > ? "
+            "and payload_bytes < ? and (instr(payload, cast(? as blob)) or instr(payload, ?)) order by idx",
+            (invocation_id, after, bytes_max, text, SEALED),
         )
+        return mentioning(text, found)
 
     def signals(self, invocation_id: bytes) -> set[int | str]:
         found = self.execute(
@@ -260,7 +265,10 @@ class DatabaseReading(Statements):
             "order by position desc limit ?",
             (invocation_id, limit),
         ).fetchall()
-        return [EventFact(after, at_ms, kind, msgspec.json.decode(data)) for after, at_ms, kind, data in found[::-1]]
+        return [
+            EventFact(after, at_ms, kind, shown_value(msgspec.json.decode(data)))
+            for after, at_ms, kind, data in found[::-1]
+        ]
 
     def waiting_runs(self, invocation_id: bytes) -> list[RunSummary]:
         found = self.execute(
@@ -285,8 +293,27 @@ class DatabaseReading(Statements):
             self.execute("select name, value from state where service = ? and key = ? order by name", (service, key))
         )
 
+    def state_value(self, service: str, key: str, name: bytes) -> bytes | None:
+        found = self.execute("select value from state where service = ? and key = ? and name = ?", (service, key, name))
+        return next((shown_content(value) for (value,) in found), None)
+
+    def asking_keys(self, service: str, after: tuple[str, str], limit: int) -> list[tuple[str, str, bytes]]:
+        # The name as a literal: only so does the partial index fit.
+        found = self.execute(
+            f"select service, key, value from state where name = x'{OPEN.hex()}' and (service, key) > (?, ?) "
+            "and (? = '' or service = ?) order by service, key limit ?",
+            (*after, service, service, limit),
+        )
+        return [(of, key, shown_content(value)) for of, key, value in found]
+
+    def asking_count(self, limit: int) -> int:
+        ((count,),) = self.execute(
+            f"select count(*) from (select 1 from state_value where name = x'{OPEN.hex()}' limit ?)", (limit,)
+        )
+        return int(count)
+
     def keys_with_state(self, service: str, *, after: str, contains: str, limit: int) -> list[tuple[str, int, int]]:
-        """Keys in order, with how many values and bytes they hold."""
+        """Keys in order: (key, count of values, bytes)."""
         return list(
             self.execute(
                 "select key, count(*), sum(value_bytes) from state where service = ? and key > ? "
@@ -296,7 +323,7 @@ class DatabaseReading(Statements):
         )
 
     def keys_at_work(self, service: str, limit: int) -> dict[str, tuple[int, int]]:
-        """Keys with open runs: (holding, waiting)."""
+        """Keys with open runs: (runs that hold the key, runs that wait for it)."""
         found = self.execute(
             f"select key, sum(status != {Status.INBOXED:d}), sum(status = {Status.INBOXED:d}) "
             f"from invocation indexed by invocation_open where {IS_OPEN} "
@@ -351,7 +378,7 @@ class DatabaseReading(Statements):
 def local_reading(
     directory: Path, now_ms: int, services: Mapping[str, ServiceSchema] | None = None
 ) -> Iterator[DatabaseReading]:
-    """The database at one moment, for a thread beside the event loop. Raises RewakeError when it cannot be read."""
+    """The database at one moment. Use it on a thread beside the event loop. Raises RewakeError if it cannot be read."""
     path = directory / DATABASE_FILE
     try:
         connection = open_reader(path)
@@ -365,9 +392,26 @@ def local_reading(
         raise as_rewake_error(error, directory) from error
 
 
+class HasDatabase(Protocol):
+    """An engine of this process."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def services(self) -> Mapping[str, ServiceSchema]: ...
+
+    def now_ms(self) -> int: ...
+
+
+def reading_of(engine: HasDatabase) -> AbstractContextManager[DatabaseReading]:
+    """The database of an engine in this process, with its current services."""
+    return local_reading(engine.path, engine.now_ms(), dict(engine.services))
+
+
 @contextmanager
 def connected(directory: Path) -> Iterator[Callable[[], DatabaseReading]]:
-    """The same for a thread that looks again and again: each reading sees what is committed when it asks."""
+    """The same for a thread that reads repeatedly: each reading sees all earlier commits."""
     connection = open_reader(directory / DATABASE_FILE)
     try:
         yield lambda: DatabaseReading(connection, time.time_ns() // 1_000_000)

@@ -1,4 +1,4 @@
-"""What telemetry asks of the database: open runs by service, and runs that completed since a moment."""
+"""Reads for telemetry: open runs by service, and runs that completed after a given time."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _COMPLETED: Final = (
 
 
 def open_by_service(reading: Statements) -> list[tuple[str, str, int]]:
-    """(service, status, count) of the runs that are not completed; those that back off are `running`."""
+    """(service, status, count) of open runs; those that back off count as `running`."""
     return [(service, OPEN_NAMES[Status(status)], count) for service, status, count in reading.execute(_OPEN)]
 
 
 def completed_since(reading: Statements, since_ms: int, limit: int) -> list[Invocation]:
-    """Runs that completed after a moment, the earliest first."""
+    """Runs that completed after a given time, earliest first."""
     return [rows.invocation_from(row) for row in reading.execute(_COMPLETED, (since_ms, limit))]

@@ -1,4 +1,4 @@
-"""The list of runs of this engine's database: where the runs that a filter matches are closest together."""
+"""The list of runs in this engine's database. It chooses the index in which matching runs lie closest together."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from rewake.core import ids
 from rewake.runs.facts import OPEN_STATUSES, Found, Matching
 from rewake.runs.filters import ORDERS, RunFilter
 from rewake.runs.local.conditions import Conditions, conditions_of
-from rewake.runs.local.scan import Rows, Source, Walk
+from rewake.runs.local.scan import Rows, Scan, Source
 from rewake.runs.local.statements import Statements
 from rewake.runs.local.summaries import SUMMARY_COLUMNS, summary_from
 
 OPEN_RUNS_MAX: Final = 20_000
-"""As many open runs are read at once."""
+"""Up to so many open runs, all of them are read and then filtered."""
 
 
 def find(reading: Statements, wanted: RunFilter, counted: dict[str, int]) -> Found:
-    """The runs a filter matches, one page of them. counted: runs by status."""
+    """One page of the runs that match a filter. counted: runs by status."""
     found = _find(reading, wanted, counted)
     return Found(
         [summary_from(row) for row in found.rows], found.next_cursor, found.looked_until_ms, found.sorted_until_ms
@@ -27,7 +27,7 @@ def find(reading: Statements, wanted: RunFilter, counted: dict[str, int]) -> Fou
 
 
 def matching(reading: Statements, wanted: RunFilter, counted: dict[str, int]) -> Matching:
-    """Some of the runs a filter matches, in the order of creation: for what is done to all of them."""
+    """Some of the runs that match a filter, in order of creation; for operations on all of them."""
     found = _find(reading, msgspec.structs.replace(wanted, order="newest"), counted)
     return Matching([ids.invocation_id_to_str(row[0]) for row in found.rows], found.next_cursor)
 
@@ -35,7 +35,7 @@ def matching(reading: Statements, wanted: RunFilter, counted: dict[str, int]) ->
 def count_matching(
     reading: Statements, wanted: RunFilter, counted: dict[str, int], seconds: float
 ) -> tuple[int, bool] | None:
-    """How many runs a filter matches, and whether these are all or those found in time.
+    """How many runs match a filter, and whether that is all of them (else those found in time).
 
     None if SQL cannot count them.
     """
@@ -69,16 +69,16 @@ def _one(reading: Statements, conditions: Conditions) -> Rows:
     return Rows([row for row in rows if conditions.check is None or conditions.check(row[0])])
 
 
-def _walk(reading: Statements, wanted: RunFilter, conditions: Conditions, counted: dict[str, int]) -> Walk:
+def _walk(reading: Statements, wanted: RunFilter, conditions: Conditions, counted: dict[str, int]) -> Scan:
     source = _source(wanted, sum(counted[status] for status in OPEN_STATUSES))
     is_newest_first = wanted.order != "oldest"
-    return Walk(reading, conditions, source, is_newest_first=is_newest_first, key=(wanted.service, wanted.key))
+    return Scan(reading, conditions, source, is_newest_first=is_newest_first, key=(wanted.service, wanted.key))
 
 
 def _source(wanted: RunFilter, open_count: int) -> Source:
-    """The index in which the runs that can match are closest together."""
+    """The index in which candidates lie closest together."""
     statuses = wanted.statuses
-    if wanted.service and wanted.key:
+    if wanted.key:  # The runs of a key lie together, for any service: see ids.partition_key.
         return "key"
     if statuses == ("failed",):
         return "failed"

@@ -1,8 +1,8 @@
-"""Ways through stored runs to those a filter matches, each fast with a million of them.
+"""Searches for runs that match a filter, each fast among a million runs.
 
-In order of creation it goes slice by slice through an index, so it knows how far it has looked when time is up. The
-open runs, or those of one key, come at once; failures and open runs together. Other orders sort a window: the open
-runs, a key's, or some thousands by creation; the page shows where the window ends. Called by listing.py.
+In order of creation a search reads an index slice by slice, so it knows how far it got when its time is up. Open runs,
+failures, or the runs of one key have an index of their own. Other orders sort a window: the open runs, a key's runs, or
+some thousand runs by creation; the page shows where the window ends. Called by listing.py.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from rewake.runs.local.summaries import SUMMARY_COLUMNS
 
 PAGE_RUNS_MAX: Final = 100
 LOOK_S: Final = 0.1
-"""How long a page may look for runs that match."""
+"""Time that a page may spend on the search."""
 
 WINDOW_RUNS: Final = 10_000
-"""How many runs another order than that of creation sorts."""
+"""Runs that are sorted for an order other than that of creation."""
 
 _COSTLY_WINDOW_RUNS: Final = 2_000
 _SLICE_RUNS: Final = 2_000
 _CREATED_MAX_MS: Final = 1 << 62
 _ID, _CREATED_AT_MS = 0, 5
-"""Places in a row of SUMMARY_COLUMNS."""
+"""Positions in a row of SUMMARY_COLUMNS."""
 
 Place = tuple[int, bytes]
-"""When a run was created, and its id."""
+"""A run's time of creation, and its id."""
 
 Row = tuple[Any, ...]
 Source = Literal["created", "failed", "failed and open", "open", "key"]
@@ -53,7 +53,7 @@ _SORTED_BY: Final = {
 
 
 class Rows(msgspec.Struct):
-    """One page of rows. looked_until_ms: how far one that is not full looked.   sorted_until_ms: end of its window."""
+    """One page of rows. looked_until_ms, sorted_until_ms: see facts.Found."""
 
     rows: list[Row]
     next_cursor: str | None = None
@@ -62,14 +62,14 @@ class Rows(msgspec.Struct):
 
 
 class _Matches(msgspec.Struct):
-    """Rows that match, and where the next of them begin; None after the last."""
+    """Matching rows, and where the next ones begin; None after the last."""
 
     rows: list[Row]
     until: Place | None
 
 
-class Walk:
-    """The runs one filter matches, in one direction of creation. key: service and key, for the source `key`."""
+class Scan:
+    """The runs that match one filter, in one direction of creation. key: service and key, for the source `key`."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Walk:
         return Rows(found)
 
     def sorted_page(self, cursor: str, sort: str, *, is_descending: bool) -> Rows:
-        """A page of a window in another order; after its last page comes the next window."""
+        """A page in another order, from a sorted window; behind a window's last page the next window begins."""
         offset_text, _, place_text = cursor.partition("@")
         offset = int(offset_text) if offset_text.isascii() and offset_text.isdigit() and len(offset_text) < 12 else 0
         window_start = self._begin_after(_place_in(place_text) or (self._reading.now_ms + 1, b""))
@@ -143,7 +143,7 @@ class Walk:
         return found
 
     def count(self, seconds: float) -> tuple[int, bool]:
-        """How many match, and whether that is all of them or only those found in time."""
+        """How many runs match, and whether that is all of them (else those found in time)."""
         assert self._conditions.check is None
         self._begin_after(None)
         if self._source in ("open", "key"):
@@ -178,7 +178,7 @@ class Walk:
             yield _Matches(rows, last)
 
     def _slices(self, size: int) -> Iterator[Place | None]:
-        """The end of each slice, None for the last; statements see the slice until the next is asked for."""
+        """The end of each slice, None for the last. Statements are bound to a slice until the next is requested."""
         statement = (
             f"select i.created_at_ms, i.id from {self._table} where {self._range_of(self._source)} {self._in_order} "
             f"limit 1 offset {size - 1}"
@@ -193,7 +193,7 @@ class Walk:
             self._values["created_at_ms"], self._values["id"] = last
 
     def _end_window(self) -> Place | None:
-        """Bound a window over an index; where it ends, None when all that is left is in it."""
+        """Bind statements to a window over an index, and return its end; None if it has all remaining runs."""
         if self._source in ("open", "key"):
             return None
         size = _COSTLY_WINDOW_RUNS if self._conditions.is_costly else WINDOW_RUNS
@@ -218,17 +218,17 @@ class Walk:
         walk._begin_after((self._values["created_at_ms"], self._values["id"]))
         return list(walk._select(self._in_order))
 
-    def _over_open_runs(self) -> Walk:
-        return Walk(self._reading, self._conditions, "open", is_newest_first=self._is_newest_first)
+    def _over_open_runs(self) -> Scan:
+        return Scan(self._reading, self._conditions, "open", is_newest_first=self._is_newest_first)
 
     @property
     def _table(self) -> str:
         return f"invocation i indexed by {_INDEXES[self._source]}" if self._source in _INDEXES else "invocation i"
 
     def _range_of(self, source: Source) -> str:
-        """Where the statements look: between two places, which are all the bounds an index is given.
+        """The condition for the range between two places, the only bounds on the index.
 
-        The open runs and those of a key have an index of their own, which the plus keeps SQLite to.
+        Open runs and the runs of a key have an index of their own; the plus makes SQLite use it.
         """
         beyond, until = ("<", ">=") if self._is_newest_first else (">", "<=")
         column = "i.created_at_ms" if source in _INDEXES else "+i.created_at_ms"
@@ -250,7 +250,7 @@ class Walk:
         return f"order by i.created_at_ms {direction}, i.id {direction}"
 
     def _begin_after(self, place: Place | None) -> Place:
-        """Set where the statements begin: after a place, or at the edge of the filter's time."""
+        """Set the lower end for statements: behind a place, or at the bound of the filter's time."""
         latest, earliest = (self._conditions.until_ms + 1, b""), (self._conditions.since_ms, b"")
         if self._is_newest_first:
             start = latest if place is None else min(place, latest)
@@ -261,7 +261,7 @@ class Walk:
         return start
 
     def _end_at(self, place: Place | None) -> None:
-        """Set where the statements end: at a place, or at the other edge of the filter's time."""
+        """Set the upper end for statements: at a place, or at the other bound of the filter's time."""
         if place is None:
             conditions = self._conditions
             place = (conditions.since_ms, b"") if self._is_newest_first else (conditions.until_ms + 1, b"")
@@ -280,7 +280,7 @@ def _cursor(place: Place) -> str:
 
 
 def _place_in(cursor: str) -> Place | None:
-    """The place a cursor names; None for one nobody made."""
+    """The place in a cursor; None if the cursor is not valid."""
     at, dash, id_ = cursor.partition("-")
     if not (dash and at.isascii() and at.isdigit() and len(at) < 20):
         return None

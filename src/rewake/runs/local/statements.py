@@ -1,4 +1,4 @@
-"""What the files of this package ask the database through: statements of one request, in one transaction."""
+"""Access to the database for the files of this package: the statements of one request, in one transaction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rewake.runs.reading import Reading
 
 
 class Statements(Reading):
-    """A Reading whose database may be asked directly."""
+    """A Reading that runs statements on the database."""
 
     def __init__(self, connection: apsw.Connection, now_ms: int) -> None:
         super().__init__(now_ms)
@@ -18,5 +18,5 @@ class Statements(Reading):
         self._define = connection.create_scalar_function
 
     def define(self, name: str, function: Callable[..., bool]) -> None:
-        """Let the statements of this request use a function of one value."""
+        """Make a function of one value available to the statements of this request."""
         self._define(name, function, 1, deterministic=True)

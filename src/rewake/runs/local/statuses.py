@@ -1,4 +1,4 @@
-"""Statuses in SQL: the conditions on a row of the invocation table, `i`, for what a person sees. Binds `:now_ms`."""
+"""Statuses in SQL: conditions on a row `i` of the invocation table for the statuses people see. Binds `:now_ms`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from rewake.core.model import Status
 
 IS_OPEN: Final = f"status < {Status.COMPLETED:d}"
-"""As the index of open invocations has it, so that SQLite takes that index."""
+"""The condition in the index of open invocations, word by word, so that SQLite uses that index."""
 
 _INVOKED, _COMPLETED = f"i.status = {Status.INVOKED:d}", f"i.status = {Status.COMPLETED:d}"
 
@@ -22,7 +22,7 @@ STORED: Final = {
     "succeeded": f"({_COMPLETED} and i.result_code is null)",
 }
 STATUS_SQL: Final = f"case {' '.join(f'when {condition} then {name!r}' for name, condition in STORED.items())} end"
-"""The status a person sees."""
+"""The status that a person sees."""
 
 OPEN_NAMES: Final = {
     Status.SCHEDULED: "scheduled",
@@ -31,9 +31,9 @@ OPEN_NAMES: Final = {
     Status.SUSPENDED: "suspended",
     Status.PAUSED: "paused",
 }
-"""Of open invocations; `running` has those that back off in it."""
+"""Of open invocations; `running` includes those that back off."""
 
 
 def is_one_of(*statuses: Status) -> str:
-    """The condition that a row has one of these."""
+    """The condition that a row has one of these statuses."""
     return f"i.status in ({', '.join(f'{status:d}' for status in statuses)})"

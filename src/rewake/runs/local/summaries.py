@@ -1,7 +1,7 @@
-"""A row of the invocation table as a run's summary: the columns to select and what a person sees in them.
+"""A row of the invocation table becomes a run's summary: the columns to select, and their conversion.
 
-Status here is what a person sees: `completed` is `succeeded` or `failed`, `invoked` is `running` or `backing-off`.
-Used by database.py and listing.py, whose statements name the table `i` and bind `:now_ms`.
+The status is the one people see, see facts.py. Used by database.py and listing.py, whose statements name the table `i`
+and bind `:now_ms`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import msgspec
 
 from rewake.core import ids
 from rewake.core.model import AttemptError
+from rewake.disclosure import shown_text
 from rewake.runs.facts import RunSummary
 from rewake.runs.local.statuses import STATUS_SQL
 
@@ -52,6 +53,6 @@ def summary_from(row: tuple[Any, ...]) -> RunSummary:
         invoked_by=invoked_by,
         parent=None if invoked_by_id is None else ids.invocation_id_to_str(invoked_by_id),
         restarted_from=None if restarted_from is None else ids.invocation_id_to_str(restarted_from),
-        problem=problem,
+        problem=None if problem is None else shown_text(problem),
         modified_at_ms=modified_at_ms,
     )

@@ -1,9 +1,11 @@
-"""The crash lab: one call of an app, killed with SIGKILL at every boundary of its journals, each time from the start.
+"""The crash lab: plays one call of an app again and again, with a kill at another boundary of its journals each time.
 
-lab.py     plays the lives, and judges        report.py   what came of it, as text, JSON and a page
-life.py    one engine with one real worker    tap.py      where it stands, and the kill at one boundary
+lab.py        chooses the plays               playing.py    one play, in processes of its own
+judging.py    judges a play                   report.py     all results, as text, JSON and a page
+life.py       one engine and one real worker  tap.py        sits between the two and kills at a boundary
+probe.py      kills inside a worker's steps   suspects.py   likely causes in the app's code
+boundary.py   a place to kill at              other_side.py a server that counts the app's calls
 
-A boundary is an entry on its way into a journal (`before` it is stored: whatever led to it is done, and lost) or just
-in it (`after`: stored, and nobody has heard). So a step is cut before and after its body, and so is each call, wait
-and answer.
+A boundary is one of these: `before` an entry is stored, so the work that led to it is lost; `after` it is stored, when
+nobody has the result yet; `inside` the body of a step; or a call to a model or to the other side.
 """

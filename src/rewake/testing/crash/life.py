@@ -1,8 +1,8 @@
-"""One life: an engine in this process, one real worker, one call. Facts go to stdout, a JSON object a line.
+"""One life: an engine in this process, one real worker, one call. It prints facts, one JSON object a line.
 
     python -m rewake.testing.crash.life SPEC
 
-SPEC is a `Spec` as JSON. A second life on the same folder goes on with the same call, as a restarted engine does.
+SPEC is a `Spec` as JSON. A second life on the same folder continues the same call, like a restarted engine.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ import msgspec
 import structlog
 
 import rewake
-from rewake.core.ids import awakeable_id_parse, invocation_id_from_str
+from rewake.core.ids import awakeable_id_parse
 from rewake.core.model import HandlerOptions, RetryPolicy
 from rewake.deployments.worker import WorkerOptions
 from rewake.deployments.worker_pool import WorkerEvents, WorkerPool
 from rewake.engine.options import EngineOptions
 from rewake.engine.workers import KIND, uri_of
 from rewake.protocol.messages import Success
-from rewake.runs.facts import STATUSES
-from rewake.runs.filters import RunFilter
-from rewake.runs.local.database import local_reading
-from rewake.runs.steps import steps_of
-from rewake.runs.waits import waiting_for
-from rewake.testing.crash.tap import Kill, Tap, TappedPool
+from rewake.runs.local.database import reading_of
+from rewake.runs.waits import awaited_in
+from rewake.testing.crash.boundary import Boundary, Kill
+from rewake.testing.crash.probe import VARIABLE, Orders
+from rewake.testing.crash.tap import Tap, TappedPool
 
 PATIENT = RetryPolicy(initial_interval_ms=20, max_interval_ms=200, max_attempts=None)
-"""So that a kill costs milliseconds, and no policy gives up because of the lab."""
+"""Short pauses, so that a kill costs milliseconds, and no limit, so that no run gives up because of the lab."""
 
 IDEMPOTENCY_KEY = "crash-lab"
 LOOKS_S = 0.05
-"""Time between looks for a person who is asked: what has been asked shows in the database alone."""
+"""Time between checks of the database for questions to a person."""
 
 
 EXIT_WITHIN_S = 10.0
-"""How long the word may take that the worker is dead."""
+"""Time within which the pool must report that the worker is dead."""
 
 
 class Spec(msgspec.Struct):
-    """What to live. key: of the object or workflow, None for a service.   body, answer: JSON text, None for none.
+    """The parameters of a life. key: of the object or workflow, None for a service.   body: JSON text, or None.
 
-    The answer resolves every awakeable.   suspends: at each await.
+    answer: JSON text that resolves every awakeable, or None.   folder: of the app's own code.
+    The other fields: see playing.Terms.
     """
 
     app: str
@@ -60,11 +60,16 @@ class Spec(msgspec.Struct):
     answer: str | None = None
     kill: Kill | None = None
     suspends: bool = False
+    folder: str = "."
+    seed: int | None = None
+    cancel: Boundary | None = None
+    traces: bool = False
 
 
 async def live(spec: Spec) -> None:
     alive: list[int] = []
-    tap = Tap(spec.kill, say, lambda: list(alive))
+    is_inside = spec.kill is not None and spec.kill.at.when == "inside"
+    tap = Tap(None if is_inside else spec.kill, say, lambda: list(alive), cancel_at=spec.cancel, seed=spec.seed)
     defaults = HandlerOptions(retry=PATIENT, inactivity_timeout_ms=0 if spec.suspends else 60_000)
     options = EngineOptions(defaults=defaults)
     exited = asyncio.Event()
@@ -75,14 +80,19 @@ async def live(spec: Spec) -> None:
         say({"event": "worker_exited", "returncode": returncode})
         exited.set()
 
-    events = WorkerEvents(on_ready=lambda pid, _: alive.append(pid), on_exit=on_exit)
-    pool = WorkerPool(WorkerOptions(app_ref=spec.app), workers=1, events=events)
+    def on_ready(pid: int, _: object) -> None:
+        alive.append(pid)
+        say({"event": "worker_ready", "pid": pid})
+
+    events = WorkerEvents(on_ready=on_ready, on_exit=on_exit)
+    pool = WorkerPool(_worker(spec, is_inside=is_inside), workers=1, events=events)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(pool.close)
         engine = await stack.enter_async_context(rewake.Engine(Path(spec.data), options=options, observer=tap))
         await pool.start()
         await engine.add_deployment(TappedPool(pool, tap), uri=uri_of(spec.app), kind=KIND)
         engine.drive()
+        tap.cancel = engine.cancel
         if spec.answer is not None:
             answering = asyncio.ensure_future(_answer_forever(engine, spec.answer.encode()))
             stack.callback(answering.cancel)
@@ -97,6 +107,18 @@ async def live(spec: Spec) -> None:
             await asyncio.gather(calling, return_exceptions=True)
         if tap.has_killed:
             await asyncio.wait_for(exited.wait(), EXIT_WITHIN_S)
+
+
+def _worker(spec: Spec, *, is_inside: bool) -> WorkerOptions:
+    """Options for a worker that contains a probe."""
+    orders = Orders(
+        folder=spec.folder,
+        done=str(Path(spec.data) / "killed-inside"),
+        kill=spec.kill.at if is_inside and spec.kill is not None else None,
+        traces=spec.traces,
+    )
+    variables = {VARIABLE: msgspec.json.encode(orders).decode()}
+    return WorkerOptions(app_ref=spec.app, module="rewake.testing.crash.probe", env=variables)
 
 
 async def _call(engine: rewake.Engine, spec: Spec) -> dict[str, Any]:
@@ -123,19 +145,12 @@ async def _answer_forever(engine: rewake.Engine, answer: bytes) -> None:
 
 
 def _awaited(engine: rewake.Engine) -> list[str]:
-    """Ids of the awakeables that runs wait for."""
-    found: list[str] = []
-    with local_reading(engine.path, engine.now_ms(), dict(engine.services)) as opened:
-        for run in opened.find(RunFilter(), dict.fromkeys(STATUSES, 0)).runs:
-            invocation = opened.invocation(invocation_id_from_str(run.id))
-            if invocation is not None:
-                waits = waiting_for(opened, invocation, steps_of(opened.entries(invocation.id)))
-                found += [each.awakeable for each in waits if each.awakeable is not None]
-    return found
+    with reading_of(engine) as opened:
+        return list(awaited_in(opened))
 
 
 def say(fact: dict[str, Any]) -> None:
-    """Written at once: the process may not live to the next line."""
+    """Print a fact and flush: the process may be killed before the next line."""
     os.write(sys.stdout.fileno(), msgspec.json.encode(fact) + b"\n")
 
 

@@ -1,23 +1,30 @@
-"""The report of a crash test: one line a play, what it means, as text, JSON and a page."""
+"""The report of a crash test, with one line for each play: as text, JSON and a page."""
 
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Mapping
 from statistics import median
 from typing import Any, Final
 
 import msgspec
 
-from rewake.testing.crash.tap import MISMATCH
+from rewake.engine.mismatch import USUAL_CAUSES
+from rewake.runs.mismatch import AWAIT_NOT_REPLAYED
+from rewake.runs.stacktrace import source_line
+
+MISMATCH: Final = "RT0016"
 
 
 class Play(msgspec.Struct):
-    """One play with one kill. what: where it was.   has_landed: the process is known to have died of it.
+    """One play with one kill. what: the boundary.   has_landed: the kill is known to have ended the process.
 
-    is_same: the answer is that of a run nobody killed.   repeated: steps that ran again though their result was stored.
-    cut_off: steps that ran again since it was not.   mismatches: attempts whose code asked for something else than the
-    journal has.   model_calls: requests the model server got, None without one.
+    is_same: the answer equals that of the undisturbed run.   repeated: steps that ran again although their result was
+    stored.   cut_off: steps that ran again because it was not.   mismatches: attempts whose code did not match the
+    journal.   model_calls: requests to the model server, None without one.   done_again: acts outside that happened
+    again.   effects: of `rewake.ext`, with their last states.   asked_again: models that were asked again although no
+    step was cut off.   is_swallowed: the code ignored a cancellation.   is_kill: something was killed.
     """
 
     what: str
@@ -30,21 +37,40 @@ class Play(msgspec.Struct):
     mismatches: list[str] = []
     recovered_ms: int | None = None
     model_calls: int | None = None
+    done_again: list[str] = []
+    effects: list[str] = []
+    asked_again: bool = False
+    is_swallowed: bool = False
+    is_kill: bool = False
+
+    @property
+    def found(self) -> tuple[str, str]:
+        """The problem: its kind, and a few words; both empty without a problem."""
+        if self.mismatches:
+            return "other way", f"the code took another way: {self.mismatches[0]}"
+        if self.repeated:
+            return "repeated", f"ran again though stored: {', '.join(self.repeated)}"
+        if self.done_again:
+            return "done again", f"done again: {', '.join(self.done_again)}"
+        if self.asked_again:
+            return "model again", "a model was asked again, though no step was cut off"
+        if self.is_swallowed:
+            return "swallowed", "it was cancelled, and answered as if nothing had been"
+        if self.is_timed_out or self.answer is None:
+            return "no answer", "no answer"
+        return ("", "") if self.is_same else ("other answer", "another answer")
 
     @property
     def problem(self) -> str:
-        """What is wrong, in a few words; empty when nothing is."""
-        if self.mismatches:
-            return f"the code took another way: {self.mismatches[0]}"
-        if self.repeated:
-            return f"ran again though stored: {', '.join(self.repeated)}"
-        if self.is_timed_out or self.answer is None:
-            return "no answer"
-        return "" if self.is_same else "another answer"
+        """The problem in a few words; empty without one."""
+        return self.found[1]
 
 
 class Report(msgspec.Struct):
-    """All plays of one call. answer: of the run that nobody killed.   is_comparable: two such runs answered alike."""
+    """All plays of one call. answer: of the undisturbed run.   is_comparable: two such runs gave equal answers.
+
+    left_open: steps whose result the code did not await.   causes: likely causes of the problems, with the app's lines.
+    """
 
     call: str
     answer: Any
@@ -52,6 +78,13 @@ class Report(msgspec.Struct):
     boundaries: int
     model_calls: int | None = None
     plays: list[Play] = []
+    left_open: list[str] = []
+    causes: list[str] = []
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of all problems."""
+        return {play.found[0] for play in self.problems} | ({"left open"} if self.left_open else set())
 
     @property
     def problems(self) -> list[Play]:
@@ -63,10 +96,12 @@ class Report(msgspec.Struct):
 
     @property
     def is_right(self) -> bool:
-        return not self.problems
+        """Whether nothing is wrong. It is wrong, too, when no kill has landed, which proves nothing."""
+        kills = [play for play in self.plays if play.is_kill]
+        return not self.kinds and (not kills or any(play.has_landed for play in kills))
 
     def facts(self) -> list[tuple[str, str]]:
-        """What it comes to, by name."""
+        """The totals, by name."""
         landed = [play for play in self.plays if play.has_landed]
         times = [play.recovered_ms for play in landed if play.recovered_ms is not None]
         cut = [play for play in landed if play.cut_off]
@@ -78,11 +113,21 @@ class Report(msgspec.Struct):
             ("steps cut off and run again", f"{len(cut)}: the result was lost before it was stored"),
             ("other way at replay", str(sum(bool(play.mismatches) for play in self.plays))),
         ]
+        acts = sum(bool(play.done_again) for play in self.plays)
+        found.append(("acts done again", f"after {acts} of {len(self.plays)} plays" if acts else "0"))
+        states = Counter(effect for play in self.plays for effect in play.effects)
+        if states:
+            found.append(("effects", ", ".join(f"{effect} {count} times" for effect, count in sorted(states.items()))))
+        if self.left_open:
+            found.append(("nobody waited for", ", ".join(self.left_open)))
+        found += [("likely cause", cause) for cause in self.causes]
         if times:
             found.append(("time to go on", f"{median(times):.0f} ms at the median, {max(times)} ms at most"))
         if self.model_calls is not None:
             most = max((play.model_calls or 0 for play in self.plays), default=0)
             found.append(("model calls", f"{self.model_calls} without a kill, {most} at most with one"))
+        if not self.kinds and not self.is_right:
+            found.append(("note", "no kill landed where it should: nothing is proven"))
         if not self.is_comparable:
             found.append(("note", "two undisturbed runs answered differently: only success is compared"))
         return found
@@ -94,28 +139,31 @@ class Report(msgspec.Struct):
         return told | {"plays": plays, "is_right": self.is_right}
 
     def as_page(self) -> str:
-        """The whole report as one HTML file without anything from elsewhere."""
+        """The whole report as one self-contained HTML file."""
         facts = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in self.facts())
         rows = "".join(_row(play) for play in self.plays)
-        verdict = "Right after every kill" if self.is_right else f"Wrong after {len(self.problems)} kills"
+        wrong = f"Wrong after {len(self.problems)} kills" if self.kinds else "No kill landed: nothing is proven"
+        verdict = "Right after every kill" if self.is_right else wrong
         return _PAGE.format(call=_text(self.call), verdict=verdict, facts=facts, rows=rows)
 
 
 def mismatch_in(facts: Mapping[str, Any]) -> str | None:
-    """How an attempt did not fit its journal, in one line; None when it failed for another reason.
+    """A failed attempt's mismatch with its journal, on one line; None if it failed for another reason.
 
-    The SDK reports code 570 for both: an entry that differs, and an await that could not be replayed.
+    The SDK reports code 570 for both kinds: an entry that differs, and an await that could not be replayed.
     """
     if facts.get("code") != MISMATCH:
         return None
     message = str(facts.get("message", ""))
-    kind = "an await could not be replayed" if "await" in message.lower() else "an entry differs"
-    return " ".join([f"{kind}:", *_difference_in(message)])
+    kind = "an await could not be replayed" if AWAIT_NOT_REPLAYED in message else "an entry differs"
+    line = source_line(str(facts.get("stacktrace") or ""))
+    place = "" if line is None else f" (at {line.file}:{line.line})"
+    return " ".join([f"{kind}{place}:", *_difference_in(message)])
 
 
 def _difference_in(message: str) -> list[str]:
-    """What the SDK says of the place and the difference, without its advice."""
-    lines = [line.strip(" -") for line in message.splitlines()]
+    """The place and the difference in the SDK's message, without its advice: the lab looks for causes itself."""
+    lines = [line.strip(" -") for line in message.partition(USUAL_CAUSES)[0].splitlines()]
     start = next((index for index, line in enumerate(lines) if "happened while" in line), 0)
     return [line for line in lines[start:] if line and line != "Difference:"]
 

@@ -1,8 +1,8 @@
 """A scripted model server: real HTTP and the providers' API formats, answers from your rules.
 
-Point any OpenAI or Gemini client at it and test agents without a key, a bill or luck: the same question always
-gets the same answer, every request is recorded, and a call can be slowed, failed or held open on purpose.
-Read next: rules.py (what a rule says), server.py (starting one), `python -m rewake.testing.models --help`.
+Any OpenAI or Gemini client can use it, so agents are tested without a key, a bill or luck: the same question always
+gets the same answer, every request is recorded, and a test can slow, fail or hold a call.
+Read next: rules.py (rules), server.py (how to start it), `python -m rewake.testing.models --help`.
 """
 
 from .client import ModelServerClient

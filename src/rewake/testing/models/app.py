@@ -1,7 +1,7 @@
-"""The HTTP face of the scripted model server: the providers' routes and the control routes under `/_`.
+"""The HTTP routes of the scripted model server: the providers' routes, and the control routes under `/_`.
 
-Provider routes parse, ask the script and render. Control routes let a test in another process (or language) count
-calls, hold and release them; client.py is their Python side. Started by server.py.
+Provider routes parse, ask the script and render. Through control routes a test in another process or language counts,
+holds and releases calls; client.py is the Python client for them. Started by server.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .script import Exchange, NoRuleMatches, Script
 
 WAIT_DEFAULT_S = 30.0
 HANG_UP_GRACE_S = 0.05
-_AZURE_PREFIXES = ("/openai", "/openai/deployments/{deployment}")  # what Azure's client puts before a path
+_AZURE_PREFIXES = ("/openai", "/openai/deployments/{deployment}")  # Azure's client puts them before a path
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -51,7 +51,7 @@ def make_app(script: Script) -> Starlette:
 
 
 async def _nobody_listens(_: Request, __: Exception) -> Response:
-    """A client that was killed while it sent its request never asked: nothing is recorded, nobody reads this."""
+    """The client was killed while it sent its request. The call does not count, and nobody reads this response."""
     return Response(status_code=499)
 
 
@@ -99,7 +99,7 @@ async def _answer(http: Request, script: Script, api: Api, request: ModelRequest
 
 
 async def _paced(script: Script, exchange: Exchange, events: Iterator[str]) -> AsyncIterator[str]:
-    """The events of a streamed answer, as the rule lets them go."""
+    """The events of a streamed answer, at the rule's pace."""
     for number, event in enumerate(events):
         if not await script.pass_event(exchange, number):
             return
@@ -107,14 +107,14 @@ async def _paced(script: Script, exchange: Exchange, events: Iterator[str]) -> A
 
 
 async def _client_waits(http: Request, script: Script, exchange: Exchange) -> bool:
-    """Pass the gate with the client; False when the client hung up first, or the server stops."""
+    """Wait at the gate; False if the client hangs up first, or the server stops."""
     passed = asyncio.ensure_future(script.pass_gate(exchange))
     left = asyncio.ensure_future(_disconnected(http))
     try:
         await asyncio.sleep(0)
         if not passed.done():
             await asyncio.wait((passed, left), return_when=asyncio.FIRST_COMPLETED)
-            # A test that kills a client and then releases the call expects it to count as abandoned, but the kernel may
+            # If a test kills a client and then releases the call, the call must count as abandoned. The kernel may
             # report the hang-up a moment after the release.
             await asyncio.wait((left,), timeout=HANG_UP_GRACE_S)
         return not left.done() and passed.result()
@@ -183,7 +183,7 @@ def _control_routes(script: Script) -> list[Route]:
 
 
 async def _wait(http: Request, script: Script) -> Response:
-    """Answer once the rule has that many calls held (default 1), asked or answered; 408 after `timeout_s`."""
+    """Answer once the rule has so many calls held (default 1), asked or answered; 408 after `timeout_s`."""
     rule = http.path_params["rule"]
     gate = script.gate(rule)
     wanted = {key: int(http.query_params[key]) for key in ("held", "asked", "answered") if key in http.query_params}
@@ -213,7 +213,7 @@ def _guarded(handler: Handler) -> Handler:
 
 
 def exchange_json(exchange: Exchange) -> JsonObject:
-    """A record as the control API shows it."""
+    """A record in the form of the control API."""
     request = exchange.request
     return {
         "number": exchange.number,

@@ -1,7 +1,7 @@
 """ModelServerClient: counts, holds and releases calls of a model server in another process.
 
-For tests and demos that kill what they test, so that the counts must survive outside. Blocking calls over the
-control routes of app.py, with nothing but the standard library.
+For tests and demos that kill the processes they test, so the counts must be kept outside. It makes blocking calls to
+the control routes of app.py, and uses only the standard library.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ REPLY_GRACE_S = 5.0
 
 
 class ModelServerClient:
-    """Talks to `python -m rewake.testing.models` at its printed URL.
+    """A client of `python -m rewake.testing.models` at its printed URL.
 
-    Every method raises ValueError for a rule the server does not have and OSError when there is no server.
+    Every method raises ValueError for an unknown rule, and OSError if no server answers.
     """
 
     def __init__(self, url: str) -> None:
@@ -43,19 +43,19 @@ class ModelServerClient:
         return cast(list[dict[str, Any]], self._ask("GET", f"/_requests{query}"))
 
     def hold(self, rule_name: str) -> None:
-        """Let the calls of a rule hang until released."""
+        """Hold the calls of a rule until `release`."""
         self._ask("POST", f"/_hold/{quote(rule_name, safe='')}")
 
     def release(self, rule_name: str) -> None:
-        """Answer the calls that hang, and later ones at once."""
+        """Answer the held calls, and answer later ones at once."""
         self._ask("POST", f"/_release/{quote(rule_name, safe='')}")
 
     def reset(self) -> None:
-        """Forget all records and counts; gates go back to what the rules say."""
+        """Clear all records and counts, and set the gates back to the rules' own."""
         self._ask("POST", "/_reset")
 
     def wait(self, rule_name: str, *, timeout_s: float = WAIT_DEFAULT_S, **at_least: int) -> None:
-        """Return once the rule has that many calls `held`, `asked` or `answered`.   Raises TimeoutError.
+        """Return once the rule has so many calls `held`, `asked` or `answered`.   Raises TimeoutError.
 
         Without a number it waits for one held call: `client.wait("router")`, `client.wait("router", asked=2)`.
         """

@@ -1,7 +1,7 @@
-"""One request to a model, in words that fit every provider.
+"""One request to a model, in a form that fits every provider.
 
-`apis/` parses each provider's body into a ModelRequest; rules match on it and tests read it. It keeps the raw body
-for whatever the normalised view leaves out. Pure data, knows neither HTTP nor rules.
+`apis/` parses each provider's body into a ModelRequest; rules match on it and tests read it. The raw body has what the
+normalised form leaves out. Pure data, without HTTP and rules.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool gave back. `name` is '' when the request does not contain the call it belongs to."""
+    """A tool's result. `name` is '' if the request does not contain the tool's call."""
 
     name: str
     text: str
@@ -42,10 +42,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
-    """What an agent asked a model.
+    """A request of an agent to a model.
 
-    `system` joins the instructions and every system or developer message. `tools` are the names on offer, handoffs
-    included, in the order of the request. `messages` is the conversation without the system messages.
+    `system` joins the instructions and every system or developer message. `tools` are the offered names, with handoffs,
+    in the order of the request. `messages` is the conversation without the system messages.
     """
 
     api: Api

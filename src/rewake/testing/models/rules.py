@@ -1,8 +1,8 @@
-"""Rules: which request gets which answer.
+"""Rules: they choose the answer to each request.
 
-A rule is a set of conditions that must all hold, and an answer. The first rule that fits answers, so put the special
-ones first. Conditions on text ignore case: a string must occur, a compiled pattern must be found, of a sequence one
-is enough. Pure; counting, holding and recording are script.py's.
+A rule is a set of conditions that must all hold, and an answer. The first matching rule answers, so put special rules
+first. Conditions on text ignore case: a string must occur, a compiled pattern must match somewhere, and of a sequence
+one member is enough. Pure; script.py counts, holds and records.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TextMatch = str | re.Pattern[str] | Sequence[str]
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The model says this and stops."""
+    """The model answers with this text."""
 
     text: str
     input_tokens: int | None = None
@@ -29,7 +29,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class ToolCalls:
-    """The model asks for these tools, in this order, perhaps with a remark before."""
+    """The model calls these tools, in this order; `text` is a remark before them."""
 
     calls: tuple[ToolCall, ...]
     text: str = ""
@@ -39,7 +39,7 @@ class ToolCalls:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The provider refuses: an HTTP status in the provider's own error shape."""
+    """The provider refuses: an HTTP status, with a body in the provider's own form."""
 
     status: int
     message: str
@@ -51,7 +51,7 @@ Answer = Text | ToolCalls | Failure
 
 @dataclass(frozen=True, slots=True)
 class InTurn:
-    """One answer per call, the last one for ever."""
+    """One answer for each call; the last one repeats."""
 
     answers: tuple[Answer, ...]
 
@@ -60,13 +60,13 @@ AnswerSource = Answer | InTurn | Callable[[ModelRequest], Answer]
 
 
 def text(content: Any, *, input_tokens: int | None = None, output_tokens: int | None = None) -> Text:
-    """A plain answer. Anything but a string is sent as JSON, which is what structured output looks like."""
+    """A plain answer. Any other value than a string is sent as JSON, like structured output."""
     said = content if isinstance(content, str) else json.dumps(content)
     return Text(said, input_tokens, output_tokens)
 
 
 def tool_call(name: str, arguments: dict[str, Any] | None = None, *, id: str | None = None) -> ToolCalls:
-    """A single call of the tool `name`; a handoff is one too. The server makes up the id unless given."""
+    """A single call of the tool `name`; a handoff is one too. Without an id the server makes one."""
     return ToolCalls((ToolCall(name, arguments or {}, id),))
 
 
@@ -81,7 +81,7 @@ def failure(status: int, message: str = "", *, retry_after_s: float | None = Non
 
 
 def in_turn(*answers: Answer) -> InTurn:
-    """One answer per call, the last one for ever: `in_turn(failure(500), text("now it works"))`."""
+    """One answer for each call; the last one repeats: `in_turn(failure(500), text("now it works"))`."""
     if not answers:
         raise ValueError("in_turn() needs at least one answer")
     return InTurn(answers)
@@ -89,7 +89,7 @@ def in_turn(*answers: Answer) -> InTurn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Conditions and an answer; build it with `rule()`. None as a condition means: does not matter."""
+    """Conditions and an answer; build it with `rule()`. A condition of None always holds."""
 
     answer: AnswerSource
     name: str = ""
@@ -108,7 +108,7 @@ class Rule:
     hold_after: int | None = None
 
     def mismatch(self, request: ModelRequest, asked: int) -> str | None:
-        """Why this rule does not answer, or None when it does.   asked: how often it was chosen already."""
+        """Why this rule does not match, or None if it does.   asked: how often it was chosen before."""
         if self.times is not None and asked >= self.times:
             return f"already answered {self.times} times"
         if self.api is not None and self.api != request.api:
@@ -122,13 +122,13 @@ class Rule:
         return None
 
     def answer_to(self, request: ModelRequest, asked: int) -> Answer:
-        """The answer for this request; a function is asked each time.   asked: how often chosen before."""
+        """The answer for this request; a function is called each time.   asked: how often it was chosen before."""
         if isinstance(self.answer, InTurn):
             return self.answer.answers[min(asked, len(self.answer.answers) - 1)]
         return self.answer(request) if callable(self.answer) else self.answer
 
     def conditions(self) -> str:
-        """The conditions as they were written, for messages."""
+        """The conditions in their written form, for messages."""
         hidden = {"answer", "name", "delay_s", "hold", "pace_s", "hold_after"}
         given = [(f.name, getattr(self, f.name)) for f in fields(self) if f.name not in hidden]
         return ", ".join(f"{name}={value!r}" for name, value in given if value is not None) or "anything"
@@ -181,16 +181,16 @@ def rule(
     """A rule that answers when every given condition holds.
 
     Args:
-        answer: what to send, or a function from the request to it. See text, tool_call, tool_calls, failure, in_turn.
-        name: how tests and the control API refer to the rule; `rule-<position>` unless given.
-        says: in the last user text.   system: in the instructions.   model: in the model's name.
-        tool_result: in the results of tools since the user last spoke.
-        when_tool: the tool, or all the tools, that must be on offer. Handoffs count as tools.
-        after_tool: a tool whose result must have come since the user last spoke; True for any, False for no result.
-        api: only for one API.   when: any other condition.
-        times: the rule steps aside after it was chosen this often.
-        delay_s: wait before answering.   hold: hang from the start, until released by name.
-        pace_s: wait before each event of a streamed answer.   hold_after: a streamed answer hangs after so many events,
+        answer: the answer, or a function that gets the request. See text, tool_call, tool_calls, failure, in_turn.
+        name: the rule's name for tests and the control API; `rule-<position>` by default.
+        says: must be in the last user text.   system: in the instructions.   model: in the model's name.
+        tool_result: in the results of tools since the last user message.
+        when_tool: the tool, or all the tools, that the request must offer. Handoffs count as tools.
+        after_tool: a tool with a result since the last user message; True for any tool, False for no result.
+        api: only for this API.   when: any other condition.
+        times: the rule no longer matches after it was chosen so often.
+        delay_s: wait before the answer.   hold: hold calls from the start, until the rule is released.
+        pace_s: wait before each event of a streamed answer.   hold_after: hold a streamed answer after so many events,
             until the rule is released.
     """
     return Rule(

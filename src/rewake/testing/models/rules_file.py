@@ -1,7 +1,7 @@
 """Rules from outside a test: a Python file, a module or a JSON file.
 
-Python gives everything `rule()` can do. JSON is for tests in other languages: a list of objects with the parameters
-of `rule()`, the answer as `{"text": ...}`, `{"tool_call": {"name", "arguments"}}` (or a list of them) or
+Python rules can use all of `rule()`. JSON is for tests in other languages: a list of objects with the parameters of
+`rule()`, the answer as `{"text": ...}`, `{"tool_call": {"name", "arguments"}}` (or a list of them) or
 `{"failure": {"status", "message", "retry_after_s"}}`. Used by `python -m rewake.testing.models`.
 """
 
@@ -21,11 +21,11 @@ DEFAULT_NAME = "rules"
 
 
 class RulesError(Exception):
-    """The rules could not be loaded; the text says what to change."""
+    """The rules could not be loaded; the message shows what to change."""
 
 
 def load_rules(source: str) -> list[Rule]:
-    """The rules named by `FILE.json`, `FILE.py[:name]` or `module[:name]`; the name is `rules` unless given."""
+    """The rules in `FILE.json`, `FILE.py[:name]` or `module[:name]`; the name is `rules` by default."""
     if source.endswith(".json"):
         return _from_json(Path(source))
     place, _, name = source.partition(":")

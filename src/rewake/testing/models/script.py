@@ -1,7 +1,7 @@
-"""The script of a server: picks the rule for each request, holds calls at gates, records what happened.
+"""The script of a server: it chooses the rule for each request, holds calls at gates, and records them.
 
-Lives on the server's event loop; `hold`, `release` and the snapshots may be used from any thread. Knows no HTTP:
-app.py feeds it requests and server.py hands its records to tests. See rules.py for the choice itself.
+It belongs to the server's event loop; `hold`, `release` and the snapshots may be used from any thread. It knows no
+HTTP: app.py passes requests to it, and server.py shows its records to tests. rules.py defines matching.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Outcome = Literal["pending", "answered", "failed", "abandoned", "unmatched"]
 
 @dataclass(slots=True)
 class Exchange:
-    """A recorded request and what became of it.
+    """A recorded request and its outcome.
 
-    `rule` is None and the outcome "unmatched" when no rule fitted. "pending" is a call that is delayed or held,
-    "failed" one whose rule answered with a failure, "abandoned" one whose client went away before the answer.
+    Without a matching rule `rule` is None and the outcome "unmatched". "pending": the call is delayed or held.
+    "failed": the rule answered with a failure. "abandoned": the client hung up before the answer.
     """
 
     number: int
@@ -37,7 +37,7 @@ class Exchange:
 
     @property
     def is_answered(self) -> bool:
-        """Whether the client was sent a model's answer."""
+        """Whether the client got a model's answer."""
         return self.outcome == "answered"
 
 
@@ -53,7 +53,7 @@ class CallCount:
 class Gate:
     """A rule's gate. While `is_closed`, calls wait.
 
-    reached: all that ever arrived.   waiting: those there now.
+    reached: count of all calls that arrived.   waiting: count of calls that wait now.
     """
 
     is_closed: bool = False
@@ -62,14 +62,15 @@ class Gate:
 
 
 class NoRuleMatches(Exception):
-    """Says what was asked, what was offered and why each rule stepped aside."""
+    """No rule matches. The message shows the request, its tools, and why each rule does not match."""
 
 
 class Script:
-    """The rules of one server and the record of what they answered."""
+    """The rules of one server, and the record of its calls."""
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], on_request: Callable[[Exchange], None] | None = None) -> None:
         self.rules = _named(rules)
+        self._on_request = on_request
         self.ids = Ids()
         self._exchanges: list[Exchange] = []
         self._gates = {rule.name: Gate(is_closed=_begins_closed(rule)) for rule in self.rules}
@@ -77,31 +78,42 @@ class Script:
         self._changed: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    def use(self, rules: Iterable[Rule]) -> None:
+        """Replace the rules, and clear the records. Held calls are answered."""
+        self.reset()
+        for name in self._gates:
+            self.release(name)
+        self.rules = _named(rules)
+        self._gates = {rule.name: Gate(is_closed=_begins_closed(rule)) for rule in self.rules}
+
     def attach(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Live on this loop from now on; None when the server has stopped."""
+        """Use this event loop from now on; None after the server has stopped."""
         self._loop = loop
         self._changed = None if loop is None else asyncio.Event()
         self._is_closing = False
 
     def close(self) -> None:
-        """Let everything that hangs give up: the server is about to stop."""
+        """End all held calls without an answer: the server is about to stop."""
         self._is_closing = True
         self._notify_from_any_thread()
 
     def take(self, request: ModelRequest) -> Exchange:
-        """Choose the rule and record the request.   Raises NoRuleMatches, having recorded it as unmatched."""
+        """Choose the rule and record the request.   Raises NoRuleMatches after recording it as unmatched."""
         reasons: list[str] = []
         for rule in self.rules:
             asked = self.count(rule.name).asked
             reason = rule.mismatch(request, asked)
             if reason is None:
-                return self._record(request, rule, self._with_call_ids(rule.answer_to(request, asked)))
+                exchange = self._record(request, rule, self._with_call_ids(rule.answer_to(request, asked)))
+                if self._on_request is not None:
+                    self._on_request(exchange)
+                return exchange
             reasons.append(f"{rule.name} ({rule.conditions()}): {reason}")
         self._record(request, None, None).outcome = "unmatched"
         raise NoRuleMatches(_explanation(request, reasons))
 
     async def pass_gate(self, exchange: Exchange) -> bool:
-        """Wait for the rule's delay and while its gate is closed; False when the server stops meanwhile."""
+        """Wait for the rule's delay, and while its gate is closed; False if the server stops meanwhile."""
         rule = self._rule_of(exchange)
         await self._rest(rule.delay_s)
         gate = self._gates[rule.name]
@@ -110,7 +122,7 @@ class Script:
         return not self._is_closing
 
     async def pass_event(self, exchange: Exchange, number: int) -> bool:
-        """Wait before the event of this number, from 0, of a streamed answer; False when the server stops."""
+        """Wait before event `number`, from 0, of a streamed answer; False if the server stops."""
         rule = self._rule_of(exchange)
         await self._rest(rule.pace_s)
         gate = self._gates[rule.name]
@@ -133,24 +145,24 @@ class Script:
         self._notify()
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Return once the condition holds; it is looked at after every change."""
+        """Return once the condition holds; it is checked after every change."""
         while not condition():
             assert self._changed is not None, "wait_until() needs a running server"
             await self._changed.wait()
 
     def hold(self, rule_name: str) -> Gate:
-        """Close the gate of a rule: its calls hang from now on.   Raises ValueError for an unknown rule."""
+        """Close the gate of a rule: its calls wait from now on.   Raises ValueError for an unknown rule."""
         gate = self.gate(rule_name)
         gate.is_closed = True
         return gate
 
     def release(self, rule_name: str) -> None:
-        """Open the gate: the calls that hang are answered, and so are later ones."""
+        """Open the gate: held calls are answered, and later ones at once."""
         self.gate(rule_name).is_closed = False
         self._notify_from_any_thread()
 
     def reset(self) -> None:
-        """Forget all records and counts and put every gate back to what its rule says."""
+        """Clear all records and counts, and set every gate back to its rule's own."""
         self._exchanges.clear()
         for rule in self.rules:
             gate = self._gates[rule.name]
@@ -204,7 +216,7 @@ class Script:
 
     def _notify(self) -> None:
         if self._changed is not None:
-            # Everyone who waits keeps the old event, which is now set; who comes later gets the new one.
+            # Waiting tasks hold the old event, which is now set; later ones get the new one.
             self._changed.set()
             self._changed = asyncio.Event()
 

@@ -1,7 +1,7 @@
 """ModelServer: the scripted model server inside a test or a program.
 
-It serves from a thread of its own, so a test that blocks, and an agent that does, still get answers; hence it works
-as a plain and as an async context manager. `python -m rewake.testing.models` runs the same thing as a process.
+It serves on its own thread, so tests and agents that block still get answers, and it works as a plain and as an async
+context manager. `python -m rewake.testing.models` runs the same server as a process.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
+from rewake.http_server.encodings import plain_only
 from rewake.http_server.limits import Limits
 from rewake.http_server.listening import listening_socket
 from rewake.http_server.server import HttpServer
@@ -29,14 +30,14 @@ API_KEY = "scripted-model-server"
 
 
 class HeldRule:
-    """A rule whose calls hang; also a context manager that releases them at its end."""
+    """A rule whose calls are held; as a context manager it releases them at its end."""
 
     def __init__(self, server: ModelServer, rule_name: str) -> None:
         self._server = server
         self._rule_name = rule_name
 
     async def reached(self, count: int = 1, *, timeout_s: float = WAIT_DEFAULT_S) -> None:
-        """Return once `count` calls have arrived at the gate in all.   Raises TimeoutError."""
+        """Return once a total of `count` calls has arrived at the gate.   Raises TimeoutError."""
         await asyncio.to_thread(self.wait_reached, count, timeout_s=timeout_s)
 
     def wait_reached(self, count: int = 1, *, timeout_s: float = WAIT_DEFAULT_S) -> None:
@@ -44,7 +45,7 @@ class HeldRule:
         self._server._wait_reached(self._rule_name, count, timeout_s)
 
     def release(self) -> None:
-        """Answer the calls that hang, and later ones at once."""
+        """Answer the held calls, and answer later ones at once."""
         self._server.release(self._rule_name)
 
     def __enter__(self) -> Self:
@@ -55,7 +56,7 @@ class HeldRule:
 
 
 class ModelServer:
-    """A scripted model server on loopback.
+    """A scripted model server on loopback. on_request: called before each request is answered, on the server's thread.
 
     Example:
         >>> from rewake.testing.models import ModelServer, rule, text
@@ -65,9 +66,15 @@ class ModelServer:
     """
 
     def __init__(
-        self, rules: Iterable[Rule], *, host: str = "127.0.0.1", port: int = 0, limits: Limits | None = None
+        self,
+        rules: Iterable[Rule],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        limits: Limits | None = None,
+        on_request: Callable[[Exchange], None] | None = None,
     ) -> None:
-        self._script = Script(rules)
+        self._script = Script(rules, on_request)
         self._address = (host, port)
         self._limits = limits
         self._socket: socket.socket | None = None
@@ -77,7 +84,7 @@ class ModelServer:
 
     @property
     def url(self) -> str:
-        """The root, such as `http://127.0.0.1:41234`: what Gemini clients and ModelServerClient want."""
+        """The root URL, such as `http://127.0.0.1:41234`, for Gemini clients and ModelServerClient."""
         if self._socket is None:
             raise RuntimeError("The model server is not running: use it as a context manager, or call start().")
         host, port = self._socket.getsockname()[:2]
@@ -85,13 +92,13 @@ class ModelServer:
 
     @property
     def base_url(self) -> str:
-        """What OpenAI clients want as `base_url`: the root with `/v1`."""
+        """The `base_url` for OpenAI clients: the root with `/v1`."""
         return f"{self.url}/v1"
 
     def env(self) -> dict[str, str]:
-        """Environment variables that point the OpenAI and Gemini clients, and the frameworks over them, here.
+        """Environment variables that make OpenAI and Gemini clients, and frameworks on them, use this server.
 
-        They also switch off the trace export of the OpenAI Agents SDK, which would leave the machine.
+        They also switch off the trace export of the OpenAI Agents SDK, which would send data to the internet.
         """
         return client_environment(self.url)
 
@@ -116,20 +123,24 @@ class ModelServer:
         return self._script.count(rule_name)
 
     def hold(self, rule_name: str) -> HeldRule:
-        """Let the calls of a rule hang until released.   Raises ValueError for an unknown rule."""
+        """Hold the calls of a rule until `release`.   Raises ValueError for an unknown rule."""
         self._script.hold(rule_name)
         return HeldRule(self, rule_name)
 
     def release(self, rule_name: str) -> None:
-        """Answer the calls that hang at a rule, and later ones at once."""
+        """Answer the held calls of a rule, and answer later ones at once."""
         self._script.release(rule_name)
 
+    def use(self, *rules: Rule) -> None:
+        """Replace the rules, and clear all records and counts."""
+        self._script.use(rules)
+
     def reset(self) -> None:
-        """Forget all records and counts; gates go back to what the rules say."""
+        """Clear all records and counts, and set the gates back to the rules' own."""
         self._script.reset()
 
     def start(self) -> None:
-        """Listen and serve.   Raises OSError when the port is taken."""
+        """Listen and serve.   Raises OSError if the port is in use."""
         if self._thread is not None:
             raise RuntimeError(f"The model server is already running at {self.url}")
         self._socket = listening_socket(*self._address, backlog=BACKLOG)
@@ -139,7 +150,7 @@ class ModelServer:
         ready.wait()
 
     def stop(self) -> None:
-        """Drop the calls that still hang and stop serving."""
+        """Drop held calls and stop serving."""
         if self._thread is None or self._loop is None or self._stop is None or self._socket is None:
             return
         self._script.close()
@@ -172,7 +183,8 @@ class ModelServer:
             self._loop = asyncio.get_running_loop()
             self._stop = asyncio.Event()
             self._script.attach(self._loop)
-            server = HttpServer(make_app(self._script), self._limits)
+            # A client that was killed must count as gone at once, so its end of the connection is the end.
+            server = HttpServer(plain_only(make_app(self._script)), self._limits, answers_half_closed=False)
             try:
                 await server.start(self._socket)
                 ready.set()
@@ -200,7 +212,7 @@ class ModelServer:
 
 
 def client_environment(url: str) -> dict[str, str]:
-    """What ModelServer.env() returns, for a server that runs elsewhere."""
+    """The variables of ModelServer.env(), for a server in another process."""
     return {
         "OPENAI_BASE_URL": f"{url}/v1",
         "OPENAI_API_KEY": API_KEY,

@@ -12,7 +12,7 @@ from h2.events import Event, RequestReceived, StreamEnded, StreamReset
 from hyperframe.frame import DataFrame, Frame
 
 from rewake.core.model import Blame
-from rewake.deployments.http.exchange import Exchange, HttpOptions
+from rewake.deployments.http.exchange import ClientExchange, HttpOptions
 from rewake.deployments.http.http2_state import Http2State
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -63,12 +63,12 @@ class Carried:
     def __init__(self, state: Http2State) -> None:
         self.state = state
 
-    def on_written(self, exchange: Exchange) -> None:
+    def on_written(self, exchange: ClientExchange) -> None:
         self.state.mark(exchange)
 
     on_finished = on_written
 
-    def on_reset(self, exchange: Exchange) -> None:
+    def on_reset(self, exchange: ClientExchange) -> None:
         self.state.reset(exchange)
 
 
@@ -86,8 +86,8 @@ class Pair:
             self.peer.update_settings(settings)
         self.sync()
 
-    def open(self, *, is_ended: bool = False) -> tuple[Exchange, Heard]:
-        exchange, heard = Exchange(b"POST", b"/invoke/a/b", [(b"x", b"y")]), Heard()
+    def open(self, *, is_ended: bool = False) -> tuple[ClientExchange, Heard]:
+        exchange, heard = ClientExchange(b"POST", b"/invoke/a/b", [(b"x", b"y")]), Heard()
         exchange.responder = heard
         exchange.carrier = Carried(self.state)
         exchange.is_ended = is_ended

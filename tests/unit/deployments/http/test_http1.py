@@ -12,7 +12,7 @@ import pytest
 from http2_peer import Waiting
 
 from rewake.deployments.http.address import parse_address
-from rewake.deployments.http.exchange import ANSWER_HEAD_BYTES_MAX, Exchange, HttpOptions
+from rewake.deployments.http.exchange import ANSWER_HEAD_BYTES_MAX, ClientExchange, HttpOptions
 from rewake.deployments.http.http1 import Http1Pool
 
 DEADLINE_S = 10.0
@@ -82,8 +82,8 @@ async def ask(pool: Http1Pool, body: bytes = b"") -> Waiting:
     return heard
 
 
-def begin(pool: Http1Pool, body: bytes = b"") -> tuple[Exchange, Waiting]:
-    exchange, heard = Exchange(b"POST", b"/x/invoke/a/b", [(b"a", b"b")]), Waiting()
+def begin(pool: Http1Pool, body: bytes = b"") -> tuple[ClientExchange, Waiting]:
+    exchange, heard = ClientExchange(b"POST", b"/x/invoke/a/b", [(b"a", b"b")]), Waiting()
     exchange.responder = heard
     pool.submit(exchange)
     exchange.write(body)

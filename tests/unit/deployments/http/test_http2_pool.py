@@ -17,7 +17,7 @@ from hyperframe.frame import PingFrame
 from rewake.core.model import Blame
 from rewake.deployments.http import http2
 from rewake.deployments.http.address import parse_address
-from rewake.deployments.http.exchange import Exchange, HttpOptions
+from rewake.deployments.http.exchange import ClientExchange, HttpOptions
 from rewake.deployments.http.http2_frames import FRAMES_PER_TURN_MAX, IDLE_FRAMES_MAX
 from rewake.deployments.http.http2_pool import Http2Pool
 from rewake.deployments.http.http2_state import WINDOW_DEFAULT_BYTES
@@ -74,8 +74,8 @@ class Server(asyncio.Protocol):
         self.connections.remove(self)
 
 
-def submit(pool: Http2Pool, *, is_ended: bool = True) -> tuple[Exchange, Waiting]:
-    exchange, heard = Exchange(b"POST", b"/", []), Waiting()
+def submit(pool: Http2Pool, *, is_ended: bool = True) -> tuple[ClientExchange, Waiting]:
+    exchange, heard = ClientExchange(b"POST", b"/", []), Waiting()
     exchange.responder = heard
     exchange.is_ended = is_ended
     pool.submit(exchange)
@@ -304,7 +304,7 @@ def test_a_peer_that_floods_without_end_is_cut_off() -> None:
         await until(lambda: server.connections and server.connections[0].open)
         server.connections[0].transport.write(PingFrame(0, b"12345678").serialize() * (2 * IDLE_FRAMES_MAX))
         await heard.done.wait()
-        assert heard.ends[0] is not None and "bring nothing on" in heard.ends[0]
+        assert heard.ends[0] is not None and "without content" in heard.ends[0]
 
     play(scenario, holds=True)
 

@@ -10,6 +10,7 @@ from rewake.ext.chat.events import (
     ApprovalAsked,
     ChatEvent,
     HandedOver,
+    Steered,
     StepReset,
     StepStarted,
     TextDelta,
@@ -44,6 +45,15 @@ def test_text_goes_on_and_ends_once() -> None:
     assert events(said, text("Hello")) == [TextDelta(0, 0, "lo")]
     assert events(said, text("Hello", is_done=True)) == [TextEnded(0, 0)]
     assert events(said, text("Hello", is_done=True)) == []
+
+
+def test_a_message_in_mid_turn_is_a_step_of_its_own() -> None:
+    said = Said()
+    message = {"agent": None, "parts": [{"type": "steering", "id": "m2", "text": "Now"}], "is_done": True}
+    events(said, text("First.", is_done=True))
+    assert events(said, text("First.", is_done=True), message) == [Steered(1, "m2", "Now")]
+    assert events(said, text("First.", is_done=True), message, text("Oh"))[0] == StepStarted(2, "Desk")
+    assert events(said, text("First.", is_done=True), message, text("Oh")) == []
 
 
 def test_void_text_is_taken_back_and_said_anew() -> None:
@@ -95,9 +105,9 @@ def test_a_call_that_a_person_approves() -> None:
     waiting = call("waiting", approval={"id": "a1", "expires_at_ms": 5})
     assert events(said, waiting) == [ApprovalAsked("a1", 0, "c1", "pay", {"amount": 4}, "Desk", 5)]
     denied = call("denied", approval={"id": "a1", "reason": "too much"})
-    assert list(Said([waiting]).go_on_to([denied])) == [ApprovalAnswered("a1", "c1", "denied", "too much")]
+    assert list(Said([waiting]).go_on_to([denied])) == [ApprovalAnswered("a1", "c1", "denied", "too much", "Desk")]
     paid = call("returned", approval={"id": "a1"}, output="paid")
-    assert events(said, paid) == [ApprovalAnswered("a1", "c1", "approved"), ToolReturned("c1", "paid")]
+    assert events(said, paid) == [ApprovalAnswered("a1", "c1", "approved", None, "Desk"), ToolReturned("c1", "paid")]
 
 
 def test_a_stream_that_does_not_know_a_result_yet_takes_nothing_back() -> None:

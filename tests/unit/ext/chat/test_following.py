@@ -30,12 +30,16 @@ class Engine:
     def __init__(self, views: list[Any], streams: list[Any] | None = None) -> None:
         self.views, self.streams = views, streams
         self.after: list[int] = []
+        self.killed: str | None = None
 
     async def call(self, key: str, handler: str, body: Any) -> Any:
         found = self.views.pop(0) if len(self.views) > 1 else self.views[0]
         if isinstance(found, Exception):
             raise found
         return {"turns": [found] if found else []}
+
+    async def failure(self, invocation_id: str) -> str | None:
+        return self.killed
 
     async def events(self, invocation_id: str, after: int = 0) -> AsyncIterator[list[dict[str, Any]]]:
         self.after.append(after)
@@ -66,7 +70,7 @@ def test_an_answer_that_is_on_its_way_is_waited_for() -> None:
     waiting = record("waiting", ASKED)
     engine = Engine([waiting, waiting, record("ended", PAID)])
     found = followed(engine, waiting, is_rest=True, answered=frozenset({"a1"}))
-    assert ApprovalAnswered("a1", "c1", "approved") in found and found[-1] == TurnEnded("ended")
+    assert ApprovalAnswered("a1", "c1", "approved", None, "Desk") in found and found[-1] == TurnEnded("ended")
 
 
 def test_a_stream_that_breaks_off_is_read_on_and_what_it_lost_comes_with_the_record() -> None:
@@ -90,6 +94,29 @@ def test_the_rest_of_a_turn_begins_where_the_reader_is() -> None:
     found = followed(engine, waiting, is_rest=True, answered=frozenset({"a1"}))
     assert not [event for event in found if isinstance(event, StepReset)]
     assert [type(event).__name__ for event in found] == ["ApprovalAnswered", "ToolReturned", "TurnEnded"]
+
+
+def test_a_turn_whose_run_was_killed_is_over() -> None:
+    """It wrote no end: its stream has one, or else the engine is asked."""
+    for streams in (None, [[[{"type": "ended", "offset": 1, "outcome": "killed"}]]]):
+        engine = Engine([record("running", SAID)], streams)
+        engine.killed = "killed"
+        found = followed(engine)
+        assert TextDelta(0, 0, "Hello") in found and found[-1] == TurnEnded("stopped", "killed")
+    assert followed(Engine([record("ended", SAID)]))[-1] == TurnEnded("ended")
+
+
+def test_a_message_that_another_turn_took_is_followed_there_from_its_place() -> None:
+    message = {"type": "steering", "id": "m1", "text": "?"}
+    other = record("running", PAID, {"agent": None, "parts": [message], "is_done": True}) | {
+        "id": "m0",
+        "invocation": "inv_0",
+    }
+    ended = other | {"status": "ended", "steps": [*other["steps"], SAID]}
+    own = [[{"type": "started", "offset": 0}], [{"type": "ended", "offset": 9, "outcome": "result"}]]
+    found = followed(Engine([None, other, ended], [[], own]))
+    assert [type(event).__name__ for event in found[:2]] == ["StepStarted", "TextStarted"]
+    assert TextDelta(2, 0, "Hello") in found and found[-1] == TurnEnded("ended")
 
 
 def test_an_engine_that_stays_away_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,19 @@ def run_of(events: list[ChatEvent], turn: dict[str, Any], run_id: str = "r1") ->
     return found
 
 
+def test_ag_ui_of_a_message_in_mid_turn() -> None:
+    """It is a message of the user's, in the run and in the history."""
+    message = {"agent": None, "parts": [{"type": "steering", "id": "m2", "text": "Now"}], "is_done": True}
+    said = Said()
+    steps = [AFTER[0], message, AFTER[2]]
+    found = run_of([TurnStarted("m1"), *said.go_on_to(steps), TurnEnded("ended")], TURN)
+    own = [each for each in found if each.get("messageId") == "m2"]
+    assert [each["type"] for each in own] == [f"TEXT_MESSAGE_{part}" for part in ("START", "CONTENT", "END")]
+    assert own[0]["role"] == "user" and found[found.index(own[0]) - 1]["type"] == "STEP_FINISHED"
+    history = ag_ui.messages_of(TURN | {"steps": steps})
+    assert [(each["id"], each["role"]) for each in history][:2] == [("m1", "user"), ("m2", "user")]
+
+
 def test_ag_ui_of_a_void_attempt_and_a_question() -> None:
     found = run_of(first_response(), TURN)
     kinds = [each["type"] for each in found]
@@ -71,6 +84,51 @@ def test_ag_ui_of_the_rest() -> None:
     ]
     assert [each["delta"] for each in found if each["type"] == "TEXT_MESSAGE_CONTENT"] == ["Done."]
     assert found[-1]["outcome"] == {"type": "success"}
+
+
+ASKING = {"type": "tool", "call": "c0", "tool": "ask_bank", "agent": "Desk", "input": {}, "state": "called"}
+NESTED: list[dict[str, Any]] = [
+    {"agent": "Desk", "parts": [ASKING | {"progress": {"agent": "Bank", "text": "I look"}}], "is_done": True},
+    {"agent": "Bank", "parts": [QUESTION | {"within": "c0"}], "is_done": True},
+]
+ANSWERED: list[dict[str, Any]] = [
+    {**NESTED[0], "parts": [ASKING | {"state": "returned", "output": "done"}]},
+    {**NESTED[1], "parts": [QUESTION | {"within": "c0", "state": "returned", "output": "paid"}]},
+]
+
+
+def test_ag_ui_of_an_agent_that_is_called_as_a_tool() -> None:
+    """A subagent: announced once a run, its work marked; suspended while a person is asked, then continued."""
+    question = asked(1, NESTED[1]["parts"][0])
+    first = run_of([TurnStarted("m1"), *Said().go_on_to(NESTED), TurnWaiting((question,))], TURN)
+    started = next(each for each in first if each["type"] == "SUBAGENT_STARTED")
+    assert (started["name"], started["parentToolCallId"]) == ("Bank", "c0")
+    name = started["subagentRunId"]
+    marked = [each["type"] for each in first if each.get("subagentRunId") == name]
+    assert marked == [
+        "SUBAGENT_STARTED", "ACTIVITY_SNAPSHOT", "STEP_STARTED", "TOOL_CALL_START", "TOOL_CALL_ARGS", "TOOL_CALL_END",
+        "STEP_FINISHED", "SUBAGENT_FINISHED",
+    ]  # fmt: skip
+    finished = next(each for each in first if each["type"] == "SUBAGENT_FINISHED")
+    assert finished["outcome"] == {"type": "suspended", "interruptIds": ["a1"]}
+    assert first[-1]["outcome"]["interrupts"][0]["subagentRunId"] == name
+
+    rest = [TurnStarted("m1", is_rest=True), *Said(NESTED).go_on_to(ANSWERED), TurnEnded("ended")]
+    theirs = [each for each in run_of(rest, TURN) if each.get("subagentRunId") == name]
+    assert [(each["type"], each.get("toolCallId")) for each in theirs] == [
+        ("SUBAGENT_STARTED", None),
+        ("TOOL_CALL_RESULT", "c1"),
+        ("SUBAGENT_FINISHED", None),
+    ]
+    whole = run_of([TurnStarted("m1"), *(said := Said()).go_on_to(NESTED), *said.go_on_to(ANSWERED)], TURN)
+    kinds = [(each["type"], each.get("subagentRunId")) for each in whole]
+    assert kinds.index(("STEP_FINISHED", name)) < kinds.index(("SUBAGENT_FINISHED", name))
+    stopped = run_of([TurnStarted("m1"), *Said().go_on_to(NESTED), TurnEnded("stopped")], TURN)
+    assert "SUBAGENT_ERROR" in [each["type"] for each in stopped]
+
+    messages = ag_ui.messages_of(TURN | {"steps": ANSWERED})
+    TypeAdapter(list[Message]).validate_python(messages)
+    assert [message.get("subagentRunId") for message in messages] == [None, None, None, name, name]
 
 
 def test_ag_ui_of_the_history_and_of_other_ends() -> None:

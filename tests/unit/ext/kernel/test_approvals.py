@@ -21,7 +21,7 @@ from rewake.ext.kernel.approvals import (
     digest_of,
     sent_answer,
 )
-from rewake.ext.kernel.asking import QUORUM_MAX, REMINDERS_MAX, Terms
+from rewake.ext.kernel.asking import QUORUM_MAX, REMINDERS_MAX, Approvals
 from rewake.ext.kernel.envelope import encode
 
 AT = datetime(2026, 9, 21, 12, tzinfo=UTC)
@@ -127,13 +127,13 @@ async def _nobody(_: Any) -> None: ...
 
 def test_missed_reminders_are_skipped_and_there_is_a_last_one() -> None:
     day = timedelta(days=1)
-    daily = Terms("?", remind=day, notify=_nobody)
+    daily = Approvals(remind=day, notify=_nobody).terms("?")
     assert daily.reminder_after_ms(0, 0) == (1, 86_400_000)
     assert daily.reminder_after_ms(1, 86_400_005) == (2, 2 * 86_400_000)
     assert daily.reminder_after_ms(1, 5 * 86_400_000 + 1) == (6, 6 * 86_400_000)
     assert daily.reminder_after_ms(1, 3) == (2, 2 * 86_400_000)  # the clock of the engine is ahead
     assert daily.reminder_after_ms(REMINDERS_MAX, 0) is None
-    twice = Terms("?", remind=[3 * day, day], notify=_nobody)
+    twice = Approvals(remind=[3 * day, day], notify=_nobody).terms("?")
     assert twice.reminder_after_ms(0, 0) == (1, 86_400_000)
     assert twice.reminder_after_ms(1, 86_400_000) == (2, 3 * 86_400_000)
     assert twice.reminder_after_ms(2, 0) is None
@@ -151,7 +151,7 @@ def test_missed_reminders_are_skipped_and_there_is_a_last_one() -> None:
 )
 def test_terms_that_cannot_be(terms: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        Terms("?", **terms)
+        Approvals(**terms)
 
 
 def test_a_decision_is_approved_or_not() -> None:

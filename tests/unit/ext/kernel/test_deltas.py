@@ -4,45 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
+import ssl
 import uuid
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import self_signed
 from pydantic import BaseModel
 from restate import TerminalError
+from tests.unit.ext.kernel.door import Door
 
 from rewake.ext import direct
 from rewake.ext.kernel import InPlace, put_delta
-from rewake.ext.kernel.deltas import BUFFER_BYTES_MAX
+from rewake.ext.kernel.deltas import BUFFER_BYTES_MAX, TEXT_CHARS_MAX, trusted
 from rewake.ext.kernel.steps import Body, prepared
 
 Work = Callable[[], Awaitable[Any]]
 
 
-class Engine:
-    """What an engine hears of one step: heads, lines, and how each try ended."""
-
-    def __init__(self) -> None:
-        self.heard: list[Any] = []
-        direct.doors["test"] = self.open
-
-    def open(self, capability: str, head: dict[str, Any]) -> direct.Writing | None:
-        self.heard.append((capability, head))
-        return self if capability != "over" else None
-
-    def put(self, deltas: list[bytes]) -> None:
-        self.heard += deltas
-
-    def end(self) -> None:
-        self.heard.append("end")
-
-    def cut(self) -> None:
-        self.heard.append("cut")
-
-
 def said(work: Work, *, url: str = "direct:test/cap", attempts: int = 1) -> list[Any]:
-    engine = Engine()
+    engine = Door()
+    direct.doors["test"] = engine.open
 
     async def main() -> None:
         body = Body("Desk: model", uuid.UUID(int=1), stream=url)
@@ -74,6 +59,25 @@ def test_a_body_speaks_to_the_engine_in_its_process() -> None:
     ]  # fmt: skip
 
 
+def test_text_is_said_in_whole_characters_and_in_pieces_that_the_engine_takes() -> None:
+    """Providers cut between the two surrogates of a character; one without the other is no text."""
+
+    async def work() -> None:
+        for delta in (
+            "so \ud83d",
+            "\ude00!",
+            "\ude00",
+            {"text": "\ud83d"},
+            "",
+            "x" * (2 * TEXT_CHARS_MAX + 1),
+            "\ud83d",
+        ):
+            put_delta(delta)
+
+    pieces = ["so ", "\U0001f600!", "\ufffd", {"text": "\ufffd"}, "x" * TEXT_CHARS_MAX, "x" * TEXT_CHARS_MAX, "x"]
+    assert [json.loads(line) for line in said(work)[1:-1]] == pieces
+
+
 def test_a_try_that_fails_is_cut_and_the_next_speaks_anew() -> None:
     tries = iter([ConnectionError("gone"), None])
 
@@ -97,6 +101,40 @@ def test_a_step_does_not_depend_on_who_watches(url: str) -> None:
 
 def test_outside_of_a_step_nothing_is_said() -> None:
     put_delta("a")
+
+
+def test_over_tls_with_a_certificate_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = self_signed(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    trusted.cache_clear()
+    got: list[bytes] = []
+
+    async def main() -> None:
+        heard = asyncio.Event()
+
+        async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            got.append(await reader.readuntil(b'"Yes"\n\r\n'))
+            heard.set()
+            got.append(await reader.readuntil(b"0\r\n\r\n"))
+            writer.close()
+
+        async def work() -> None:
+            put_delta("Yes")
+            await heard.wait()
+
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate, key)
+        server = await asyncio.start_server(hear, "127.0.0.1", 0, ssl=context)
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/restate/deltas/cap"
+        await prepared(Body("Desk: model", uuid.UUID(int=1), stream=url), work, InPlace(attempts=1))()
+        while len(got) < 2:
+            await asyncio.sleep(0.005)
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run(main())
+    trusted.cache_clear()
+    assert b'{"step":"Desk: model","kind":"model","agent":"Desk"}' in got[0]
 
 
 def test_over_http_a_body_that_is_about_as_fast_as_its_connection_is_whole_or_not_there() -> None:

@@ -51,6 +51,16 @@ def test_retry_after_in_each_form() -> None:
     assert retry_after_s(ValueError("no response at all")) is None
 
 
+def test_a_group_is_final_where_nothing_in_it_may_pass() -> None:
+    """Of models that were asked one after the other."""
+    refused, busy, down = ProviderError(401), ProviderError(429, Retry_After="7"), ProviderError(503, Retry_After="2")
+    found = fate(ExceptionGroup("all", [refused, ProviderError(400)]))
+    assert isinstance(found, TerminalError) and found.status_code == 401
+    assert fate(ExceptionGroup("all", [refused, busy])) == Transient(7.0)
+    assert fate(ExceptionGroup("all", [busy, down])) == Transient(2.0)
+    assert fate(ExceptionGroup("all", [busy, ProviderError(500)])) == Transient()
+
+
 def test_the_engine_hears_the_delay() -> None:
     told = for_the_engine(ProviderError(429, Retry_After="90"))
     assert isinstance(told, RetryableError)

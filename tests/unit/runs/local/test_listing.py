@@ -230,3 +230,13 @@ def test_among_very_many_open_runs_those_of_a_status_are_no_shorter_way() -> Non
     wanted = RunFilter(status=("running",))
     assert _source(wanted, OPEN_RUNS_MAX) == "open"
     assert _source(wanted, OPEN_RUNS_MAX + 1) == "created"
+
+
+def test_the_runs_of_a_key_are_found_without_looking_through_others(
+    found: DatabaseReading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "LOOK_S", 0.0)
+    monkeypatch.setattr(scan, "_SLICE_RUNS", 1)
+    made = page(found, key="k3")
+    assert len(made.runs) == 50
+    assert made.looked_until_ms is None

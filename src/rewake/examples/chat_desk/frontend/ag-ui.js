@@ -11,6 +11,9 @@ const agent = new HttpAgent({ url: "/api/chat/ag-ui", threadId });
 const log = document.querySelector("[role=log]");
 const status = document.querySelector("[role=status]");
 const form = document.querySelector("form");
+const LOOK_MS = 1500;
+const path = `/api/chat/${encodeURIComponent(threadId)}`;
+let queued = [];
 
 agent.subscribe({
   onMessagesChanged: show,
@@ -22,11 +25,25 @@ agent.subscribe({
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   const text = form.text.value.trim();
-  if (!text || agent.isRunning) return;
+  if (!text) return;
   form.text.value = "";
-  agent.addMessage({ id: crypto.randomUUID(), role: "user", content: text });
+  const id = crypto.randomUUID();
+  if (agent.isRunning || agent.pendingInterrupts.length || queued.length) return void beside({ id, text });
+  agent.addMessage({ id, role: "user", content: text });
   run({});
 });
+
+// In mid-turn a message goes beside the run: what becomes of it is the chat's policy.
+async function beside(message) {
+  queued.push(message);
+  show();
+  const options = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(message) };
+  const response = await fetch(`${path}/messages`, options).catch(() => null);
+  if (response?.ok) return;
+  queued = queued.filter((each) => each.id !== message.id);
+  show();
+  say(`Not sent: ${(await response?.json().catch(() => null))?.message ?? "no connection."}`);
+}
 
 async function run(parameters) {
   for (;;) {
@@ -53,7 +70,8 @@ function element(name, text, more = {}) {
 }
 
 function show() {
-  log.replaceChildren(...agent.messages.map(article), ...agent.pendingInterrupts.map(question));
+  const waiting = queued.filter((each) => !agent.messages.some((message) => message.id === each.id));
+  log.replaceChildren(...agent.messages.map(article), ...agent.pendingInterrupts.map(question), ...waiting.map(later));
 }
 
 function article(message) {
@@ -62,6 +80,12 @@ function article(message) {
   for (const call of message.toolCalls ?? []) {
     found.append(element("code", `${call.function.name}(${call.function.arguments})`));
   }
+  return found;
+}
+
+function later(message) {
+  const found = element("article", "", { className: "user queued" });
+  found.append(element("p", message.text), element("p", "waits", { className: "note" }));
   return found;
 }
 
@@ -77,12 +101,28 @@ function question(interrupt) {
   return found;
 }
 
-async function load() {
-  const view = await (await fetch(`/api/chat/${encodeURIComponent(threadId)}?format=ag-ui`)).json();
+// Another tab, a colleague's answer, a deadline: look; what streams here is newer.
+async function look() {
+  const before = agent.messages;
+  const view = await (await fetch(`${path}?format=ag-ui`)).json();
+  queued = view.queued;
+  if (agent.isRunning || agent.messages !== before) return show();
+  const isOpen = view.status === "running" || view.status === "waiting";
+  const isKnown = view.status === "waiting" && agent.pendingInterrupts.length > 0;
+  if (isKnown || (!isOpen && shape(view.messages) === shape(before) && !agent.pendingInterrupts.length)) return show();
   agent.setMessages(view.messages);
+  agent.pendingInterrupts = [];
   show();
-  say("Ready");
-  if (view.status === "running" || view.status === "waiting") await run({});
+  if (isOpen) run({});
+  else say("Ready");
+}
+
+const shape = (messages) => JSON.stringify(messages.map(({ id, content }) => [id, content]));
+
+async function load() {
+  await look().catch(() => say("The connection is lost. Trying again…"));
+  if (status.textContent === "Loading…" && !agent.isRunning) say("Ready");
+  setInterval(() => document.hidden || look().catch(() => null), LOOK_MS);
 }
 
 load();

@@ -39,15 +39,18 @@ function Chat({ first }) {
     sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses,
   });
   const { messages, status, sendMessage, setMessages, addToolApprovalResponse, resumeStream, clearError } = chat;
+  const [queued, setQueued] = useState(first.queued);
+  const [problem, setProblem] = useState("");
   const now = useRef();
   now.current = { messages, status };
 
-  // Another tab, a colleague's answer, a deadline, an engine that was away: look while nothing streams here.
+  // Another tab, a colleague's answer, a deadline, an engine that was away: look; what streams here is newer.
   useEffect(() => {
     const timer = setInterval(async () => {
-      if (document.hidden || isBusy(now.current.status)) return;
+      if (document.hidden) return;
       const before = now.current.messages;
       const view = await look().catch(() => null);
+      if (view) setQueued(view.queued);
       if (!view || isBusy(now.current.status) || now.current.messages !== before) return;
       if (now.current.status === "error") clearError();
       if (view.status === "running") {
@@ -60,39 +63,75 @@ function Chat({ first }) {
     return () => clearInterval(timer);
   }, []);
 
+  // In mid-turn a message goes beside the stream: what becomes of it is the chat's policy.
+  const send = async (text) => {
+    setProblem("");
+    if (!isBusy(status) && !isAsking(messages) && !queued.length) return sendMessage({ text });
+    const message = { id: crypto.randomUUID(), text };
+    setQueued((before) => [...before, message]);
+    const refused = await post("messages", message);
+    if (refused) setQueued((before) => before.filter((each) => each.id !== message.id));
+    setProblem(refused);
+  };
   const stop = async () => {
-    await fetch(`${API}/${encodeURIComponent(id)}/stop`, { method: "POST", headers: JSON_TYPE, body: "{}" });
+    await post("stop", {});
     await chat.stop();
   };
   return (
     <>
       <section role="log" aria-label="Conversation" aria-live="polite">
-        {messages.map((message) => (
-          <article key={message.id} className={message.role}>
-            {message.parts.map((part, place) => (
+        {messages.flatMap(articles).map(({ key, role, parts }) => (
+          <article key={key} className={role}>
+            {parts.map((part, place) => (
               <Part key={place} part={part} answer={addToolApprovalResponse} />
             ))}
           </article>
         ))}
+        {queued.map((message) => (
+          <article key={message.id} className="user queued">
+            <p>{message.text}</p>
+            <p className="note">waits</p>
+          </article>
+        ))}
       </section>
       <p role="status">{said(status, messages)}</p>
-      <Writer send={(text) => sendMessage({ text })} isBusy={isBusy(status)} stop={stop} />
+      {problem && <p role="alert">{problem}</p>}
+      <Writer send={send} isBusy={isBusy(status)} stop={stop} />
     </>
   );
 }
 
-const JSON_TYPE = { "content-type": "application/json" };
+async function post(what, body) {
+  const options = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  const response = await fetch(`${API}/${encodeURIComponent(id)}/${what}`, options).catch(() => null);
+  return response?.ok ? "" : `Not sent: ${(await response?.json().catch(() => null))?.message ?? "no connection."}`;
+}
+
+// A message that the agents read in mid-turn is a part of their answer: it is shown as one of the user's.
+function articles({ id, role, parts }) {
+  const found = [{ key: id, role, parts: [] }];
+  for (const part of parts) {
+    if (part.type === "steering-message") {
+      found.push({ key: part.id, role: "user", parts: part.parts }, { key: `${id}/${part.id}`, role, parts: [] });
+    } else {
+      found.at(-1).parts.push(part);
+    }
+  }
+  return found;
+}
+
 const isBusy = (status) => status === "submitted" || status === "streaming";
 // The server has the history; the page sends what is new.
 const lastMessageOnly = ({ id, messages, trigger, body }) => ({ body: { ...body, id, trigger, messages: messages.slice(-1) } });
 const shape = (messages) =>
   JSON.stringify(messages.map((message) => [message.id, message.parts.filter((part) => part.type !== "data-agent").map((part) => [part.type, part.state, part.text])]));
 
+const isAsking = (messages) => messages.at(-1)?.parts.some((part) => part.state === "approval-requested");
+
 function said(status, messages) {
   if (status === "error") return "The connection is lost. Trying again…";
   if (isBusy(status)) return "Answering…";
-  const isOpen = messages.at(-1)?.parts.some((part) => part.state === "approval-requested");
-  return isOpen ? "Waiting for an approval" : "Ready";
+  return isAsking(messages) ? "Waiting for an approval" : "Ready";
 }
 
 function Part({ part, answer }) {
@@ -136,7 +175,7 @@ function Writer({ send, isBusy, stop }) {
   const [text, setText] = useState("");
   const submit = (event) => {
     event.preventDefault();
-    if (!text.trim() || isBusy) return;
+    if (!text.trim()) return;
     send(text);
     setText("");
   };
@@ -144,7 +183,8 @@ function Writer({ send, isBusy, stop }) {
     <form onSubmit={submit}>
       <label htmlFor="text">Message</label>
       <input id="text" value={text} onChange={(event) => setText(event.target.value)} autoComplete="off" autoFocus />
-      {isBusy ? <button type="button" onClick={stop}>Stop</button> : <button>Send</button>}
+      <button>Send</button>
+      {isBusy && <button type="button" onClick={stop}>Stop</button>}
     </form>
   );
 }

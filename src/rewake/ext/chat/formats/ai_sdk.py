@@ -1,8 +1,8 @@
-"""The AI SDK's UI message stream (version 1 of the protocol, `ai` 5 to 7): what `useChat` reads.
+"""The AI SDK's UI message stream (version 1 of the protocol, `ai` 5 to 7), which `useChat` reads.
 
 A void step is `reset-step`; a call that needs an approval is `tool-approval-request`, after which the response ends, as
-`useChat` answers with its next request. Source: ui-message-chunks.ts of `ai` 7.0.173, which the tests read our chunks
-with.
+`useChat` answers with its next request; a message that agents read in mid-turn is `steering-message`, which `ai` calls
+experimental. Source: ui-message-chunks.ts of `ai` 7.0.173, which the tests read our chunks with.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from rewake.ext.chat.events import (
     ApprovalAsked,
     ChatEvent,
     HandedOver,
+    Steered,
     StepReset,
     StepStarted,
     TextDelta,
@@ -54,6 +55,9 @@ class UiMessageStream:
                 yield {"type": "start", "messageId": message_id(turn)}
             case StepStarted():
                 yield from self._step(event)
+            case Steered(id=id, text=text):
+                yield from self._close_step()
+                yield _steering(id, text)
             case StepReset():
                 yield from self._reset(event)
             case TurnWaiting() | TurnEnded():
@@ -131,6 +135,11 @@ def _part(event: ChatEvent) -> Iterator[Chunk]:
             yield from _answer(event)
 
 
+def _steering(id: str, text: str) -> Chunk:
+    """As a chunk and as a part: the form is one."""
+    return {"type": "steering-message", "id": id, "parts": [{"type": "text", "text": text}]}
+
+
 def _descriptor(asked: ApprovalAsked) -> Chunk:
     found = {"agent": asked.agent, "expiresAtMs": asked.expires_at_ms}
     known = {name: value for name, value in found.items() if value is not None}
@@ -153,7 +162,8 @@ def _answer(event: ApprovalAnswered) -> Iterator[Chunk]:
 def answers_of(message: Chunk) -> dict[str, tuple[bool, str | None]]:
     """Answers to approvals that a message of the assistant holds: by id, whether approved, and why."""
     found = {}
-    for part in message.get("parts") or []:
+    parts = message.get("parts")
+    for part in parts if isinstance(parts, list) else []:
         approval = (
             part.get("approval") if isinstance(part, dict) and part.get("state") == "approval-responded" else None
         )
@@ -163,13 +173,16 @@ def answers_of(message: Chunk) -> dict[str, tuple[bool, str | None]]:
 
 
 def ui_messages(turn: dict[str, Any]) -> list[Chunk]:
-    """The messages of a turn's record: what the user said, and the answer, with its parts as a stream leaves them."""
+    """The messages of a turn's record: the user's, and the answer, with its parts as a stream leaves them."""
     user = {"id": turn["id"], "role": "user", "parts": [{"type": "text", "text": turn["text"]}]}
     parts = [part for step in turn["steps"] for part in _step_parts(step)]
     return [user, {"id": message_id(turn["id"]), "role": "assistant", "parts": parts}] if parts else [user]
 
 
 def _step_parts(step: dict[str, Any]) -> Iterator[Chunk]:
+    if step["parts"] and step["parts"][0]["type"] == "steering":
+        yield _steering(step["parts"][0]["id"], step["parts"][0]["text"])
+        return
     yield {"type": "step-start"}
     for part in step["parts"]:
         if part["type"] in ("text", "reasoning"):

@@ -17,6 +17,6 @@ def as_json(event: ChatEvent) -> dict[str, Any]:
 
 
 def sse(data: Any) -> bytes:
-    """One server-sent event. data: JSON, or text that stands for itself."""
+    """One server-sent event. data: JSON, or text that is sent as it is."""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return b"data: " + text.encode("utf-8", "surrogatepass") + b"\n\n"

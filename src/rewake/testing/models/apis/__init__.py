@@ -1,6 +1,6 @@
-"""The providers' API formats, one module each: parse a body, render an answer, whole or streamed, and an error.
+"""The providers' API formats, one module each: they parse requests, and render answers, streams and errors.
 
-Each module offers the same four functions (see `Api`); app.py routes to them. Pure: bytes and HTTP stay in app.py.
+Each module has the same four functions (see `Api`); app.py routes to them. Pure: bytes and HTTP stay in app.py.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ TEXT_PIECE_CHARS = 12
 
 
 class Api(Protocol):
-    """What a module offers."""
+    """The functions of each module."""
 
     def parse(self, body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
-        """The normalised request. `model` and `is_stream` come from the path where a provider puts them there."""
+        """The normalised request. `model` and `is_stream` come from the path, if the provider puts them there."""
 
     def respond(self, request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> JsonObject:
         """The whole response body."""
@@ -36,7 +36,7 @@ class Api(Protocol):
 
 
 class Ids:
-    """Ids that are unique among servers too: a conversation kept in a session may meet a second server."""
+    """Makes ids that are unique even among servers: a stored conversation may go on at a second server."""
 
     def __init__(self) -> None:
         self._run = token_hex(4)
@@ -61,7 +61,7 @@ class Tokens:
 
 
 def tokens_of(request: ModelRequest, answer: Text | ToolCalls) -> Tokens:
-    """What the answer says, or about a token per four characters: plausible and always the same."""
+    """The answer's own figures, or a token per four characters: plausible and reproducible."""
     asked = len(request.system) + sum(len(message.text) for message in request.messages)
     given = len(answer.text)
     if isinstance(answer, ToolCalls):
@@ -74,7 +74,7 @@ def tokens_of(request: ModelRequest, answer: Text | ToolCalls) -> Tokens:
 
 
 def pieces_of(text: str) -> Iterator[str]:
-    """The text as a stream would cut it; nothing for ''."""
+    """The pieces of a text in a stream; none for ''."""
     for start in range(0, len(text), TEXT_PIECE_CHARS):
         yield text[start : start + TEXT_PIECE_CHARS]
 
@@ -90,7 +90,7 @@ def text_of(content: Any) -> str:
 
 
 def arguments_of(raw: Any) -> JsonObject:
-    """Tool arguments as an object; what is not one is kept under the key `_raw`."""
+    """Tool arguments as an object; any other value is kept under the key `_raw`."""
     try:
         value = json.loads(raw) if isinstance(raw, str) else raw
     except ValueError:

@@ -1,6 +1,6 @@
 """OpenAI Chat Completions: `POST /v1/chat/completions`, whole or streamed as deltas.
 
-The format most other providers and local servers copied, so most frameworks can be pointed here.
+Most other providers and local servers copied this format, so most frameworks can use it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Gemini: `POST /v1beta/models/{model}:generateContent` and `:streamGenerateContent`.
 
 Gemini puts tool results into messages of the role user and names tools in function declarations; both are
-normalised. Calls carry an id, as the newer models send; older clients ignore it.
+normalised. Calls carry an id, like those of newer models; older clients ignore it.
 """
 
 from __future__ import annotations

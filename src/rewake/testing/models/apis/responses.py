@@ -1,7 +1,7 @@
 """OpenAI Responses: `POST /v1/responses`, whole or as typed events.
 
-Handoffs of the OpenAI Agents SDK are ordinary function calls here. Built-in tools (web search and the like) are kept
-in the raw body and not offered to rules.
+Handoffs of the OpenAI Agents SDK are ordinary function calls here. Built-in tools, such as web search, stay in the raw
+body; rules do not see them.
 """
 
 from __future__ import annotations
