@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 
+from tests.fuzz.surfaces import close
 from tests.fuzz.targets import TARGETS, play_seed
 
 
@@ -36,4 +37,8 @@ def main() -> int:
     return int(any(failed.values()))
 
 
-raise SystemExit(main())
+try:
+    status = main()
+finally:
+    close()
+raise SystemExit(status)

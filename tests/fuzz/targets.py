@@ -18,6 +18,8 @@ from typing import Any
 
 import msgspec
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
+from tests.fuzz.inputs import NUMBERS, text, value
+from tests.fuzz.surfaces import surfaces
 from tests.unit.core.play import Play, target_of
 from tests.unit.deployments.test_framed_attempt import HEAD, Peer
 
@@ -26,7 +28,7 @@ from rewake.admin.requests import index_parameter
 from rewake.core import commands, ids
 from rewake.deployments.framed_attempt import discovery_response
 from rewake.deployments.http.connect_errors import ConnectionBroken
-from rewake.deployments.http.exchange import Exchange, HttpOptions
+from rewake.deployments.http.exchange import ClientExchange, HttpOptions
 from rewake.deployments.http.http2_state import Http2State
 from rewake.durations import DURATION_MS_MAX, DurationError, parse_duration_ms
 from rewake.errors import ErrorCode, RewakeError
@@ -43,19 +45,9 @@ from rewake.store.store import Store
 
 Target = Callable[[Random], None]
 
-NUMBERS = (0, 1, 17, 2**16, 2**31, 2**32 - 1, 2**32, 2**53, 2**63 - 1, 2**63, 2**64 - 1)
-TEXTS = ("", "a", "\x00", "\r\n", "\x1b[2J", "\u202e", "\U0001f600", "é" * 50, "9" * 5_000, "..", "%", "%ff", "'\"")
 TYPES = tuple(MessageType)
 QUERY_CODES = {ErrorCode.QUERY_INVALID, ErrorCode.QUERY_NOT_READ_ONLY, ErrorCode.QUERY_TOO_LARGE,
                ErrorCode.QUERY_TIMED_OUT}  # fmt: skip
-
-
-def text(rng: Random) -> str:
-    if rng.random() < 0.5:
-        return rng.choice(TEXTS)
-    return "".join(
-        chr(rng.choice((rng.randrange(128), rng.randrange(0xD800), 0x1F600))) for _ in range(rng.randrange(12))
-    )
 
 
 def payload(rng: Random, depth: int = 0) -> bytes:
@@ -164,7 +156,7 @@ def http2(rng: Random) -> None:
     data = SettingsFrame(0).serialize()
     try:
         state.receive(data)
-        exchange = Exchange(b"POST", b"/", [])
+        exchange = ClientExchange(b"POST", b"/", [])
         exchange.carrier = exchange.responder = _Anybody()
         state.open(exchange)
         for _ in range(rng.randrange(1, 8)):
@@ -173,16 +165,6 @@ def http2(rng: Random) -> None:
             state.pump()
     except ConnectionBroken:
         return
-
-
-def value(rng: Random, depth: int = 0) -> Any:
-    """Any JSON."""
-    kind = rng.randrange(7 if depth < 4 else 4)
-    if kind >= 5:
-        return {text(rng): value(rng, depth + 1) for _ in range(rng.randrange(4))}
-    if kind == 4:
-        return [value(rng, depth + 1) for _ in range(rng.randrange(4))]
-    return (text(rng), rng.choice(NUMBERS), rng.random() * 1e308, rng.choice((None, True, False)))[kind]
 
 
 def manifest(rng: Random) -> None:
@@ -275,7 +257,9 @@ def services() -> Any:
     return play.state.services
 
 
-TARGETS: dict[str, Target] = {each.__name__: each for each in (frames, messages, http2, manifest, names, heads, sql)}
+TARGETS: dict[str, Target] = {
+    each.__name__: each for each in (frames, messages, http2, manifest, names, heads, sql, surfaces)
+}
 
 
 def play_seed(name: str, seed: int) -> None:

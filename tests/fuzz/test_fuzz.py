@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from tests.fuzz.surfaces import close
 from tests.fuzz.targets import TARGETS, play_seed
 
 INPUTS = 150
+
+
+@pytest.fixture(autouse=True, scope="module")
+def engine_ends() -> Iterator[None]:
+    yield
+    close()
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -8,14 +8,14 @@ and in State.check.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 import msgspec
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.model import Model
 from tests.simulation.programs import body
-from tests.simulation.sdk_model import Attempt, Outside, Violation
+from tests.simulation.sdk_model import Attempt, Outside, Sent, Violation
 from tests.simulation.world import IDEMPOTENCY_KEYS, KEYS, STATE_NAMES, make_deployment, make_world, services_of
 
 from rewake.core import commands, wakeups
@@ -188,9 +188,12 @@ class History:
             # Forgotten since: the CloseAttempt is among the effects that follow.
             entries = ((m.MessageType.INPUT, b""),)
         is_request_response = self.rng.random() < 0.1
-        self.running[effect.invocation_id] = Attempt(
-            effect, entries, self.outside, body, is_half_closed=is_request_response
-        )
+        self.running[effect.invocation_id] = self._make_attempt(effect, entries, is_half_closed=is_request_response)
+
+    def _make_attempt(
+        self, effect: StartAttempt, entries: Iterable[tuple[int, bytes]], *, is_half_closed: bool
+    ) -> Attempt:
+        return Attempt(effect, entries, self.outside, body, is_half_closed=is_half_closed)
 
     def _close(self, effect: CloseAttempt) -> None:
         attempt = self.running.get(effect.invocation_id)
@@ -225,15 +228,20 @@ class History:
         attempt.advance()
         chunk, attempt.outbox = attempt.outbox[:count], attempt.outbox[count:] if count is not None else []
         if chunk:
-            command = commands.SdkMessages(
+            self.pass_on(attempt, chunk, self.rng)
+
+    def pass_on(self, attempt: Attempt, sent: Iterable[Sent], rng: Random) -> None:
+        """Give messages of a handler to the engine. rng: for the seed of the ids that the engine draws."""
+        self.submit(
+            commands.SdkMessages(
                 now_ms=self.outside.now_ms,
                 invocation_id=attempt.id,
                 epoch=attempt.epoch,
                 delivered=attempt.delivered,
-                messages=[*chunk],
-                seed=self.rng.randbytes(16),
+                messages=[*sent],
+                seed=rng.randbytes(16),
             )
-            self.submit(command)
+        )
 
     def any_attempt(self) -> Attempt | None:
         return self.rng.choice(list(self.running.values())) if self.running else None
@@ -569,11 +577,8 @@ class History:
             awaiting = attempt.awaiting if attempt else self.store.invocations[invocation_id].awaiting
             signals = waiting_signals(awaiting) if awaiting is not None else ()
             owed += [(invocation_id, item) for item in signals if isinstance(item, int) and item != m.CANCEL_SIGNAL]
-        # One that was completed already must have woken its invocation.
-        owed = [item for item in owed if item not in self.model.awakeables]
+        owed = [item for item in owed if self._is_owed(item)]
         for invocation_id, index in owed:
-            if (invocation_id, index) not in self.outside.awakeables:
-                raise Violation(f"{invocation_id.hex()} waits for an answer to an id that nobody has: {index}")
             self._complete(invocation_id, index)
         if owed:
             return True
@@ -581,6 +586,12 @@ class History:
         for key in missing:
             self._invoke(Target("Flow", "finish", key, ServiceType.WORKFLOW, HandlerKind.SHARED), None)
         return bool(missing)
+
+    def _is_owed(self, awakeable: tuple[InvocationId, int]) -> bool:
+        """Whether nobody has answered yet: else its invocation must have been woken."""
+        if awakeable not in self.model.awakeables and awakeable not in self.outside.awakeables:
+            raise Violation(f"{awakeable} waits for an answer to an id that nobody has")
+        return awakeable not in self.model.awakeables
 
     def _check_end(self) -> None:
         unfinished = [item for item in self.store.invocations.values() if item.status is not Status.COMPLETED]
@@ -610,12 +621,17 @@ class History:
 def run(seed: int, store: MemoryStore | None = None) -> History:
     """Play the history of a seed. Raises AssertionError with a note that says how to play it again."""
     history = History(seed, store)
+    play(history, seed)
+    return history
+
+
+def play(history: History, seed: int, *options: str) -> None:
+    """Run a history; a failure gets a note. options: of the command that plays it again."""
     try:
         history.run()
     except Exception as error:
         error.add_note(
             f"seed={seed} commit={history.commit_count} command={history.command_count}\n"
-            f"replay: python -m tests.simulation {seed}"
+            f"replay: {' '.join(('python -m tests.simulation', *options, str(seed)))}"
         )
         raise
-    return history

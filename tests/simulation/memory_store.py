@@ -17,11 +17,11 @@ from rewake.core.model import (
     KeyedInstance,
     Listener,
     Promise,
+    Queued,
     ServiceSchema,
     StateMutation,
     Status,
     Timer,
-    Waiting,
 )
 from rewake.core.writes import Batch, EntryRow, EventRow
 
@@ -172,7 +172,7 @@ class MemoryStore:
     def key_holder(self, service: str, key: str) -> InvocationId | None:
         return self.keyed_instance(service, key).holder
 
-    def key_queue(self, service: str, key: str) -> list[Waiting]:
+    def key_queue(self, service: str, key: str) -> list[Queued]:
         return self.keyed_instance(service, key).queue or []
 
     def state(self, service: str, key: str) -> dict[bytes, bytes]:

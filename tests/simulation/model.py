@@ -103,7 +103,12 @@ class Model:
         """A caller gets what the callee completed with."""
         assert entry.completion_id is not None
         rows = self.store.entries[entry.invocation_id]
-        known = [row.child for row in rows if row.child and row.completion_id == entry.completion_id - 1]
+        (call,) = [
+            row for row in rows if row.type_id == m.MessageType.CALL and row.completion_id == entry.completion_id
+        ]
+        command = decode_message(call.type_id, call.payload, 7)
+        assert isinstance(command, m.CallCommand)
+        known = [row.child for row in rows if row.child and row.completion_id == command.invocation_id_completion_id]
         if not known or known[0] in gone_ids:
             return  # the call was copied by a restart, or the callee may already be the next one with its id
         told = decode_message(entry.type_id, entry.payload, 7)

@@ -18,9 +18,10 @@ from rewake.core.effects import Forward, StartAttempt
 from rewake.protocol import messages as m
 from rewake.protocol.awaiting import Outcome, is_resolved, waiting_completions, waiting_signals
 from rewake.protocol.codec import decode_message, encode_message, message_type
+from rewake.protocol.framing import Oversized
 
 Steps = Generator[None, None, None]
-Sent = tuple[m.Message, int, bytes, int]
+Sent = tuple[m.Message | Oversized, int, bytes, int]
 
 
 class Violation(AssertionError):

@@ -9,11 +9,11 @@ from tests.simulation.history import run
 from tests.simulation.memory_store import MemoryStore
 
 from rewake.core.ids import InvocationId
-from rewake.core.model import Deployment, Invocation, Listener, Promise, ServiceSchema, Status, Waiting
+from rewake.core.model import Deployment, Invocation, Listener, Promise, Queued, ServiceSchema, Status
 from rewake.core.writes import Batch, EntryRow
 from rewake.store.store import Store
 
-SEEDS = range(48)
+SEEDS = range(32)
 CHUNK = 8
 
 
@@ -62,7 +62,7 @@ class MirroredStore(MemoryStore):
         assert found == super().key_holder(service, key)
         return found
 
-    def key_queue(self, service: str, key: str) -> list[Waiting]:
+    def key_queue(self, service: str, key: str) -> list[Queued]:
         found = self.real.reader.key_queue(service, key)
         assert found == super().key_queue(service, key)
         return found
