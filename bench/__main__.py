@@ -35,7 +35,17 @@ from bench import (
     waiting,
 )
 from bench.npm import REPOSITORY, RESTATE_PACKAGE, SCRATCH, PeerError
-from bench.peers import Peer, Restate, RestateTypeScript, Rewake, RewakeHttp2, RewakeTypeScript, TypeScriptApp, WithApp
+from bench.peers import (
+    Peer,
+    Restate,
+    RestateTypeScript,
+    Rewake,
+    RewakeBefore,
+    RewakeHttp2,
+    RewakeTypeScript,
+    TypeScriptApp,
+    WithApp,
+)
 from bench.report import Row, Start
 from bench.works import TIMED, Spec
 
@@ -99,16 +109,20 @@ class Bench:
             RestateTypeScript.name: RestateTypeScript,
             RewakeTypeScript.name: RewakeTypeScript,
         }
+        asked = list(self.options.peers)
+        if self.options.against:
+            ways[RewakeBefore.name] = lambda: RewakeBefore(self.options.against)
+            asked.append(RewakeBefore.name)
         for name, make in ways.items():
-            if name in self.options.peers:
+            if name in asked:
                 try:
                     self.peers.append(make())
                 except PeerError as error:
                     print(f"{report.title(name)} skipped: {error}")
 
     def peers_of(self, *kinds: type[Peer]) -> list[Peer]:
-        """The peers that are of one of these kinds."""
-        return [peer for peer in self.peers if isinstance(peer, kinds)]
+        """The peers that are of one of these kinds. Another commit of ours is in the rounds alone."""
+        return [peer for peer in self.peers if isinstance(peer, kinds) and not isinstance(peer, RewakeBefore)]
 
     def guarded(self, peer: Peer, measure: Callable[[Peer], None]) -> None:
         """Starts the peer, measures, stops it whatever happens."""
@@ -202,6 +216,7 @@ class Bench:
         ratios = report.ratio_lines(rows, self.starts, Rewake.name, Restate.name)
         ratios += report.http2_lines(rows, RewakeHttp2.name, Restate.name)
         ratios += report.typescript_lines(rows, RewakeTypeScript.name, RestateTypeScript.name)
+        ratios += report.before_lines(rows, Rewake.name, RewakeBefore.name, self.options.against)
         text += ["", *ratios] if ratios else []
         text += [f"error: {error}" for error in self.errors]
         return text
@@ -276,6 +291,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each timed row")
     parser.add_argument("--waiting", type=int, default=10_000, metavar="COUNT", help="waiting invocations, 0 to skip")
+    parser.add_argument("--against", default="", metavar="COMMIT", help="another commit of ours, in the same rounds")
     parser.add_argument("--hypercorn", default="", metavar="OPTIONS", help="more options for it, as '--workers 2'")
     parser.add_argument("--skip-sizes", action="store_true", help="leave out what is large and what is many")
     frameworks = agent_work.FRAMEWORKS

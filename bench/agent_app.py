@@ -1,26 +1,26 @@
 """The agent work: router, handoff, tool, answer, three model calls in all, made durable in one of three ways.
 
 `BENCH_FRAMEWORK` says whose agents they are (`openai`, `pydantic`), `BENCH_EXTENSION` what makes them durable: `bare`
-for nothing, `restate` for the official extension, `rewake` for ours. The agents are the same; only the import differs.
-`app` is a restate app, or with `bare` a plain ASGI app with the same path.
+for nothing, `restate` for the official extension, `rewake` for ours, `beside` for nothing but an empty step of the
+plain SDK before each model call. The agents are the same; only the import differs. `app` is a restate app, or with
+`bare` a plain ASGI app with the same path.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import restate
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+from restate.extensions import current_context
+
+from bench.agent_parts import MODEL, QUESTION, ROUTER, SPECIALIST, answering
 
 EXTENSION = os.environ.get("BENCH_EXTENSION", "rewake")
 FRAMEWORK = os.environ.get("BENCH_FRAMEWORK", "pydantic")
-QUESTION = "Is my windscreen covered?"
-ROUTER, SPECIALIST = "You route questions to the specialist.", "You are the specialist of an insurer."
-MODEL = "gpt-bench"
 STEPS = 4
 
 Run = Callable[[], Awaitable[str]]
@@ -37,6 +37,19 @@ def look_up_cover(customer: str) -> str:
     return f"windscreen in full ({customer})"
 
 
+def client() -> AsyncOpenAI:
+    """The provider's client; with `beside` it makes a step before it sends."""
+    http = DefaultAsyncHttpxClient(event_hooks={"request": [step_before]}) if EXTENSION == "beside" else None
+    return AsyncOpenAI(max_retries=0, http_client=http)
+
+
+async def step_before(request: object) -> None:
+    """An empty step of the handler."""
+    ctx = current_context()
+    assert ctx is not None
+    await ctx.run_typed("empty", empty)
+
+
 def pydantic_run() -> Run:
     """Agents of Pydantic AI; the router's output hands over."""
     from pydantic import BaseModel
@@ -47,15 +60,19 @@ def pydantic_run() -> Run:
     class Transfer(BaseModel):
         """Hand the question over."""
 
-    model = OpenAIResponsesModel(MODEL, provider=OpenAIProvider(openai_client=AsyncOpenAI(max_retries=0)))
+    capabilities: list[Any] = [extension("pydantic").RewakeDurability()] if EXTENSION == "rewake" else []
+    model = OpenAIResponsesModel(MODEL, provider=OpenAIProvider(openai_client=client()))
     router: Any = Agent(
         model,
         name="router",
         instructions=ROUTER,
         output_type=ToolOutput(Transfer, name="transfer_to_specialist"),
+        capabilities=capabilities,
     )
-    specialist: Any = Agent(model, name="specialist", instructions=SPECIALIST, tools=[look_up_cover])
-    if EXTENSION != "bare":
+    specialist: Any = Agent(
+        model, name="specialist", instructions=SPECIALIST, tools=[look_up_cover], capabilities=capabilities
+    )
+    if EXTENSION == "restate":
         durable = extension("pydantic").RestateAgent
         router, specialist = durable(router), durable(specialist, auto_wrap_tools=True)
 
@@ -71,8 +88,8 @@ def openai_run() -> Run:
     from agents import Agent, Runner, function_tool, set_default_openai_client, set_tracing_disabled
 
     set_tracing_disabled(True)
-    set_default_openai_client(AsyncOpenAI(max_retries=0), use_for_tracing=False)
-    runner: Any = Runner if EXTENSION == "bare" else extension("openai").DurableRunner
+    set_default_openai_client(client(), use_for_tracing=False)
+    runner: Any = Runner if EXTENSION in ("bare", "beside") else extension("openai").DurableRunner
     make_tool: Any = extension("openai").durable_function_tool if EXTENSION == "restate" else function_tool
     specialist = Agent(name="specialist", model=MODEL, instructions=SPECIALIST, tools=[make_tool(look_up_cover)])
     router = Agent(name="router", model=MODEL, instructions=ROUTER, handoffs=[specialist])
@@ -92,7 +109,10 @@ def durable_app() -> Any:
 
     @agents.handler()
     async def answer(ctx: restate.Context, number: int) -> str:
-        return await run_agents()
+        said = await run_agents()
+        if EXTENSION == "beside":
+            await ctx.run_typed("empty", empty)  # for the tool
+        return said
 
     @agents.handler()
     async def steps(ctx: restate.Context, number: int) -> str:
@@ -108,16 +128,4 @@ async def empty() -> None:
     """The body of a step that does nothing."""
 
 
-async def bare_app(scope: Any, receive: Any, send: Any) -> None:
-    """The agents without an engine, for any path."""
-    if scope["type"] != "http":
-        return
-    while (await receive()).get("more_body", False):
-        pass
-    body = json.dumps(await run_agents()).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-app = bare_app if EXTENSION == "bare" else durable_app()
+app = answering(run_agents) if EXTENSION == "bare" else durable_app()

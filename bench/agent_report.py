@@ -8,13 +8,16 @@ from collections.abc import Iterable, Sequence
 from bench.agent_work import (
     ADDED_MS_MAX,
     CALLERS,
+    DBOS_RATIO_MIN,
     MODEL_CALLS,
     RATE_RATIO_MIN,
     RATE_SHARE_MIN,
     AgentRow,
     Bare,
+    BesideSteps,
     EmptySteps,
     OfficialOnRestate,
+    OnDbos,
     OursOnRewake,
 )
 
@@ -81,6 +84,12 @@ def floors(found: dict[tuple[str, int, str], AgentRow]) -> list[str]:
         if bare is not None and ours.steps:
             added = (ours.median_ms - bare.median_ms) / ours.steps
             text.append(_judged(f"{framework}: added ms a step, 1 caller", added, ADDED_MS_MAX, is_most=True))
+        beside = found.get((framework, one, BesideSteps.title))
+        if bare is not None and beside is not None and beside.steps:
+            added = (beside.median_ms - bare.median_ms) / beside.steps
+            text.append(
+                f"{framework}: added ms an empty step of the plain SDK beside the framework, 1 caller: {added:.2f}"
+            )
         empty = found.get((framework, one, EmptySteps.title))
         if empty is not None and empty.steps:
             text.append(f"{framework}: ms a step with an empty body, 1 caller: {empty.median_ms / empty.steps:.2f}")
@@ -88,10 +97,10 @@ def floors(found: dict[tuple[str, int, str], AgentRow]) -> list[str]:
         if bare is not None:
             share = ours.runs_per_second / bare.runs_per_second
             text.append(_judged(f"{framework}: runs/s of the bare framework's, {many} callers", share, RATE_SHARE_MIN))
-        official = found.get((framework, many, OfficialOnRestate.title))
-        if official is not None:
-            ratio = ours.runs_per_second / official.runs_per_second
-            text.append(_judged(f"{framework}: runs/s of {official.way}, {many} callers", ratio, RATE_RATIO_MIN))
+        for way, ratio_min in ((OfficialOnRestate.title, RATE_RATIO_MIN), (OnDbos.title, DBOS_RATIO_MIN)):
+            if (other := found.get((framework, many, way))) is not None:
+                ratio = ours.runs_per_second / other.runs_per_second
+                text.append(_judged(f"{framework}: runs/s of {way}, {many} callers", ratio, ratio_min))
     return text
 
 

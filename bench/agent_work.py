@@ -1,4 +1,4 @@
-"""The agent work: the same agents bare, with the official extension on both engines, and with `rewake.ext`.
+"""The agent work: the same agents bare, with the official extension on both engines, with `rewake.ext`, and on DBOS.
 
 Each way is a peer with the scripted provider in a process of its own. The provider and the framework take most of the
 time, so what an engine adds is the difference to the bare framework. Called by __main__.py.
@@ -6,15 +6,16 @@ time, so what an engine adds is the difference to the bare framework. Called by 
 
 from __future__ import annotations
 
-import importlib.util
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 from bench import callers
+from bench.environments import environment
 from bench.npm import REPOSITORY, PeerError
 from bench.peers import Peer, RestateEngine, Rewake, free_port
 from bench.report import Row
@@ -25,9 +26,11 @@ CALLERS = (1, 16, 32)
 WARM_UP_SECONDS = 1.0
 RATE_SHARE_MIN = 0.95
 RATE_RATIO_MIN = 1.3
+DBOS_RATIO_MIN = 1.0
 ADDED_MS_MAX = 1.0
 MODEL_CALLS = 3
 FRAMEWORKS = ("pydantic", "openai")
+DBOS_PACKAGES = ("dbos==3.4.0", "dbos-openai-agents==0.3.0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,7 @@ class AgentPeer(Peer):
     title: ClassVar[str] = ""
     work: ClassVar[str] = "agents"
     callers: ClassVar[tuple[int, ...]] = CALLERS
+    frameworks: ClassVar[tuple[str, ...]] = FRAMEWORKS
 
     def __init__(self, framework: str, provider: str) -> None:
         super().__init__()
@@ -111,6 +115,30 @@ class OursOnRewake(OfficialOnRewake):
     name, extension, title = "rewake-ext-rewake", "rewake", "rewake.ext on Rewake"
 
 
+class OnDbos(AgentPeer):
+    """DBOS' runner for OpenAI Agents on its SQLite database, behind uvicorn, in an environment of its own."""
+
+    name, extension, title, frameworks = "dbos", "dbos", "DBOS on SQLite", ("openai",)
+
+    def __init__(self, framework: str, provider: str) -> None:
+        super().__init__(framework, provider)
+        self.environment["BENCH_DATA"] = str(self.data)
+        self.python = environment("dbos", DBOS_PACKAGES)
+
+    def launch(self) -> None:
+        options = ["--port", str(self.ingress_port), "--log-level", "warning"]
+        self.spawn("uvicorn", [str(self.python), "-m", "uvicorn", *options, "bench.dbos_app:app"], **self.environment)
+
+    def journal(self) -> tuple[int, int]:
+        with closing(sqlite3.connect(self.data / "dbos.sqlite")) as database:
+            columns = "count(*), coalesce(sum(length(output)), 0)"
+            run = "(select workflow_uuid from workflow_status where status = 'SUCCESS' limit 1)"
+            steps, size = database.execute(
+                f"select {columns} from operation_outputs where workflow_uuid = {run}"
+            ).fetchone()
+        return int(steps), int(size)
+
+
 class EmptySteps(OursOnRewake):
     """As many steps of the plain SDK with empty bodies: what of the added time no extension can save."""
 
@@ -118,12 +146,20 @@ class EmptySteps(OursOnRewake):
     first_call = ("/Agents/steps", b'"done"')
 
 
-WAYS: tuple[Callable[[str, str], AgentPeer], ...] = (
+class BesideSteps(OursOnRewake):
+    """The bare framework in a handler, with empty steps between: engine and SDK at work beside it, and no extension."""
+
+    extension, title, callers = "beside", "framework alone and empty steps on Rewake", CALLERS[:1]
+
+
+WAYS: tuple[type[AgentPeer], ...] = (
     Bare,
     OfficialOnRestate,
     OfficialOnRewake,
     OursOnRewake,
+    OnDbos,
     EmptySteps,
+    BesideSteps,
 )
 
 
@@ -136,13 +172,8 @@ def measure(
     with provider() as url:
         for framework in frameworks:
             for number in range(1, rounds + 1):
-                for way in WAYS:
-                    if (
-                        way in (OursOnRewake, EmptySteps)
-                        and importlib.util.find_spec(f"rewake.ext.{framework}") is None
-                    ):
-                        continue
-                    say(f"agents, {framework}, round {number} of {rounds}: {way.title}")  # type: ignore[attr-defined]
+                for way in (way for way in WAYS if framework in way.frameworks):
+                    say(f"agents, {framework}, round {number} of {rounds}: {way.title}")
                     try:
                         rows += measure_way(way(framework, url), framework, seconds)
                     except PeerError as error:

@@ -2,7 +2,8 @@
 
 `Restate` is the real server from npm with the app on hypercorn (h2c, hypercorn's defaults); `Rewake` is `rewake run`;
 `RewakeHttp2` is `rewake server` with the very same app process that the real server drives. `RestateTypeScript` and
-`RewakeTypeScript` are the two engines with the TypeScript app, again the same process for both.
+`RewakeTypeScript` are the two engines with the TypeScript app, again the same process for both. `RewakeBefore` is
+`rewake run` of another commit.
 All get free ports, an empty data folder on the same disk and their own default durability: none is set to skip an
 fsync. See README.md for what those defaults are.
 """
@@ -10,12 +11,14 @@ fsync. See README.md for what those defaults are.
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,15 +36,17 @@ POLL_SECONDS = 0.005
 class Peer:
     """An engine with the app behind it. `roles` names its child processes: the engine, the handlers.
 
-    first_call: path and answer of the request that shows that it is ready.
+    home: folder that its processes start in.   first_call: path and answer of the request that shows that it is ready.
     """
 
     name = ""
+    home = REPOSITORY
     first_call: tuple[str, bytes] = ("/Steps/route2", b'"medical:0"')
 
     def __init__(self) -> None:
         self.roles: dict[str, subprocess.Popen[bytes]] = {}
         self.ingress_port = self.admin_port = 0
+        self.headers: dict[str, str] = {}
         self.first_answer_seconds = 0.0
         self.data = SCRATCH / "data" / self.name
 
@@ -80,7 +85,7 @@ class Peer:
         """Status and body of one request; status 0 when there was no connection."""
         port = self.admin_port if admin else self.ingress_port
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS_MAX)
-        headers = {"accept": "application/json"} | ({"content-type": "application/json"} if body else {})
+        headers = {"accept": "application/json"} | ({"content-type": "application/json"} if body else {}) | self.headers
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
@@ -99,10 +104,10 @@ class Peer:
         return rows
 
     def spawn(self, role: str, command: list[str], **environment: str) -> None:
-        """Starts a child process in the repository's root, its output in a log file beside the data."""
+        """Starts a child process in `home`, its output in a log file beside the data."""
         with self.log_path(role).open("wb") as log:
             self.roles[role] = subprocess.Popen(
-                command, cwd=REPOSITORY, env=os.environ | environment, stdout=log, stderr=subprocess.STDOUT
+                command, cwd=self.home, env=os.environ | environment, stdout=log, stderr=subprocess.STDOUT
             )
 
     def log_path(self, role: str) -> Path:
@@ -255,6 +260,43 @@ class Rewake(Peer):
         ports = ["--ingress-port", str(self.ingress_port), "--admin-port", str(self.admin_port)]
         command = [*rewake_command(), "run", self.app, "--data", str(self.data), *ports]
         self.spawn("engine", command, **self.environment)
+
+
+class RewakeBefore(Rewake):
+    """`rewake run` of another commit: its code and its bench app, with the packages that are installed now."""
+
+    name = "rewake-before"
+
+    def __init__(self, commit: str) -> None:
+        super().__init__()
+        self.home = exported(commit)
+        self.environment = {"PYTHONPATH": str(self.home / "src")}
+
+    def launch(self) -> None:
+        ports = ["--ingress-port", str(self.ingress_port), "--admin-port", str(self.admin_port)]
+        command = [sys.executable, "-m", "rewake", "run", self.app, "--data", str(self.data), *ports]
+        self.spawn("engine", command, **self.environment)
+
+
+def exported(commit: str) -> Path:
+    """A folder with the source and the bench of a commit, made once. Raises PeerError for one that is unknown."""
+    name = _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}").decode().strip()
+    folder = SCRATCH / "against" / name[:12]
+    if not folder.exists():
+        npm.make_scratch()
+        half_done = folder.with_suffix(".new")
+        shutil.rmtree(half_done, ignore_errors=True)
+        with tarfile.open(fileobj=io.BytesIO(_git("archive", name, "src", "bench"))) as archive:
+            archive.extractall(half_done, filter="data")
+        half_done.rename(folder)
+    return folder
+
+
+def _git(*arguments: str) -> bytes:
+    done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, check=False)
+    if done.returncode:
+        raise PeerError(f"git {' '.join(arguments[:1])} failed: {done.stderr.decode().strip() or 'no such commit'}")
+    return done.stdout
 
 
 def rewake_command() -> list[str]:

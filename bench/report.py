@@ -19,6 +19,7 @@ START_SECONDS_MAX = 1.0
 
 TITLES = {
     "restate": "restate-server",
+    "rewake-before": "rewake (before)",
     "rewake-http2": "rewake (HTTP/2)",
     "restate-typescript": "restate-server (TypeScript)",
     "rewake-typescript": "rewake (TypeScript)",
@@ -142,6 +143,28 @@ def typescript_lines(rows: Sequence[Row], ours: str, theirs: str) -> list[str]:
         behind = f"; behind restate-server by {1 - ratio:.0%}" if ratio < 1 else ""
         lines.append(_rate_line(row, other, TYPESCRIPT_RATE_RATIO_MIN, " with TypeScript", "2/3") + behind)
     return lines
+
+
+def before_lines(rows: Sequence[Row], ours: str, theirs: str, commit: str) -> list[str]:
+    """One line for each work and number of callers: this commit beside another one of ours."""
+    by_key = {(row.peer, row.work, row.callers): row for row in rows}
+    lines = []
+    for row in rows:
+        before = by_key.get((theirs, row.work, row.callers))
+        if row.peer == ours and before is not None:
+            lines.append(
+                f"{row.work}, {row.callers} callers, against {commit}: "
+                f"{row.runs_per_second:.0f} / {before.runs_per_second:.0f} runs/s = "
+                f"{row.runs_per_second / before.runs_per_second:.2f}; processor time a run "
+                f"{_processor_us(row):.0f} / {_processor_us(before):.0f} us = "
+                f"{_processor_us(row) / _processor_us(before):.2f}"
+            )
+    return lines
+
+
+def _processor_us(row: Row) -> float:
+    """Of the peer, without the callers."""
+    return sum(cores for role, cores in row.cores.items() if role != "callers") / row.runs_per_second * 1e6
 
 
 def _busy_pairs(rows: Sequence[Row], ours: str, theirs: str) -> list[tuple[Row, Row]]:

@@ -26,6 +26,8 @@ PAYLOAD_BYTES = 10_000_000
 PAYLOAD_CALLS = 3
 STEP_COUNT = 5_000
 ENTRIES_MIN = 2 * STEP_COUNT
+AGENT_STEP_COUNT = 1_000
+STEP_FIGURES = ("step_at_10_ms", "step_at_1000_ms", "step_at_10000_ms")
 CALLS_PER_KEY = 3
 PASS_SECONDS_MAX = 90.0
 REGISTER_SECONDS_MAX = 20.0
@@ -67,7 +69,7 @@ def payload(peer: Peer) -> Size:
 
 
 def journal(peer: Peer) -> Size:
-    """A run of 5,000 steps, and another one that waits behind them and then goes on in a new attempt."""
+    """A run of 5,000 steps, and others that wait behind 5,000 and 1,000 and then go on in a new attempt."""
     found = Size(peer=peer.name, what="journal")
     started = time.perf_counter()
     status, answer = peer.call("POST", "/Sizes/many_steps", str(STEP_COUNT).encode())
@@ -75,26 +77,49 @@ def journal(peer: Peer) -> Size:
     if (status, answer) != (200, str(STEP_COUNT).encode()):
         found.errors.append(f"{STEP_COUNT} steps: {status} {answer[:200]!r}")
         return found
-    status, answer = peer.call("POST", "/Sizes/many_steps_then_wait/send", str(STEP_COUNT).encode())
-    if status != 202:
-        raise PeerError(f"{peer.name}: a send of {STEP_COUNT} steps answered {status} {answer[:200]!r}")
-    run = json.loads(answer)["invocationId"]
-    _await_row(peer, f"SELECT id FROM sys_invocation_status WHERE id = '{run}' AND status = 'suspended'")
+    status, answer = peer.call("POST", "/Sizes/step_times", str(STEP_COUNT).encode())
+    if status != 200:
+        raise PeerError(f"{peer.name}: the times of {STEP_COUNT} steps: {status} {answer[:200]!r}")
+    step_times = dict(zip(STEP_FIGURES, json.loads(answer), strict=True))
+    run = _suspended(peer, STEP_COUNT)
     entry_count = peer.query(f"SELECT COUNT(*) AS n FROM sys_journal WHERE id = '{run}'")[0]["n"]
     if entry_count < ENTRIES_MIN:
         found.errors.append(f"the journal of {STEP_COUNT} steps has {entry_count} entries")
-    started = time.perf_counter()
-    peer.call("POST", f"/restate/awakeables/{awakeable_id(run)}/resolve", b"7")
-    status, answer = peer.call("GET", f"/restate/attach/{run}")
-    replay_seconds = time.perf_counter() - started
-    if (status, answer) != (200, str(STEP_COUNT + 7).encode()):
-        found.errors.append(f"after the replay of {entry_count} entries: {status} {answer[:200]!r}")
-    found.figures = {"entries": entry_count, "run_s": seconds, "replay_s": replay_seconds}
+    replay_seconds = _resumed(peer, run, STEP_COUNT, found.errors)
+    resume_seconds = _resumed(peer, _suspended(peer, AGENT_STEP_COUNT), AGENT_STEP_COUNT, found.errors)
+    found.figures = {
+        "entries": entry_count,
+        "run_s": seconds,
+        "replay_s": replay_seconds,
+        "resume_ms": resume_seconds * 1000,
+        **step_times,
+    }
     return found
 
 
+def _suspended(peer: Peer, step_count: int) -> str:
+    """The id of a run that waits behind so many steps, with no attempt left."""
+    status, answer = peer.call("POST", "/Sizes/many_steps_then_wait/send", str(step_count).encode())
+    if status != 202:
+        raise PeerError(f"{peer.name}: a send of {step_count} steps answered {status} {answer[:200]!r}")
+    run: str = json.loads(answer)["invocationId"]
+    _await_row(peer, f"SELECT id FROM sys_invocation_status WHERE id = '{run}' AND status = 'suspended'")
+    return run
+
+
+def _resumed(peer: Peer, run: str, step_count: int, errors: list[str]) -> float:
+    """Seconds from resolving what the run waits for to its result, which a new attempt gives behind a replay."""
+    started = time.perf_counter()
+    peer.call("POST", f"/restate/awakeables/{awakeable_id(run)}/resolve", b"7")
+    status, answer = peer.call("GET", f"/restate/attach/{run}")
+    seconds = time.perf_counter() - started
+    if (status, answer) != (200, str(step_count + 7).encode()):
+        errors.append(f"after the replay of {step_count} steps: {status} {answer[:200]!r}")
+    return seconds
+
+
 def unicode(peer: Peer) -> Size:
-    """Calls on 1,000 keys, each key in turn; its state must be found under that key and no other."""
+    """Calls on 10,000 keys, each key in turn; its state must be found under that key and no other."""
     found = Size(peer=peer.name, what="unicode")
     keys = unicode_keys()
     count = CALLS_PER_KEY * len(keys)
@@ -164,6 +189,11 @@ def lines(sizes: list[Size], titles: Callable[[str], str]) -> list[str]:
                     f"journal of {figures.get('entries', 0):,.0f} entries ({STEP_COUNT:,} steps): "
                     f"run {_s(figures, 'run_s')}, replay of all of it {_s(figures, 'replay_s')}"
                 )
+                if "resume_ms" in figures:
+                    text += f", of {AGENT_STEP_COUNT:,} steps {figures['resume_ms']:.0f} ms"
+                if all(name in figures for name in STEP_FIGURES):
+                    times = ", ".join(f"{figures[name]:.2f}" for name in STEP_FIGURES)
+                    text += f"; a step behind 10, 1,000 and 10,000 entries {times} ms"
             case "unicode":
                 text = (
                     f"{figures.get('keys', 0):,.0f} keys of all Unicode: {figures.get('right', 0):,.0f} right answers, "

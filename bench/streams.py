@@ -1,7 +1,8 @@
 """Live streams: what they cost, and whether others notice. `python -m bench.streams`, and a work of `python -m bench`.
 
 Handlers run in workers of `rewake run` and say what time it is; readers take server-sent events from the ingress. What
-a delta costs is the processor time of the same runs with and without speaking. Neighbours are callers of route2.
+a delta costs is the processor time of the same runs with and without speaking. Neighbours are callers of route2. Both
+are measured in ROUNDS pairs of a silent and a speaking window, and the medians count: a busy machine slows both.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from bench.npm import PeerError
 from bench.peers import Rewake
 from bench.report import percentile
 from bench.works import Spec
+from rewake.server import new_event_loop
 
 FIRST_MS_MAX = 3.0
 NEIGHBOURS_ADDED_MAX = 0.10
@@ -32,6 +34,7 @@ DEAF_READERS = 200
 FLOOD_BYTES = 6 * 1024 * 1024
 FIRST_RUNS = 60
 NEIGHBOURS = 4
+ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +90,10 @@ def measure(seconds: float) -> Streams:
         peer.start()
         asyncio.run(first_deltas(peer, 5))
         firsts, laters = asyncio.run(first_deltas(peer, FIRST_RUNS))
-        silent, alone_ms = speaking(peer, seconds, is_silent=True)
-        spoken, beside_ms = speaking(peer, seconds, is_silent=False)
-        count = SPEAKERS * DELTAS_PER_SECOND * seconds
-        engine_us, worker_us = (1e6 * (there - here) / count for there, here in zip(spoken, silent, strict=True))
-        lags, cores, missing = asyncio.run(many_readers(peer, seconds))
+        silent, spoken = zip(*(pair(peer, seconds) for _ in range(ROUNDS)), strict=True)
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            lags, cores, missing = runner.run(many_readers(peer, seconds))
+        asyncio.run(deaf_readers(peer))  # what the run itself takes
         deaf_mib = asyncio.run(deaf_readers(peer))
     finally:
         peer.stop()
@@ -100,16 +102,25 @@ def measure(seconds: float) -> Streams:
     return Streams(
         first_ms=statistics.median(firsts),
         later_ms=statistics.median(laters),
-        engine_us=engine_us,
-        worker_us=worker_us,
-        alone_ms=alone_ms,
-        beside_ms=beside_ms,
+        engine_us=statistics.median(
+            there.engine_us - here.engine_us for here, there in zip(silent, spoken, strict=True)
+        ),
+        worker_us=statistics.median(
+            there.worker_us - here.worker_us for here, there in zip(silent, spoken, strict=True)
+        ),
+        alone_ms=statistics.median(window.others_ms for window in silent),
+        beside_ms=statistics.median(window.others_ms for window in spoken),
         readers_ms=statistics.median(lags),
         readers_cores=cores,
         readers_missing=missing,
         deaf_mib=deaf_mib,
         errors=errors,
     )
+
+
+_DELTA = b'data: {"type":"delta"'
+_DATA = b'"data":"'
+_ENDED = b'data: {"type":"ended"'
 
 
 class Events:
@@ -139,14 +150,15 @@ class Events:
     async def lags_ms(self) -> list[float]:
         """How long each delta was under way, up to the end of the run."""
         lags: list[float] = []
-        while line := await self._reader.readline():
-            if not line.startswith(b"data: "):
-                continue
-            event = json.loads(line[6:])
-            if event["type"] == "delta":
-                lags.append((time.time_ns() - int(event["data"])) / 1e6)
-            elif event["type"] == "ended":
-                break
+        rest = b""
+        while data := await self._reader.read(1 << 16):
+            now_ns = time.time_ns()
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:  # not parsed as JSON: a thousand readers would be slower than the engine
+                if line.startswith(_DELTA):
+                    lags.append((now_ns - int(line.partition(_DATA)[2].partition(b'"')[0])) / 1e6)
+                elif line.startswith(_ENDED):
+                    return lags
         return lags
 
 
@@ -161,8 +173,22 @@ async def first_deltas(peer: StreamsPeer, count: int) -> tuple[list[float], list
     return firsts, laters
 
 
-def speaking(peer: StreamsPeer, seconds: float, *, is_silent: bool) -> tuple[tuple[float, float], float]:
-    """Processor seconds of engine and worker for many runs, and the 99th percentile of others' calls beside them."""
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Many runs at work. engine_us, worker_us: processor time a delta, said or not.   others_ms: p99 of calls."""
+
+    engine_us: float
+    worker_us: float
+    others_ms: float
+
+
+def pair(peer: StreamsPeer, seconds: float) -> tuple[Window, Window]:
+    """The same runs silent, and speaking."""
+    return speaking(peer, seconds, is_silent=True), speaking(peer, seconds, is_silent=False)
+
+
+def speaking(peer: StreamsPeer, seconds: float, *, is_silent: bool) -> Window:
+    """Many runs alone, for their processor time, and then with others' calls beside them."""
 
     def cpu() -> tuple[float, float]:
         engine, *workers = peer.processes()
@@ -178,27 +204,29 @@ def speaking(peer: StreamsPeer, seconds: float, *, is_silent: bool) -> tuple[tup
     before = cpu()
     send()
     time.sleep(seconds + 0.5)
-    used = (cpu()[0] - before[0], cpu()[1] - before[1])
+    count = SPEAKERS * DELTAS_PER_SECOND * seconds
+    engine_us, worker_us = (1e6 * (there - here) / count for there, here in zip(cpu(), before, strict=True))
     send()
-    outcome = callers.load(Spec(port=peer.ingress_port, work="route2", callers=NEIGHBOURS, seconds=seconds * 0.9))
+    time.sleep(seconds * 0.15)  # their beginning is a load of its own
+    outcome = callers.load(Spec(port=peer.ingress_port, work="route2", callers=NEIGHBOURS, seconds=seconds * 0.75))
     time.sleep(seconds * 0.2 + 0.5)
-    return used, percentile(outcome.latencies_us, 99) / 1000
+    return Window(engine_us, worker_us, percentile(outcome.latencies_us, 99) / 1000)
 
 
 async def many_readers(peer: StreamsPeer, seconds: float) -> tuple[list[float], float, int]:
     """Lags at many readers of one run, the engine's cores meanwhile, and how many deltas did not come."""
     async with contextlib.AsyncExitStack() as stack:
-        first = await stack.enter_async_context(
-            Events(peer, "POST", "/Speaker/say", [seconds + 3.0, READERS_PER_SECOND, False])
-        )
+        given = [seconds, READERS_PER_SECOND, False]
+        first = await stack.enter_async_context(Events(peer, "POST", "/Crowd/readers/run", given))
         path = f"/restate/stream/{first.invocation_id}"
         others = [await stack.enter_async_context(Events(peer, "GET", path)) for _ in range(READERS - 1)]
+        await asyncio.to_thread(peer.call, "POST", "/Crowd/readers/begin")
         engine = peer.processes()[:1]
         before, began = processes.cpu_seconds_of(engine), time.perf_counter()
         found = await asyncio.gather(*(events.lags_ms() for events in (first, *others)))
         cores = (processes.cpu_seconds_of(engine) - before) / (time.perf_counter() - began)
     expected = max(map(len, found))
-    lags = [lag for each in found for lag in each[expected // 2 :]]  # what was there before is no lag
+    lags = [lag for each in found for lag in each]
     return lags, cores, sum(expected - len(each) for each in found)
 
 

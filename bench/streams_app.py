@@ -45,4 +45,20 @@ async def flood(ctx: restate.Context, size: int) -> int:
     return result
 
 
-app = restate.app([speaker, steps])
+crowd = restate.Workflow("Crowd")
+
+
+@crowd.main()
+async def run(ctx: restate.WorkflowContext, given: tuple[float, float, bool]) -> int:
+    """Says nothing before all readers are there."""
+    await ctx.promise("all are there", type_hint=bool).value()
+    result: int = await durable_step("Desk: model", speak, *given)
+    return result
+
+
+@crowd.handler()
+async def begin(ctx: restate.WorkflowSharedContext) -> None:
+    await ctx.promise("all are there", type_hint=bool).resolve(True)
+
+
+app = restate.app([speaker, crowd, steps])

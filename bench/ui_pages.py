@@ -244,7 +244,7 @@ def pages_of(kept: Stored) -> list[Page]:
         _list("by name", {"order": "target"}, lambda at: _all(at, "service", "ClaimDesk")),
         Page(
             name=f"run of {LONG_ENTRIES:,} entries",
-            path=f"/runs/{long_run}",
+            path=f"/runs/{long_run}?scale=time",  # else a run of agents opens on these
             is_right=lambda at: at["entry_count"] == LONG_ENTRIES,
         ),
         Page(
@@ -262,7 +262,9 @@ def pages_of(kept: Stored) -> list[Page]:
             path=f"/runs/{long_run}/steps/{LONG_ENTRIES // 2 + 1}",
             is_right=lambda at: at["title"] == "Call model",
         ),
-        Page(name="run of 20 steps", path=f"/runs/{agents_run}", is_right=lambda at: at["entry_count"] == 42),
+        Page(
+            name="run of 20 steps", path=f"/runs/{agents_run}?scale=time", is_right=lambda at: at["entry_count"] == 42
+        ),
         Page(
             name="its handoffs",
             path=f"/runs/{agents_run}/agents",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 
-UNICODE_KEY_COUNT = 1_000
+UNICODE_KEY_COUNT = 10_000
 PLANE_COUNT = 17
 PLANE_CHARACTERS = 0x10000
 CONTROLS_END = 0xA0

@@ -1,4 +1,4 @@
-"""Ten thousand invocations that wait on an awakeable: what they cost in memory, and whether all of them resume.
+"""Many invocations that wait on an awakeable: what they cost in memory and on disk, and whether all of them resume.
 
 They are sent, each waits until its handler's inactivity timeout suspends it, then all are resolved and attached to,
 and every result is checked. The memory figures are of the peer's whole process tree: idle, at its highest while they
@@ -18,6 +18,9 @@ from bench.peers import Peer
 from bench.works import Spec
 
 PASS_SECONDS_MAX = 60.0
+SECONDS_MAX_EACH = 0.006
+"""On top of that, for each of them."""
+
 POLL_SECONDS = 0.25
 REST_SECONDS = 2.0
 
@@ -32,6 +35,7 @@ class Waiting:
     highest_mib: float
     suspended_mib: float
     rested_mib: float
+    stored_bytes_each: float
     send_seconds: float
     suspended_seconds: float
     resume_seconds: float
@@ -49,7 +53,7 @@ class Waiting:
             f"waiting, {self.peer}: {self.count} invocations suspended after {self.suspended_seconds:.1f} s; "
             f"memory {self.idle_mib:.0f} MiB idle, {self.highest_mib:.0f} at most while sending, "
             f"{self.suspended_mib:.0f} suspended, {self.rested_mib:.0f} after {REST_SECONDS:.0f} s of rest "
-            f"({self.held_bytes_each:.0f} bytes each above idle); "
+            f"({self.held_bytes_each:.0f} bytes each above idle); {self.stored_bytes_each:.0f} bytes each on disk; "
             f"{self.right_count} resumed and right in {self.resume_seconds:.1f} s, {len(self.errors)} errors"
         )
 
@@ -57,6 +61,7 @@ class Waiting:
 def measure(peer: Peer, count: int) -> Waiting:
     """Sends, suspends and resumes `count` invocations on a peer that has just started."""
     idle_mib = memory_mib(peer)
+    empty_bytes = stored_bytes(peer)
     started = time.perf_counter()
     sent, highest_mib = _pass(peer, "send_waiting", count)
     send_seconds = time.perf_counter() - started
@@ -65,6 +70,7 @@ def measure(peer: Peer, count: int) -> Waiting:
     suspended_mib = memory_mib(peer)
     time.sleep(REST_SECONDS)
     rested_mib = memory_mib(peer)
+    stored = stored_bytes(peer)
     started = time.perf_counter()
     resolved, _ = _pass(peer, "resolve", count, sent.ids)
     attached, _ = _pass(peer, "attach", count, sent.ids)
@@ -75,6 +81,7 @@ def measure(peer: Peer, count: int) -> Waiting:
         highest_mib=highest_mib,
         suspended_mib=suspended_mib,
         rested_mib=rested_mib,
+        stored_bytes_each=(stored - empty_bytes) / count,
         send_seconds=send_seconds,
         suspended_seconds=suspended_seconds,
         resume_seconds=time.perf_counter() - started,
@@ -85,7 +92,7 @@ def measure(peer: Peer, count: int) -> Waiting:
 
 def await_suspended(peer: Peer, count: int) -> float:
     """Returns when all are suspended; gives the highest memory seen on the way."""
-    deadline = time.perf_counter() + PASS_SECONDS_MAX
+    deadline = time.perf_counter() + seconds_max(count)
     highest_mib = suspended_count = 0.0
     while time.perf_counter() < deadline:
         rows = peer.query("SELECT COUNT(*) AS n FROM sys_invocation_status WHERE status = 'suspended'")
@@ -94,7 +101,17 @@ def await_suspended(peer: Peer, count: int) -> float:
             return highest_mib
         highest_mib = max(highest_mib, memory_mib(peer))
         time.sleep(POLL_SECONDS)
-    raise PeerError(f"{peer.name}: {suspended_count} of {count} suspended after {PASS_SECONDS_MAX:.0f} s")
+    raise PeerError(f"{peer.name}: {suspended_count} of {count} suspended after {seconds_max(count):.0f} s")
+
+
+def seconds_max(count: int) -> float:
+    """How long one pass may take."""
+    return PASS_SECONDS_MAX + count * SECONDS_MAX_EACH
+
+
+def stored_bytes(peer: Peer) -> int:
+    """Bytes of all files in the data folder at this moment, logs of the store included."""
+    return sum(path.stat().st_size for path in peer.data.rglob("*") if path.is_file())
 
 
 def memory_mib(peer: Peer) -> float:
@@ -108,7 +125,7 @@ def _pass(peer: Peer, work: str, count: int, ids: list[str] | None = None) -> tu
         port=peer.ingress_port,
         work=work,
         callers=CALLERS_MAX,
-        seconds=PASS_SECONDS_MAX,
+        seconds=seconds_max(count),
         requests_max=count,
         ids=ids or [],
     )
