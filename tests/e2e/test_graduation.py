@@ -19,7 +19,7 @@ import pytest
 from cli_process import Running, rewake
 from cluster import Cluster, running_cluster
 from node_tour import Answer, Engine, Process, free_port, installed, make_engine, node, until
-from tour import ALL, HANDOFFS, REMOTE, SUBAGENTS, SUPPORT, TOURS, Tour, answered, asked, needs, plain
+from tour import ALL, HANDOFFS, REMOTE, SUPPORT, TOURS, Tour, answered, asked, needs, plain
 from ui_stage import Pages
 
 from rewake.testing.models import ModelServer, Rule
@@ -114,9 +114,7 @@ def journals(engine: Engine, invocation_id: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-@pytest.mark.parametrize(
-    "tour", [needs(tour) for tour in TOURS if (tour is not SUPPORT if ALL else tour in (SUBAGENTS, REMOTE))]
-)
+@pytest.mark.parametrize("tour", [needs(tour) for tour in TOURS if (tour is not SUPPORT if ALL else tour is REMOTE)])
 def test_the_tour_is_the_same_on_a_cluster(tour: Tour, laptop: Engine, cluster: Cluster, tmp_path: Path) -> None:
     with served(tour.app, tour.rules(), tmp_path) as (app, models):
         register(app.port, laptop, cluster.one)
@@ -210,9 +208,10 @@ def test_a_killed_node_loses_no_run(tour: Tour, tmp_path: Path) -> None:
     """Runs are in their middle, on all nodes, when one of these is killed; no finished step is done again.
 
     The specialist's model call is held until those that were cut have come again on another node. On a cluster of its
-    own: for a while after the loss of a node, SQL fails on the others.
+    own: for a while after the loss of a node, SQL fails on the others. A busy cluster moves leaders whenever it likes,
+    and asks again what it had not stored, so only answers that were stored at the kill are counted.
     """
-    held = tour.models[1]
+    routed, held = tour.models[:2]
     with running_cluster(tmp_path) as cluster, served(tour.app, tour.rules(), tmp_path) as (app, models):
         register(app.port, cluster.one)
         for key in CUSTOMERS:  # All partitions have their leaders now.
@@ -223,14 +222,17 @@ def test_a_killed_node_loses_no_run(tour: Tour, tmp_path: Path) -> None:
             for key in CUSTOMERS
         ]
         until(lambda: outcomes(models, held)["pending"] == len(CUSTOMERS))
-        cut_before = outcomes(models, held)["abandoned"]
+        cut_before, routed_before = outcomes(models, held)["abandoned"], answered(models)[routed]
         cluster.kill_node(max(cluster.alive, key=lambda node: connection_count(node, app.port)))
         until(lambda: outcomes(models, held)["abandoned"] > cut_before)
         until(lambda: outcomes(models, held)["pending"] == len(CUSTOMERS), 60.0)
         models.release(held)
         for invocation_id in ids:
             until(lambda invocation_id=invocation_id: is_answered(cluster.one, invocation_id, tour), 60.0)  # type: ignore[misc]
-        assert answered(models) == dict.fromkeys(tour.models, len(CUSTOMERS))
+        assert answered(models)[routed] == routed_before
+        assert {rule: count >= len(CUSTOMERS) for rule, count in answered(models).items()} == dict.fromkeys(
+            tour.models, True
+        )
         for node in cluster.alive:
             assert says(node, "/ClaimDesk/customer-0/agent", None).body == "Medical specialist"
 
