@@ -36,7 +36,7 @@ async def look_up_too(what: str) -> str:
 async def counts(text: str) -> str:
     """An agent of one's own, which asks itself."""
     await durable_step("think", lambda: "...")
-    return "; ".join([text, *await later_messages()])
+    return "You said: " + "; ".join([text, *await later_messages()])
 
 
 chats = {

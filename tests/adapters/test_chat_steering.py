@@ -136,9 +136,10 @@ def test_a_message_after_the_last_step_gets_a_turn_of_its_own(desk: Desk) -> Non
     assert [message["id"] for message in view["messages"]] == ["m1", "answer-m1", "m2", "answer-m2"]
 
 
-def test_a_function_of_the_users_asks_for_later_messages(desk: Desk) -> None:
+def test_a_function_of_the_users_asks_for_later_messages_and_what_it_returns_is_the_answer(desk: Desk) -> None:
     put(desk, "own", "m1", "one")
-    assert ends(desk, "own", "m1")["messages"][0]["parts"][0]["text"] == "one"
+    question, answer = ends(desk, "own", "m1")["messages"]
+    assert [message["parts"][-1]["text"] for message in (question, answer)] == ["one", "You said: one"]
 
 
 def test_queued_messages_are_shown_and_answered_in_their_order(desk: Desk) -> None:

@@ -183,6 +183,8 @@ class _Turn:
             self._store("waiting")
             self._ctx.set(CHAT, await _meta(self._ctx) | {"waiting": True})
             return ""
+        if not hasattr(speak, "keeper"):  # a function: what it returns may be in no step of an agent
+            self._transcript.conclude(answer)
         await self.end("ended")
         return answer
 

@@ -124,6 +124,12 @@ class Transcript:
                 if reason:
                     part["approval"]["reason"] = reason
 
+    def conclude(self, answer: str) -> None:
+        """The turn's answer is part of it, unless an agent has said just that."""
+        texts = [part["text"] for step in self.steps for part in step["parts"] if part["type"] == "text"]
+        if answer and texts[-1:] != [answer]:
+            self.steps.append({"agent": None, "parts": [{"type": "text", "text": answer}], "is_done": True})
+
     # Live
 
     def say(self, path: list[str], calls: list[str], delta: Any, drafts: Step) -> None:

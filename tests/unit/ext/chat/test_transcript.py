@@ -51,6 +51,16 @@ def test_steps_of_pydantic_ai() -> None:
     assert transcript.steps[0]["parts"][2]["input"] == {"amount": 4}
 
 
+def test_an_answer_is_part_of_the_turn_once() -> None:
+    """A function's answer; also where its own agent has said the same."""
+    transcript = Transcript()
+    transcript.recorded(model(MESSAGE))
+    transcript.conclude("Hello")
+    assert transcript.text == "Hello"
+    transcript.conclude("Hello, Ada")
+    assert transcript.text == "Hello\n\nHello, Ada"
+
+
 def test_a_nested_agent_shows_as_progress_and_its_question_as_a_step() -> None:
     transcript = Transcript()
     transcript.recorded(model(function_call("ask_bank")))
