@@ -26,11 +26,13 @@ RECEIVE_BYTES_MAX = 65536
 class Outcome:
     """What came back. `latencies_us` has one number for each right answer; `cpu_seconds` is the callers' own.
 
+    answered_at_ms: when each of these answers came, by the clock of the machine.
     counts, ids: what the work learned for the next one (see works.py).
     """
 
     seconds: float
     latencies_us: list[int]
+    answered_at_ms: list[int]
     error_count: int
     errors: list[str]
     cpu_seconds: float
@@ -75,6 +77,7 @@ class Loop:
         self.sent_count = 0
         self.ends_at = 0.0
         self.latencies_us: list[int] = []
+        self.answered_at_ms: list[int] = []
         self.errors: list[str] = []
         self.error_count = 0
 
@@ -99,6 +102,7 @@ class Loop:
         return Outcome(
             seconds=seconds,
             latencies_us=self.latencies_us,
+            answered_at_ms=self.answered_at_ms,
             error_count=self.error_count,
             errors=self.errors,
             cpu_seconds=cpu_seconds,
@@ -121,6 +125,7 @@ class Loop:
             status, body, stays_open = response
             if self.work.is_right(caller.tag, status, body):
                 self.latencies_us.append(latency_us)
+                self.answered_at_ms.append(time.time_ns() // 1_000_000)
             else:
                 self.fail(f"{self.spec.work} {caller.tag}: {status} {body[:200]!r}")
         except (OSError, ValueError, KeyError, TypeError) as error:

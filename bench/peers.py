@@ -247,7 +247,7 @@ class RewakeTypeScript(TypeScriptApp, RewakeEngine):
 
 
 class Rewake(Peer):
-    """`rewake run`, one process tree: the engine and its worker. environment: variables of the app."""
+    """`rewake run`, one process tree: the engine and its worker. environment: variables of the app.   options: more."""
 
     name = "rewake"
     app = "bench/app.py"
@@ -255,10 +255,11 @@ class Rewake(Peer):
     def __init__(self) -> None:
         super().__init__()
         self.environment: dict[str, str] = {}
+        self.options: list[str] = []
 
     def launch(self) -> None:
         ports = ["--ingress-port", str(self.ingress_port), "--admin-port", str(self.admin_port)]
-        command = [*rewake_command(), "run", self.app, "--data", str(self.data), *ports]
+        command = [*rewake_command(), "run", self.app, "--data", str(self.data), *ports, *self.options]
         self.spawn("engine", command, **self.environment)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from tests.unit.test_docs import generator
 
-from bench import agent_report, report, sizes, store_limit, ui_store, works
+from bench import agent_report, report, sizes, store_limit, streams, ui_store, works
 from bench.agent_work import AgentRow
 from bench.load import Loop, parse_response
 from bench.report import Row, Start
@@ -336,3 +336,17 @@ def test_agents_are_judged_against_the_bare_framework_and_the_official_extension
         "pydantic: runs/s of restate.ext on restate-server, 16 callers: 1.20, MISSED (target >= 1.3)",
         "pydantic: runs/s of DBOS on SQLite, 16 callers: 2.00, met (target >= 1.0)",
     ]
+
+
+def test_neighbours_of_streams_are_compared_window_by_window() -> None:
+    """One slow moment on the machine moves no figure, and what a window begins with belongs to the one before."""
+    calls = []
+    for number in range(21):
+        is_loud = number % 2 == 1
+        taken_us = 90_000 if number == 8 else 2_100 if is_loud else 2_000
+        calls += [(number * 500 + 10, 500_000), (number * 500 + 100, taken_us)]
+    found = streams.compared(*zip(*calls, strict=True))
+    assert found == {"alone_ms": 2.0, "beside_ms": 2.1, "added": pytest.approx(0.05)}
+    lines = streams.Streams(**found, readers_missing=3)
+    assert [line.rpartition(", ")[2] for line in lines.lines()] == ["+5% in the median of pairs (goal 10%: met)"]
+    assert lines.errors == ["3 deltas did not reach their readers"]
