@@ -38,6 +38,7 @@ from rewake.ext.kernel import Approvals
 pages = Path(__file__).parent / "pages"
 others = {
     "kept": Chat("KeptDesk", router, approvals_wait="between_turns"),
+    "steered": Chat("SteeredDesk", router, double_text="steer"),
     "soon": Chat("SoonDesk", router, approvals=Approvals(deadline=timedelta(seconds=3))),
 }
 app = restate.app([each for chat in (desk, *others.values()) for each in chat.services])
@@ -48,6 +49,7 @@ FOLDER = next(example.folder for example in EXAMPLES if example.name == "chat_de
 PAGES = ("index.html", "ag-ui.html")
 BOTH = pytest.mark.parametrize("page_name", PAGES)
 SECOND = pytest.mark.parametrize("page_name", PAGES if ALL else PAGES[1:])
+PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 640}, "is_mobile": True}
 LONG = "one two three four five six seven eight nine ten eleven twelve"
 RULES = [
     rule(name="to billing", system="route to a specialist", says="charged", answer=tool_call("transfer_to_billing")),
@@ -154,6 +156,11 @@ def texts(page: Any, said: str) -> int:
     return int(page.get_by_role("log").inner_text().count(said))
 
 
+def fits(page: Any) -> None:
+    """Nothing is wider than the screen."""
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 @BOTH
 def test_a_nested_specialist_asks_and_goes_on_after_everything_was_killed(
     desk: Desk, browser: Any, page_name: str
@@ -197,7 +204,7 @@ def test_an_answer_in_two_tabs_whose_handler_is_killed(desk: Desk, browser: Any,
 
 def test_questions_between_turns_in_two_tabs_on_a_phone(desk: Desk, browser: Any) -> None:
     """Denied on one page, approved on the other: both show it, without a reload and after one."""
-    with opened(browser, desk.other("kept"), viewport={"width": 360, "height": 640}, is_mobile=True) as page:
+    with opened(browser, desk.other("kept"), **PHONE) as page:
         say(page, "I was charged twice")
         waits_for(page, "Waiting for an approval")
         other = page.context.new_page()
@@ -205,7 +212,7 @@ def test_questions_between_turns_in_two_tabs_on_a_phone(desk: Desk, browser: Any
         tabs = (page, other)
         for tab in tabs:
             waits_for(tab, "Waiting for an approval")
-            assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+            fits(tab)
         other.get_by_role("button", name="Deny").click()
         for tab in tabs:
             shows(tab, "Nobody wanted to pay.")
@@ -243,6 +250,28 @@ def test_a_message_in_mid_turn_waits_in_both_tabs_and_is_answered(desk: Desk, br
             assert [texts(tab, said) for said in (LONG, "My box is broken", "waits")] == [1, 1, 0]
 
 
+def test_a_message_that_steers_is_shown_where_it_was_read(desk: Desk, browser: Any) -> None:
+    """On a phone, on both pages: it waits until the router has handed over, and the specialist answers both."""
+    with opened(browser, desk.other("steered"), **PHONE) as page, desk.models.hold("to technical") as routing:
+        say(page, "Something is wrong")
+        routing.wait_reached()
+        other = page.context.new_page()
+        other.goto(page.url.replace("/?", "/ag-ui.html?"))
+        say(page, "My box is broken")
+        tabs = (page, other)
+        for tab in tabs:
+            tab.locator(".queued", has_text="My box is broken").wait_for()
+        routing.release()
+        for tab in tabs:
+            shows(tab, "Switch it off and on.")
+            waits_for(tab, "Ready")
+            said = ("Something is wrong", "My box is broken", "waits", "Switch it off and on.")
+            assert [texts(tab, each) for each in said] == [1, 1, 0, 1]
+            fits(tab)
+    asked = {name: count.asked for name, count in desk.models.counts.items() if count.asked}
+    assert asked == {"to technical": 1, "technical": 1}
+
+
 def test_a_turn_is_stopped_and_the_next_one_answered(desk: Desk, browser: Any) -> None:
     with opened(browser, desk.url) as page:
         say(page, "Tell me slowly")
@@ -256,7 +285,7 @@ def test_a_turn_is_stopped_and_the_next_one_answered(desk: Desk, browser: Any) -
 
 def test_a_question_that_nobody_answers(desk: Desk, browser: Any) -> None:
     """It expires while two pages show it; neither can answer any more, and the model does not read of a denial."""
-    with opened(browser, desk.other("soon")) as page:
+    with opened(browser, desk.other("soon"), **PHONE) as page:
         say(page, "I was charged twice")
         waits_for(page, "Waiting for an approval")
         other = page.context.new_page()
@@ -265,6 +294,7 @@ def test_a_question_that_nobody_answers(desk: Desk, browser: Any) -> None:
         shows(page, "Nobody answered in time.")
         shows(page, "Nobody wanted to pay.")
         assert page.get_by_role("button", name="Approve").count() == 0
+        fits(page)
         other.reload()
         shows(other, "Nobody wanted to pay.")
     (result,) = desk.models.exchanges[-1].request.tool_results[-1:]

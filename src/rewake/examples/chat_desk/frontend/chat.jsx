@@ -77,6 +77,7 @@ function Chat({ first }) {
     await post("stop", {});
     await chat.stop();
   };
+  const shown = new Set(messages.flatMap(articles).map(({ key }) => key));
   return (
     <>
       <section role="log" aria-label="Conversation" aria-live="polite">
@@ -87,7 +88,7 @@ function Chat({ first }) {
             ))}
           </article>
         ))}
-        {queued.map((message) => (
+        {queued.filter((message) => !shown.has(message.id)).map((message) => (
           <article key={message.id} className="user queued">
             <p>{message.text}</p>
             <p className="note">waits</p>
