@@ -14,6 +14,7 @@ import asyncio
 import importlib
 import json
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -96,6 +97,17 @@ def lives(app: Any, folder: Path, call: tuple[str, str, Any]) -> tuple[int, Any]
             if not os.WIFSIGNALED(status):
                 return number - 1, json.loads(said.read() or b'"no answer"')
     raise SystemExit("never ended")
+
+
+def played(module: str, folder: Path, service: str, handler: str) -> Any:
+    """The report on engine and handlers of this module, from a process of its own: `kills` and `answer`."""
+    script = Path(__file__)
+    places = os.pathsep.join(str(script.parent.parent / each) for each in ("adapters", "conformance", "e2e"))
+    environment = os.environ | {"LAB_FOLDER": str(folder), "PYTHONPATH": places}
+    command = [sys.executable, str(script), "engine", module, str(folder), service, handler, '""']
+    done = subprocess.run(command, env=environment, cwd=script.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main(how: str, module: str, place: str, service: str, handler: str, given: str) -> None:

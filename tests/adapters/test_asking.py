@@ -281,11 +281,7 @@ def test_an_id_of_nothing_is_unknown(tmp_path: Path) -> None:
 def test_reminders_and_expiry_happen_once_under_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Engine and handlers die at each result of the journal."""
     monkeypatch.setenv("LAB_FOLDER", str(tmp_path))
-    script = Path(crash_lab.__file__)
-    command = [sys.executable, str(script), "engine", "asking_app", str(tmp_path), "Suspending", "asked", '""']
-    environment = ENVIRONMENT | {"LAB_FOLDER": str(tmp_path)}
-    done = subprocess.run(command, env=environment, cwd=script.parent, capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = crash_lab.played("asking_app", tmp_path, "Suspending", "asked")
     assert told["answer"] == ["approved", "expired", "expired"]
     assert told["kills"] >= 12
     assert adapter_kit.marks() == {"ask one": 1, "remind one": 1, "ask two": 1, "ask three": 1}

@@ -1,17 +1,22 @@
-"""Questions between turns on public Context, ingress and tables alone: on the real restate-server.
+"""Questions between turns on public Context, ingress and tables alone: on the real restate-server; and under kills.
 
-REWAKE_ALL_CRASHES=1 plays both engines and both frameworks.
+REWAKE_ALL_CRASHES=1 plays both engines and both frameworks, and kills before and after each entry.
 """
 
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import between_app
+import crash_lab
 import pytest
+from adapter_kit import marks
 from http_service import Service
 from node_tour import EngineKind
 from subject import Subject, until
@@ -21,6 +26,8 @@ from rewake.clients.admin import AdminClient
 from rewake.runs.approvals import Approval
 from rewake.runs.elsewhere.reading import ReadingElsewhere
 from rewake.runs.inbox import approval_of, inbox
+from rewake.testing.crash.lab import crash_everywhere
+from rewake.testing.crash.playing import Call
 from rewake.testing.models import ModelServer, rule, text, tool_call
 
 RULES = [
@@ -100,3 +107,28 @@ def test_a_question_outlives_code_handlers_and_engine(lab: Lab, desk: str) -> No
     assert [inbox(lab.reading()).approvals, lab.state(desk, "ada", "rewake.approvals")] == [[], None]
     assert lab.reading().asking_count(9) == 0
     assert approval_of(lab.reading(), waiting.id).state == "approved"
+
+
+def test_answers_and_next_turns_under_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engine and handlers die at each result of the journal, also while they take answers and begin next turns."""
+    monkeypatch.setenv("LAB_FOLDER", str(tmp_path))
+    told = crash_lab.played("between_app", tmp_path, "Suspending", "asked")
+    assert told["answer"] == ["waiting", "approved", "denied", "refused", "RW4027"]
+    died_in = Counter((tmp_path / "died-in").read_text().splitlines())
+    assert told["kills"] == died_in.total()
+    assert died_in["answer_approval"] >= 12
+    assert died_in["continue_turn"] >= 6
+    assert marks() == {"ask Pay it?": 1, "pay 40": 1, "ask Pay more?": 1, "refuse 50": 1}
+
+
+@pytest.mark.skipif(not ALL, reason="some minutes: REWAKE_ALL_CRASHES=1")
+@pytest.mark.timeout(1_800)
+def test_answers_and_next_turns_killed_around_every_entry() -> None:
+    """Worker or engine; state that a handler has set, and a turn that it has begun, come once."""
+    app = Path(between_app.__file__)
+    places = os.pathsep.join(str(app.parent.parent / each) for each in ("adapters", "conformance", "e2e"))
+    call = Call(app=str(app), service="Suspending", handler="asked", body='""', environment={"PYTHONPATH": places})
+    report = crash_everywhere(call, who=("worker", "engine"))
+    assert (report.kinds, report.not_landed) == (set(), [])
+    within = {play.what for play in report.plays if "Desk/answer_approval" in play.what}
+    assert len(within) >= 12

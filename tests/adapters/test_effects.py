@@ -10,8 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import crash_lab
 import pytest
 import restate
+from adapter_kit import marks
 from restate import TerminalError
 
 import rewake
@@ -223,6 +225,26 @@ def test_what_is_lost_is_found_or_done_again(handler: Handler, loses: list[str],
     found = handler is verified and loses[-1] != "before"
     assert desk.shown == [("pay", "verified" if found else "done")]
     assert names == (["effect pay"] if handler is keyed else ["send pay", "effect pay"])
+
+
+def test_the_engine_dies_during_effects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the handlers, by SIGKILL in each act: nothing is booked under two keys, and the policy settles the rest."""
+    monkeypatch.setenv("LAB_FOLDER", str(tmp_path))
+    told = crash_lab.played("effects_app", tmp_path, "Desk", "pay")
+    assert told == {"kills": 4, "answer": ["early", "late", "keyed", "unknown"]}
+    found = marks()
+    booked = [mark.split()[1] for mark in found if mark.startswith("booked")]
+    assert booked == ["early", "late", "keyed", "failing"]
+    assert [count for mark, count in found.items() if mark.startswith("booked")] == [1, 1, 2, 1]
+
+    async def states() -> list[tuple[str, str]]:
+        async with rewake.Engine(tmp_path / "data") as engine:
+            return [
+                tuple(row) for row in (await engine.query("select name, state from sys_effect order by index")).rows
+            ]
+
+    settled = [("early", "done"), ("late", "verified"), ("keyed", "done"), ("failing", "unknown")]
+    assert scenario(states()) == settled
 
 
 @pytest.mark.parametrize("loses", ["before", "after", "cut"])
