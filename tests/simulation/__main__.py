@@ -7,6 +7,7 @@ in which deployments lie (liars.py), `--processes N` plays in several processes 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 import traceback
 from collections import Counter
@@ -21,6 +22,8 @@ from tests.simulation.test_histories import MOVES_TAKEN_BY
 from rewake.core.lifecycle import MOVES
 
 CHUNK = 100
+SHOWN_EACH = 10_000
+"""Histories between two lines that show how far a long run has come."""
 
 
 class Played(NamedTuple):
@@ -50,6 +53,8 @@ def main() -> int:
             print(failure)  # noqa: T201
         total = total.with_more(played)
         moves += taken
+        if total.histories % SHOWN_EACH == 0:
+            print(f"{total.histories} so far, {len(total.failures)} failures", file=sys.stderr)  # noqa: T201
         if len(total.failures) >= options.failures_max:
             break
     spent = time.perf_counter() - started

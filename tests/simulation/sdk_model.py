@@ -219,11 +219,11 @@ class Attempt:
             if is_cancellable and self.cancels:
                 self.cancels -= 1
                 raise Cancelled
-            if self.inbox:
-                self._take(self.inbox.popleft())
-            else:
+            if not self.inbox:
                 self.awaiting = self._rest(future, is_cancellable)
+            while not self.inbox:
                 yield
+            self._take(self.inbox.popleft())
         self.awaiting = None
 
     def _take(self, note: m.Completion | m.Signal) -> None:

@@ -59,7 +59,7 @@ def is_resolved(future: Future, lookup: Lookup) -> bool:
     success from failure resumes the whole await at once.
     """
     outcomes: list[_NodeOutcome] = []
-    for node in _bottom_up(future):
+    for node in _bottom_up(future) if future.nested else (future,):
         split = len(outcomes) - len(node.nested)
         children = outcomes[split:]
         del outcomes[split:]
