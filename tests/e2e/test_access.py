@@ -27,8 +27,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def secrets(folder: Path) -> dict[str, str]:
     """Secrets by name of the token, which is its role, or `limited`."""
-    wanted = {role: ("--role", role) for role in ("call", "read", "operate", "admin")}
+    wanted: dict[str, tuple[str, ...]] = {role: ("--role", role) for role in ("call", "read", "operate", "admin")}
     wanted["limited"] = ("--service", "Counter")
+    wanted["counting"] = ("--role", "operate", "--service", "Counter")
     return {name: rewake("tokens", "create", name, *args, cwd=folder).stdout.strip() for name, args in wanted.items()}
 
 
@@ -110,6 +111,34 @@ def test_a_token_for_some_services_reaches_no_other_through_the_playground(
 
     assert [call("Steps/two"), call("Count%65r/add"), call("Counter/add")] == [403, 303, 303]
     assert ask(engine.admin_port, "GET /services", secrets["limited"])[0] == 403
+
+
+def test_an_operator_of_one_service_sees_and_changes_nothing_of_another(
+    engine: Running, secrets: dict[str, str]
+) -> None:
+    def status(line: str, body: str | None = None, **headers: str) -> int:
+        return ask(engine.admin_port, line, secrets["counting"], body, **headers)[0]
+
+    def sent(target: str, body: str | None) -> str:
+        found: str = json.loads(ask(engine.ingress_port, f"POST /{target}/send", secrets["admin"], body)[2])[
+            "invocationId"
+        ]
+        return found
+
+    mine, theirs = sent("Counter/k/add", "1"), sent("Steps/wait", "1")
+    listed = ask(engine.admin_port, "GET /ui/", secrets["counting"], accept="application/json")[2]
+    assert (mine in listed, theirs in listed, "Steps" in listed) == (True, False, False)
+    services = json.loads(ask(engine.admin_port, "GET /services", secrets["counting"])[2])["services"]
+    assert [service["name"] for service in services] == ["Counter"]
+    assert [status(f"GET /ui/runs/{run}?format=json") for run in (mine, theirs)] == [200, 404]
+    assert [status(f"GET /invocations/{theirs}/stream"), status(f"PATCH /invocations/{theirs}/kill")] == [404, 404]
+    both = json.dumps({"invocation_ids": [mine, theirs]})
+    code, _, body = ask(
+        engine.admin_port, "POST /internal/invocations_batch_operations/kill", secrets["counting"], both
+    )
+    assert (code, "not found" in json.loads(body)["failed"][-1]["error"]) == (200, True)
+    assert [status(f"POST /services/{name}/state", "{}") for name in ("Counter", "Steps")] == [422, 403]
+    assert [status("POST /query", '{"query":"select 1"}'), status("GET /deployments")] == [403, 403]
 
 
 def test_commands(engine: Running, secrets: dict[str, str], tmp_path: Path) -> None:

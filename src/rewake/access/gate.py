@@ -98,6 +98,12 @@ def service_missing(token: Token, service: str) -> tuple[ErrorCode, str, str]:
     return ErrorCode.ROLE_MISSING, message, "Show a token for that service, or for all of them."
 
 
+def services_missing(token: Token, path: str) -> tuple[ErrorCode, str, str]:
+    """The same for a path of another service or of the whole engine."""
+    message = f"The token {token.name!r} is for {', '.join(token.services)} alone, not for {path[:100]!r}."
+    return ErrorCode.ROLE_MISSING, message, "Show a token for all services."
+
+
 def without_token(headers: dict[str, str]) -> None:
     """Remove the token from the headers for a handler."""
     if headers.pop(HEADER, None) is None:

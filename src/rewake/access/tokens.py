@@ -48,8 +48,8 @@ ALLOWS: Final = MappingProxyType(
 class Token(msgspec.Struct, frozen=True, omit_defaults=True):
     """The stored facts of a token.
 
-    name: of its holder, unique.   digest: SHA-256 of the secret, in hex.   services: those it may call, all when
-    empty.   created_at_ms, expires_at_ms: Unix time; None: it does not expire.
+    name: of its holder, unique.   digest: SHA-256 of the secret, in hex.   services: those it is for, all when empty.
+    created_at_ms, expires_at_ms: Unix time; None: it does not expire.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Token(msgspec.Struct, frozen=True, omit_defaults=True):
     def allows(self, role: Role) -> bool:
         return role in ALLOWS[self.role]
 
-    def may_call(self, service: str) -> bool:
+    def covers(self, service: str) -> bool:
         return not self.services or service in self.services
 
     def is_expired(self, now_ms: int) -> bool:
@@ -113,9 +113,7 @@ def _parsed(item: str) -> Token:
         hint = f"Draw one of at least {SECRET_CHARS_MIN} at random: openssl rand -hex 32"
         raise RewakeError(ErrorCode.TOKENS_INVALID, message, hint)
     allowed = tuple(service for service in services.split("+") if service)
-    if allowed and role != Role.CALL:
-        message = f"REWAKE_TOKENS gives {name!r} the role {role} for some services."
-        raise RewakeError(
-            ErrorCode.TOKENS_INVALID, message, "The other roles than call see all services: leave them out."
-        )
+    if allowed and role == Role.ADMIN:
+        message = f"REWAKE_TOKENS gives {name!r} the role admin for some services."
+        raise RewakeError(ErrorCode.TOKENS_INVALID, message, "An administrator sees all services: leave them out.")
     return Token(name, Role(role), digest_of(secret), allowed)

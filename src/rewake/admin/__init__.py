@@ -5,5 +5,5 @@ services.py      services, their settings and state       invocations.py   cance
 deployments.py   deployments                              query.py         SQL
 about.py         health, version, empty Kafka lists       openapi.py       descriptions of services and of this API
 requests.py      reading requests                         refusals.py      errors and how they look
-render.py        services and deployments as JSON          client.py        a client of it, for CLI and UI
+render.py        services and deployments as JSON          covered.py       the engine for a token of some services
 """

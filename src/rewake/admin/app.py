@@ -19,16 +19,19 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rewake.access.gate import GATE_IN_SCOPE, MISSING, TOKEN_IN_SCOPE, Gate, role_missing, service_missing
-from rewake.access.tokens import Role
+from rewake.access.coverage import covering
+from rewake.access.gate import GATE_IN_SCOPE, MISSING, TOKEN_IN_SCOPE, Gate, role_missing, services_missing
+from rewake.access.tokens import Role, Token
 from rewake.admin.about import API_VERSION_MAX, API_VERSION_MIN, PUBLIC_VERSION, About
 from rewake.admin.approval_links import ApprovalPages
 from rewake.admin.approvals import Approvals
+from rewake.admin.covered import covered_engine
 from rewake.admin.deployments import Deployments
 from rewake.admin.engine_port import EnginePort
 from rewake.admin.invocations import REFUSALS, Invocations
 from rewake.admin.openapi import admin_openapi
 from rewake.admin.query import Queries
+from rewake.admin.reading import reader_of
 from rewake.admin.refusals import (
     Refused,
     Undecodable,
@@ -38,7 +41,7 @@ from rewake.admin.refusals import (
     undecodable_response,
 )
 from rewake.admin.requests import json_response
-from rewake.admin.roles import SIGN_IN, role_needed, service_called
+from rewake.admin.roles import SIGN_IN, is_by_service, role_needed
 from rewake.admin.services import Services
 from rewake.errors import ErrorCode, RewakeError
 from rewake.http_server.origins import Door
@@ -66,7 +69,7 @@ def build_admin(
     ingress_url: for clients that want to call handlers.   door: from which pages and by which names.   gate: who may
     come in; None lets in everybody.
     """
-    table = _table(engine, ingress_url)
+    table = _table(covered_engine(engine, reader_of(engine)), ingress_url)
     routes: list[BaseRoute] = [_route(path, methods) for path, methods in table.items()]
     operations = [
         (path, method, (endpoint.__doc__ or "").partition(".")[0])
@@ -108,7 +111,9 @@ class Guarded:
             if self._gate is not None and (answer := _let_in(scope, headers, self._gate)) is not None:
                 await answer(scope, receive, send)
                 return
-        await self._app(scope, receive, send)
+        token: Token | None = scope.get(TOKEN_IN_SCOPE)
+        with covering(() if token is None else token.services):
+            await self._app(scope, receive, send)
 
 
 def _let_in(scope: Scope, headers: dict[str, str], gate: Gate) -> Response | None:
@@ -117,11 +122,9 @@ def _let_in(scope: Scope, headers: dict[str, str], gate: Gate) -> Response | Non
     token = gate.holder(headers) or gate.sign_ins.holder(headers.get("cookie", ""))
     scope[GATE_IN_SCOPE], scope[TOKEN_IN_SCOPE] = gate, token
     needed = role_needed(method, path)
-    if token is not None and token.services and needed is not None and token.allows(needed):
-        service = service_called(path) or ""
-        if needed is not Role.CALL or not token.may_call(service):
-            return refused_response(Refused(403, *service_missing(token, service or "all that this port shows")))
     if needed is None or (token is not None and token.allows(needed)):
+        if token is not None and token.services and needed is not None and not is_by_service(path, token.covers):
+            return refused_response(Refused(403, *services_missing(token, path)))
         if token is not None and needed not in (None, Role.READ):
             log.info("admin_request", token=token.name, method=method, path=path)
         return None

@@ -13,7 +13,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from rewake.admin.covered import covers_run
 from rewake.admin.engine_port import EnginePort
+from rewake.admin.reading import reader_of
 from rewake.admin.refusals import Refused, Undecodable, unsupported
 from rewake.admin.requests import (
     boolean_parameter,
@@ -183,6 +185,7 @@ class Invocations:
 
     def __init__(self, engine: EnginePort) -> None:
         self._engine = engine
+        self._read = reader_of(engine)
 
     def operation(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
         """The endpoint of one operation on one invocation."""
@@ -225,7 +228,7 @@ class Invocations:
         if is_hiding():  # what a pattern matches may come in pieces
             raise unsupported("Streams are not shown by an engine that hides content.", "Start it without --redact.")
         after = last_read(request.headers.get("last-event-id", ""))
-        if not streams.begin(run):
+        if not (await covers_run(self._read, run) and streams.begin(run)):
             raise Refused(
                 _NOT_FOUND.status,
                 ErrorCode.INVOCATION_NOT_FOUND,

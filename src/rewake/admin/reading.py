@@ -15,9 +15,10 @@ def reader_of(engine: EnginePort) -> Read:
     """Looks things up in the engine's database. The first look imports what reads runs, which few servers need."""
 
     async def read(find: Callable[[Reading], Any]) -> Any:
+        from rewake.runs.covered import covered
         from rewake.runs.local.database import reading_of
         from rewake.runs.reading import read_on_thread
 
-        return await read_on_thread(lambda: reading_of(engine), find)
+        return await read_on_thread(lambda: reading_of(engine), lambda reading: find(covered(reading)))
 
     return read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from rewake.access.tokens import Role
@@ -18,8 +19,16 @@ _OPERATED: Final = re.compile(
     r"/invocations/|/internal/invocations_batch_operations/|/approvals/|/services/[^/]+/(state|promises)$"
     r"|/ui/(runs/|confirm$|actions$|sessions/|approvals|bulk)"
 )
-_CALLED: Final = re.compile(r"/ui/services/([^/]+)/")
-"""The playground, and whom it calls."""
+_CALLED: Final = re.compile(r"/ui/services/[^/]+/")
+"""The playground."""
+
+_OF_SERVICE: Final = re.compile(r"(?:/ui)?/(?:services|sessions)/([^/]+)")
+
+_BY_SERVICE: Final = re.compile(
+    r"/($|version$|openapi$|services$|invocations/|internal/invocations_batch_operations/|approvals(/|$))"
+    r"|/ui/?($|help$|runs/|services$|sessions$|approvals(/|$)|confirm$|actions$)"
+)
+"""Paths that show and change only what the token covers: see access/coverage.py."""
 
 
 def role_needed(method: str, path: str) -> Role | None:
@@ -27,7 +36,7 @@ def role_needed(method: str, path: str) -> Role | None:
 
     A path that no rule names needs an administrator.
     """
-    path = _VERSION.sub("", path, count=1) if path.startswith("/v") else path
+    path = _without_version(path)
     if path in _FREE or path.startswith(("/ui/static/", "/approve/")):
         return None
     if method in _READING or path in _POSTS_THAT_READ:
@@ -37,7 +46,16 @@ def role_needed(method: str, path: str) -> Role | None:
     return Role.CALL if _CALLED.match(path) else Role.ADMIN
 
 
-def service_called(path: str) -> str | None:
-    """The service that a request with the role `call` is for; None where it is for none alone."""
-    called = _CALLED.match(path)
-    return None if called is None else called[1]
+def is_by_service(path: str, covers: Callable[[str], bool]) -> bool:
+    """Whether a token for some services may use the path. covers: whether it is for a service.
+
+    Where the path names no service, what is of others is left out of the answer. The whole engine, such as SQL and
+    deployments, is for other tokens.
+    """
+    path = _without_version(path)
+    of_service = _OF_SERVICE.match(path)
+    return covers(of_service[1]) if of_service else _BY_SERVICE.match(path) is not None
+
+
+def _without_version(path: str) -> str:
+    return _VERSION.sub("", path, count=1) if path.startswith("/v") else path

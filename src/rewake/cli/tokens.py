@@ -46,21 +46,20 @@ def tokens() -> None:
 @tokens.command()
 @click.argument("name")
 @click.option("--role", type=click.Choice(ROLES), default="call", show_default=True, help="What the token is for.")
-@click.option(
-    "--service", "services", multiple=True, metavar="SERVICE", help="Let it call only this service; may be repeated."
-)
+@click.option("--service", "services", multiple=True, metavar="SERVICE", help="Only for this service; may be repeated.")
 @click.option("--expires", type=Duration(), metavar="DURATION", help="Time until it expires, such as 90d.")
 @_file_option
 def create(path: Path, name: str, role: str, services: tuple[str, ...], expires: int | None) -> None:
     """Make a token and print its secret, once.
 
     call: call handlers. read: pages, lists, SQL. operate: both, and cancel, kill, fork, approve. admin: everything.
+    With --service, only what belongs to that service; SQL and deployments then need another token.
     """
     from rewake.access.token_file import add_token
     from rewake.access.tokens import Role, Token, digest_of, new_secret
 
-    if services and role != "call":
-        raise click.UsageError("--service goes with --role call: the other roles see all services.")
+    if services and role == "admin":
+        raise click.UsageError("--service does not go with --role admin, which is for the whole engine.")
     secret, now_ms = new_secret(), time.time_ns() // 1_000_000
     until_ms = None if expires is None else now_ms + expires
     add_token(path, Token(name, Role(role), digest_of(secret), services, now_ms, until_ms))

@@ -114,7 +114,7 @@ class Ingress:
             raise method_not_allowed()
         if (problem := self._services.problem) is not None:
             return engine_failed(problem)
-        names = [name for name in self._services.services if request.token is None or request.token.may_call(name)]
+        names = [name for name in self._services.services if request.token is None or request.token.covers(name)]
         return Response(200, JSON, msgspec.json.encode({"services": names}))
 
 
@@ -125,7 +125,7 @@ def check_services(token: Token, route: Route) -> None:
     target can be guessed, so the token must cover that service.
     """
     if isinstance(route, CallRoute):
-        if not token.may_call(route.service.name):
+        if not token.covers(route.service.name):
             raise Refused(403, *service_missing(token, route.service.name))
     elif isinstance(route, BodyRoute) or (
         isinstance(route, ResultRoute | StreamRoute) and route.invocation_id is not None

@@ -15,4 +15,5 @@ waits.py     what a run waits for                           questions.py  the qu
 inbox.py     all open questions to people                   kept.py       questions between turns, from state
 approvals.py questions of `ask()`                           effects.py    the effects of a run
 mismatch.py  replay mismatches                              stacktrace.py the app's line in a stack trace
+covered.py   the runs of some services alone
 """

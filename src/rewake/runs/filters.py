@@ -47,6 +47,7 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     """A filter. text: part of an id, target, failure, input or output.   failure: text or code of a failure.
 
     waiting: only runs that a person can answer.   asking: only runs with an open question of `ask()`; not in URLs.
+    services: only runs of these, all when empty; not in URLs.
     within: `15m`, `1h`: created at most so long ago.   since, until: bounds of the time of creation, such as
     `2026-11-22T18:00` in UTC.   order: one of ORDERS.   as_of_ms: leave out runs created or ended later.
     """
@@ -60,6 +61,7 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     waiting: bool = False
     asking: bool = False
+    services: tuple[str, ...] = ()
     within: str = ""
     since: str = ""
     until: str = ""

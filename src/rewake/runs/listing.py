@@ -25,6 +25,7 @@ _LOOKED_RUNS_MAX: Final = 2_000
 class RunPage(msgspec.Struct, kw_only=True):
     """One page. next_cursor, looked_until_ms, sorted_until_ms: see facts.Found.
 
+    counts: runs by status, empty for a reader of some services.
     waiting_count: runs that wait for a person; None if there are too many suspended runs to check each.
     asking_count: objects that keep questions between turns while no run of theirs waits; None for over ASKING_MAX.
     matching_count: runs that match the filter, if the counts by status have it.   agents: seen recently.
@@ -53,6 +54,8 @@ class Counts:
         self._looked: OrderedDict[str, None] = OrderedDict()
 
     def now(self, reading: Reading) -> dict[str, int]:
+        if not reading.is_whole:
+            return dict.fromkeys(STATUSES, 0)
         started_s = time.monotonic()
         if started_s >= self._good_until_s:
             self._ended = reading.ended_counts()
@@ -63,6 +66,8 @@ class Counts:
 
     def agents(self, reading: Reading, runs: list[RunSummary]) -> list[str]:
         """Names of agents in listed runs, the latest seen first. Each call reads a few new runs."""
+        if not reading.is_whole:
+            return []
         ends_at_s = time.monotonic() + _AGENTS_S
         fresh = [run for run in runs[:_AGENT_RUNS] if not run.is_open and run.id not in self._looked]
         for run in fresh:
@@ -84,16 +89,17 @@ def run_page(reading: Reading, wanted: RunFilter, counts: Counts) -> RunPage:
     found = reading.find(wanted, counted)
     runs = reading.with_inputs(found.runs)
     asking = reading.asking_count(ASKING_MAX + 1)
+    is_counted = wanted.is_by_status and reading.is_whole
     return RunPage(
         filter=wanted,
         runs=runs,
-        counts=counted,
+        counts=counted if reading.is_whole else {},
         next_cursor=found.next_cursor,
         looked_until_ms=found.looked_until_ms,
         sorted_until_ms=found.sorted_until_ms,
         services={service.name: list(service.handlers) for service in reading.services()},
         waiting_count=reading.waiting_count(counted),
         asking_count=asking if asking <= ASKING_MAX else None,
-        matching_count=sum(counted[status] for status in wanted.status or STATUSES) if wanted.is_by_status else None,
+        matching_count=sum(counted[status] for status in wanted.status or STATUSES) if is_counted else None,
         agents=counts.agents(reading, runs),
     )

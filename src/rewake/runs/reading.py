@@ -28,6 +28,9 @@ _Found = TypeVar("_Found")
 class Reading(ABC):
     """The reads of one request. now_ms: the moment that the page shows."""
 
+    is_whole = True
+    """Whether it has all services. Else runs are not counted, and nothing of one request is kept for others."""
+
     def __init__(self, now_ms: int) -> None:
         self.now_ms = now_ms
 

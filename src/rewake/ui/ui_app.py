@@ -18,11 +18,13 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from rewake.admin.covered import covered_engine
 from rewake.agents.effects import Effect
 from rewake.core import ids
 from rewake.core.ids import InvalidId
 from rewake.errors import RewakeError
 from rewake.runs.agents import agent_trace_with_choices, is_of_agents
+from rewake.runs.covered import covered
 from rewake.runs.effects import effects_of
 from rewake.runs.facts import STATUSES, RunSummary
 from rewake.runs.filters import ORDERS, filter_from
@@ -73,6 +75,7 @@ class ProblemPage(msgspec.Struct):
 def build_ui(engine: UiEngine, open_reading: OpenReading, abilities: Abilities) -> ASGIApp:
     """The app under /ui: acts through `engine`, reads what `open_reading` opens, offers `abilities`."""
     pages = _Pages(engine, open_reading, Web(abilities))
+    engine = covered_engine(engine, pages.read)
     actions = Actions(engine, pages.web, pages.read)
     playground = Playground(engine, pages.web, pages.read)
     sign_in = SignIn(pages.web)
@@ -143,7 +146,7 @@ class _Pages:
         self.remembered = Remembered()
 
     async def read(self, find: Callable[[Reading], _Found]) -> _Found:
-        return await read_on_thread(self._open_reading, find)
+        return await read_on_thread(self._open_reading, lambda reading: find(covered(reading)))
 
     async def _show(self, request: Request, template: str, data: Any, status: int = 200, **more: Any) -> Response:
         more.setdefault("notice", request.query_params.get("notice", ""))

@@ -32,13 +32,14 @@ def test_a_secret_is_long_and_never_the_same() -> None:
 
 
 def test_tokens_of_the_environment() -> None:
-    found = tokens_in(f"ops:admin:{SECRET}\n web:call:{SECRET}x:Desk+Billing ")
+    found = tokens_in(f"ops:admin:{SECRET}\n web:call:{SECRET}x:Desk+Billing ada:operate:{SECRET}y:Desk")
     assert found == [
         Token("ops", Role.ADMIN, digest_of(SECRET)),
         Token("web", Role.CALL, digest_of(SECRET + "x"), ("Desk", "Billing")),
+        Token("ada", Role.OPERATE, digest_of(SECRET + "y"), ("Desk",)),
     ]
-    assert found[1].may_call("Billing")
-    assert not found[1].may_call("Payroll")
+    assert found[1].covers("Billing")
+    assert not found[1].covers("Payroll")
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_tokens_of_the_environment() -> None:
         "ops:admin:short",
         f":admin:{SECRET}",
         f"a:read:{SECRET} a:read:{SECRET}y",
-        f"ops:operate:{SECRET}:Desk",
+        f"ops:admin:{SECRET}:Desk",
     ],  # fmt: skip
 )
 def test_tokens_that_cannot_be_used_are_refused_without_their_secret(text: str) -> None:

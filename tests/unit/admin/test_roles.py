@@ -6,7 +6,7 @@ import pytest
 
 from rewake.access.tokens import Role
 from rewake.admin.app import _table
-from rewake.admin.roles import role_needed
+from rewake.admin.roles import is_by_service, role_needed
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,58 @@ def test_nothing_of_the_admin_api_changes_anything_for_a_reader() -> None:
     }
     assert changing
     assert {role_needed(method, path) for method, path in changing} == {Role.OPERATE, Role.ADMIN}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/v4/services",
+        "/services/A",
+        "/v3/services/A/handlers/h",
+        "/services/A/state",
+        "/invocations/inv_1/cancel",
+        "/invocations/inv_1/stream",
+        "/internal/invocations_batch_operations/kill",
+        "/approvals",
+        "/approvals/sign_1/approve",
+        "/version",
+        "/ui",
+        "/ui/",
+        "/ui/runs/inv_1/agents",
+        "/ui/services",
+        "/ui/services/A/h",
+        "/ui/sessions",
+        "/ui/sessions/A/state",
+        "/ui/approvals",
+        "/ui/confirm",
+        "/ui/actions",
+    ],
+)
+def test_a_token_for_some_services_may_use_what_is_by_service(path: str) -> None:
+    assert is_by_service(path, {"A"}.__contains__)
+    assert is_by_service(path, set().__contains__) is not ("/A" in path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/query",
+        "/v4/query",
+        "/deployments",
+        "/deployments/dp_1",
+        "/metrics",
+        "/cluster-health",
+        "/subscriptions",
+        "/ui/deployments",
+        "/ui/patterns",
+        "/services/AB",
+        "/ui/services/B/A",
+        "/ui/sessions/B",
+        "/versions",
+        "/unheard-of",
+        "//services/A",
+    ],
+)
+def test_the_whole_engine_and_other_services_are_for_other_tokens(path: str) -> None:
+    assert not is_by_service(path, {"A"}.__contains__)

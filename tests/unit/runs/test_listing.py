@@ -10,7 +10,7 @@ import pytest
 from rewake.runs import listing
 from rewake.runs.listing import AGENTS_MAX, Counts
 
-READING: Any = None
+READING: Any = SimpleNamespace(is_whole=True)
 
 
 def test_so_many_agents_are_remembered_the_latest_first(monkeypatch: pytest.MonkeyPatch) -> None:

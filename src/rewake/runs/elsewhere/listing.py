@@ -95,6 +95,8 @@ def conditions_of(reading: JournalReading, wanted: RunFilter) -> list[str]:
     """The filter's conditions on rows of `sys_invocation`, except those that need a journal."""
     columns = {"service": "target_service_name", "handler": "target_handler_name", "key": "target_service_key"}
     found = [f"{column} = {sql_text(given)}" for name, column in columns.items() if (given := getattr(wanted, name))]
+    if wanted.services:
+        found.append(f"target_service_name in ({', '.join(map(sql_text, wanted.services))})")
     if wanted.statuses:
         found.append("(" + " or ".join(rows.STATUS_SQL[status] for status in wanted.statuses) + ")")
     since_ms, until_ms = wanted.created_between(reading.now_ms)

@@ -58,6 +58,9 @@ def conditions_of(reading: Statements, wanted: RunFilter) -> Conditions:
         if given := getattr(wanted, name):
             parts.append(f"i.{name} = :{name}")
             values[name] = given
+    if wanted.services:
+        parts.append("i.service in (select s.value from json_each(:services) s)")
+        values["services"] = json.dumps(wanted.services)
     if wanted.status:
         parts.append("(" + " or ".join(STORED[status] for status in wanted.status) + ")")
     if wanted.failure:
