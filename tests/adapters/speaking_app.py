@@ -74,4 +74,12 @@ async def wait(ctx: restate.Context) -> str:
     return await answer
 
 
-app = restate.app([desk])
+signup = restate.Workflow("Signup")
+
+
+@signup.main()
+async def run(ctx: restate.WorkflowContext) -> str:
+    return await durable_step("Signup: model", speak)
+
+
+app = restate.app([desk, signup])

@@ -35,10 +35,12 @@ class Reader:
         body: Any = None,
         secret: str = "",
         trusts: Path | None = None,
+        idempotency_key: str = "",
     ) -> None:
         self.trusts = trusts
         self.path, self.method, self.body = path, method, body
-        self.token = {"authorization": f"Bearer {secret}"} if secret else {}
+        self.own_headers = {"authorization": f"Bearer {secret}"} if secret else {}
+        self.own_headers |= {"idempotency-key": idempotency_key} if idempotency_key else {}
         self.events: list[dict[str, Any]] = []
         self.text = ""
         self.invocation_id = ""
@@ -46,7 +48,7 @@ class Reader:
 
     def connect(self, port: int) -> None:
         self._connection = connection_to(port, self.trusts)
-        headers = SSE | self.token | ({"last-event-id": str(self.events[-1]["offset"])} if self.events else {})
+        headers = SSE | self.own_headers | ({"last-event-id": str(self.events[-1]["offset"])} if self.events else {})
         path = f"/restate/stream/{self.invocation_id}" if self.events else self.path
         body = None if self.body is None or self.events else json.dumps(self.body)
         kind = {} if body is None else {"content-type": "application/json"}

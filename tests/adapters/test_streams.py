@@ -44,16 +44,27 @@ def hears_all(reader: Reader, folder: Path) -> None:
 
 
 def test_a_call_gives_its_events_and_its_result(running: Running) -> None:
-    reader = Reader(running.ingress_port, "/Desk/ask", method="POST")
+    reader = Reader(running.ingress_port, "/Desk/ask", method="POST", idempotency_key="mine")
     ended = reader.until("ended")
     assert (ended["outcome"], ended["result"]) == ("result", TEXT + "0")
     assert reader.text == TEXT
     assert reader.kinds == ["started", "step_started", "delta", "step_committed", "ended"]
     reader.rest()
     reader.close()
-    again = Reader(running.ingress_port, f"/restate/invocation/{reader.invocation_id}/stream?from={ended['offset']}")
+    for name in (reader.invocation_id, "Desk/ask/mine"):
+        again = Reader(running.ingress_port, f"/restate/invocation/{name}/stream?from={ended['offset']}")
+        again.rest()
+        assert again.events == [ended]
+        again.close()
+
+
+def test_a_workflow_is_read_by_its_key(running: Running) -> None:
+    reader = Reader(running.ingress_port, "/Signup/ada/run", method="POST")
+    reader.until("ended")
+    reader.close()
+    again = Reader(running.ingress_port, "/restate/workflow/Signup/ada/stream")
     again.rest()
-    assert again.events == [ended]
+    assert (again.invocation_id, again.text, again.events) == (reader.invocation_id, TEXT, reader.events)
     again.close()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from rewake.ingress.api import Ingress
 from rewake.ingress.message import Request, Response
 from rewake.protocol.messages import Success
 from rewake.streams.events import Delta, Void
-from rewake.streams.sending import OFFSET_DIGITS_MAX
+from rewake.streams.sending import OFFSET_DIGITS_MAX, sent_events
 
 ID = invocation_id_to_str(RUN)
 
@@ -92,6 +94,22 @@ def test_an_engine_that_keeps_no_streams_says_so() -> None:
     response = asyncio.run(Ingress(FakeEngine()).handle(Request("GET", f"/restate/stream/{ID}", "", {}, b"")))
     assert response.status == 501
     assert b"--stream-log-mib" in response.body
+
+
+def test_a_silent_stream_shows_that_it_is_alive(world: OneRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.streams, "records", partial(world.streams.records, heartbeat_s=0.0))
+    world.begin()
+
+    async def main() -> list[bytes]:
+        found = []
+        async with contextlib.aclosing(sent_events(world.streams, RUN)) as pieces:
+            async for piece in pieces:
+                found.append(piece)
+                if found.count(b":\n\n") == 2 and len(found) == 4:  # the pause, the beginning, two comments
+                    world.end(Success(b"1"))
+        return found
+
+    assert b'"type":"ended"' in asyncio.run(main())[-1]
 
 
 def test_a_call_that_accepts_events_gets_them(world: OneRun) -> None:
