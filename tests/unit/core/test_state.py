@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from typing import Any, Final
+
 import pytest
 from tests.unit.core.play import NOW_MS, Play, call_command, success
 
 from rewake.core import commands
 from rewake.core.errors import EngineBug
-from rewake.core.ids import CompletionId, InvocationId
+from rewake.core.ids import CompletionId, Epoch, InvocationId
 from rewake.core.model import Listener, Promise, Status
 from rewake.core.settings import IDLE_INSTANCES_MAX, IDLE_STATE_BYTES_MAX, Settings
-from rewake.core.state import State
+from rewake.core.state import State, check
 from rewake.protocol import messages as m
 
 
@@ -127,6 +130,46 @@ def test_what_must_hold_is_checked(play: Play) -> None:
     play.commit()
     play.state.invocations[first].status = Status.SUSPENDED
     with pytest.raises(EngineBug, match="SUSPENDED has what does not fit"):
+        play.state.check()
+
+
+AWAITS: Final = m.Future((), (17,))
+FITTING: Final[dict[str, dict[str, Any]]] = {
+    "runs": {},
+    "waits for its next try": {"attempt": None, "next_retry_at_ms": NOW_MS},
+    "suspended": {"status": Status.SUSPENDED, "attempt": None, "awaiting": AWAITS},
+    "paused": {"status": Status.PAUSED, "attempt": None},
+    "completed": {"status": Status.COMPLETED, "attempt": None, "result": success()},
+}
+NOT_FITTING: Final[dict[str, dict[str, Any]]] = {
+    "neither runs nor waits": {"attempt": None},
+    "runs and waits for its next try": {"next_retry_at_ms": NOW_MS},
+    "runs in another attempt": {"epoch": Epoch(77)},
+    "runs and is suspended": {"awaiting": AWAITS},
+    "runs and has a result": {"result": success()},
+    "suspended on nothing": {"status": Status.SUSPENDED, "attempt": None},
+    "suspended and runs": {"status": Status.SUSPENDED, "awaiting": AWAITS},
+    "completed without a result": {"status": Status.COMPLETED, "attempt": None},
+    "completed and runs": {"status": Status.COMPLETED, "result": success()},
+}
+
+
+@pytest.mark.parametrize("name", [*FITTING, *NOT_FITTING])
+def test_fields_fit_the_status(play: Play, name: str) -> None:
+    item = play.state.invocations[play.call("greeter/greet")]
+    check(item)
+    for field, value in (FITTING | NOT_FITTING)[name].items():
+        setattr(item, field, value)
+    with nullcontext() if name in FITTING else pytest.raises(EngineBug, match="what does not fit"):
+        check(item)
+
+
+def test_a_key_is_not_held_by_one_that_has_ended(play: Play) -> None:
+    holder = play.state.invocations[play.call("cart/a/add")]
+    play.state.check()
+    for field, value in FITTING["completed"].items():
+        setattr(holder, field, value)
+    with pytest.raises(AssertionError, match="cart"):
         play.state.check()
 
 
