@@ -155,7 +155,8 @@ def _append(
     if child is not None:
         known.children.append(child)
     if completion_id is not None:
-        known.last_id = max(known.last_id, completion_id)
+        if completion_id > known.last_id:
+            known.last_id = completion_id
         if known.taken is not None:
             known.taken.add(completion_id)
     return entry

@@ -152,6 +152,9 @@ def on_command(context: Context, message: Message, type_id: int, payload: bytes,
 
 def _check_ids(context: Context, message: Any) -> None:
     """A completion id names one result of one command, or two could come for it (service-protocol.md 3.2)."""
+    completion_id = getattr(message, "completion_id", 0)
+    if completion_id > context.state.journal_of(context.invocation).last_id:
+        return  # nearly all: SDKs count upwards
     completion_ids: tuple[int, ...]
     match message:
         case CallCommand(invocation_id_completion_id=first, result_completion_id=second):

@@ -162,7 +162,7 @@ class FramedAttempt:
         if failure is not None:
             self._fail(failure)
 
-    def on_data(self, chunk: bytes) -> None:
+    def on_data(self, chunk: bytes) -> None:  # noqa: C901 - in one piece, because it is hot
         """Bytes of the response body; the sink gets all complete messages in one call."""
         if self.is_over or self._decoder.oversized:
             return
@@ -193,7 +193,7 @@ class FramedAttempt:
             self._finish()
         elif violation is not None:
             self._fail(AttemptFailure(code=violation.code, status=_STATUS_UNKNOWN, message=violation.message))
-        else:
+        elif self._is_counted or self._decoder.pending:
             self._count_incomplete()
 
     def on_end(self) -> None:
@@ -238,7 +238,7 @@ class FramedAttempt:
 
     def _count_incomplete(self) -> None:
         """Report the bytes of an incomplete message, unless the attempt is over."""
-        size = self._decoder.pending_size
+        size = len(self._decoder.pending)
         if size >= COUNTED_FROM_BYTES:
             self._is_counted = True
             _incomplete.note(self._give_up, size, self._incomplete_bytes_max)
@@ -254,7 +254,7 @@ class FramedAttempt:
         bound = self._incomplete_bytes_max
         text = (
             f"Incomplete messages of all attempts take more than {bound} bytes. "
-            f"This attempt held most of them: {self._decoder.pending_size} bytes."
+            f"This attempt held most of them: {len(self._decoder.pending)} bytes."
         )
         self._fail(AttemptFailure(code=MESSAGE_TOO_LARGE, status=_STATUS_UNKNOWN, message=text))
 

@@ -74,7 +74,7 @@ def _traced(body: bytes, trace: str) -> bytes:
     """A chunk of whole messages, with the trace in its Error message."""
     decoder = FrameDecoder()
     frames = decoder.feed(body)
-    if decoder.oversized is not None or decoder.pending_size:
+    if decoder.oversized is not None or decoder.pending:
         return body
     return b"".join(encode_frame(type_id, _with(trace, type_id, payload), flags) for type_id, flags, payload in frames)
 

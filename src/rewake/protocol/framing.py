@@ -32,6 +32,10 @@ class Frame(NamedTuple):
     payload: bytes
 
 
+_tuple: Final = tuple.__new__
+"""Makes a Frame without the call of a Python function."""
+
+
 class Oversized(NamedTuple):
     """The header of a message above the limit. start: the first bytes of a proposed result, with its completion id."""
 
@@ -66,28 +70,26 @@ def encode_frames(messages: Iterable[tuple[int, bytes]]) -> bytes:
 
 
 class FrameDecoder:
-    """Cuts one direction of one attempt into frames, up to one that is `oversized`; it must not be fed after that."""
+    """Cuts one direction of one attempt into frames, up to one that is `oversized`; it must not be fed after that.
+
+    pending: the bytes of an incomplete frame. If there are some at the end of a stream, the stream was cut.
+    """
 
     def __init__(self, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         self.message_bytes_max = message_bytes_max
         self.oversized: Oversized | None = None
-        self._pending = bytearray()
+        self.pending = bytearray()
         self._frame_size = _HEADER_SIZE
-
-    @property
-    def pending_size(self) -> int:
-        """Bytes of an incomplete frame. If it is not 0 at the end of a stream, the stream was cut."""
-        return len(self._pending)
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames completed by `data`."""
         assert self.oversized is None
-        if self._pending:
-            self._pending += data
-            if len(self._pending) < self._frame_size:
+        if self.pending:
+            self.pending += data
+            if len(self.pending) < self._frame_size:
                 return []
-            data = bytes(self._pending)
-            self._pending.clear()
+            data = bytes(self.pending)
+            self.pending.clear()
         frames: list[Frame] = []
         position, end = 0, len(data)
         self._frame_size = _HEADER_SIZE
@@ -103,9 +105,9 @@ class FrameDecoder:
                 self._frame_size = _HEADER_SIZE + size
                 break
             position = start + size
-            frames.append(Frame(type_id, flags, data[start:position]))
+            frames.append(_tuple(Frame, (type_id, flags, data[start:position])))
         if position < end:
-            self._pending += data[position:]
+            self.pending += data[position:]
         return frames
 
     def _report(self, data: bytes, position: int, stop: int) -> None:

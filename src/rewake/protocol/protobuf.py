@@ -128,7 +128,7 @@ def compile_decoder(shape: Shape) -> Decode:  # noqa: C901 - one flat loop, beca
     required = _slots(shape, Presence.REQUIRED)
     build = shape.build
 
-    def decode(data: bytes) -> Any:
+    def decode(data: bytes) -> Any:  # noqa: C901 - the same loop
         values: list[Any] = defaults.copy()
         for slot in repeated:
             values[slot] = []
@@ -137,16 +137,25 @@ def compile_decoder(shape: Shape) -> Decode:  # noqa: C901 - one flat loop, beca
             tag = data[position]
             position += 1
             if tag > 127:
-                tag, position = read_varint(data, position - 1)
+                second = data[position]
+                if second < 128:
+                    tag, position = tag & 0x7F | second << 7, position + 1
+                else:
+                    tag, position = read_varint(data, position - 1)
             field = fields.get(tag)
-            if field is None:
+            if field is None and (tag & 7 != LENGTH or tag < 8):
                 position = skip_field(data, position, tag)
                 continue
-            slot, is_repeated, read = field
             number = data[position]
             position += 1
             if number > 127:
                 number, position = read_varint(data, position - 1)
+            if field is None:  # skipped here, because nearly all commands have such a field: their line
+                position += number
+                if position > end:
+                    raise truncated()
+                continue
+            slot, is_repeated, read = field
             if tag & 7:
                 start, position = position, position + number
                 if position > end:

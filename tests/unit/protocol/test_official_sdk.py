@@ -152,7 +152,7 @@ def attempt(
     assert head[b"content-type"].decode() == content_type
     decoder = FrameDecoder()
     frames = [(frame.flags, decode_message(frame.type_id, frame.payload, version)) for frame in decoder.feed(answer)]
-    assert decoder.pending_size == 0
+    assert len(decoder.pending) == 0
     return frames
 
 
