@@ -1,8 +1,8 @@
 """The lines of the app that make entries of journals: each command carries its line to the engine.
 
 So a mismatch report has both lines: the one that made the entry, perhaps in another process and in other code, and the
-one that runs now. Each new entry costs a look at the stack (1 to 2 us); a replay costs almost nothing. Our own hosts of
-handlers call this module: worker_main.py and in_process.py. Source of the calls: restate/vm.py of restate-sdk.
+one that runs now. Each new entry costs a look at the stack (about 1 us); a replay costs almost nothing. Our own hosts
+of handlers call this module: worker_main.py and in_process.py. Source of the calls: restate/vm.py of restate-sdk.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rewake.protocol.line_field import Note, field_of, with_lines
 from rewake.protocol.messages import MessageType
 
 PLACES_MAX: Final = 10_000
-"""Lines whose text is cached, so that it is read from its file once; beyond this the cache is emptied."""
+"""Lines whose text is cached, so that it is read from its file once, and code objects whose lines are."""
 
 FRAMES_MAX: Final = 60
 """Frames that are searched for the app's own code."""
@@ -59,7 +59,10 @@ _EXAMPLES: Final = str(Path(__file__).parents[1] / "examples")
 _LIBRARY: Final = re.compile(r"site-packages|dist-packages|/lib/python\d|<frozen")
 
 _is_own: dict[str, bool] = {}
-_fields: dict[tuple[str, int], bytes] = {}
+
+_known: dict[int, tuple[CodeType, dict[int, bytes] | None]] = {}
+"""Code objects by id, because their hash is slow: each with its fields by instruction, because the line of a frame is
+slow too; None for a library's code. The object itself is kept so that no other one gets its id."""
 
 
 def keep_lines() -> None:
@@ -108,6 +111,8 @@ def _taking(take: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
         if not notes or not chunk:
             return chunk
         setattr(self, _MARK, None)
+        if len(notes) == 1 and notes[0] is _OUTPUT:
+            return chunk
         return with_lines(bytes(chunk), notes)
 
     return take_output
@@ -118,8 +123,13 @@ def _field_here(frame: FrameType | None) -> bytes:
     for _ in range(FRAMES_MAX):
         if frame is None:
             break
-        if _is_apps_own(frame.f_code):
-            return _field_at(frame.f_code, frame.f_lineno)
+        code = frame.f_code
+        fields = (_known.get(id(code)) or _note(code))[1]
+        if fields is not None:
+            field = fields.get(frame.f_lasti)
+            if field is None:
+                field = fields[frame.f_lasti] = _field_at(code, frame.f_lineno)
+            return field
         frame = frame.f_back
     return next((_field_at(code, line) for code, line in _started_at() if _is_apps_own(code)), b"")
 
@@ -138,16 +148,22 @@ def _started_at() -> tuple[tuple[CodeType, int], ...]:
     return () if lines is None else lines.started_at.get()
 
 
+def _note(code: CodeType) -> tuple[CodeType, dict[int, bytes] | None]:
+    if len(_known) >= PLACES_MAX:
+        _known.clear()
+    noted = _known[id(code)] = (code, {} if _is_apps_own(code) else None)
+    return noted
+
+
 def _field_at(code: CodeType, line: int) -> bytes:
-    field = _fields.get((code.co_filename, line))  # by file and line: a hash of the code object is slow
-    if field is None:
-        if len(_fields) >= PLACES_MAX:
-            _fields.clear()
-        file = "/".join(code.co_filename.replace("\\", "/").split("/")[-2:])
-        text = linecache.getline(code.co_filename, line).strip()
-        words = (f"{file}:{line}", code.co_name, text)
-        field = _fields[code.co_filename, line] = field_of("\n".join(_shortened(each) for each in words))
-    return field
+    return _field_of_line(code.co_filename, code.co_name, line)
+
+
+@functools.lru_cache(maxsize=PLACES_MAX)
+def _field_of_line(filename: str, function: str, line: int) -> bytes:
+    file = "/".join(filename.replace("\\", "/").split("/")[-2:])
+    words = (f"{file}:{line}", function, linecache.getline(filename, line).strip())
+    return field_of("\n".join(_shortened(each) for each in words))
 
 
 def _shortened(word: str) -> str:

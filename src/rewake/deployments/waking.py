@@ -24,7 +24,8 @@ SPARE_WAKE_UPS: Final = 2
 
 SWEEP_S: Final = 0.1
 LATE_WAKE_UPS: Final = (4, 8, 16, 32)
-"""Wake-ups of a handler that is still silent at each later sweep. Together they serve some 60 waiting tasks."""
+"""Wake-ups of a handler that is still silent at each later sweep, but one for each task that sleeps then. Together they
+serve some 60 waiting tasks."""
 
 
 class Watched:
@@ -46,10 +47,10 @@ class Watched:
         raise NotImplementedError
 
     @property
-    def is_asleep(self) -> bool:
-        """Whether a task waits for an event; True if that is not known."""
+    def sleepers(self) -> int | None:
+        """How many tasks wait for an event; None if that is not known."""
         sleepers = getattr(getattr(self.channel, "_queue", None), "_getters", None)
-        return sleepers is None or bool(sleepers)
+        return None if sleepers is None else len(sleepers)
 
 
 _watched_here: ContextVar[Watched | None] = ContextVar("rewake_watched", default=None)
@@ -121,7 +122,7 @@ class Waker:
         """Wake once each attempt that got a delivery before the last round and is still silent."""
         ripe, self._ripe, self._fresh = self._ripe, self._fresh, []
         for attempt in ripe:
-            if attempt.wake_ups and not attempt.is_deaf and attempt.is_asleep:
+            if attempt.wake_ups and not attempt.is_deaf and attempt.sleepers != 0:
                 attempt.wake_ups -= 1
                 attempt.wake()
                 self._ripe.append(attempt)
@@ -136,7 +137,8 @@ class Waker:
         due, self._silent_before, self._silent = self._silent_before, self._silent, set()
         for attempt in due:
             if not attempt.is_deaf:
-                attempt.wake_ups = LATE_WAKE_UPS[attempt.sweeps]
+                turns, sleepers = LATE_WAKE_UPS[attempt.sweeps], attempt.sleepers
+                attempt.wake_ups = turns if sleepers is None else min(turns, max(sleepers, 1))
                 self._queue(attempt)
                 attempt.sweeps += 1
                 if attempt.unanswered and attempt.sweeps < len(LATE_WAKE_UPS):

@@ -47,10 +47,10 @@ def test_a_task_that_waits_gets_the_next_event() -> None:
         assert await channel() == PART
         waiting = asyncio.create_task(channel())
         await asyncio.sleep(0)
-        assert source.is_asleep
+        assert source.sleepers == 1
         source.put(PART)
         assert await waiting == PART
-        assert not source.is_asleep
+        assert source.sleepers == 0
 
     asyncio.run(main())
 

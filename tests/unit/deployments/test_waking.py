@@ -132,16 +132,32 @@ def test_one_of_which_no_task_sleeps_is_left_alone() -> None:
         sleeper.channel = channel = ReceiveChannel(asyncio.get_running_loop().create_future)
         waker.delivered(sleeper, 3)
         await turns()
-        assert (sleeper.is_asleep, sleeper.count) == (False, 0)
+        assert (sleeper.sleepers, sleeper.count) == (0, 0)
 
         asleep = asyncio.create_task(channel())
         await turns(2)
-        assert sleeper.is_asleep
+        assert sleeper.sleepers == 1
         waker.delivered(sleeper, 3)
         await turns()
         assert sleeper.count > 0
         asleep.cancel()
         await channel.close()  # type: ignore[no-untyped-call]  # the SDK's
+
+    with_waker(scenario)
+
+
+def test_a_sweep_wakes_each_sleeping_task_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that waits for a slow engine must not cost four turns of its handler."""
+    monkeypatch.setattr(waking, "SWEEP_S", SWEEP_S)
+
+    async def scenario(waker: Waker, sleeper: Sleeper) -> None:
+        sleeper.channel = SimpleNamespace(_queue=SimpleNamespace(_getters=["a task"]))
+        waker.delivered(sleeper, 1)
+        waker.answered(sleeper, 1)
+        async with asyncio.timeout(10):
+            while waker._is_sweep_due or waker._turns_left:
+                await asyncio.sleep(0)
+        assert sleeper.count == 1
 
     with_waker(scenario)
 
