@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 from node_tour import ENGINE_VARIABLE
 from tests.leftovers import end_leftovers, mark_session, remove_leftovers
+from tests.warm import close_nurseries
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,6 +50,7 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(trylast=True)  # after xdist has ended its workers
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A run that leaves processes or temporary files behind has failed, whatever its tests say."""
+    close_nurseries()
     if hasattr(session.config, "workerinput"):
         return
     for what, left in (("processes", end_leftovers()), ("temporary files", remove_leftovers())):

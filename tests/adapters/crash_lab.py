@@ -14,7 +14,6 @@ import asyncio
 import importlib
 import json
 import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,11 +23,12 @@ from unittest.mock import patch
 
 from killer import Killer, deaths_in
 from stage import Stage
-from warm_workers import warm_workers
+from tests.warm import framework_of, run_warm, warm_children
 
 import rewake
 from rewake.core import retries
 from rewake.core.ids import awakeable_id_parse
+from rewake.deployments import worker_pool
 from rewake.protocol.messages import Success
 
 CHILDREN_MAX = 80
@@ -102,10 +102,12 @@ def lives(app: Any, folder: Path, call: tuple[str, str, Any]) -> tuple[int, Any]
 def played(module: str, folder: Path, service: str, handler: str) -> Any:
     """The report on engine and handlers of this module, from a process of its own: `kills` and `answer`."""
     script = Path(__file__)
-    places = os.pathsep.join(str(script.parent.parent / each) for each in ("adapters", "conformance", "e2e"))
+    places = os.pathsep.join(str(script.parent.parent / each) for each in ("adapters", "conformance", "e2e", ".."))
     environment = os.environ | {"LAB_FOLDER": str(folder), "PYTHONPATH": places}
     command = [sys.executable, str(script), "engine", module, str(folder), service, handler, '""']
-    done = subprocess.run(command, env=environment, cwd=script.parent, capture_output=True, text=True, check=False)
+    done = run_warm(
+        command, framework=framework_of(script.with_name(f"{module}.py")), env=environment, cwd=script.parent
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -115,7 +117,10 @@ def main(how: str, module: str, place: str, service: str, handler: str, given: s
     if how == "engine":
         kills, answer = lives(importlib.import_module(module), folder, call)
     else:
-        with warm_workers([module]), patch.object(retries, "WORKER_KILLS_MAX", CHILDREN_MAX):
+        importlib.import_module(module)
+        warm_children()
+        well_ms = patch.object(worker_pool, "RESTART_DELAY_WELL_MAX_MS", 0)
+        with well_ms, patch.object(retries, "WORKER_KILLS_MAX", CHILDREN_MAX):
             answer = asyncio.run(worker_lives(folder, call))
         kills = len(deaths_in(folder).read_text().splitlines())
     sys.stdout.write(json.dumps({"kills": kills, "answer": answer}) + "\n")

@@ -17,6 +17,7 @@ import adapter_kit
 import crash_lab
 import pytest
 import restate
+from tests.warm import Warm
 
 import rewake
 from rewake.admin.answering import answer
@@ -50,7 +51,7 @@ asyncio.run(main())
 """
 TESTS = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {
-    "PYTHONPATH": os.pathsep.join(str(TESTS / each) for each in ("adapters", "conformance", "e2e"))
+    "PYTHONPATH": os.pathsep.join(str(TESTS / each) for each in ("adapters", "conformance", "e2e", ".."))
 }
 
 
@@ -327,7 +328,7 @@ def test_a_killed_engine_still_knows_what_waits(tmp_path: Path) -> None:
     """Killed while it waits; the question is listed by the next one, and answered there."""
     (tmp_path / "app.py").write_text(KILLED)
     command = [sys.executable, "app.py"]
-    with subprocess.Popen(command, env=ENVIRONMENT, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as first:
+    with Warm(command, env=ENVIRONMENT, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
         name = first.stdout.readline().strip()
         first.kill()

@@ -66,7 +66,7 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     folder = Path(tmp_path_factory.mktemp("between"))
     with ModelServer(RULES) as models:
         environment = models.env() | {"LAB_FOLDER": str(folder), "PYTHONPATH": str(Path(__file__).parent)}
-        service = Service("between_served:app", "hypercorn", options=(), **environment)
+        service = Service("between_served:app", "hypercorn", options=(), framework="agents", **environment)
         subject = Subject(request.param, folder, service)
         yield Lab(subject, models, folder)
         subject.close()

@@ -15,6 +15,7 @@ from chat_kit import Desk, approval_of, desk_of, outputs_of, read, text_of
 from node_tour import EngineKind
 from subject import until
 from test_chat import RULES
+from tests.warm import run_warm
 from tour import ALL
 
 pytest.importorskip("agents", reason="the chat of these tests speaks with OpenAI agents")
@@ -41,7 +42,7 @@ def rewake(desk: Desk, *words: str) -> subprocess.CompletedProcess[str]:
     admin = f"http://127.0.0.1:{desk.subject.admin_port}"
     ingress = ["--ingress", f"http://127.0.0.1:{desk.subject.ingress_port}"] if words[1] in ("approve", "deny") else []
     command = [sys.executable, "-m", "rewake", *words, *ingress, "--admin", admin]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return run_warm(command)
 
 
 def test_a_nested_specialist_asks_and_everything_is_killed(desk: Desk) -> None:

@@ -59,7 +59,7 @@ class InWorker:
 
     def _started(self) -> TourEngine:
         folder, models, environment = self._given
-        return TourEngine(HERE / "served.py", folder, models, **environment).__enter__()
+        return TourEngine(HERE / "served.py", folder, models, framework="agents", **environment).__enter__()
 
     def send(self, target: str, body: Any) -> str:
         return str(self._engine.send(f"/{target}", body))
@@ -98,7 +98,9 @@ def place_of(way: str, folder: Path, models: ModelServer, environment: dict[str,
     server: ServerKind
     kind, server = way.split()  # type: ignore[assignment]
     path = os.pathsep.join(str(HERE.parent / each) for each in ("adapters", "conformance", "e2e"))
-    service = Service("served:app", server, options=(), **models.env(), **environment, PYTHONPATH=path)
+    service = Service(
+        "served:app", server, options=(), framework="agents", **models.env(), **environment, PYTHONPATH=path
+    )
     return OverHttp(kind, folder, service, use_http_11=server in HTTP1_SERVERS)
 
 

@@ -22,6 +22,7 @@ from adapter_kit import Case
 from http_service import free_port
 from rows import ABSENT, ALL, CASES, ROWS, app_module, every_row, program_of
 from stage import Cut, Stage, fail_attempt
+from tests.warm import run_warm
 
 import rewake
 from rewake.core.model import HandlerOptions, RetryPolicy
@@ -166,10 +167,13 @@ def lab(how: str, framework: str, row: str, folder: Path) -> Any:
     environment = os.environ | {
         "LAB_FRAMEWORKS": framework,
         "LAB_DIES": "1",
-        "PYTHONPATH": os.pathsep.join(str(script.parent.parent / each) for each in ("adapters", "conformance", "e2e")),
+        "PYTHONPATH": os.pathsep.join(
+            str(script.parent.parent / each) for each in ("adapters", "conformance", "e2e", "..")
+        ),
     }
     command = [sys.executable, str(script), *arguments]
-    done = subprocess.run(command, env=environment, cwd=script.parent, capture_output=True, text=True, check=False)
+    imported = {"openai": "agents", "pydantic": "pydantic_ai"}[framework]
+    done = run_warm(command, framework=imported, env=environment, cwd=script.parent, timeout_s=LAB_DEADLINE_S)
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"kills"')]
     assert lines, done.stderr[-2_000:]
     return json.loads(lines[-1])

@@ -11,7 +11,6 @@ import random
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from cli_process import Running
 from rows import ALL
@@ -111,9 +110,7 @@ class History:
             reader.until_shown("")
 
     def kill_worker(self) -> None:
-        for child in psutil.Process(self.engine.process.pid).children():
-            if "rewake.deployments.worker_main" in child.cmdline():
-                child.kill()
+        self.engine.kill_worker()
 
     def wander(self) -> None:
         """Go on behind any event of those that came."""

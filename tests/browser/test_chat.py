@@ -12,7 +12,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from cli_process import Running
 from tests.browser.conftest import PAGE_TIMEOUT_MS
@@ -89,9 +88,7 @@ class Desk:
 
     def kill_worker(self) -> None:
         """kill -9 of the process with the handlers."""
-        for child in psutil.Process(self._running.process.pid).children():
-            if "rewake.deployments.worker_main" in child.cmdline():
-                child.kill()
+        self._running.kill_worker()
 
     def kill_everything(self) -> None:
         """kill -9 of engine, handlers and web app, and a new start."""

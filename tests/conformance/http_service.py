@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from node_tour import installed, node
+from tests.warm import Warm, framework_of
 
 HERE = Path(__file__).parent
 STARTED_SECONDS_MAX = 60.0  # a framework of agents takes its time to load
@@ -41,12 +42,19 @@ class Service:
     """An app on a server. app: `module:attribute` beside this file, or a script for Node."""
 
     def __init__(
-        self, app: str, server: ServerKind = "hypercorn", *, options: tuple[str, ...] = (), **environment: str
+        self,
+        app: str,
+        server: ServerKind = "hypercorn",
+        *,
+        options: tuple[str, ...] = (),
+        framework: str = "",
+        **environment: str,
     ) -> None:
         self.port = free_port()
         self.server = server
         self._app = app
         self._options = options
+        self._framework = framework
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -59,8 +67,13 @@ class Service:
         """Start it, and wait until it takes connections."""
         own = {"HTTP_MODE": "http1" if self.server in HTTP1_SERVERS else "http2", "PORT": str(self.port)}
         environment = {**os.environ, **NODE_ENVIRONMENT, **own, **self._environment}
-        self._process = subprocess.Popen(
-            self._command(), cwd=HERE, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        self._process = Warm(
+            self._command(),
+            framework=self._framework or self._imported(environment.get("PYTHONPATH", "")),
+            cwd=HERE,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         deadline_s = time.monotonic() + STARTED_SECONDS_MAX
         while True:
@@ -71,6 +84,12 @@ class Service:
                 return
             except OSError:
                 time.sleep(0.01)
+
+    def _imported(self, python_path: str) -> str:
+        """The framework that the app imports."""
+        file = f"{self._app.partition(':')[0]}.py"
+        places = [HERE, *map(Path, filter(None, python_path.split(os.pathsep)))]
+        return next((framework_of(place / file) for place in places if (place / file).is_file()), "")
 
     def _command(self) -> list[str]:
         if self.server == "hypercorn":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import engine_process
 import pytest
 from stage import DEADLINE_S, VERSIONS, Cut, Stage, fail_attempt, journal, kill_worker, nothing, run, settles_in_memory
 from test_engine_calls import ROUTE_JOURNAL
+from tests.warm import run_warm
 from tour import ALL
 
 from rewake.deployments import worker_pool
@@ -162,13 +162,10 @@ def test_an_engine_killed_after_any_message(stage: Stage, version: int, is_commi
 def start(request: dict[str, object]) -> tuple[list[str], int]:
     """Run engine_process.py; what it answered, and its return code."""
     paths = [str(Path(engine_process.__file__).parent), *(path for path in sys.path if path)]
-    done = subprocess.run(
+    done = run_warm(
         [sys.executable, engine_process.__file__, json.dumps(request)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
+        timeout_s=DEADLINE_S,
     )
     lines = [line.removeprefix("answer ") for line in done.stdout.splitlines() if line.startswith("answer ")]
     return lines, done.returncode

@@ -19,6 +19,7 @@ import apps
 import psutil
 import pytest
 from stub_engine import StubAttempt, attempt_start, frames
+from tests.warm import Warm
 
 from rewake.core.model import Blame
 from rewake.deployments import worker_pool
@@ -221,7 +222,7 @@ async def main():
 asyncio.run(main())
 """
     )
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as engine:
+    with Warm([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as engine:
         assert engine.stdout is not None
         for line in engine.stdout:
             if line.strip().isdigit():

@@ -12,9 +12,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
+
+from tests.warm import Warm, framework_of, run_warm
 
 ROOT: Final = Path(__file__).parents[2]
 WAIT_S: Final = 90.0
@@ -97,19 +99,26 @@ def command(*args: str | Path) -> list[str]:
 
 def rewake(*args: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run(
-        command(*args), cwd=cwd, env=environment(**env), capture_output=True, text=True, timeout=WAIT_S, check=False
-    )
+    framework = _framework(args, cwd)
+    return run_warm(command(*args), framework=framework, timeout_s=WAIT_S, cwd=cwd, env=environment(**env))
+
+
+def _framework(args: Sequence[str | Path], cwd: Path) -> str:
+    """What the app of a command imports."""
+    if args[0] == "demo":
+        return "agents"
+    return framework_of(cwd / args[1]) if args[0] in ("run", "serve") and len(args) > 1 else ""
 
 
 class Running:
     """`rewake run`, `server`, `serve` or `ui` on free ports, until the `with` ends. Its log is read as events."""
 
-    def __init__(self, *args: str | Path, cwd: Path, log_format: str = "json", **env: str) -> None:
+    def __init__(self, *args: str | Path, cwd: Path, log_format: str = "json", framework: str = "", **env: str) -> None:
         ports = ("--port",) if args[0] in ("serve", "ui") else ("--ingress-port", "--admin-port")
         free = [word for port in ports if port not in args for word in (port, "0")]
-        self.process = subprocess.Popen(
+        self.process = Warm(
             command(*args, *free, "--log-format", log_format),
+            framework=framework or _framework(args, cwd),
             cwd=cwd,
             env=environment(**env),
             stdin=subprocess.DEVNULL,
@@ -171,6 +180,15 @@ class Running:
             if told.get("event") == name:
                 return told
             self._unmatched.append(told)
+
+    def wait_for_worker(self) -> int:
+        """The process id of the next worker that became ready."""
+        pid: int = self.wait_for("worker_became_ready")["pid"]
+        return pid
+
+    def kill_worker(self) -> None:
+        """kill -9 of the only one, once it is ready."""
+        os.kill(self.wait_for_worker(), signal.SIGKILL)
 
     def stop(self, os_signal: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to stop and wait; its exit code."""

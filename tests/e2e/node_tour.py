@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from tests.warm import Warm
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = REPOSITORY / "src"
@@ -168,9 +169,16 @@ class Process:
     """A child process that listens on a port of its own and can be killed and started again on it."""
 
     def __init__(
-        self, command: list[str], port: int, *, folder: Path, log: Path, environment: Mapping[str, str]
+        self,
+        command: list[str],
+        port: int,
+        *,
+        folder: Path,
+        log: Path,
+        environment: Mapping[str, str],
+        framework: str = "",
     ) -> None:
-        self.command, self.port, self.folder, self.log = command, port, folder, log
+        self.command, self.port, self.folder, self.log, self.framework = command, port, folder, log, framework
         self.environment = os.environ | environment
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -183,8 +191,9 @@ class Process:
     def start(self, **more_environment: str) -> None:
         """Returns when it accepts connections."""
         with self.log.open("ab") as log:
-            self._child = subprocess.Popen(
+            self._child = Warm(
                 self.command,
+                framework=self.framework,
                 cwd=self.folder,
                 env=self.environment | more_environment,
                 stdout=log,

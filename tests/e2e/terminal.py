@@ -20,6 +20,7 @@ from typing import Final, Self
 
 import pyte
 from cli_process import command, environment
+from tests.warm import Warm
 
 ROWS: Final = 24
 COLUMNS: Final = 100
@@ -34,7 +35,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self._ours, theirs = pty.openpty()
         self._resize(ROWS, COLUMNS)
-        self.process = subprocess.Popen(
+        self.process = Warm(
             command(*args),
             cwd=cwd,
             env=environment(TERM="xterm-256color", **env),

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from cli_process import WAIT_S, command, environment, rewake
 from docs_blocks import blocks_of, matches
+from tests.warm import Warm
 
 from rewake.examples import EXAMPLES
 from rewake.testing.models import ModelServer, failure, rule
@@ -77,8 +78,9 @@ def test_a_provider_that_refuses_ends_it_with_a_reason(tmp_path: Path) -> None:
 
 
 def test_killed_it_leaves_nothing_running(tmp_path: Path) -> None:
-    process = subprocess.Popen(
+    process = Warm(
         command("demo", "--keep"),
+        framework="agents",
         cwd=tmp_path,
         env=environment(TMPDIR=str(tmp_path)),
         stdout=subprocess.PIPE,
@@ -106,7 +108,7 @@ def is_running(pid: int) -> bool:
 
 def test_without_a_key_a_script_plays_the_story_and_keep_leaves_it_running_until_it_is_stopped(tmp_path: Path) -> None:
     env = environment(KEEP="1", TMPDIR=str(tmp_path))
-    process = subprocess.Popen(command("demo"), cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True)
+    process = Warm(command("demo"), framework="agents", cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     text = ""
     for line in process.stdout:

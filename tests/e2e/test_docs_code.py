@@ -34,6 +34,7 @@ from pathlib import Path
 
 import pytest
 from docs_blocks import Block, blocks_of, matches
+from tests.warm import framework_of, run_warm
 
 from rewake.testing.models import ModelServer, rule, text
 
@@ -98,43 +99,11 @@ class Background:
             self.process.stdout.close()
 
 
-class WarmPython:
-    """`python SCRIPT` for the blocks of all pages, each in a process of its own; frameworks are imported once."""
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
-
-    def run(self, script: Path, environment: dict[str, str]) -> tuple[int, str]:
-        """Exit code and output."""
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-u", str(Path(__file__).with_name("warm_python.py"))],
-                env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        process, output = self._process, script.with_name("_output")
-        assert process.stdin is not None and process.stdout is not None
-        job = {"path": str(script), "env": environment, "output": str(output)}
-        process.stdin.write(json.dumps(job) + "\n")
-        process.stdin.flush()
-        code = int(process.stdout.readline())  # the timeout of the test ends a script that does not
-        printed = output.read_text()
-        output.unlink()
-        return code, printed
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.communicate()
-
-
 class Reader:
     """Somebody who follows one page: a folder, a shell's variables, processes in the background."""
 
-    def __init__(self, folder: Path, python: WarmPython) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.python = python
         self.directory = folder / "work"
         self.directory.mkdir()
         self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
@@ -196,7 +165,7 @@ class Reader:
             case "python" if not block.title:
                 script = self.directory / "_block.py"
                 script.write_text(self._swapped(block))
-                self._ended(block, *self.python.run(script, self.environment))
+                self._run_python(block, script)
                 script.unlink()
             case _:
                 self._save(block)
@@ -250,6 +219,18 @@ class Reader:
             timeout=BLOCK_TIMEOUT_S,
         )
         self._remember()
+        self._ended(block, done.returncode, done.stdout)
+
+    def _run_python(self, block: Block, script: Path) -> None:
+        done = run_warm(
+            [sys.executable, script.name],
+            framework=framework_of(script),
+            timeout_s=BLOCK_TIMEOUT_S,
+            cwd=script.parent,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
+        )
         self._ended(block, done.returncode, done.stdout)
 
     def _ended(self, block: Block, code: int, printed: str) -> None:
@@ -332,18 +313,9 @@ def check(block: Block) -> None:
             parser.read_string(block.text)
 
 
-@pytest.fixture(scope="module")
-def python() -> Iterator[WarmPython]:
-    warm = WarmPython()
-    try:
-        yield warm
-    finally:
-        warm.stop()
-
-
 @pytest.fixture
-def reader(tmp_path: Path, python: WarmPython) -> Iterator[Reader]:
-    someone = Reader(tmp_path, python)
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    someone = Reader(tmp_path)
     try:
         yield someone
     finally:

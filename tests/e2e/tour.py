@@ -22,6 +22,7 @@ from typing import Any, Final
 import pytest
 import tour_app
 from cli_process import WAIT_S, Running
+from tests.warm import framework_of
 
 from rewake.examples import EXAMPLES
 from rewake.testing.models import ModelServer, Rule, rule, text
@@ -316,8 +317,12 @@ class Step:
 class TourEngine(Running):
     """`rewake run` over a tour app, its models played by `models`."""
 
-    def __init__(self, app: str | Path, folder: Path, models: ModelServer, *args: str, **env: str) -> None:
-        super().__init__("run", app, "--data", folder / "data", *args, cwd=folder, **models.env(), **env)
+    def __init__(
+        self, app: str | Path, folder: Path, models: ModelServer, *args: str, framework: str = "", **env: str
+    ) -> None:
+        framework = framework or framework_of(folder / env.get("TOUR_APP", app))
+        data = folder / "data"
+        super().__init__("run", app, "--data", data, *args, cwd=folder, framework=framework, **models.env(), **env)
 
     def post(self, path: str, body: Any, *, idempotency_key: str | None = None) -> Reply:
         """One call, until it is answered.   Raises OSError or HTTPException when the connection dies."""
@@ -340,11 +345,6 @@ class TourEngine(Running):
         return journals(
             self.query(f"select * from sys_journal where id = '{invocation_id}' order by \"index\""),
         )[invocation_id]
-
-    def wait_for_worker(self) -> int:
-        """The process id of the next worker that became ready."""
-        pid: int = self.wait_for("worker_became_ready")["pid"]
-        return pid
 
     def _request(
         self, port: int, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 import tour_app
 from cli_process import command, environment
 from node_tour import Process, free_port, installed, make_engine, node
+from tests.warm import framework_of
 from tour import FOLDERS, Part, Reply, Tour, TourEngine, is_running, until
 
 from rewake.testing.models import ModelServer
@@ -143,5 +144,7 @@ def _process(tour: Tour, part: Part, folder: Path, models: ModelServer) -> Proce
             words, port, folder=app, log=folder / f"{part.file}.log", environment={**models.env(), "PORT": str(port)}
         )
     words = command("serve", STOPPING_APP, "--port", str(port), "--log-format", "json")
-    env = environment(**models.env(), TOUR_APP=str(FOLDERS[tour.name] / part.file))
-    return Process(words, port, folder=folder, log=folder / f"{part.file}.log", environment=env)
+    app = FOLDERS[tour.name] / part.file
+    env = environment(**models.env(), TOUR_APP=str(app))
+    log, framework = folder / f"{part.file}.log", framework_of(app)
+    return Process(words, port, folder=folder, log=log, environment=env, framework=framework)
