@@ -85,9 +85,10 @@ app = restate.app([desk, clerk])
 
 
 class Killer:
-    """A codec of journal values that kills its process at each value that no process has read before.
+    """A codec of journal values that kills its process at each value that no handler of the desk has read before.
 
-    `died-in` in LAB_FOLDER gets the names of the handlers that read them.
+    They run one at a time, so no kill meets a step of another one that is not stored yet. `died-in` in LAB_FOLDER gets
+    the names of the handlers.
     """
 
     def encode(self, buf: bytes) -> bytes:
@@ -96,7 +97,7 @@ class Killer:
     async def decode(self, buf: bytes) -> bytes:
         seen = folder() / f"seen-{hashlib.sha256(buf).hexdigest()}"
         raw: Any = raw_context()
-        if raw is not None and not seen.exists():
+        if raw is not None and raw.handler.service_tag.name == desk.name and not seen.exists():
             seen.touch()
             with (folder() / "died-in").open("a") as file:
                 file.write(f"{raw.handler.name}\n")

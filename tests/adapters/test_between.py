@@ -110,7 +110,7 @@ def test_a_question_outlives_code_handlers_and_engine(lab: Lab, desk: str) -> No
 
 
 def test_answers_and_next_turns_under_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Engine and handlers die at each result of the journal, also while they take answers and begin next turns."""
+    """Engine and handlers die at each result that the object reads, while it asks, takes answers and goes on."""
     monkeypatch.setenv("LAB_FOLDER", str(tmp_path))
     told = crash_lab.played("between_app", tmp_path, "Suspending", "asked")
     assert told["answer"] == ["waiting", "approved", "denied", "refused", "RW4027"]
