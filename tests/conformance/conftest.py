@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
+from unittest.mock import patch
 
 import pytest
 from http_service import ServerKind, typescript
 from node_tour import EngineKind
 from stage import TRANSPORTS, VERSIONS, Stage, Transport
 from subject import Subject, running_subject
+from tests.warm import Warm
+
+from rewake.deployments import worker
 
 ENGINE_KINDS: tuple[EngineKind, ...] = ("rewake", "restate")
 
 AppKind = Literal["python", "python_http1", "surfaces", "deployments", "typescript_http2", "typescript_http1"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_workers() -> Iterator[None]:
+    """Workers of engines in this process are forked from one that has imported what they need."""
+    with patch.object(worker, "subprocess", SimpleNamespace(Popen=Warm, DEVNULL=subprocess.DEVNULL)):
+        yield
 
 
 @pytest.fixture

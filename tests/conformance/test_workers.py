@@ -468,7 +468,7 @@ def test_a_system_that_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> Non
         assert caught.value.code is ErrorCode.WORKER_START_FAILED
         await pool.close()
 
-    monkeypatch.setattr(subprocess, "Popen", refuse)
+    monkeypatch.setattr("rewake.deployments.worker.subprocess.Popen", refuse)
     asyncio.run(main())
 
 
