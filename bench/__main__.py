@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from bench import (
     agent_report,
     agent_work,
     callers,
+    crowds,
     npm,
     processes,
     report,
@@ -65,6 +67,8 @@ class Bench:
         self.starts: list[Start] = []
         self.waits: list[waiting.Waiting] = []
         self.sizes: list[sizes.Size] = []
+        self.crowds: list[crowds.Crowd] = []
+        self.soak: list[str] = []
         self.ui: ui_pages.UiPages | None = None
         self.limits: Sequence[store_limit.StoreLimit] = []
         self.agents: list[agent_work.AgentRow] = []
@@ -83,10 +87,7 @@ class Bench:
             for peer in self.peers_of(Restate, Rewake):  # where they wait is the engine, whatever the app
                 say(f"{self.options.waiting} waiting invocations: {report.title(peer.name)}")
                 self.guarded(peer, self.measure_waiting)
-        if not self.options.skip_sizes:
-            for peer in self.peers_of(Restate, Rewake, RewakeHttp2):
-                say(f"sizes: {report.title(peer.name)}")
-                self.guarded(peer, self.measure_sizes)
+        self.run_large()
         if self.options.agents:
             self.measure_agents()
         if not self.options.skip_streams:
@@ -98,6 +99,20 @@ class Bench:
         if not self.options.skip_store:
             say("store alone")
             self.limits = store_limit.measure(SCRATCH / "data" / "store")
+
+    def run_large(self) -> None:
+        """What is large, what is many, and what is long."""
+        if not self.options.skip_sizes:
+            for peer in self.peers_of(Restate, Rewake, RewakeHttp2):
+                say(f"sizes: {report.title(peer.name)}")
+                self.guarded(peer, self.measure_sizes)
+        if not self.options.skip_crowds:
+            for peer in self.peers_of(Rewake):
+                say("crowds")
+                self.guarded(peer, self.measure_crowds)
+        if self.options.soak:
+            say(f"a soak of {self.options.soak:g} minutes")
+            self.measure_soak()
 
     def find_peers(self) -> None:
         """The peers that were asked for; one that cannot be had here is skipped with a line."""
@@ -168,6 +183,26 @@ class Bench:
             self.sizes.append(measured)
             self.errors += [f"{peer.name}, {measured.what}: {error}" for error in measured.errors]
 
+    def measure_crowds(self, peer: Peer) -> None:
+        """What many runs cost others. One that goes wrong leaves the others to be measured."""
+        for measure in crowds.MEASUREMENTS:
+            try:
+                measured = measure(peer)
+            except PeerError as error:
+                self.errors.append(str(error))
+                continue
+            self.crowds.append(measured)
+            self.errors += [f"{measured.what}: {error}" for error in measured.errors]
+
+    def measure_soak(self) -> None:
+        """Steady load, after which memory, descriptors and files must be as they were."""
+        command = [sys.executable, "-m", "tests.chaos", "--minutes", str(self.options.soak), "--every", "0"]
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
+        told = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+        self.soak = [f"soak: {line}" for line in told.stdout.splitlines()]
+        if told.returncode:
+            self.errors.append("soak: something was lost or has grown")
+
     def measure_agents(self) -> None:
         """The agent work, with peers of its own."""
         try:
@@ -210,6 +245,8 @@ class Bench:
         text += [limit.line() for limit in self.limits]
         text += [measured.line() for measured in self.waits]
         text += ["", *sizes.lines(self.sizes, report.title)] if self.sizes else []
+        text += ["", *(crowd.line() for crowd in self.crowds)] if self.crowds else []
+        text += ["", *self.soak] if self.soak else []
         text += ["", *agent_report.lines(self.agents)] if self.agents else []
         text += ["", *self.streams.lines()] if self.streams else []
         text += ["", *self.ui.lines()] if self.ui else []
@@ -250,6 +287,8 @@ class Bench:
             "starts": [asdict(start) for start in self.starts],
             "waiting": [asdict(measured) for measured in self.waits],
             "sizes": [asdict(size) for size in self.sizes],
+            "crowds": [asdict(crowd) for crowd in self.crowds],
+            "soak": self.soak,
             "agents": [asdict(row) for row in self.agents],
             "streams": asdict(self.streams) if self.streams else None,
             "ui": asdict(self.ui) if self.ui else None,
@@ -294,6 +333,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--against", default="", metavar="COMMIT", help="another commit of ours, in the same rounds")
     parser.add_argument("--hypercorn", default="", metavar="OPTIONS", help="more options for it, as '--workers 2'")
     parser.add_argument("--skip-sizes", action="store_true", help="leave out what is large and what is many")
+    parser.add_argument("--skip-crowds", action="store_true", help="leave out what many runs cost others")
+    parser.add_argument("--soak", type=float, default=0.0, metavar="MINUTES", help="of steady load; 0 to skip")
     frameworks = agent_work.FRAMEWORKS
     parser.add_argument(
         "--agents", nargs="*", choices=frameworks, default=frameworks, help="whose agents; none to skip"

@@ -18,6 +18,8 @@ steps = restate.Service("Steps")
 counter = restate.VirtualObject("Counter")
 waiter = restate.Service("Waiter", inactivity_timeout=WAIT_INACTIVITY)
 sizes = restate.Service("Sizes", inactivity_timeout=WAIT_INACTIVITY)
+crowd = restate.VirtualObject("Crowd", inactivity_timeout=WAIT_INACTIVITY)
+fan = restate.Service("Fan", inactivity_timeout=WAIT_INACTIVITY)
 
 
 async def pick_specialist(claim: int) -> str:
@@ -108,4 +110,29 @@ async def many_steps_then_wait(ctx: restate.Context, count: int) -> int:
     return number + await resolved
 
 
-app = restate.app([steps, counter, waiter, sizes])
+@crowd.handler()
+async def hold(ctx: restate.ObjectContext, number: int) -> int:
+    """Keeps its key until somebody resolves an awakeable, then gives both numbers added up."""
+    _id, resolved = ctx.awakeable(type_hint=int)
+    return number + await resolved
+
+
+@crowd.handler()
+async def follow(ctx: restate.ObjectContext, number: int) -> int:
+    """Waits for its key, behind hold."""
+    return number
+
+
+@fan.handler()
+async def spread(ctx: restate.Context, count: int) -> None:
+    """Calls as many others, and waits for all of them."""
+    await restate.gather(*(ctx.service_call(leaf, arg=number) for number in range(count)))
+
+
+@fan.handler()
+async def leaf(ctx: restate.Context, number: int) -> None:
+    """Sleeps for longer than anybody measures."""
+    await ctx.sleep(timedelta(days=1))
+
+
+app = restate.app([steps, counter, waiter, sizes, crowd, fan])

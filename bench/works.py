@@ -1,7 +1,8 @@
 """The works: what the callers send, and how they tell a right answer from a wrong one.
 
 `route2`, `steps10` and `keyed` are what is timed; `send_waiting`, `resolve` and `attach` are the three passes of the
-waiting invocations; `unicode` is `keyed` on keys of all Unicode, `many` one call to each of many services. Used by
+waiting invocations; `unicode` is `keyed` on keys of all Unicode, `many` one call to each of many services, `sends` one
+send to each of many paths. Used by
 load.py, in the callers' process; the handlers that answer are in app.py and many_app.py.
 """
 
@@ -28,7 +29,7 @@ class Spec:
     """What to send: `work` with `callers` at once, until `seconds` are over or `requests_max` were sent.
 
     seed: draws the keys of `keyed`.   counts: calls each key has answered before.
-    ids: invocations to resolve or attach to, or services to call.
+    ids: invocations to resolve or attach to, services to call, or paths to send to.
     """
 
     port: int
@@ -145,6 +146,22 @@ class SendWaiting(Work):
         return status == 202 and answer["status"] == "Accepted"
 
 
+class Sends(Work):
+    """Sends to the paths that `ids` names in turn, and keeps the id of number n as `ids[n]`."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.paths, self.ids = spec.ids, [""] * spec.requests_max
+
+    def request(self, n: int) -> tuple[bytes, str]:
+        return http_request("POST", self.paths[n % len(self.paths)], str(n)), str(n)
+
+    def is_right(self, tag: str, status: int, body: bytes) -> bool:
+        answer = json.loads(body)
+        self.ids[int(tag)] = answer["invocationId"]
+        return status == 202 and answer["status"] == "Accepted"
+
+
 class Resolve(Work):
     """Resolves the awakeable of the n-th waiting invocation with twice its number."""
 
@@ -185,6 +202,8 @@ def make_work(spec: Spec) -> Work:
             return Many(spec)
         case "send_waiting":
             return SendWaiting(spec)
+        case "sends":
+            return Sends(spec)
         case "resolve":
             return Resolve(spec)
         case "attach":

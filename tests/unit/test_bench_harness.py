@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from tests.unit.test_docs import generator
 
-from bench import agent_report, report, sizes, store_limit, streams, ui_store, works
+from bench import agent_report, crowds, report, sizes, store_limit, streams, ui_store, works
 from bench.agent_work import AgentRow
 from bench.load import Loop, parse_response
 from bench.report import Row, Start
@@ -178,6 +178,20 @@ def test_sizes_stand_by_what_they_are_of_and_say_what_failed() -> None:
         "rewake: journal of 10,001 entries (5,000 steps): run 1.25 s, replay of all of it 0.50 s, of 1,000 steps 30 ms",
         "restate-server: 1,000 keys of all Unicode: 2,999 right answers, 1,234 runs/s",
     ]
+
+
+def test_sends_take_turns_and_keep_their_ids() -> None:
+    spec = works.Spec(port=1, work="sends", callers=1, seconds=1, requests_max=3, ids=["/a/send", "/b/send"])
+    work = works.make_work(spec)
+    assert [work.request(n)[0].split()[1] for n in range(3)] == [b"/a/send", b"/b/send", b"/a/send"]
+    assert work.is_right("2", 202, b'{"invocationId": "inv_2", "status": "Accepted"}')
+    assert not work.is_right("1", 200, b'{"invocationId": "inv_1", "status": "Accepted"}')
+    assert work.ids[2] == "inv_2"
+
+
+def test_crowds_are_shown_with_their_figures() -> None:
+    found = crowds.Crowd(what="4,000 children", figures={"quiet_p99_ms": 3.14159, "kill_p99_ms": 12})
+    assert found.line() == "4,000 children: quiet_p99_ms 3.142, kill_p99_ms 12"
 
 
 def test_stored_runs_are_what_the_pages_are_checked_against(tmp_path: Path) -> None:
