@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -13,6 +15,9 @@ from urllib.parse import urlencode
 import pytest
 from certificates import self_signed
 from cli_process import APP, Running, rewake
+from official_cli import Cli
+from restate import HttpError
+from restate.client import create_client
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
@@ -148,6 +153,25 @@ def test_commands(engine: Running, secrets: dict[str, str], tmp_path: Path) -> N
     assert "RW4040" in refused.stderr
     assert rewake("services", "list", cwd=tmp_path, REWAKE_TOKEN=secrets["read"], **home).returncode == 0
     assert "tokens.json" not in refused.stdout
+
+
+def test_the_client_of_the_sdk_shows_a_token(engine: Running, secrets: dict[str, str]) -> None:
+    async def call(secret: str) -> bytes:
+        headers = {"authorization": f"Bearer {secret}", "content-type": "application/json"}
+        async with create_client(f"http://127.0.0.1:{engine.ingress_port}", headers) as client:
+            return await client.generic_call("Counter", "add", b"1", "client")
+
+    assert asyncio.run(call(secrets["call"])) == b"1"
+    with pytest.raises(HttpError, match="403"):
+        asyncio.run(call(secrets["read"]))
+
+
+def test_the_official_command_shows_a_token(engine: Running, secrets: dict[str, str], tmp_path: Path) -> None:
+    def listed(secret: str) -> subprocess.CompletedProcess[str]:
+        return Cli(engine.admin_url, tmp_path).run("services", "list", environment={"RESTATE_AUTH_TOKEN": secret})
+
+    assert "Counter" in listed(secrets["read"]).stdout
+    assert listed(secrets["call"]).returncode != 0
 
 
 def test_a_person_signs_in_and_out(engine: Running, secrets: dict[str, str]) -> None:
