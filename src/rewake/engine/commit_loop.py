@@ -1,7 +1,8 @@
 """The commit loop: applies commands at once, commits their writes in batches, then releases their effects.
 
 One batch is in flight at a time; commands that arrive meanwhile form the next one, so batches grow with the load. A
-batch without effects waits a moment, to be committed together with the next one that has effects.
+batch of several commands also waits one turn of the event loop: others have arrived while these were applied. A batch
+without effects waits a moment, to be committed together with the next one that has effects.
 The core's memory runs ahead of the disk by at most these two batches. If a commit fails or a transition raises, memory
 is dropped and rebuilt from the store: no effect of an unstored command has left the engine.
 All of the engine calls this file; only this file calls core.apply and Store.submit.
@@ -28,6 +29,11 @@ log = structlog.get_logger("rewake.engine")
 
 UNAWAITED_S: Final = 0.02
 """How long a batch without effects waits. So a step's command is mostly stored together with its result."""
+
+
+GATHERED_MIN: Final = 4
+"""Commands in a batch that show that many runs go on at once, so that further ones wait at the sockets. A single caller
+has fewer commands in a batch, and waits for nothing."""
 
 
 class BatchStore(Protocol):
@@ -91,6 +97,12 @@ class CommitLoop:
         self._applied.append(command)
         self._schedule()
 
+    def _gather(self) -> None:
+        if len(self._applied) < GATHERED_MIN:
+            self._commit()
+        else:
+            self._loop.call_soon(self._commit)
+
     def _commit(self) -> None:
         self._is_scheduled = False
         if self._unawaited is not None:
@@ -144,7 +156,7 @@ class CommitLoop:
             return
         if self.state.effects or self._flushing:
             self._is_scheduled = True
-            self._loop.call_soon(self._commit)
+            self._loop.call_soon(self._gather)
         elif self._unawaited is None:
             self._unawaited = self._loop.call_later(UNAWAITED_S, self._commit)
 

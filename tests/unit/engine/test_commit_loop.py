@@ -18,7 +18,7 @@ from rewake.core.model import HandlerOptions
 from rewake.core.state import State
 from rewake.core.writes import Batch
 from rewake.engine import commit_loop
-from rewake.engine.commit_loop import CommitLoop
+from rewake.engine.commit_loop import GATHERED_MIN, CommitLoop
 from rewake.errors import ErrorCode, RewakeError
 from rewake.protocol import messages as m
 
@@ -198,6 +198,21 @@ def on_stage(play: Callable[[Stage], Awaitable[Any]]) -> None:
             await play(stage)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("count", [GATHERED_MIN - 1, GATHERED_MIN])
+def test_a_batch_of_several_commands_takes_along_what_comes_as_it_is_due(count: int) -> None:
+    """A smaller one, as of a single caller, waits for nothing."""
+
+    async def play(stage: Stage) -> None:
+        for number in range(count):
+            stage.call(number)
+        asyncio.get_running_loop().call_soon(stage.call, 50)
+        await turns()
+        stage.store.commit()
+        assert (50 in stage.answered) == (count >= GATHERED_MIN)
+
+    on_stage(play)
 
 
 def test_what_comes_during_a_commit_is_the_next_batch_and_nobody_hears_before() -> None:
