@@ -9,11 +9,13 @@ import pytest
 from tests.unit.core.play import NOW_MS, Play, call_command, success
 
 from rewake.core import commands
+from rewake.core.effects import ArmTimer
 from rewake.core.errors import EngineBug
-from rewake.core.ids import CompletionId, Epoch, InvocationId
+from rewake.core.ids import CompletionId, EntryIndex, Epoch, InvocationId
 from rewake.core.model import Listener, Promise, Status
 from rewake.core.settings import IDLE_INSTANCES_MAX, IDLE_STATE_BYTES_MAX, Settings
-from rewake.core.state import State, check
+from rewake.core.state import State, check, summarize
+from rewake.core.writes import EntryRow, EventRow
 from rewake.protocol import messages as m
 
 
@@ -133,6 +135,7 @@ def test_what_must_hold_is_checked(play: Play) -> None:
         play.state.check()
 
 
+FIRST: Final = InvocationId(b"f" * 24)
 AWAITS: Final = m.Future((), (17,))
 FITTING: Final[dict[str, dict[str, Any]]] = {
     "runs": {},
@@ -280,3 +283,127 @@ def test_a_place_of_somebody_unknown_is_passed_over(play: Play) -> None:
     play.sdk(look, m.CompletePromiseCommand("p", success(), 1))
     assert play.status(callee) is Status.COMPLETED
     assert play.row(look).last_error is None
+
+
+def waiter(caller: bytes) -> Listener:
+    return Listener(InvocationId(caller * 24), CompletionId(1), m.MessageType.CALL_COMPLETION)
+
+
+def test_completed_promises_are_forgotten_until_the_store_has_forgotten_them(play: Play) -> None:
+    """Those of one key; an open one keeps who waits for it."""
+    name = ("signup", "w")
+    for promise in ("open", "one", "two", "three"):
+        play.store.promises[*name, promise] = Promise(*name, promise, None if promise == "open" else success())
+    play.store.promise_listeners[*name, "open"] = [waiter(b"a")]
+    before = play.state.seal()[0]
+    play.state.forget_promises(*name)
+    forgetting = play.state.seal()[0]
+    assert play.state.promise(*name, "open").listeners == [waiter(b"a")]
+    assert play.state.promise(*name, "one").result is None
+    play.state.committed(before.sequence)
+    assert play.state.promise(*name, "two").result is None
+    play.state.committed(forgetting.sequence)
+    assert play.state.promise(*name, "three").result == success()  # of a later run with this key
+
+
+def test_promises_of_other_keys_are_not_forgotten(play: Play) -> None:
+    keys = [("signup", key, name) for key in ("a", "b") for name in ("done", "open")]
+    for key in keys:
+        play.state.promise(*key).result = play.state.batch.promises[key] = None if key[2] == "open" else success()
+    play.state.forget_promises("signup", "a")
+    assert play.state.batch.promises == {keys[1]: None, keys[2]: success(), keys[3]: None}
+    assert [play.state.promise(*key).result for key in keys] == [None, None, success(), None]
+
+
+def test_one_that_was_deleted_stays_so_until_the_store_has_deleted_it(play: Play) -> None:
+    first = play.call("greeter/greet")
+    play.sdk_ends(first)
+    ended = play.state.seal()[0]
+    play.ask(commands.Purge, first)
+    play.state.seal()
+    play.store.apply(ended)
+    play.state.committed(ended.sequence)
+    assert play.state.invocation(first) is None
+
+
+def test_what_a_batch_has_of_one_that_is_gone_is_taken_back(play: Play) -> None:
+    gone, other = play.call("greeter/greet"), play.call("greeter/greet")
+    batch, item = play.state.batch, play.state.invocations[gone]
+    batch.listeners = [(gone, waiter(b"a")), (other, waiter(b"a"))]
+    batch.events = [EventRow(each, EntryIndex(0), NOW_MS, "failed", "{}") for each in (gone, other)]
+    play.state.drop_journal(item)
+    assert [row.invocation_id for row in batch.events] == [other]
+    play.state.delete(item)
+    assert batch.listeners == [(other, waiter(b"a"))]
+
+
+def test_one_that_has_ended_waits_for_nothing(play: Play) -> None:
+    ended = play.call("greeter/greet")
+    by_ended = Listener(ended, CompletionId(1), m.MessageType.CALL_COMPLETION)
+    play.state.batch.listeners = [(InvocationId(b"c" * 24), each) for each in (by_ended, waiter(b"a"))]
+    promise = play.state.promise("signup", "w", "p")
+    promise.listeners = [by_ended, waiter(b"a")]
+    play.state.abandon(play.state.invocations[ended])
+    assert [row[1] for row in play.state.batch.listeners] == [waiter(b"a")]
+    assert promise.listeners == [waiter(b"a")]
+
+
+def test_each_kind_of_work_is_work(play: Play) -> None:
+    item = play.state.invocations[play.call("greeter/greet")]
+    play.commit()
+    assert not play.state.has_work
+    play.state.emit(ArmTimer(NOW_MS))
+    assert play.state.has_work
+    play.commit()
+    play.state.hold(item)
+    assert play.state.has_work
+    play.commit()
+    play.state.batch.mutations[1] = None
+    assert play.state.has_work
+    play.commit()
+    assert not play.state.has_work
+
+
+def test_a_journal_has_what_is_on_its_way_to_the_store(play: Play) -> None:
+    first = play.call("greeter/greet")
+    batch = play.state.seal()[0]
+    item = play.state.invocations[first]
+    assert [row.index for row in play.state.entries_of(item)] == [0]
+    play.store.apply(batch)
+    play.state.committed(batch.sequence)
+    play.store.entries[first].clear()
+    assert play.state.entries_of(item) == []  # the store alone is asked
+
+
+def test_nothing_is_kept_of_promises_that_are_committed(play: Play) -> None:
+    play.state.promise("signup", "w", "p")
+    play.commit()
+    assert (play.state.promises, vars(play.state)["_held_promises"]) == ({}, {})
+
+
+def test_a_key_that_is_free_outlives_its_readers(play: Play) -> None:
+    view = play.call("cart/a/view")
+    play.commit()
+    play.sdk_ends(view)
+    play.commit()
+    assert (play.state.invocations, list(play.state.instances)) == ({}, [("cart", "a")])
+
+
+def test_a_result_is_no_longer_pending_when_its_rows_are_summed_up() -> None:
+    rows = [
+        EntryRow(FIRST, EntryIndex(0), m.MessageType.GET_LAZY_STATE, b"", NOW_MS, completion_id=CompletionId(1)),
+        EntryRow(
+            FIRST, EntryIndex(1), m.MessageType.GET_LAZY_STATE_COMPLETION, b"", NOW_MS, completion_id=CompletionId(1)
+        ),
+    ]
+    assert list(summarize(rows[:1]).pending) == [1]
+    assert summarize(rows).pending == {}
+
+
+def test_a_cancellation_is_the_last_thing_until_a_command_follows() -> None:
+    rows = [
+        EntryRow(FIRST, EntryIndex(0), m.MessageType.SIGNAL, b"", NOW_MS, signal=m.CANCEL_SIGNAL),
+        EntryRow(FIRST, EntryIndex(1), m.MessageType.OUTPUT, b"", NOW_MS),
+    ]
+    assert summarize(rows[:1]).cancelled_at == 0
+    assert summarize(rows).cancelled_at is None
