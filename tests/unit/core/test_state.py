@@ -316,7 +316,7 @@ def test_promises_of_other_keys_are_not_forgotten(play: Play) -> None:
 
 
 def test_one_that_was_deleted_stays_so_until_the_store_has_deleted_it(play: Play) -> None:
-    first = play.call("greeter/greet")
+    first = play.call("signup/w/run")
     play.sdk_ends(first)
     ended = play.state.seal()[0]
     play.ask(commands.Purge, first)
@@ -384,7 +384,7 @@ def test_nothing_is_kept_of_promises_that_are_committed(play: Play) -> None:
 def test_a_key_that_is_free_outlives_its_readers(play: Play) -> None:
     view = play.call("cart/a/view")
     play.commit()
-    play.sdk_ends(view)
+    play.suspend(view, signals=(17,))
     play.commit()
     assert (play.state.invocations, list(play.state.instances)) == ({}, [("cart", "a")])
 
