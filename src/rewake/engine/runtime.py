@@ -116,7 +116,7 @@ class Runtime:
                 reader=self._store.reader,
                 clients=self.clients,
                 submit=self._submit,
-                now_ms=self._clock.now_ms,
+                now_ms=self.now_ms,  # which virtual engines override
                 concurrency_max=self.options.concurrency_max,
                 waiting_max=self.options.waiting_max,
                 waiting_per_service_max=self.options.waiting_per_service_max,

@@ -72,6 +72,16 @@ def test_a_restart_goes_on_with_what_is_stored(engine: VirtualEngine) -> None:
     assert len(engine.journal(run).named("number")) == 1
 
 
+def test_a_result_that_arrives_on_the_moved_clock_is_kept(engine: VirtualEngine) -> None:
+    """It is kept for a day from then on, and not from the time of the machine."""
+    run = engine.send("Clerk", "ask", 240)
+    engine.advance(7 * 86_400)
+    engine.restart()
+    (awakeable,) = engine.awakeables()
+    engine.resolve(awakeable, "yes")
+    assert engine.result(run) == "answer"
+
+
 def test_the_clock_does_not_go_back_at_a_stop(engine: VirtualEngine) -> None:
     run = engine.send("Clerk", "file", "claim")
     engine.advance(86_400)
