@@ -7,8 +7,7 @@ import sys
 import time
 import traceback
 
-from tests.fuzz.surfaces import close
-from tests.fuzz.targets import TARGETS, play_seed
+from tests.fuzz.targets import TARGETS, close, play_seed
 
 
 def main() -> int:

@@ -191,14 +191,15 @@ class _Running:
 
     def close(self) -> None:
         self._stop.set()
-        self._thread.join(SECONDS_MAX)
+        self._thread.join(3 * SECONDS_MAX)
+        assert not self._thread.is_alive()
 
 
 _running: list[_Running] = []
 
 
 def running() -> Server:
-    """The engine under test, started when it is first asked for; `close` ends it."""
+    """The engine under test, started when it is first asked for; `end_engine` ends it."""
     if not _running:
         _running.append(_Running())
     server = _running[0].server
@@ -206,6 +207,6 @@ def running() -> Server:
     return server
 
 
-def close() -> None:
+def end_engine() -> None:
     while _running:
         _running.pop().close()

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 from tests.fuzz.inputs import NUMBERS, text, value
-from tests.fuzz.surfaces import surfaces
+from tests.fuzz.surfaces import end_engine, surfaces
 from tests.unit.core.play import Play, target_of
 from tests.unit.deployments.test_framed_attempt import HEAD, Peer
 
@@ -246,8 +246,18 @@ def stored() -> Store:
     """A store of its own for all inputs of a process."""
     folder = tempfile.TemporaryDirectory(prefix="rewake-fuzz-")
     store = Store.open(Path(folder.name) / "data", now_ms=1)
-    store.folder = folder  # type: ignore[attr-defined]  # it goes away with the store
+    store.folder = folder  # type: ignore[attr-defined]
     return store
+
+
+def close() -> None:
+    """End the engine and the store that all inputs of a process share, and remove their folders."""
+    end_engine()
+    if stored.cache_info().currsize:
+        store = stored()
+        stored.cache_clear()
+        store.close()
+        store.folder.cleanup()  # type: ignore[attr-defined]
 
 
 @cache

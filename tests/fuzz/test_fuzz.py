@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.fuzz.surfaces import close
-from tests.fuzz.targets import TARGETS, play_seed
+from tests.fuzz.targets import TARGETS, close, play_seed
 
 INPUTS = 150
 
