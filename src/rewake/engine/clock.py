@@ -16,23 +16,16 @@ SET_BACK_MS_MIN: Final = 1_000
 
 _SET_BACK_NS_MIN: Final = SET_BACK_MS_MIN * 1_000_000
 
-_CHECKED_NS: Final = 5_000_000
-"""A busy engine reads the time for each message. Reads so soon after a check do without one."""
-
 
 class Clock:
     """Reads the wall clock. Calls `on_set_back` with the milliseconds by which it was set back since the last read."""
 
     def __init__(self, on_set_back: Callable[[int], None]) -> None:
         self._on_set_back = on_set_back
-        self._checked_ns = 0
         self._ahead_ns = time.time_ns() - time.monotonic_ns()
 
     def now_ms(self) -> int:
         now_ns = time.time_ns()
-        if 0 <= now_ns - self._checked_ns < _CHECKED_NS:
-            return now_ns // 1_000_000
-        self._checked_ns = now_ns
         ahead_ns = now_ns - time.monotonic_ns()
         set_back_ns = self._ahead_ns - ahead_ns
         self._ahead_ns = ahead_ns
