@@ -89,6 +89,12 @@ async def running(app_ref: str, workers: int = 1) -> AsyncIterator[tuple[WorkerP
         await pool.close()
 
 
+@pytest.fixture(autouse=True)
+def cold_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How they start is tested here, and some tests need one that takes longer than a few milliseconds."""
+    monkeypatch.setattr("rewake.deployments.worker.subprocess", subprocess)
+
+
 def is_alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
@@ -468,7 +474,7 @@ def test_a_system_that_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> Non
         assert caught.value.code is ErrorCode.WORKER_START_FAILED
         await pool.close()
 
-    monkeypatch.setattr("rewake.deployments.worker.subprocess.Popen", refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
     asyncio.run(main())
 
 
