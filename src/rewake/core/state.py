@@ -29,6 +29,7 @@ from rewake.core.model import (
     StateMutation,
     Status,
     Target,
+    Timer,
 )
 from rewake.core.reader import Reader
 from rewake.core.settings import Settings
@@ -132,6 +133,11 @@ class State:
                 rows = {}
             rows.update((row.index, row) for row in batch.entries if row.invocation_id == invocation.id)
         return [rows[index] for index in sorted(rows)]
+
+    def unstored_timers(self) -> list[Timer]:
+        """Timers that are set in memory and not stored yet; some of them may have been deleted since."""
+        batches = (*self._sealed.values(), self.batch)
+        return [timer for batch in batches for timer, is_set in batch.timers.items() if is_set]
 
     def listeners_of(self, invocation: Invocation) -> list[Listener]:
         """Invocations that wait for this one's result."""

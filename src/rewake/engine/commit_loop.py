@@ -20,6 +20,7 @@ import structlog
 from rewake.core.apply import apply
 from rewake.core.commands import Command
 from rewake.core.effects import Effect
+from rewake.core.model import Timer
 from rewake.core.state import State
 from rewake.core.writes import Batch
 from rewake.engine.observer import Observer
@@ -96,6 +97,10 @@ class CommitLoop:
             return
         self._applied.append(command)
         self._schedule()
+
+    def unstored_timers(self) -> list[Timer]:
+        """Those of commands that are not stored yet."""
+        return self.state.unstored_timers()
 
     def _gather(self) -> None:
         if len(self._applied) < GATHERED_MIN:

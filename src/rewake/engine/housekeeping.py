@@ -45,7 +45,10 @@ class TimerReader(Protocol):
 
 
 class Housekeeping:
-    """Fires due timers, sweeps, releases pages. submit, flush: the commit loop's.   release_pages: the store's."""
+    """Fires due timers, sweeps, releases pages.
+
+    submit, flush, unstored_timers: the commit loop's.   release_pages: the store's.
+    """
 
     def __init__(
         self,
@@ -55,8 +58,10 @@ class Housekeeping:
         now_ms: Callable[[], int],
         cleanup_interval_ms: int,
         release_pages: Callable[[int], int],
+        unstored_timers: Callable[[], list[Timer]],
     ) -> None:
         self._reader = reader
+        self._unstored_timers = unstored_timers
         self._submit = submit
         self._flush = flush
         self._now_ms = now_ms
@@ -130,7 +135,7 @@ class Housekeeping:
         Timers armed later follow the new time. After a restart all timers follow the wall clock.
         """
         before_ms = self._now_ms() + by_ms
-        armed = self._reader.due_timers(FOREVER_MS, SET_BACK_TIMERS_MAX)
+        armed = [*self._reader.due_timers(FOREVER_MS, SET_BACK_TIMERS_MAX), *self._unstored_timers()]
         self._owed.extend((self._loop.time() + (timer[0] - before_ms) / 1000, timer) for timer in armed)
         self._owed.sort(key=lambda owed: owed[0])
         self._pay()

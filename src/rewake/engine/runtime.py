@@ -141,6 +141,7 @@ class Runtime:
                 self.now_ms,
                 self.options.cleanup_interval_ms,
                 self._store.release_pages,
+                self._loop.unstored_timers,
             )
             self._http_deployments = HttpDeployments(
                 clients=self.clients,

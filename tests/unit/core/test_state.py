@@ -57,6 +57,18 @@ def test_reads_do_not_see_a_batch_that_is_under_way(play: Play) -> None:
     assert play.state.invocations == {}
 
 
+def test_timers_that_are_not_stored_yet_are_known(play: Play) -> None:
+    """Those of the open batch and of a sealed one, but none that was deleted again."""
+    waiting, killed = (play.call("greeter/greet", at_ms=NOW_MS + 10) for _ in range(2))
+    assert [timer[1] for timer in play.state.unstored_timers()] == [waiting, killed]
+    play.ask(commands.Kill, killed)
+    sealed, _ = play.state.seal()
+    assert [timer[1] for timer in play.state.unstored_timers()] == [waiting]
+    play.store.apply(sealed)
+    play.state.committed(sealed.sequence)
+    assert play.state.unstored_timers() == []
+
+
 def test_committing_one_batch_keeps_what_the_next_still_writes(play: Play) -> None:
     first = play.call("greeter/greet")
     play.commit()
