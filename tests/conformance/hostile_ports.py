@@ -37,7 +37,7 @@ PortName = Literal["ingress", "admin", "serve", "model", "web", "ui", "deltas"]
 PORTS: tuple[PortName, ...] = get_args(PortName)
 FORM = "application/x-www-form-urlencoded"
 WHOLE = 1 << 20
-FLOOD_BYTES_MAX = 32 << 20
+FLOOD_BYTES_MAX = 64 << 20
 
 LAST = b"GET /last HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
 """After it a server hangs up, so that a test can count the answers."""

@@ -80,6 +80,10 @@ def test_a_caught_cancellation_is_over_and_a_second_one_works_again(subject: Sub
     for number in (1, 2):
         assert subject.operate(invocation_id, "cancel").status == 202
         subject.marked(invocation_id, f"ran compensation {number}, 409")
+        if number == 1:  # The next one is to reach the wait, not the end of this step.
+            until(
+                lambda: subject.commands(invocation_id).count("Sleep") == 2, lambda: str(subject.journal(invocation_id))
+            )
     outcome(subject.call("Waits/signaller", {"resolve": "done", "to": invocation_id, "value": "fine"}))
     assert subject.result(invocation_id) == "caught 2, fine"
     assert subject.ran(invocation_id) == ["compensation 1, 409", "compensation 2, 409"]
