@@ -9,6 +9,7 @@ from rewake.core.ids import CompletionId, InvocationId
 from rewake.core.model import Timer
 from rewake.engine.housekeeping import SET_BACK_TIMERS_MAX, SWEEP_PER_BATCH, Housekeeping
 
+HOUR_MS = 3_600_000
 INTERVAL_MS = 3_600_000
 
 
@@ -88,38 +89,30 @@ def timer(fire_at_ms: int, number: int = 0) -> Timer:
     return fire_at_ms, InvocationId(number.to_bytes(24, "big")), CompletionId(0)
 
 
-def test_what_was_armed_before_the_clock_was_set_back_fires_after_its_delay() -> None:
-    """By an hour, 20 ms before the first is due; the second is armed for an hour later."""
+def fired_after_an_hour_back(stored: Armed, unstored: list[Timer]) -> list[Timer]:
+    """What fires first after the clock, at two hours, was set back by one."""
 
     async def main() -> list[Timer]:
-        hour_ms = 3_600_000
-        stored = Armed(timer(2 * hour_ms + 20), timer(3 * hour_ms))
-        housekeeping = Housekeeping(stored, stored.submit, stored.flush, lambda: hour_ms, INTERVAL_MS, no_room, list)
+        housekeeping = Housekeeping(
+            stored, stored.submit, stored.flush, lambda: HOUR_MS, INTERVAL_MS, no_room, lambda: unstored
+        )
         housekeeping.start()
-        housekeeping.on_set_back(hour_ms)
+        housekeeping.on_set_back(HOUR_MS)
         await asyncio.wait_for(stored.has_fired.wait(), 5)
         await housekeeping.stop()
         return stored.fired
 
-    assert asyncio.run(main()) == [timer(7_200_020)]
+    return asyncio.run(main())
+
+
+def test_what_was_armed_before_the_clock_was_set_back_fires_after_its_delay() -> None:
+    """By an hour, 20 ms before the first is due; the second is armed for an hour later."""
+    assert fired_after_an_hour_back(Armed(timer(7_200_020), timer(10_800_000)), []) == [timer(7_200_020)]
 
 
 def test_a_timer_that_waits_to_be_stored_when_the_clock_is_set_back_fires_after_its_delay() -> None:
     """A commit that nobody waits for comes up to 20 ms later: the reader does not see its timers yet."""
-
-    async def main() -> list[Timer]:
-        hour_ms, unstored = 3_600_000, timer(2 * 3_600_000 + 20)
-        stored = Armed()
-        housekeeping = Housekeeping(
-            stored, stored.submit, stored.flush, lambda: hour_ms, INTERVAL_MS, no_room, lambda: [unstored]
-        )
-        housekeeping.start()
-        housekeeping.on_set_back(hour_ms)
-        await asyncio.wait_for(stored.has_fired.wait(), 5)
-        await housekeeping.stop()
-        return stored.fired
-
-    assert asyncio.run(main()) == [timer(7_200_020)]
+    assert fired_after_an_hour_back(Armed(), [timer(7_200_020)]) == [timer(7_200_020)]
 
 
 def test_of_very_many_those_that_are_due_first_keep_to_the_time_that_has_passed() -> None:
