@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apps
 import pytest
-from stage import reaches
+from stage import reaches, until
 from stub_engine import StubAttempt, attempt_start
 
 from rewake.core.model import Blame, Status
@@ -71,6 +71,7 @@ def test_the_one_that_kills_is_found_among_many_that_do_not() -> None:
             assert sum(each.loss_count for each in innocent) < 12 * SUSPECT + 12, (
                 "of each half only one is disturbed again"
             )
+            await until(lambda: len(pool._available) == 1)  # the next one, after its delay
             [shared] = pool._available
             assert not shared.streams, "all suspects are elsewhere"
 
