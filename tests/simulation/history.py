@@ -46,7 +46,7 @@ class History:
         self.model = Model(self.store)
         self.outside = Outside(self.world, self.rng)
         self.outside.on_step = self._check_step
-        self.settings = msgspec.structs.replace(self.world.settings, kills_per_command=(1, 2, 50)[seed % 3])
+        self.settings = msgspec.structs.replace(self.world.settings, kills_per_command=(1, 2, 10)[seed % 3])
         self.state = State(self.store, self.settings)
         self.sealed: list[tuple[Batch, list[Effect]]] = []
         self.written: list[tuple[Batch, list[Effect]]] = []

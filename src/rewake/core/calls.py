@@ -210,10 +210,7 @@ def _listen(
     if known.result is not None:
         _tell(state, caller, completion_id, type, known.result, now_ms)
         return
-    listener = Listener(caller.id, completion_id, type)
-    state.listeners_of(known).append(listener)
-    state.hold(known)
-    state.batch.listeners.append((known.id, listener))
+    state.listen(known, Listener(caller.id, completion_id, type))
 
 
 def _tell(

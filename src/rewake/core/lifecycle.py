@@ -153,13 +153,7 @@ def complete(state: State, invocation: Invocation, result: Success | Failure, no
 
 def _notify_listeners(state: State, invocation: Invocation, result: Success | Failure, now_ms: int) -> None:
     """Append the result to the journal of every invocation that called or attached."""
-    listeners = state.listeners_of(invocation)
-    if not listeners:
-        return
-    invocation.listeners = []
-    state.batch.listeners = [row for row in state.batch.listeners if row[0] != invocation.id]
-    state.batch.listener_deletes.append(invocation.id)
-    for listener in listeners:
+    for listener in state.take_listeners(invocation):
         caller = state.invocation(listener.caller_id)
         if caller is not None:
             completion = Completion(listener.type, listener.completion_id, result)

@@ -29,8 +29,11 @@ WORKER_KILLS_MAX = 5
 UNKNOWN_CALLEE_ATTEMPTS_MAX = 3
 """Attempts in a row that may call an unknown service of a self-contained app: 2 s by default."""
 
-KILLS_PER_COMMAND = 50
-"""Invocations of one tree that a command may kill, at about 0.1 ms each; the next command continues."""
+KILLS_PER_COMMAND = 10
+"""Invocations of one tree that a command may kill, at about 0.1 ms each; the next command continues.
+
+Others wait for a whole command: a larger number makes their calls slower, a smaller one the kill.
+"""
 
 RETRY_JITTER = 0.3
 """A retry waits up to this share of its delay longer, so that many do not come back at once."""

@@ -80,6 +80,7 @@ class State:
             lambda: (set(), set(), set())
         )
         self._sealed: dict[int, Batch] = {}
+        self._callees: dict[InvocationId, set[InvocationId]] = {}  # by caller, of all listeners in memory
         self.ready: deque[InvocationId] = deque()
         """Invocations to begin at the end of the command: their await is resolved, or they got their key."""
 
@@ -144,6 +145,8 @@ class State:
         if invocation.listeners is None:
             self.hold(invocation)
             invocation.listeners = self.reader.listeners(invocation.id)
+            for listener in invocation.listeners:
+                self._callees.setdefault(listener.caller_id, set()).add(invocation.id)
         return invocation.listeners
 
     def instance(self, service: str, key: str) -> KeyedInstance:
@@ -208,6 +211,31 @@ class State:
 
     # Recording changes
 
+    def listen(self, callee: Invocation, listener: Listener) -> None:
+        """Add one that waits for the result of an invocation."""
+        self.listeners_of(callee).append(listener)
+        self._callees.setdefault(listener.caller_id, set()).add(callee.id)
+        self.hold(callee)
+        self.batch.listeners.append((callee.id, listener))
+
+    def take_listeners(self, invocation: Invocation) -> list[Listener]:
+        """Remove and return all that wait for the result of an invocation."""
+        listeners = self.listeners_of(invocation)
+        if listeners:
+            self._unindex_listeners(invocation)
+            invocation.listeners = []
+            self.batch.listeners = [row for row in self.batch.listeners if row[0] != invocation.id]
+            self.batch.listener_deletes.append(invocation.id)
+        return listeners
+
+    def _unindex_listeners(self, invocation: Invocation) -> None:
+        for listener in invocation.listeners or ():
+            callees = self._callees.get(listener.caller_id)
+            if callees is not None:
+                callees.discard(invocation.id)
+                if not callees:
+                    del self._callees[listener.caller_id]
+
     def hold(self, invocation: Invocation) -> None:
         """Keep this invocation in memory at least until the current batch is committed."""
         self._held[invocation.id] = self.batch.sequence
@@ -235,6 +263,7 @@ class State:
         self.hold(invocation)
         self._dirty.pop(invocation.id, None)
         del self.invocations[invocation.id]
+        self._unindex_listeners(invocation)
         self._drop_rows(invocation)
         self.batch.listeners = [row for row in self.batch.listeners if row[0] != invocation.id]
         if invocation.is_stored:
@@ -261,9 +290,9 @@ class State:
         batch.timers = {key: is_set for key, is_set in batch.timers.items() if key[1] != ended_id}
         batch.listeners = [row for row in batch.listeners if row[1].caller_id != ended_id]
         batch.promise_listeners = [row for row in batch.promise_listeners if row[1].caller_id != ended_id]
-        for callee in self.invocations.values():
-            if callee.listeners:
-                callee.listeners = [item for item in callee.listeners if item.caller_id != ended_id]
+        for callee_id in self._callees.pop(ended_id, ()):
+            callee = self.invocations[callee_id]
+            callee.listeners = [item for item in callee.listeners or () if item.caller_id != ended_id]
         for promise in self.promises.values():
             promise.listeners = [item for item in promise.listeners if item.caller_id != ended_id]
 
@@ -352,6 +381,7 @@ class State:
 
     def _evict(self, invocation: Invocation) -> None:
         del self.invocations[invocation.id]
+        self._unindex_listeners(invocation)
         if invocation.target.key is not None:
             name = (invocation.target.service, invocation.target.key)
             if name not in self._held_instances and name not in self._idle_instances:
@@ -365,6 +395,8 @@ class State:
             check(invocation)
             assert invocation.id == invocation_id, (invocation_id.hex(), invocation.id.hex())
             assert invocation.is_stored or invocation_id in self._dirty, invocation_id.hex()
+            for listener in invocation.listeners or ():
+                assert invocation_id in self._callees[listener.caller_id], invocation_id.hex()
         for (service, key), instance in self.instances.items():
             holder = self.invocations.get(instance.holder) if instance.holder else None
             if holder is not None:

@@ -14,12 +14,15 @@ from typing import Protocol
 import structlog
 
 from rewake.core.commands import Command, Sweep, TimersDue
-from rewake.core.ids import InvocationId
+from rewake.core.ids import CompletionId, InvocationId
 from rewake.core.model import Timer
+from rewake.core.wakeups import KILL
 from rewake.errors import RewakeError
 
 CLOCK_CHECK_S = 10.0
-TIMERS_PER_BATCH = 1_000
+TIMERS_PER_BATCH = 50
+"""Timers fired in one commit, at about 0.1 ms each, so that other commands get a turn in between."""
+
 SET_BACK_TIMERS_MAX = 10_000
 """When the wall clock is set back, the first so many timers follow the monotonic clock."""
 SWEEP_PER_BATCH = 50
@@ -39,7 +42,7 @@ log = structlog.get_logger("rewake.engine")
 class TimerReader(Protocol):
     """The store's reads that housekeeping uses."""
 
-    def due_timers(self, now_ms: int, limit: int) -> list[Timer]: ...
+    def due_timers(self, now_ms: int, limit: int, *, without: int | None = None) -> list[Timer]: ...
     def next_timer_at(self) -> int | None: ...
     def expired_invocation_ids(self, now_ms: int, limit: int) -> list[InvocationId]: ...
 
@@ -175,11 +178,17 @@ class Housekeeping:
             self._firing = self._loop.create_task(self._fire())
 
     async def _fire(self) -> None:
-        """Fire due timers, batch by batch: the rows of one batch must be deleted before the next is read."""
+        """Fire due timers, batch by batch: the rows of one batch must be deleted before the next is read.
+
+        The kill of a large tree takes many batches. After each, the time that it took is left to other commands.
+        """
         try:
             while due := self._due():
+                began_s = self._loop.time()
                 self._submit(TimersDue(now_ms=self._now_ms(), due=due))
                 await self._flush()
+                if any(timer[2] == KILL for timer in due):
+                    await asyncio.sleep(self._loop.time() - began_s)
         except RewakeError:
             return  # the engine rebuilds its memory, and then arms the timers again
         except Exception:
@@ -189,7 +198,15 @@ class Housekeeping:
         self.rearm()
 
     def _due(self) -> list[Timer]:
-        found = self._reader.due_timers(self._now_ms(), self._timers_per_batch + len(self._faulty))
+        due = self._due_without(None)
+        if len(due) > 1 and any(timer[2] == KILL for timer in due):
+            # The other timers do not wait for the end of a large tree.
+            due = [timer for timer in due if timer[2] == KILL] + self._due_without(KILL)
+        return due
+
+    def _due_without(self, completion_id: CompletionId | None) -> list[Timer]:
+        limit = self._timers_per_batch + len(self._faulty)
+        found = self._reader.due_timers(self._now_ms(), limit, without=completion_id)
         return [timer for timer in found if timer not in self._faulty][: self._timers_per_batch]
 
     # Retention

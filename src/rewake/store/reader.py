@@ -153,12 +153,16 @@ class StoreReader:
             "union all select max(sequence) from state_mutation)"
         )
 
-    def due_timers(self, now_ms: int, limit: int) -> list[Timer]:
-        """Timers at or before now as (fire_at_ms, invocation id, completion id), earliest first."""
+    def due_timers(self, now_ms: int, limit: int, *, without: int | None = None) -> list[Timer]:
+        """Timers at or before now as (fire_at_ms, invocation id, completion id), earliest first.
+
+        without: a completion id to leave out.
+        """
         found = self._connection().execute(
-            "select fire_at_ms, invocation_id, completion_id from timer where fire_at_ms <= ? "
+            "select fire_at_ms, invocation_id, completion_id from timer "
+            "where fire_at_ms <= ? and completion_id is not ? "
             "order by fire_at_ms, invocation_id, completion_id limit ?",
-            (now_ms, limit),
+            (now_ms, without, limit),
         )
         return list(found)
 

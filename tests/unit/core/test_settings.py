@@ -29,7 +29,7 @@ def test_settings_where_none_are_chosen() -> None:
         pause_after_alike=0,
         journal_entries_max=100_000,
         eager_state_bytes_max=16_777_216,
-        kills_per_command=50,
+        kills_per_command=10,
         idle_instances_max=1024,
         idle_state_bytes_max=16_384,
     )

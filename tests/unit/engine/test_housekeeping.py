@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from rewake.core.commands import Command, Sweep, TimersDue
 from rewake.core.ids import CompletionId, InvocationId
 from rewake.core.model import Timer
-from rewake.engine.housekeeping import SET_BACK_TIMERS_MAX, SWEEP_PER_BATCH, Housekeeping
+from rewake.core.wakeups import KILL, WAKE
+from rewake.engine.housekeeping import SET_BACK_TIMERS_MAX, SWEEP_PER_BATCH, TIMERS_PER_BATCH, Housekeeping
 
 HOUR_MS = 3_600_000
 INTERVAL_MS = 3_600_000
@@ -21,8 +23,8 @@ class Armed:
         self.fired: list[Timer] = []
         self.has_fired = asyncio.Event()
 
-    def due_timers(self, now_ms: int, limit: int) -> list[Timer]:
-        return [timer for timer in self.armed if timer[0] <= now_ms][:limit]
+    def due_timers(self, now_ms: int, limit: int, *, without: int | None = None) -> list[Timer]:
+        return [timer for timer in self.armed if timer[0] <= now_ms and timer[2] != without][:limit]
 
     def next_timer_at(self) -> int | None:
         return min((timer[0] for timer in self.armed), default=None)
@@ -47,7 +49,7 @@ class Stored:
         self.swept: list[int] = []
         self.is_empty = asyncio.Event()
 
-    def due_timers(self, now_ms: int, limit: int) -> list[Timer]:
+    def due_timers(self, now_ms: int, limit: int, *, without: int | None = None) -> list[Timer]:
         return []
 
     def next_timer_at(self) -> int | None:
@@ -85,8 +87,8 @@ def test_what_is_due_at_a_start_is_swept_then_in_slices() -> None:
     assert asyncio.run(swept_at_start(2 * SWEEP_PER_BATCH + 1)) == [SWEEP_PER_BATCH, SWEEP_PER_BATCH, 1]
 
 
-def timer(fire_at_ms: int, number: int = 0) -> Timer:
-    return fire_at_ms, InvocationId(number.to_bytes(24, "big")), CompletionId(0)
+def timer(fire_at_ms: int, number: int = 0, completion_id: CompletionId = WAKE) -> Timer:
+    return fire_at_ms, InvocationId(number.to_bytes(24, "big")), completion_id
 
 
 def fired_after_an_hour_back(stored: Armed, unstored: list[Timer]) -> list[Timer]:
@@ -124,3 +126,61 @@ def test_of_very_many_those_that_are_due_first_keep_to_the_time_that_has_passed(
         return stored.fired
 
     assert len(asyncio.run(main())) == SET_BACK_TIMERS_MAX
+
+
+class Tree(Armed):
+    """The rest of a tree that is being killed, and timers of others. Each commit kills a few, and takes a while."""
+
+    KILLS = 5
+    COMMIT_S = 0.002
+
+    def __init__(self, size: int, *others: Timer) -> None:
+        super().__init__(*(timer(1, number, KILL) for number in range(size)), *others)
+        self.batches: list[list[Timer]] = []
+        self.turns: list[int] = []
+        self.is_empty = asyncio.Event()
+
+    def submit(self, command: Command) -> None:
+        assert isinstance(command, TimersDue)
+        self.batches.append(command.due)
+        self.turns.append(0)
+        kills = [each for each in command.due if each[2] == KILL]
+        self.fired += [each for each in command.due if each not in kills[self.KILLS :]]
+
+    async def flush(self) -> None:
+        time.sleep(self.COMMIT_S)  # noqa: ASYNC251  # stands for the processor time of a slice
+        self.turns[-1] = 0
+        await super().flush()
+        if not self.armed:
+            self.is_empty.set()
+
+    def count_turns(self) -> None:
+        """Count those of the loop after each batch, as others would get them."""
+        if not self.armed:
+            return
+        if self.turns:
+            self.turns[-1] += 1
+        asyncio.get_running_loop().call_soon(self.count_turns)
+
+
+async def killed(tree: Tree) -> Tree:
+    housekeeping = Housekeeping(tree, tree.submit, tree.flush, lambda: 3, INTERVAL_MS, no_room, list)
+    tree.count_turns()
+    housekeeping.start()
+    await asyncio.wait_for(tree.is_empty.wait(), 30)
+    await housekeeping.stop()
+    return tree
+
+
+def test_the_timers_of_others_do_not_wait_until_a_large_tree_is_killed() -> None:
+    async def main() -> list[list[Timer]]:
+        return (await killed(Tree(2 * TIMERS_PER_BATCH, timer(2, 7)))).batches
+
+    assert timer(2, 7) in asyncio.run(main())[0]
+
+
+def test_between_the_slices_of_a_kill_others_get_as_much_time_as_it_took() -> None:
+    async def main() -> list[int]:
+        return (await killed(Tree(100))).turns
+
+    assert max(asyncio.run(main())) > 10
