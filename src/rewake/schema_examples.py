@@ -46,6 +46,8 @@ class _Example:
     def _of_type(self, schema: dict[str, Any], depth: int) -> Any:
         kinds = _list(schema, "type")
         kind = kinds[0] if kinds is not None else schema.get("type")
+        if isinstance(kind, str):
+            kind = kind.lower()  # Gemini writes OBJECT
         if kind == "object" or "properties" in schema:
             properties = schema.get("properties")
             if not isinstance(properties, dict):

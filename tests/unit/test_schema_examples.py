@@ -23,6 +23,7 @@ from rewake.schema_examples import SCHEMA_DEPTH_MAX, example_of
         ),
         ({"$ref": "#/$defs/Claim", "$defs": {"Claim": {"properties": {"n": {"type": "integer"}}}}}, {"n": 1}),
         ({"$ref": "#/$defs/Loop", "$defs": {"Loop": {"$ref": "#/$defs/Loop"}}}, "text"),
+        ({"type": "OBJECT", "properties": {"n": {"type": "INTEGER"}}}, {"n": 1}),
         ({}, "text"),
         (None, "text"),
     ],

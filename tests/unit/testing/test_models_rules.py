@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 
-from rewake.testing.models import Message, ModelRequest, Text, failure, in_turn, rule, text, tool_call, tool_calls
-from rewake.testing.models.rules import Rule
+from rewake.testing.models import Message, ModelRequest, failure, in_turn, rule, text, tool_call, tool_calls
+from rewake.testing.models.apis import Api, chat, gemini, responses
+from rewake.testing.models.rules import Rule, Text, text_or_example
 from rewake.testing.models.script import NoRuleMatches, Script
 
 HELLO = text("hello")
@@ -121,6 +123,24 @@ def test_names_must_differ_and_unknown_ones_are_refused() -> None:
         Script([rule(name="a", answer=HELLO), rule(name="a", answer=HELLO)])
     with pytest.raises(ValueError, match="No rule is named 'b'; there are: a"):
         Script([rule(name="a", answer=HELLO)]).hold("b")
+
+
+CLAIM = {"type": "object", "properties": {"reason": {"type": "string"}, "amount": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize(
+    ("api", "body"),
+    [
+        (chat, {"messages": [], "response_format": {"type": "json_schema", "json_schema": {"schema": CLAIM}}}),
+        (responses, {"input": "hi", "text": {"format": {"type": "json_schema", "name": "Claim", "schema": CLAIM}}}),
+        (gemini, {"contents": [], "generationConfig": {"responseSchema": CLAIM}}),
+        (gemini, {"contents": [], "generationConfig": {"responseJsonSchema": CLAIM}}),
+    ],
+)
+def test_one_text_for_everything_also_fits_structured_output(api: Api, body: dict[str, Any]) -> None:
+    said = rule(answer=text_or_example("hello")).answer_to(api.parse(body, "any", False), 0)
+    assert isinstance(said, Text)
+    assert json.loads(said.text) == {"reason": "hello", "amount": 1}
 
 
 def test_in_turn_needs_an_answer() -> None:

@@ -12,14 +12,18 @@ from pathlib import Path
 
 import click
 
-from .rules import rule, text
+from .rules import rule, text_or_example
 from .rules_file import RulesError, load_rules
 from .server import ModelServer
 
 
 @click.command()
 @click.option("--rules", "source", metavar="FILE|MODULE:NAME", help="FILE.py[:name], module[:name], FILE.json")
-@click.option("--say", metavar="TEXT", help="Without rules: answer everything with this text.")
+@click.option(
+    "--say",
+    metavar="TEXT",
+    help="Without rules: answer everything with this text, also in the strings of structured output.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=0, show_default=True, help="Port to listen on; 0 picks a free one.")
 def main(source: str | None, say: str | None, host: str, port: int) -> None:
@@ -31,7 +35,7 @@ def main(source: str | None, say: str | None, host: str, port: int) -> None:
         raise click.UsageError("Give --rules or --say, one of the two.")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        rules = load_rules(source) if source is not None else [rule(answer=text(say or ""))]
+        rules = load_rules(source) if source is not None else [rule(answer=text_or_example(say or ""))]
         server = ModelServer(rules, host=host, port=port)
         server.start()
     except (RulesError, ImportError, OSError, ValueError) as problem:

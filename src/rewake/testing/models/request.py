@@ -45,7 +45,8 @@ class ModelRequest:
     """A request of an agent to a model.
 
     `system` joins the instructions and every system or developer message. `tools` are the offered names, with handoffs,
-    in the order of the request. `messages` is the conversation without the system messages.
+    in the order of the request. `messages` is the conversation without the system messages. `output_schema` is the JSON
+    schema that the answer must have, or None.
     """
 
     api: Api
@@ -55,6 +56,7 @@ class ModelRequest:
     tools: tuple[str, ...]
     is_stream: bool
     body: dict[str, Any]
+    output_schema: dict[str, Any] | None = None
 
     @property
     def last_user_text(self) -> str:

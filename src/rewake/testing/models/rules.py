@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from rewake.schema_examples import example_of
+
 from .request import Api, ModelRequest, ToolCall
 
 TextMatch = str | re.Pattern[str] | Sequence[str]
@@ -63,6 +65,17 @@ def text(content: Any, *, input_tokens: int | None = None, output_tokens: int | 
     """A plain answer. Any other value than a string is sent as JSON, like structured output."""
     said = content if isinstance(content, str) else json.dumps(content)
     return Text(said, input_tokens, output_tokens)
+
+
+def text_or_example(content: str) -> AnswerSource:
+    """A plain answer; for structured output, an example of the schema with this text in its strings."""
+
+    def answer(request: ModelRequest) -> Text:
+        if request.output_schema is None:
+            return text(content)
+        return text(json.dumps(example_of(request.output_schema, text=content)))
+
+    return answer
 
 
 def tool_call(name: str, arguments: dict[str, Any] | None = None, *, id: str | None = None) -> ToolCalls:

@@ -36,6 +36,7 @@ def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
         tools=tuple(tools),
         is_stream=is_stream,
         body=body,
+        output_schema=((body.get("response_format") or {}).get("json_schema") or {}).get("schema"),
     )
 
 

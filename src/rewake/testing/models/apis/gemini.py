@@ -34,6 +34,7 @@ def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
     for tool in body.get("tools") or []:
         tools.extend(declared["name"] for declared in tool.get("functionDeclarations") or [])
     instruction = body.get("systemInstruction") or body.get("system_instruction") or {}
+    config = body.get("generationConfig") or {}
     return ModelRequest(
         api="gemini",
         model=model,
@@ -42,6 +43,7 @@ def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
         tools=tuple(tools),
         is_stream=is_stream,
         body=body,
+        output_schema=config.get("responseJsonSchema") or config.get("responseSchema"),
     )
 
 

@@ -36,6 +36,7 @@ def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
         tools=tuple(tool["name"] for tool in body.get("tools") or [] if "name" in tool),
         is_stream=is_stream,
         body=body,
+        output_schema=((body.get("text") or {}).get("format") or {}).get("schema"),
     )
 
 
