@@ -45,8 +45,6 @@ GITIGNORE: Final = "*\n"
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long a query's thread may keep the interpreter from the event loop; of Python's own 5 ms callers feel much."""
 
-SLOW_IMPORT_S: Final = 3.0
-SLOW_IMPORT_HINT: Final = "If the file starts a server when imported, put that under: if __name__ == '__main__':"
 MISSING_KEY_HINT: Final = (
     "Model calls will fail until it is set. Without a provider, run the scripted one in another terminal: "
     "python -m rewake.testing.models --say hello --port 4010, and set OPENAI_BASE_URL=http://127.0.0.1:4010/v1"
@@ -216,7 +214,7 @@ async def _start_workers(
         watching = asyncio.ensure_future(_watch(workers, app, web))
         stack.push_async_callback(_cancelled, watching)
     _import_the_rest()
-    pool = await _ready_workers(workers, app)
+    pool = await workers
     if pool.has_web:
         web.start()
     return pool.missing_keys
@@ -231,14 +229,6 @@ def _gate(options: StartOptions, engine: Engine) -> Gate | None:
         data=options.data,
         now_ms=engine.now_ms,
     )
-
-
-async def _ready_workers(workers: asyncio.Future[WorkerPool], app: str) -> WorkerPool:
-    """The pool once it is ready. A long import is reported: it may have started a server, which never ends."""
-    done, _ = await asyncio.wait((workers,), timeout=SLOW_IMPORT_S)
-    if not done:
-        log.warning("still_importing", app=app, after_s=SLOW_IMPORT_S, hint=SLOW_IMPORT_HINT)
-    return await workers
 
 
 def _report_ready(
@@ -295,8 +285,10 @@ def _load(options: StartOptions) -> Loaded | None:
     if options.app is None or not options.in_process:
         return None
     from rewake.deployments.app_loader import load
+    from rewake.deployments.slow_imports import reported
 
-    return load(options.app)
+    with reported(lambda facts: log.warning("still_importing", app=options.app, **facts)):
+        return load(options.app)
 
 
 def _engine_options(options: StartOptions) -> EngineOptions:

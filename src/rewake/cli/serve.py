@@ -111,11 +111,13 @@ async def _serve(options: _Options, listener: socket.socket) -> None:
 
     from rewake.cli.engine_process import asked_to_stop
     from rewake.deployments.app_loader import load_app
+    from rewake.deployments.slow_imports import reported
     from rewake.http_server.tls import Certificate
     from rewake.serving.server import PROTOCOLS, DeploymentServer
 
     log = structlog.get_logger("rewake.cli")
-    app = load_app(options.app)
+    with reported(lambda facts: log.warning("still_importing", app=options.app, **facts)):
+        app = load_app(options.app)
     gc.freeze()  # What import made stays: collections need not look at it again.
     # The SDK takes SIGTERM over when it is first asked something; it is asked here, so that ours comes after.
     services = await _services_of(app, options.app)

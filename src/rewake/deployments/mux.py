@@ -35,16 +35,17 @@ HEAD: Final = 5
 BODY: Final = 6
 END: Final = 7
 ERROR: Final = 8
-# The link itself. READY and FAILED open the conversation (from the child); PING asks for PONG.
+# The link itself. READY and FAILED open the conversation (from the child), after any IMPORTING; PING asks for PONG.
 READY: Final = 9
 FAILED: Final = 10
 PING: Final = 11
 PONG: Final = 12
+IMPORTING: Final = 13
 # Child to engine, numbered by the child. What a step says live: its head, a delta, its end, or that its try failed.
-SPEAK: Final = 13
-SAID: Final = 14
-ALL_SAID: Final = 15
-CUT: Final = 16
+SPEAK: Final = 14
+SAID: Final = 15
+ALL_SAID: Final = 16
+CUT: Final = 17
 
 _header: Final = struct.Struct(">IBI")
 _pack_header: Final = _header.pack

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
+import structlog
 
 from rewake.core.model import Blame
 from rewake.deployments import mux
@@ -43,6 +44,8 @@ OUTPUT_WITHIN_S: Final = 0.2
 
 EXIT_TIMEOUT_S: Final = 3.0
 """Time for a child to exit after its link is closed; then it is killed."""
+
+log = structlog.get_logger("rewake.deployments")
 
 LoopKind = Literal["auto", "asyncio", "uvloop"]
 
@@ -269,9 +272,11 @@ class WorkerProcess:
     # From the child
 
     def on_link_frame(self, kind: int, payload: bytes) -> None:
-        """READY, FAILED or PONG."""
+        """IMPORTING, READY, FAILED or PONG."""
         if kind == mux.PONG:
             self.is_ping_open = False
+        elif kind == mux.IMPORTING:
+            log.warning("still_importing", app=self._options.app_ref, pid=self.pid, **json.loads(payload))
         elif kind == mux.READY and not self.ready.done() and not self.is_dead:
             self._on_ready(json.loads(payload))
         elif kind == mux.FAILED and not self.ready.done():

@@ -286,6 +286,11 @@ def _report_failure(sock: socket.socket, error: RewakeError, traceback_text: str
         sock.sendall(mux.encode_frame(mux.FAILED, mux.LINK, json.dumps(told).encode()))
 
 
+def _report_importing(sock: socket.socket, facts: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        sock.sendall(mux.encode_frame(mux.IMPORTING, mux.LINK, json.dumps(facts).encode()))
+
+
 @contextlib.contextmanager
 def loop_runner(kind: str) -> Iterator[asyncio.Runner]:
     factory = None
@@ -323,11 +328,12 @@ def main(argv: list[str] | None = None) -> int:
     gc.set_threshold(*GC_THRESHOLD)  # Before the import, so that the app may change it.
     from rewake.deployments.app_loader import AppImportError, load
     from rewake.deployments.repeated_tracebacks import print_tracebacks_once
+    from rewake.deployments.slow_imports import reported
     from rewake.deployments.step_lines import keep_lines
 
     sys.argv = [options.app]
     try:
-        with without("httpx._main"):
+        with without("httpx._main"), reported(lambda facts: _report_importing(sock, facts)):
             loaded = load(options.app)
     except AppImportError as error:
         _report_failure(sock, error, error.traceback_text)

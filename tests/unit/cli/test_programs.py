@@ -25,10 +25,16 @@ async def main(reference, service, key):
 asyncio.run(main(*sys.argv[1:]))
 """
 RUN_IMPATIENTLY = """
-from rewake.cli import engine_process
+from functools import partial
 from rewake.cli.main import main
-engine_process.SLOW_IMPORT_S = 0.1
+from rewake.engine import workers
+workers.WorkerOptions = partial(workers.WorkerOptions, module="impatient")
 main()
+"""
+IMPATIENT = """
+from rewake.deployments import slow_imports, worker_main
+slow_imports.FIRST_AFTER_S = 0.1
+worker_main.main()
 """
 
 
@@ -50,6 +56,7 @@ def test_a_program_is_served_whole(tmp_path: Path, program: str, service: str, k
 
 
 def test_a_program_that_serves_when_imported_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "impatient.py").write_text(IMPATIENT)
     options = ("--ingress-port", "0", "--admin-port", "0", "--log-format", "json")
     command = [sys.executable, "-c", RUN_IMPATIENTLY, "run", str(PROGRAMS / "server_at_import" / "app.py"), *options]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
