@@ -143,6 +143,32 @@ def test_one_text_for_everything_also_fits_structured_output(api: Api, body: dic
     assert json.loads(said.text) == {"reason": "hello", "amount": 1}
 
 
+CLAIM_TOOLS = [{"name": "search", "parameters": {}}, {"name": "final_result", "parameters": CLAIM}]
+
+
+@pytest.mark.parametrize(
+    ("api", "body"),
+    [
+        (
+            chat,
+            {"messages": [], "tool_choice": "required", "tools": [{"function": tool} for tool in CLAIM_TOOLS]},
+        ),
+        (responses, {"input": "hi", "tool_choice": "required", "tools": CLAIM_TOOLS}),
+        (
+            gemini,
+            {
+                "contents": [],
+                "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
+                "tools": [{"functionDeclarations": CLAIM_TOOLS}],
+            },
+        ),
+    ],
+)
+def test_one_text_for_everything_calls_the_tool_of_structured_output(api: Api, body: dict[str, Any]) -> None:
+    said = rule(answer=text_or_example("hello")).answer_to(api.parse(body, "any", False), 0)
+    assert said == tool_call("final_result", {"reason": "hello", "amount": 1})
+
+
 def test_in_turn_needs_an_answer() -> None:
     with pytest.raises(ValueError, match="at least one"):
         in_turn()

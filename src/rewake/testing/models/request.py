@@ -46,7 +46,8 @@ class ModelRequest:
 
     `system` joins the instructions and every system or developer message. `tools` are the offered names, with handoffs,
     in the order of the request. `messages` is the conversation without the system messages. `output_schema` is the JSON
-    schema that the answer must have, or None.
+    schema that the answer must have, or None. `must_call` is the name and the JSON schema of the tool to call if the
+    model must call one: the last, where frameworks put the one for structured output.
     """
 
     api: Api
@@ -57,6 +58,7 @@ class ModelRequest:
     is_stream: bool
     body: dict[str, Any]
     output_schema: dict[str, Any] | None = None
+    must_call: tuple[str, dict[str, Any]] | None = None
 
     @property
     def last_user_text(self) -> str:

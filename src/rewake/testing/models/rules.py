@@ -70,7 +70,10 @@ def text(content: Any, *, input_tokens: int | None = None, output_tokens: int | 
 def text_or_example(content: str) -> AnswerSource:
     """A plain answer; for structured output, an example of the schema with this text in its strings."""
 
-    def answer(request: ModelRequest) -> Text:
+    def answer(request: ModelRequest) -> Answer:
+        if request.must_call is not None:
+            name, schema = request.must_call
+            return tool_call(name, example_of(schema, text=content))
         if request.output_schema is None:
             return text(content)
         return text(json.dumps(example_of(request.output_schema, text=content)))

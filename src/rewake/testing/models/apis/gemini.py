@@ -44,7 +44,17 @@ def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
         is_stream=is_stream,
         body=body,
         output_schema=config.get("responseJsonSchema") or config.get("responseSchema"),
+        must_call=_must_call(body),
     )
+
+
+def _must_call(body: JsonObject) -> tuple[str, JsonObject] | None:
+    declared = [each for tool in body.get("tools") or [] for each in tool.get("functionDeclarations") or []]
+    calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
+    if not declared or calling.get("mode") != "ANY":
+        return None
+    last = declared[-1]
+    return last["name"], last.get("parametersJsonSchema") or last.get("parameters") or {}
 
 
 def respond(request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> JsonObject:

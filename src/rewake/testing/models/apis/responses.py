@@ -37,7 +37,15 @@ def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
         is_stream=is_stream,
         body=body,
         output_schema=((body.get("text") or {}).get("format") or {}).get("schema"),
+        must_call=_must_call(body),
     )
+
+
+def _must_call(body: JsonObject) -> tuple[str, JsonObject] | None:
+    tools = [tool for tool in body.get("tools") or [] if "name" in tool]
+    if not tools or body.get("tool_choice") != "required":
+        return None
+    return tools[-1]["name"], tools[-1].get("parameters") or {}
 
 
 def respond(request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> JsonObject:
