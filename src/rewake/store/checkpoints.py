@@ -22,8 +22,10 @@ import structlog
 
 from rewake.store.wal import index_of
 
-CHECKPOINT_PAGES: Final = 1_000
-"""Length of the log, in pages of 4 KiB, that starts a checkpoint. Flushing more at once would delay commits."""
+CHECKPOINT_PAGES: Final = 3_000
+"""Length of the log, in pages of 4 KiB, that starts a checkpoint. A page that many commits change is moved once a
+checkpoint, and each checkpoint flushes the database beside the commits: a shorter log moves more pages. While it runs
+the log grows on, and should stay below LOG_KEPT_BYTES: a file that grows makes commits slower."""
 
 RETRY_PAGES: Final = 500
 """Pages by which the log grows until the next try."""
