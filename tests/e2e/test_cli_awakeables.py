@@ -40,6 +40,7 @@ def test_an_awakeable_is_listed_shown_and_answered(tmp_path: Path) -> None:
             assert not answer.done()
         (item,) = found
         assert (item["target"], '"approve": 250' in item["asked"]) == ("Desk/refund", True)
+        assert "waits for: An answer from outside" in cli("invocations", "list")
         assert f"rewake awakeables resolve {item['id']} JSON" in cli("invocations", "show", item["invocation_id"])
         assert "is resolved" in cli("awakeables", "resolve", item["id"], '"yes"')
         assert answer.result(30) == (200, "yes")

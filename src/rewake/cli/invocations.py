@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 STATUSES: Final = ("pending", "scheduled", "ready", "running", "backing-off", "suspended", "paused", "completed")
 FAILURE_CHARS_MAX: Final = 60
+WAITS_MAX: Final = 20
+"""For so many rows of a list it is found out what they wait for; each takes a few queries."""
+
 ID_CHARS: Final = 38
 LIST_COLUMNS: Final = ("id", "target", "status", "created", "took", "about")
 
@@ -53,7 +57,8 @@ def list_invocations(
     elif not rows:
         click.echo("No invocations match." if service or status else "No invocations yet.", err=True)
     else:
-        print_table(LIST_COLUMNS, [list_row(row) for row in rows])
+        waits = waits_in(admin, rows)
+        print_table(LIST_COLUMNS, [list_row(row, waits.get(row["id"], "")) for row in rows])
 
 
 def list_query(service: Sequence[str], status: Sequence[str], limit: int) -> str:
@@ -70,14 +75,14 @@ def list_query(service: Sequence[str], status: Sequence[str], limit: int) -> str
     )
 
 
-def list_row(row: dict[str, Any]) -> tuple[Any, ...]:
-    """A row of sys_invocation under LIST_COLUMNS."""
+def list_row(row: dict[str, Any], waits: str = "") -> tuple[Any, ...]:
+    """A row of sys_invocation under LIST_COLUMNS.   waits: what the invocation waits for."""
     from rewake.cli.durations import spoken_duration
 
     created_ms, completed_ms = at_ms(row.get("created_at")), at_ms(row.get("completed_at"))
     took = None if created_ms is None or completed_ms is None else spoken_duration(completed_ms - created_ms)
     since = None if created_ms is None else f"{spoken_duration(max(now_ms() - created_ms, 0))} ago"
-    return row["id"], row["target"], row["status"], since, took, _about(row)
+    return row["id"], row["target"], row["status"], since, took, _about(row) or waits
 
 
 def _about(row: dict[str, Any]) -> str:
@@ -123,6 +128,21 @@ def show(invocation_id: str, admin: AdminClient, as_json: bool) -> None:
     if facts := mismatch_facts(record):
         click.echo("\nThe last attempt took another way than the journal:\n")
         print_facts(facts, indent="  ")
+
+
+def waits_in(admin: AdminClient, rows: list[dict[str, Any]]) -> dict[str, str]:
+    """What the newest open ones without a failure wait for, by id."""
+    from rewake.cli.waits_view import wait_text
+    from rewake.runs.steps import steps_of
+    from rewake.runs.waits import waiting_for
+
+    found = {}
+    for row in [row for row in rows if row["status"] != "completed" and not _about(row)][:WAITS_MAX]:
+        with suppress(RewakeError):  # it has just been forgotten
+            reading, invocation = reading_of(admin, row["id"])
+            waiting = waiting_for(reading, invocation, steps_of(reading.entries(invocation.id)))
+            found[row["id"]] = wait_text(waiting, reading.now_ms)
+    return found
 
 
 def _waits(reading: Reading, invocation: Invocation) -> list[str]:

@@ -26,6 +26,14 @@ def wait_lines(waiting: Sequence[Wait], calls: Sequence[OpenCall], now_ms: int) 
     return ["", "waits for", *lines] if lines else []
 
 
+def wait_text(waiting: Sequence[Wait], now_ms: int) -> str:
+    """The first one in a few words, and how many more; empty when it waits for nothing."""
+    if not waiting:
+        return ""
+    more = f", and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+    return f"waits for: {one_line(waiting[0].title)}{_due(waiting[0], now_ms)}{more}"
+
+
 def left_lines(questions: Sequence[Wait], now_ms: int) -> list[str]:
     """The same for the questions of a run that has ended and asks between turns."""
     lines = [line for item in questions for line in _lines_of(item, now_ms)]
@@ -34,8 +42,7 @@ def left_lines(questions: Sequence[Wait], now_ms: int) -> list[str]:
 
 def _lines_of(item: Wait, now_ms: int) -> Iterator[str]:
     since = "" if item.since_ms is None else f", since {spoken_duration(max(now_ms - item.since_ms, 0))}"
-    due = "" if item.due_at_ms is None else f", {spoken_duration(max(item.due_at_ms - now_ms, 0))} more"
-    yield f"  {one_line(item.title)}{since}{due}"
+    yield f"  {one_line(item.title)}{since}{_due(item, now_ms)}"
     if asked := asked_in(item):
         yield f"    {shortened(asked, _ASKED_CHARS)}"
     if item.run_id is not None:
@@ -48,6 +55,10 @@ def _lines_of(item: Wait, now_ms: int) -> Iterator[str]:
         yield f"    rewake awakeables reject {item.awakeable} REASON"
     if item.promise is not None:
         yield f"    rewake promises resolve {' '.join(map(_quoted, item.promise))} JSON"
+
+
+def _due(item: Wait, now_ms: int) -> str:
+    return "" if item.due_at_ms is None else f", {spoken_duration(max(item.due_at_ms - now_ms, 0))} more"
 
 
 def asked_in(item: Wait) -> str:

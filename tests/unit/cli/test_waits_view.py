@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rewake.cli.waits_view import wait_lines
+from rewake.cli.waits_view import wait_lines, wait_text
 from rewake.runs.questions import Question
 from rewake.runs.turns import OpenCall
 from rewake.runs.waits import Wait
@@ -45,3 +45,11 @@ def test_promises_and_called_runs() -> None:
 
 def test_nothing() -> None:
     assert wait_lines([], [], NOW_MS) == []
+    assert wait_text([], NOW_MS) == ""
+
+
+def test_a_list_has_the_first_one_in_a_few_words() -> None:
+    sleep = Wait(kind="sleep", title="Sleep", since_ms=0, due_at_ms=NOW_MS + 9_000)
+    called = Wait(kind="call", title="Car/answer", since_ms=None, run_id="inv_1x")
+    assert wait_text([sleep], NOW_MS) == "waits for: Sleep, 9.0 s more"
+    assert wait_text([called, sleep, sleep], NOW_MS) == "waits for: Car/answer, and 2 more"
