@@ -20,8 +20,8 @@ from rewake.core.model import Blame
 from rewake.deployments.base import AttemptFailure, AttemptHandle, AttemptSink, AttemptStart, ReceivedMessage
 from rewake.engine.results import InvocationFailed, encode_body
 from rewake.protocol.messages import Success
-from rewake.testing.crash.boundary import Boundary, Kill
-from rewake.testing.crash.judging import judged
+from rewake.testing.crash.boundary import Kill
+from rewake.testing.crash.judging import judged, report_of
 from rewake.testing.crash.lab import spread
 from rewake.testing.crash.playing import Life
 from rewake.testing.crash.report import Report
@@ -70,21 +70,13 @@ def drop_everywhere(
     Raises InvocationFailed or TimeoutError if the call fails without a drop.
     """
     first, again = _play(call, None, timeout_s, models), _play(call, None, timeout_s, models)
-    is_comparable = first.answer == again.answer
-    boundaries = [msgspec.convert(fact["at"], Boundary) for fact in first.named("boundary")]
-    report = Report(
-        call=call.path,
-        answer=first.answer,
-        is_comparable=is_comparable,
-        boundaries=len(boundaries),
-        model_calls=first.model_calls,
-    )
+    report, boundaries = report_of(call.path, first, again)
     for boundary in spread(boundaries, limit):
         for _ in range(TRIES_MAX):
             life = _play(call, Kill("worker", boundary), timeout_s, models)
             if life.named("dropped"):
                 break
-        play = judged(life, f"dropped {boundary}", first.answer if is_comparable else None, first)
+        play = judged(life, f"dropped {boundary}", report.expected, first)
         play.has_landed = bool(life.named("dropped"))
         report.plays.append(play)
     return report

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Final
 
+import msgspec
+
+from rewake.testing.crash.boundary import Boundary
 from rewake.testing.crash.playing import Life
-from rewake.testing.crash.report import Play, mismatch_in
+from rewake.testing.crash.report import Play, Report, mismatch_in
 
 CANCELLED: Final = 409
 _ANY: Final = frozenset({"clock", "random", "environment", "global", "set", "tasks", "process", "mutation"})
@@ -19,6 +22,19 @@ CAUSES: Final = {
     "swallowed": frozenset({"swallowed"}),
 }
 """Kind of problem -> suspects that can cause it. Other kinds need no suspects to be understood."""
+
+
+def report_of(call: str, first: Life, second: Life) -> tuple[Report, list[Boundary]]:
+    """A report without plays, and the boundaries of the call. first, second: two undisturbed lives."""
+    boundaries = [msgspec.convert(fact["at"], Boundary) for fact in first.named("boundary")]
+    report = Report(
+        call=call,
+        answer=first.answer,
+        is_comparable=first.answer == second.answer,
+        boundaries=len(boundaries),
+        model_calls=first.model_calls,
+    )
+    return report, boundaries
 
 
 def judged(life: Life, what: str, expected: Any, first: Life, *, is_calm: bool = False) -> Play:

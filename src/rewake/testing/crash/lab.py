@@ -12,12 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
-import msgspec
-
 from rewake.errors import ErrorCode, RewakeError
 from rewake.testing.crash.boundary import Boundary, Kill, Who
-from rewake.testing.crash.judging import causes_of, judged, judged_cancelled, left_open
-from rewake.testing.crash.playing import MODEL, OTHER_SIDE, Call, Life, Terms, play
+from rewake.testing.crash.judging import causes_of, judged, judged_cancelled, left_open, report_of
+from rewake.testing.crash.playing import MODEL, OTHER_SIDE, Call, Disturbances, Life, play
 from rewake.testing.crash.report import Play, Report
 
 TIMEOUT_S: Final = 60.0
@@ -44,18 +42,9 @@ def crash_everywhere(
     Raises RewakeError RW1024 if the call does not end without a kill.
     """
     first = _undisturbed(call, timeout_s)
-    is_comparable = first.answer == _undisturbed(call, timeout_s).answer
-    boundaries = [msgspec.convert(fact["at"], Boundary) for fact in first.named("boundary")]
-    expected = first.answer if is_comparable else None
-    report = Report(
-        call=call.path,
-        answer=first.answer,
-        is_comparable=is_comparable,
-        boundaries=len(boundaries),
-        model_calls=first.model_calls,
-        left_open=left_open(first) if "value" in (first.answer or {}) else [],
-    )
-    judge = _Judge(call, timeout_s, expected, first)
+    report, boundaries = report_of(call.path, first, _undisturbed(call, timeout_s))
+    report.left_open = left_open(first) if "value" in (first.answer or {}) else []
+    judge = _Judge(call, timeout_s, report.expected, first)
     works: list[Callable[[], Play]] = [
         partial(judge.killed, Kill(one, at)) for one in who for at in spread(_for(one, boundaries), limit)
     ]
@@ -69,7 +58,7 @@ def crash_everywhere(
             if on_play is not None:
                 on_play(done, len(waiting), found)
     if kinds := report.kinds:
-        suspects = play(call, timeout_s, Terms(suspends=True, traces=True)).named("suspect")
+        suspects = play(call, timeout_s, Disturbances(suspends=True, traces=True)).named("suspect")
         report.causes = causes_of(kinds, suspects)
     return report
 
@@ -111,9 +100,9 @@ class _Judge:
 
     def killed(self, kill: Kill) -> Play:
         """A play with a kill, which must happen at its boundary."""
-        life = self._play(Terms(kill=kill))
+        life = self._play(Disturbances(kill=kill))
         if not life.named("killed"):  # parallel code takes another order now and then
-            life = self._play(Terms(kill=kill))
+            life = self._play(Disturbances(kill=kill))
         found = judged(life, f"{kill.who} killed {kill.at}", self._expected, self._first)
         found.is_kill = True
         found.recovered_ms = life.recovered_ms
@@ -123,16 +112,16 @@ class _Judge:
 
     def replayed(self) -> Play:
         """A play that suspends at every await."""
-        life = self._play(Terms(suspends=True))
+        life = self._play(Disturbances(suspends=True))
         return self._calm(life, "suspended at every await")
 
     def scheduled(self, seed: int) -> Play:
         """A play with another order of completions."""
-        return self._calm(self._play(Terms(seed=seed)), f"results in order no. {seed}")
+        return self._calm(self._play(Disturbances(seed=seed)), f"results in order no. {seed}")
 
     def cancelled(self, at: Boundary) -> Play:
         """A play that cancels the call while the handler waits at this boundary."""
-        life = self._play(Terms(cancel=at))
+        life = self._play(Disturbances(cancel=at))
         return judged_cancelled(life, f"cancelled {at}", self._first)
 
     def _calm(self, life: Life, what: str) -> Play:

@@ -57,7 +57,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return str((path if path.is_dir() else path.parent).resolve())
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class Disturbances(msgspec.Struct, frozen=True, kw_only=True):
     """The disturbances of a play.
 
     suspends: suspend at every await.   seed: shuffles the order of results of parallel steps.   cancel: cancel the call
@@ -112,9 +112,9 @@ class Life:
         return ready[-1] if ready else None
 
 
-def play(call: Call, timeout_s: float, terms: Terms | None = None) -> Life:
+def play(call: Call, timeout_s: float, terms: Disturbances | None = None) -> Life:
     """Run one life, and a second one if the engine was killed."""
-    terms = terms or Terms()
+    terms = terms or Disturbances()
     life = Life()
     caller = Caller(life, terms.kill)
     with (

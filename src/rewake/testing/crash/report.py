@@ -82,6 +82,11 @@ class Report(msgspec.Struct):
     causes: list[str] = []
 
     @property
+    def expected(self) -> Any:
+        """The answer that each play must give; None if two undisturbed runs differ, so that any success will do."""
+        return self.answer if self.is_comparable else None
+
+    @property
     def kinds(self) -> set[str]:
         """The kinds of all problems."""
         return {play.found[0] for play in self.problems} | ({"left open"} if self.left_open else set())
