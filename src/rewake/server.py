@@ -45,7 +45,7 @@ _PORT_MAX: Final = 65_535
 _ANY_HOST: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 
-class Engine(EnginePort, api.Engine, Protocol):
+class ServedEngine(EnginePort, api.IngressEngine, Protocol):
     """What a server needs of the engine."""
 
     stream_offers: Offers
@@ -64,7 +64,7 @@ class Server:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: ServedEngine,
         host: str = HOST,
         ingress_port: int = INGRESS_PORT,
         admin_port: int = ADMIN_PORT,

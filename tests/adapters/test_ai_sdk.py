@@ -11,7 +11,7 @@ import pytest
 from node_tour import installed, node
 
 from rewake.examples import EXAMPLES
-from rewake.ext.chat.changes import Said, asked
+from rewake.ext.chat.changes import Received, asked
 from rewake.ext.chat.events import ChatEvent, TurnEnded, TurnStarted, TurnWaiting
 from rewake.ext.chat.formats import ai_sdk
 
@@ -65,7 +65,7 @@ def responses(*groups: tuple[list[list[Step]], ChatEvent]) -> list[list[dict[str
     """Chunks of one response after the other. groups: what each leads through, and its end."""
     said, known = [], None
     for targets, end in groups:
-        differ, stream = Said(known), ai_sdk.UiMessageStream()
+        differ, stream = Received(known), ai_sdk.UiMessageStream()
         events: list[ChatEvent] = [TurnStarted("m1", is_rest=known is not None)]
         events += [*(event for target in targets for event in differ.go_on_to(target)), end]
         said.append([chunk for event in events for chunk in stream.chunks(event)])

@@ -21,7 +21,7 @@ NO_LINKS: Final = "Give an embedded engine approval_links: ApprovalLinks(path, l
 _FILTERS: Final = ("service", "agent", "cursor")
 
 
-class Body(msgspec.Struct):
+class AnswerBody(msgspec.Struct):
     """Body of an answer, which may be absent. who, why: kept with it.   digest: of the arguments it is for."""
 
     who: str = ""
@@ -95,7 +95,9 @@ class Approvals:
         from rewake.admin.answering import answer
         from rewake.runs.approvals import approval_json
 
-        body = await read_json(request, Body) if request.headers.get("content-length", "0") != "0" else Body()
+        body = (
+            await read_json(request, AnswerBody) if request.headers.get("content-length", "0") != "0" else AnswerBody()
+        )
         name = request.path_params["approval"]
         answering = answer(
             self._engine, self._read, name, approved=approved, who=body.who, why=body.why, digest=body.digest

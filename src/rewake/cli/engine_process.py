@@ -27,7 +27,7 @@ from rewake.cli.doorkeeper import gate_of
 from rewake.cli.exits import INTERRUPTED
 from rewake.cli.logs import configure_logging
 from rewake.cli.start_options import StartOptions
-from rewake.cli.web import Web
+from rewake.cli.web import WebPort
 from rewake.errors import RewakeError
 from rewake.garbage import GC_THRESHOLD
 
@@ -157,7 +157,7 @@ async def _start(options: StartOptions, stack: contextlib.AsyncExitStack) -> Non
     stack.push_async_callback(asyncio.to_thread, telemetry.close)  # After the engine: what completes last is sent too.
     stack.push_async_callback(engine.stop)
     pids = _Pids(telemetry)
-    web = Web(options, server.ingress_url, gate, stack)
+    web = WebPort(options, server.ingress_url, gate, stack)
     missing_keys: list[str] = []
     if options.app is not None and not options.in_process:
         missing_keys = await _start_workers(options, options.app, engine, pids, web, stack)
@@ -201,7 +201,7 @@ def _server(options: StartOptions, engine: Engine, telemetry: Telemetry, gate: G
 
 
 async def _start_workers(
-    options: StartOptions, app: str, engine: Engine, pids: _Pids, web: Web, stack: contextlib.AsyncExitStack
+    options: StartOptions, app: str, engine: Engine, pids: _Pids, web: WebPort, stack: contextlib.AsyncExitStack
 ) -> list[str]:
     """Start the workers of an app, and its web app; returns the missing keys of model providers."""
     from rewake.engine.workers import add_workers
@@ -232,7 +232,7 @@ def _gate(options: StartOptions, engine: Engine) -> Gate | None:
 
 
 def _report_ready(
-    options: StartOptions, engine: Engine, server: Server, web: Web, worker_pids: list[int], missing_keys: list[str]
+    options: StartOptions, engine: Engine, server: Server, web: WebPort, worker_pids: list[int], missing_keys: list[str]
 ) -> None:
     """Log it for programs; show people the addresses and how to call."""
     for variable in missing_keys:
@@ -364,7 +364,7 @@ class _Pids:
             self.alive.remove(pid)
 
 
-async def _watch(workers: asyncio.Future[WorkerPool], app: str, web: Web) -> None:
+async def _watch(workers: asyncio.Future[WorkerPool], app: str, web: WebPort) -> None:
     """Reload whenever a Python file beside the app changes, until cancelled.
 
     Begins while the app is still being imported, so that no change is missed.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 TOKEN_NAME: Final = "rewake-web"
 
 
-class Web:
+class WebPort:
     """Serves an app's `web`, once there is one. gate: checks callers, as at the ingress.   port: 0 for none."""
 
     def __init__(

@@ -43,7 +43,7 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
 def web_server(app: App, settings: WebSettings) -> HttpServer:
     """A server of the app, not started."""
     door = Door(frozenset(settings.allowed_hosts), frozenset(settings.allowed_origins), is_local=settings.is_local)
-    return HttpServer(Guarded(app, door, _gate(settings)), cancels=True)
+    return HttpServer(GuardedApp(app, door, _gate(settings)), cancels=True)
 
 
 def certificate_of(settings: WebSettings) -> Certificate | None:
@@ -61,7 +61,7 @@ def _gate(settings: WebSettings) -> Gate | None:
     return Gate(tokens, lambda: time.time_ns() // 1_000_000)
 
 
-class Guarded:
+class GuardedApp:
     """Lets requests in to `app` that door and gate let in. Links from other sites may be followed to its pages."""
 
     def __init__(self, app: App, door: Door, gate: Gate | None = None) -> None:

@@ -38,7 +38,7 @@ _MAKING_ROOM: Final = ("/restate/a/", "/restate/awakeables/")
 log = structlog.get_logger("rewake.ingress")
 
 
-class Engine(calls.Engine, results.Engine, streaming.Engine, Protocol):
+class IngressEngine(calls.CallsEngine, results.ResultsEngine, streaming.StreamingEngine, Protocol):
     """The engine's methods that the ingress uses."""
 
     @property
@@ -53,7 +53,7 @@ class Ingress:
     """
 
     def __init__(
-        self, engine: Engine, *, concurrency_max: int | None = None, held_bytes_max: int | None = None
+        self, engine: IngressEngine, *, concurrency_max: int | None = None, held_bytes_max: int | None = None
     ) -> None:
         self._services = engine
         self._calls = calls.Calls(engine)

@@ -37,7 +37,7 @@ _CALL_METHODS: Final = frozenset({"GET", "POST"})
 _encode = msgspec.json.Encoder().encode
 
 
-class Engine(Calling, Protocol):
+class CallsEngine(Calling, Protocol):
     """The engine's methods that calls use."""
 
     streams: Streams
@@ -61,7 +61,7 @@ class Callee(msgspec.Struct):
 class Calls:
     """Calls and sends on one engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: CallsEngine) -> None:
         self._engine = engine
         self._callees: dict[tuple[str, str], Callee] = {}
 

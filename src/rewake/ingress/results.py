@@ -31,7 +31,7 @@ from rewake.protocol.messages import Failure, Success
 REJECTED_CODE: Final = 500
 
 
-class Engine(Protocol):
+class ResultsEngine(Protocol):
     """The engine's methods that results use."""
 
     def target_of(self, invocation_id: bytes) -> Target | None: ...
@@ -43,7 +43,7 @@ class Engine(Protocol):
     async def complete_awakeable(self, invocation_id: bytes, signal: int, result: Success | Failure) -> Reply: ...
 
 
-class WorkflowTarget(msgspec.Struct, tag_field="target", tag="workflow", rename="camel"):
+class WorkflowRun(msgspec.Struct, tag_field="target", tag="workflow", rename="camel"):
     """A workflow's run, by its key."""
 
     workflow_name: str
@@ -67,14 +67,14 @@ class IdTarget(msgspec.Struct, tag_field="target", tag="invocation", rename="cam
     invocation_id: str
 
 
-_Target = WorkflowTarget | IdempotentTarget | IdTarget
+_Target = WorkflowRun | IdempotentTarget | IdTarget
 _decode: Final = msgspec.json.Decoder(_Target).decode
 
 
 class Results:
     """Results on one engine."""
 
-    def __init__(self, engine: Engine, calls: Calls) -> None:
+    def __init__(self, engine: ResultsEngine, calls: Calls) -> None:
         self._engine = engine
         self._calls = calls
 
@@ -136,7 +136,7 @@ def _parse_target(body: bytes, what: str) -> _Target:
 
 def _id_of(target: _Target) -> bytes:
     match target:
-        case WorkflowTarget(workflow_name, workflow_key, scope):
+        case WorkflowRun(workflow_name, workflow_key, scope):
             return workflow_invocation_id(workflow_name, workflow_key, scope=scope)
         case IdempotentTarget(service, handler, idempotency_key, key, scope):
             check_idempotency_key(idempotency_key)

@@ -29,7 +29,7 @@ WRITE_PATH: Final = "/restate/deltas/"
 _HEAD: Final[Head] = tuple((name.encode(), value.encode()) for name, value in HEAD.items())
 
 
-class Engine(Protocol):
+class StreamingEngine(Protocol):
     """The engine's methods that streaming uses."""
 
     streams: Streams
@@ -40,7 +40,7 @@ class Engine(Protocol):
 class Streaming:
     """Streams of one engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: StreamingEngine) -> None:
         self._engine = engine
 
     async def by_path(self, route: StreamRoute, request: Request) -> Response:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rewake.deployments.app_loader import load
-from rewake.deployments.web_app import Guarded, Lifespan
+from rewake.deployments.web_app import GuardedApp, Lifespan
 from rewake.http_server.origins import Door
 
 Sent = list[dict[str, Any]]
@@ -31,7 +31,7 @@ def asked(method: str, **headers: str) -> int:
 
     head = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": method, "headers": head}
-    asyncio.run(Guarded(page, Door())(scope, receive, send))
+    asyncio.run(GuardedApp(page, Door())(scope, receive, send))
     status: int = sent[0]["status"]
     return status
 

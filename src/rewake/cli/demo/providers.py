@@ -25,7 +25,7 @@ ANSWERING: Final = "what to tell the customer"
 
 
 @dataclass(frozen=True, slots=True)
-class CallCount:
+class DecisionCount:
     """How often the model was asked for one decision, and how often its answer arrived."""
 
     agent: str
@@ -49,7 +49,7 @@ class Provider(Protocol):
     def release(self) -> None:
         """Let go of it, and of all later calls."""
 
-    def counts(self) -> list[CallCount]:
+    def counts(self) -> list[DecisionCount]:
         """The calls so far, by decision, in the order they were first made."""
 
     def stop(self) -> None:
@@ -86,7 +86,7 @@ class ScriptedProvider:
         """See Provider."""
         self._held.release()
 
-    def counts(self) -> list[CallCount]:
+    def counts(self) -> list[DecisionCount]:
         """See Provider."""
         return count_calls((exchange.request, exchange.is_answered) for exchange in self._server.exchanges)
 
@@ -118,7 +118,7 @@ class RealProvider:
         """See Provider."""
         self._relay.release()
 
-    def counts(self) -> list[CallCount]:
+    def counts(self) -> list[DecisionCount]:
         """See Provider."""
         return count_calls(self._relay.calls())
 
@@ -127,12 +127,12 @@ class RealProvider:
         self._relay.stop()
 
 
-def count_calls(calls: Iterable[tuple[ModelRequest, bool]]) -> list[CallCount]:
+def count_calls(calls: Iterable[tuple[ModelRequest, bool]]) -> list[DecisionCount]:
     """Calls by agent and decision."""
     found: dict[tuple[str, str], list[bool]] = {}
     for request, is_answered in calls:
         found.setdefault((agent_of(request), decision_of(request)), []).append(is_answered)
-    return [CallCount(*name, asked=len(answers), answered=sum(answers)) for name, answers in found.items()]
+    return [DecisionCount(*name, asked=len(answers), answered=sum(answers)) for name, answers in found.items()]
 
 
 def agent_of(request: ModelRequest) -> str:

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from rewake.cli.demo.engine import DemoEngine, preferred_ports
 from rewake.cli.demo.narrator import Narrator
-from rewake.cli.demo.providers import CallCount, Provider, choose_provider
+from rewake.cli.demo.providers import DecisionCount, Provider, choose_provider
 from rewake.cli.tables import shortened, table_lines
 from rewake.errors import ErrorCode, RewakeError
 from rewake.examples import EXAMPLES
@@ -274,7 +274,7 @@ def _model_said(value: Any) -> str:
     return shortened(", ".join(said) or "answered", VALUE_CHARS_MAX)
 
 
-def _about(count: CallCount) -> str:
+def _about(count: DecisionCount) -> str:
     if count.asked == count.answered == 1:
         return "once: its answer was journaled"
     lost = count.asked - count.answered

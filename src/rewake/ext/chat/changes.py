@@ -40,7 +40,7 @@ _ANSWERS: Final[dict[str, Literal["approved", "denied", "expired"]]] = {
 }
 
 
-class Said:
+class Received:
     """The steps that a reader has received. steps: the reader's at the beginning."""
 
     def __init__(self, steps: list[Step] | None = None) -> None:

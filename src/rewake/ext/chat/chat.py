@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
-    from rewake.ext.chat.ingress import Ingress
+    from rewake.ext.chat.ingress import IngressClient
 
 PREFIX = "/api/chat"
 
@@ -50,7 +50,7 @@ class Chat:
         self.name = name
         speak = _speaker(agent, starts_with_last=start_with == "last", approvals=approvals, options=options or {})
         self.services = chat_objects(name, speak, double_text, keeps=approvals_wait == "between_turns")
-        self._ingress: Ingress | None = None
+        self._ingress: IngressClient | None = None
 
     def routes(
         self,
@@ -67,10 +67,10 @@ class Chat:
         conversation, and returns the caller's name, which is stored with answers to approvals.   allowed_origins: of
         pages on other sites.
         """
-        from rewake.ext.chat.ingress import Ingress
+        from rewake.ext.chat.ingress import IngressClient
         from rewake.ext.chat.routes import Routes
 
-        self._ingress = Ingress(self.name, ingress_url)
+        self._ingress = IngressClient(self.name, ingress_url)
         return list(Routes(self._ingress, authorize, allowed_origins).routes(prefix))
 
     @asynccontextmanager

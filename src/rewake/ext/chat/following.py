@@ -13,10 +13,10 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
-from rewake.ext.chat.changes import Said, asked
+from rewake.ext.chat.changes import Received, asked
 from rewake.ext.chat.events import ApprovalAsked, ChatEvent, TurnEnded, TurnStarted, TurnWaiting
 from rewake.ext.chat.inbox import OPEN
-from rewake.ext.chat.ingress import EngineUnavailable, Ingress, Refused
+from rewake.ext.chat.ingress import EngineUnavailable, IngressClient, Refused
 from rewake.ext.chat.live import LiveTurn
 from rewake.ext.chat.session import has_message
 from rewake.ext.chat.transcript import steered_in
@@ -46,7 +46,7 @@ class Following:
 
     def __init__(
         self,
-        ingress: Ingress,
+        ingress: IngressClient,
         chat: str,
         record: Record,
         *,
@@ -56,7 +56,7 @@ class Following:
     ) -> None:
         self._ingress, self._chat, self._answered = ingress, chat, answered
         self._known = record if is_rest else None
-        self._said = Said(record["steps"] if is_rest else None)
+        self._said = Received(record["steps"] if is_rest else None)
         self._live, self._live_of = _live_of(record)
         self._has_stream, self._has_begun = True, False
         self._message = message or record["id"]
@@ -115,7 +115,7 @@ class Following:
         place = steered_in(turn["steps"], self._message)
         assert place is not None, "a turn without the message is not found"
         self._known = turn | {"steps": turn["steps"][: place + 1]}
-        self._said, self._has_stream = Said(self._known["steps"]), True
+        self._said, self._has_stream = Received(self._known["steps"]), True
         self._live, self._live_of = _live_of(turn)
 
     async def _stream(self) -> AsyncGenerator[Record]:
@@ -196,7 +196,7 @@ def awakeables_of(part: dict[str, Any]) -> list[str]:
     return list(approval.get("awakeables") or [approval["id"]])
 
 
-async def find(ingress: Ingress, chat: str, message: str) -> Record | None:
+async def find(ingress: IngressClient, chat: str, message: str) -> Record | None:
     """The record of the turn that has a message; None if there is no such turn."""
     view = await ingress.call(chat, "view", {"turns": TURNS_SEARCHED})
     return turn_of(view["turns"], message)
@@ -207,7 +207,7 @@ def turn_of(turns: list[Record], message: str) -> Record | None:
     return next((record for record in reversed(turns) if has_message(record, message)), None)
 
 
-async def settled(ingress: Ingress, chat: str, record: Record) -> Record:
+async def settled(ingress: IngressClient, chat: str, record: Record) -> Record:
     """The record. If it only looks open because its run was killed, it gets the end that the run could not write."""
     if record["status"] not in OPEN or (error := await ingress.failure(record["invocation"])) is None:
         return record

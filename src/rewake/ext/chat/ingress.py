@@ -45,7 +45,7 @@ class Refused(Exception):
         self.status = status
 
 
-class Ingress:
+class IngressClient:
     """One service of an engine. url: None for the variable's, else http://localhost:8080."""
 
     def __init__(self, service: str, url: str | None = None) -> None:

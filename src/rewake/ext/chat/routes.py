@@ -29,7 +29,7 @@ from starlette.routing import Route
 from rewake.ext.chat.following import TURNS_SEARCHED, Following, Record, awakeables_of, settled, turn_of, waiting_parts
 from rewake.ext.chat.formats import ag_ui, ai_sdk, plain
 from rewake.ext.chat.inbox import ID_MAX, OPEN, inbox_name
-from rewake.ext.chat.ingress import EngineUnavailable, Ingress, Refused
+from rewake.ext.chat.ingress import EngineUnavailable, IngressClient, Refused
 from rewake.ext.chat.session import has_message
 from rewake.ext.kernel.between import ANSWER
 from rewake.ext.kernel.deltas import mended
@@ -53,7 +53,7 @@ class _Problem(Exception):
 class Routes:
     """The endpoints of one chat."""
 
-    def __init__(self, ingress: Ingress, authorize: Authorize | None, allowed_origins: Iterable[str]) -> None:
+    def __init__(self, ingress: IngressClient, authorize: Authorize | None, allowed_origins: Iterable[str]) -> None:
         self._ingress, self._authorize = ingress, authorize
         self._allowed_origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
 

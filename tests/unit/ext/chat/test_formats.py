@@ -7,7 +7,7 @@ from typing import Any
 from ag_ui.core import Event, Message
 from pydantic import TypeAdapter
 
-from rewake.ext.chat.changes import Said, asked
+from rewake.ext.chat.changes import Received, asked
 from rewake.ext.chat.events import ChatEvent, TurnEnded, TurnStarted, TurnWaiting
 from rewake.ext.chat.formats import ag_ui, ai_sdk, plain
 
@@ -31,7 +31,7 @@ AFTER = [
 
 def first_response() -> list[ChatEvent]:
     """A turn that loses an attempt, and waits for a person."""
-    said = Said()
+    said = Received()
     draft = {"agent": "Bank", "parts": [{"type": "text", "text": "Void"}]}
     events: list[ChatEvent] = [TurnStarted("m1"), *said.go_on_to([STEPS[0], draft]), *said.go_on_to(STEPS)]
     return [*events, TurnWaiting((asked(1, QUESTION),))]
@@ -39,7 +39,7 @@ def first_response() -> list[ChatEvent]:
 
 def second_response() -> list[ChatEvent]:
     """The rest, after the person has approved."""
-    return [TurnStarted("m1", is_rest=True), *Said(STEPS).go_on_to(AFTER), TurnEnded("ended")]
+    return [TurnStarted("m1", is_rest=True), *Received(STEPS).go_on_to(AFTER), TurnEnded("ended")]
 
 
 def run_of(events: list[ChatEvent], turn: dict[str, Any], run_id: str = "r1") -> list[dict[str, Any]]:
@@ -53,7 +53,7 @@ def run_of(events: list[ChatEvent], turn: dict[str, Any], run_id: str = "r1") ->
 def test_ag_ui_of_a_message_in_mid_turn() -> None:
     """It is a message of the user's, in the run and in the history."""
     message = {"agent": None, "parts": [{"type": "steering", "id": "m2", "text": "Now"}], "is_done": True}
-    said = Said()
+    said = Received()
     steps = [AFTER[0], message, AFTER[2]]
     found = run_of([TurnStarted("m1"), *said.go_on_to(steps), TurnEnded("ended")], TURN)
     own = [each for each in found if each.get("messageId") == "m2"]
@@ -100,7 +100,7 @@ ANSWERED: list[dict[str, Any]] = [
 def test_ag_ui_of_an_agent_that_is_called_as_a_tool() -> None:
     """A subagent: announced once a run, its work marked; suspended while a person is asked, then continued."""
     question = asked(1, NESTED[1]["parts"][0])
-    first = run_of([TurnStarted("m1"), *Said().go_on_to(NESTED), TurnWaiting((question,))], TURN)
+    first = run_of([TurnStarted("m1"), *Received().go_on_to(NESTED), TurnWaiting((question,))], TURN)
     started = next(each for each in first if each["type"] == "SUBAGENT_STARTED")
     assert (started["name"], started["parentToolCallId"]) == ("Bank", "c0")
     name = started["subagentRunId"]
@@ -113,17 +113,17 @@ def test_ag_ui_of_an_agent_that_is_called_as_a_tool() -> None:
     assert finished["outcome"] == {"type": "suspended", "interruptIds": ["a1"]}
     assert first[-1]["outcome"]["interrupts"][0]["subagentRunId"] == name
 
-    rest = [TurnStarted("m1", is_rest=True), *Said(NESTED).go_on_to(ANSWERED), TurnEnded("ended")]
+    rest = [TurnStarted("m1", is_rest=True), *Received(NESTED).go_on_to(ANSWERED), TurnEnded("ended")]
     theirs = [each for each in run_of(rest, TURN) if each.get("subagentRunId") == name]
     assert [(each["type"], each.get("toolCallId")) for each in theirs] == [
         ("SUBAGENT_STARTED", None),
         ("TOOL_CALL_RESULT", "c1"),
         ("SUBAGENT_FINISHED", None),
     ]
-    whole = run_of([TurnStarted("m1"), *(said := Said()).go_on_to(NESTED), *said.go_on_to(ANSWERED)], TURN)
+    whole = run_of([TurnStarted("m1"), *(said := Received()).go_on_to(NESTED), *said.go_on_to(ANSWERED)], TURN)
     kinds = [(each["type"], each.get("subagentRunId")) for each in whole]
     assert kinds.index(("STEP_FINISHED", name)) < kinds.index(("SUBAGENT_FINISHED", name))
-    stopped = run_of([TurnStarted("m1"), *Said().go_on_to(NESTED), TurnEnded("stopped")], TURN)
+    stopped = run_of([TurnStarted("m1"), *Received().go_on_to(NESTED), TurnEnded("stopped")], TURN)
     assert "SUBAGENT_ERROR" in [each["type"] for each in stopped]
 
     messages = ag_ui.messages_of(TURN | {"steps": ANSWERED})
@@ -180,7 +180,7 @@ def test_ai_sdk_of_the_rest() -> None:
 
 
 def test_ai_sdk_says_when_it_cannot_take_back_enough() -> None:
-    said = Said(AFTER)
+    said = Received(AFTER)
     changed = [AFTER[0], {**AFTER[1], "parts": [{"type": "text", "text": "Other"}]}, AFTER[2]]
     chunks = chunks_of([*said.go_on_to(changed), TurnEnded("ended")])
     assert [chunk["type"] for chunk in chunks] == ["data-stale", "finish"]

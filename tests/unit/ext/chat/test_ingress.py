@@ -9,7 +9,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from rewake.ext.chat.ingress import EngineUnavailable, Ingress
+from rewake.ext.chat.ingress import EngineUnavailable, IngressClient
 from rewake.ext.sealed import Sealer, is_sealed, new_key
 
 
@@ -22,7 +22,7 @@ def ask(answer: Any) -> tuple[Any, list[httpx.Request]]:
         return httpx.Response(200, content=answer(request.content))
 
     async def main() -> Any:
-        ingress = Ingress("Desk")
+        ingress = IngressClient("Desk")
         ingress._client = httpx.AsyncClient(transport=httpx.MockTransport(respond), base_url="http://here")
         try:
             return await ingress.call("ada", "say", {"text": "hello"})
