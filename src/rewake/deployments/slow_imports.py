@@ -1,4 +1,4 @@
-"""Says what a long import of the app is at: first after 2.5 s, then every 3 s, from a thread beside it.
+"""Says what a long import of the app is at: first after 2 s, then every 3 s, from a thread beside it.
 
 A first start compiles all that the app imports, which takes a while. A file that starts its own server when imported
 never gets to the end. Used by worker_main.py, which passes it on to the engine, and by processes that import the app
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Final
 
-FIRST_AFTER_S: Final = 2.5
+FIRST_AFTER_S: Final = 2.0
 AGAIN_AFTER_S: Final = 3.0
 HINT: Final = (
     "A first start compiles what it imports. If this never ends: a file that starts a server when imported needs that "
