@@ -78,7 +78,8 @@ def load(ref: str) -> Loaded:
     If the module has no app, all services that its import loaded from the project are served (app_services.py). An ASGI
     app named `web` in the module is its web app. If the module starts a server when imported, as a `__main__.py` does,
     its import ends there, and the server's app is used (own_servers.py).
-    Raises AppImportError. Like `python FILE.py` it puts the file's directory at the front of sys.path.
+    Raises AppImportError. Like `python FILE.py` it puts the file's directory at the front of sys.path. The current one
+    comes at the end, because ASGI servers import from it: `hypercorn app/orders.py:app`.
     """
     location, attribute = _split_ref(ref)
     known = set(sys.modules)
@@ -155,6 +156,8 @@ def _import_file(path: Path) -> ModuleType:
         sys.path.insert(0, str(path.parents[len(package)]))
         return _import_module(".".join((*package, path.stem)))
     sys.path.insert(0, str(path.parent))
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
@@ -164,7 +167,7 @@ def _import_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise _import_failed(str(path.name), error) from error
+        raise _import_failed(str(path.name), error, path) from error
     return module
 
 
@@ -207,21 +210,25 @@ def _import_module(name: str) -> ModuleType:
         raise _import_failed(name, error) from error
 
 
-def _import_failed(what: str, error: BaseException) -> AppImportError:
+def _import_failed(what: str, error: BaseException, path: Path | None = None) -> AppImportError:
     if isinstance(error, SystemExit):
         reason = f"It called sys.exit({error.code!r}) while being imported."
         hint = "Put the code that runs the program under: if __name__ == '__main__':"
     else:
         reason = traceback.format_exception_only(error)[-1].strip()
-        hint = _import_hint(error)
+        hint = _import_hint(error, path)
     return AppImportError(
         ErrorCode.APP_IMPORT_FAILED, f"{what!r} could not be imported.\n{reason}", hint, _user_traceback(error)
     )
 
 
-def _import_hint(error: BaseException) -> str:
+def _import_hint(error: BaseException, path: Path | None) -> str:
     if isinstance(error, ModuleNotFoundError):
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        top = (error.name or "").partition(".")[0]
+        for folder in path.parents[1:4] if path and top else ():
+            if (folder / top).is_dir() or (folder / f"{top}.py").is_file():
+                return f"{top!r} is in {str(folder)!r}: run the file from there."
+        extra = _EXTRAS.get(top)
         if extra:
             return f"Install it into the environment of {sys.executable}: pip install 'rewake[{extra}]'"
         return f"Install what provides {error.name!r} into this environment: {sys.executable}"

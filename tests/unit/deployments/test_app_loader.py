@@ -201,3 +201,23 @@ def test_missing_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AppImportError, match="There is no module 'no_such_package'"):
         load_app("no_such_package.app:app")
+
+
+@pytest.fixture
+def in_package(tmp_path: Path) -> str:
+    """A file in a folder, which imports that folder by its name."""
+    package = tmp_path / "shop_folder"
+    package.mkdir()
+    write(package, "names.py", "GREETER = 'Greeter'")
+    return write(package, "2_greeter.py", "import shop_folder.names\n" + SERVICE)
+
+
+def test_the_current_folder_is_found_by_a_file_below_it(in_package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(in_package).parents[1])
+    assert services_of(load_app(in_package)) == ["Greeter"]
+
+
+def test_a_folder_around_the_file_that_is_missing_on_the_path_is_named(in_package: str) -> None:
+    with pytest.raises(AppImportError) as caught:
+        load_app(in_package)
+    assert caught.value.hint == f"'shop_folder' is in {str(Path(in_package).parents[1])!r}: run the file from there."
