@@ -52,6 +52,18 @@ def line_in(payload: bytes) -> str | None:
     return None
 
 
+def line_start(payload: bytes) -> int | None:
+    """Where the field begins in a command that ends with it; None if it has none. Text has no byte of the tag."""
+    at = payload.rfind(_TAG_BYTES)
+    if at < 0:
+        return None
+    try:
+        size, position = read_varint(payload, at + len(_TAG_BYTES))
+    except (ProtocolViolation, IndexError):
+        return None
+    return at if size <= LINE_BYTES_MAX and position + size == len(payload) else None
+
+
 def with_lines(chunk: bytes, notes: Sequence[Note]) -> bytes:
     """A chunk of whole messages, with lines added to its commands.
 

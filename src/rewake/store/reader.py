@@ -34,7 +34,8 @@ _JOURNAL_FACTS: Final = (
     "where invocation_id = ?"
 )
 _JOURNAL: Final = (
-    f"select value_at, value_id, {rows.ENTRY_COLUMNS} from journal_entry where invocation_id = ? order by idx"
+    "select value_at, value_id, (select field from source_line where id = line_id), "
+    f"{rows.ENTRY_COLUMNS} from journal_entry where invocation_id = ? order by idx"
 )
 _ROW_COLUMNS: Final = rows.ENTRY_COLUMNS.replace("payload", "x''")
 _JOURNAL_ROWS: Final = f"select {_ROW_COLUMNS} from journal_entry where invocation_id = ? order by idx"
@@ -76,10 +77,12 @@ class StoreReader:
         """All entries in index order, with payloads."""
         execute = self._connection().execute
         entries = []
-        for value_at, value_id, *row in execute(_JOURNAL, (invocation_id,)):
+        for value_at, value_id, line, *row in execute(_JOURNAL, (invocation_id,)):
             entry = rows.entry_from(row)
             if value_id is not None:
                 entry.payload = whole(execute, entry.payload, value_at, value_id)
+            elif line is not None:
+                entry.payload += line
             entries.append(entry)
         return entries
 

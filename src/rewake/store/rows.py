@@ -76,6 +76,9 @@ ENTRY_COLUMNS: Final = (
 )
 """Columns in the field order of EntryRow, so that `entry_row` is one call into C."""
 
+PAYLOAD_AT: Final = 3
+"""Position of the payload among them."""
+
 entry_row = msgspec.structs.astuple
 
 

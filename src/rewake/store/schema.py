@@ -103,7 +103,14 @@ create index large_value_start on large_value (start);
 -- Who still needs a value; these replace counters that could drift. Rows without a large value pay nothing.
 create index large_value_base on large_value (base) where base is not null;
 
--- payload: without the value of `value_id`, which belongs in it at `value_at`.
+-- Fields with the lines of the app that made commands, each once (source_lines.py).
+create table source_line (
+    id integer primary key,
+    field blob not null
+) strict;
+
+-- payload: without the value of `value_id`, which belongs in it at `value_at`, or without the field of `line_id` at its
+-- end; a row has one of them at most.
 create table journal_entry (
     invocation_id blob not null,
     idx integer not null,
@@ -116,6 +123,7 @@ create table journal_entry (
     name text,
     value_id integer,
     value_at integer,
+    line_id integer,
     payload blob not null,
     primary key (invocation_id, idx)
 ) strict, without rowid;
@@ -125,8 +133,13 @@ create index journal_entry_value on journal_entry (value_id) where value_id is n
 create view journal as
 select
     invocation_id, idx, type, appended_at_ms, completion_id, signal, is_failure, child, name,
-    length(payload) + coalesce((select size from large_value where id = value_id), 0) as payload_bytes,
-    case when value_id is null then payload else whole_payload(payload, value_at, value_id) end as payload
+    length(payload) + coalesce((select size from large_value where id = value_id), 0)
+        + coalesce((select length(field) from source_line where id = line_id), 0) as payload_bytes,
+    case
+        when value_id is not null then whole_payload(payload, value_at, value_id)
+        when line_id is null then payload
+        else cast(payload || (select field from source_line where id = line_id) as blob)
+    end as payload
 from journal_entry;
 
 create table event (

@@ -17,9 +17,11 @@ from rewake.core.ids import InvocationId
 from rewake.core.model import Invocation
 from rewake.core.writes import Batch, EntryRow
 from rewake.errors import ErrorCode, RewakeError
+from rewake.protocol.line_field import line_start
 from rewake.protocol.messages import Success
 from rewake.store import rows
 from rewake.store.large_values import LARGE_BYTES_MIN, LargeValues, span_of_value
+from rewake.store.source_lines import SourceLines
 
 _INSERT_INVOCATION: Final = (
     f"insert into invocation ({', '.join(rows.INVOCATION_FIXED + rows.INVOCATION_CHANGING)}) "
@@ -28,7 +30,9 @@ _INSERT_INVOCATION: Final = (
 _UPDATE_INVOCATION: Final = (
     f"update invocation set {', '.join(f'{name} = ?' for name in rows.INVOCATION_CHANGING)} where id = ?"
 )
-_INSERT_ENTRY: Final = f"insert into journal_entry ({rows.ENTRY_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ENTRY: Final = (
+    f"insert into journal_entry ({rows.ENTRY_COLUMNS}, line_id) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _INSERT_LARGE_ENTRY: Final = (
     f"insert into journal_entry ({rows.ENTRY_COLUMNS}, value_at, value_id) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -84,6 +88,7 @@ class BatchWriter:
         self._connection = connection
         self._many = connection.executemany
         self._values = LargeValues(connection)
+        self._lines = SourceLines(connection)
         self._unused: set[int] = set()
         self._position = _last_position(connection)
 
@@ -102,7 +107,7 @@ class BatchWriter:
         if batch.state:
             self._write_state(batch)
         if batch.entries:
-            many(_INSERT_ENTRY, map(rows.entry_row, self._small_of(batch.entries)))
+            many(_INSERT_ENTRY, [self._entry_row(item) for item in self._small_of(batch.entries)])
         if batch.timers:
             self._write_timers(batch)
         if batch.events or batch.listeners or batch.listener_deletes:
@@ -118,12 +123,22 @@ class BatchWriter:
         """The transaction was rolled back."""
         self._unused.clear()
         self._values.clear_cache()
+        self._lines.undone()
 
     def _with_result(self, row: rows.Row, item: Invocation) -> rows.Row:
         result = item.result
         if type(result) is Success and len(result.content) >= LARGE_BYTES_MIN:
             return rows.with_large_result(row, self._values.store(result.content))
         return row
+
+    def _entry_row(self, item: EntryRow) -> rows.Row:
+        """The row of an entry, with the line that made it stored apart. The input has none: it is the caller's."""
+        row = rows.entry_row(item)
+        at = line_start(item.payload) if item.index and item.is_command else None
+        line_id = None if at is None else self._lines.id_of(item.payload[at:])
+        if line_id is None:
+            return (*row, None)
+        return (*row[: rows.PAYLOAD_AT], item.payload[:at], *row[rows.PAYLOAD_AT + 1 :], line_id)
 
     def _small_of(self, entries: list[EntryRow]) -> list[EntryRow]:
         """Write the entries with large values, and return the others."""

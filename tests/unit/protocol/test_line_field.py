@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rewake.protocol.codec import decode_message, encode_message
 from rewake.protocol.framing import FrameDecoder, encode_frames
-from rewake.protocol.line_field import LINE_BYTES_MAX, Note, field_of, line_in, with_lines
+from rewake.protocol.line_field import LINE_BYTES_MAX, Note, field_of, line_in, line_start, with_lines
 from rewake.protocol.messages import Error, Message, MessageType, OutputCommand, RunCommand, SleepCommand, Success
 
 RUN, SLEEP, OUTPUT, ERROR = MessageType.RUN, MessageType.SLEEP, MessageType.OUTPUT, MessageType.ERROR
@@ -75,3 +75,23 @@ def test_hostile_payloads_have_none_or_one(payload: bytes) -> None:
 @pytest.mark.parametrize("line", ["a.py:1", "ä.py:3\nfür\nwörter()"])
 def test_a_field_is_found_behind_others(line: str) -> None:
     assert line_in(encode_message(COMMANDS[RUN], 6) + field_of(line)) == line
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, LINE_BYTES_MAX])
+def test_the_start_of_a_field_at_the_end_is_found(size: int) -> None:
+    command = encode_message(COMMANDS[RUN], 6)
+    field = field_of("x" * size)
+    assert line_start(command + field) == len(command)
+    assert line_start(command + field + field) == len(command + field)
+    assert line_start(command) is None
+    for cut in (
+        command + field + b"x",
+        (command + field)[:-1],
+        command + b"\xfa\x7f",
+        command + b"\xfa\x7f" + b"\xff" * 11,
+    ):
+        assert line_start(cut) is None
+
+
+def test_a_longer_text_is_no_line() -> None:
+    assert line_start(field_of("x" * LINE_BYTES_MAX).replace(b"\xac\x02", b"\xad\x02") + b"x") is None
