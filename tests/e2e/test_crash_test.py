@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import shutil
+import signal
 from pathlib import Path
+from subprocess import Popen
 from subprocess import run as run_process
 from typing import Final
 
@@ -34,6 +38,23 @@ async def claim(ctx: restate.ObjectContext, n: int) -> dict:
     return {"doubled": doubled, "answer": await answer}
 """
 
+ENDLESS = """
+import asyncio
+import os
+
+import restate
+
+alive = os.open("alive", os.O_WRONLY)
+desk = restate.Service("Desk")
+
+
+@desk.handler()
+async def wait(ctx: restate.Context) -> None:
+    os.write(alive, str(os.getppid()).encode())
+    await asyncio.Event().wait()
+"""
+ENDS_WITHIN_S: Final = 50
+
 
 def crash_test(folder: Path, *args: str) -> tuple[int, dict[str, object], str]:
     """Exit code, report, and what was said meanwhile."""
@@ -62,6 +83,28 @@ def test_a_sound_app_is_right_after_every_kill(tmp_path: Path) -> None:
     assert [play["what"].split()[0] for play in plays] == ["worker", "engine", "suspended", "cancelled"]
     assert all(play["has_landed"] and play["is_same"] for play in plays)
     assert "Right after every kill" in (tmp_path / "report.html").read_text()
+
+
+def test_nothing_is_left_of_a_lab_that_is_killed(tmp_path: Path) -> None:
+    """The worker holds the pipe open, and ends when the process between lab and worker has ended."""
+    (tmp_path / "app.py").write_text(ENDLESS)
+    os.mkfifo(tmp_path / "alive")
+    pipe = os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    lab = Popen(
+        command("crash-test", "app.py", "--call", "Desk/wait"), cwd=tmp_path, env=environment(TMPDIR=str(tmp_path))
+    )
+    try:
+        assert select.select([pipe], [], [], ENDS_WITHIN_S)[0]
+        between = int(os.read(pipe, 20))
+        lab.kill()
+        if not select.select([pipe], [], [], ENDS_WITHIN_S)[0]:
+            os.kill(between, signal.SIGKILL)
+            pytest.fail("the worker goes on")
+        assert os.read(pipe, 20) == b""
+    finally:
+        lab.kill()
+        lab.wait()
+        os.close(pipe)
 
 
 def test_a_bug_is_found_and_named(tmp_path: Path) -> None:

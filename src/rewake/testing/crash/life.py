@@ -2,7 +2,8 @@
 
     python -m rewake.testing.crash.life SPEC
 
-SPEC is a `Spec` as JSON. A second life on the same folder continues the same call, like a restarted engine.
+SPEC is a `Spec` as JSON. A second life on the same folder continues the same call, like a restarted engine. A life ends
+when its standard input does: that is a pipe from the lab, and nothing goes on when the lab has been killed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +156,15 @@ def say(fact: dict[str, Any]) -> None:
     os.write(sys.stdout.fileno(), msgspec.json.encode(fact) + b"\n")
 
 
+def _end_with_the_lab() -> None:
+    """End when the lab has ended, however it did. The worker ends with this process. Runs in its own thread."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
 def main() -> None:
+    threading.Thread(target=_end_with_the_lab, daemon=True).start()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     spec = msgspec.json.decode(sys.argv[1], type=Spec)
     asyncio.run(live(spec))

@@ -161,7 +161,7 @@ def _live(spec: dict[str, Any], call: Call, variables: dict[str, str], life: Lif
     command = [sys.executable, "-m", "rewake.testing.crash.life", json.dumps(spec)]
     environment = {**os.environ, **variables, **call.environment}
     with subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         timer = threading.Timer(timeout_s, _give_up, (process, life))
         timer.start()
