@@ -21,7 +21,7 @@ from tests.zoo.tour import sound_apps
 from rewake.testing.crash.boundary import Who
 from rewake.testing.crash.lab import crash_everywhere
 from rewake.testing.crash.playing import Call
-from rewake.testing.crash.report import Report
+from rewake.testing.crash.report import Play, Report
 
 HERE: Final = Path(__file__).parent
 SCORES: Final = HERE / "scorecard.json"
@@ -101,7 +101,9 @@ def tour(names: list[str], limit: int | None, jobs: int, who: tuple[Who, ...]) -
         if names and name not in names:
             continue
         began_s = time.monotonic()
-        report = crash_everywhere(call, who=who, jobs=jobs, limit=limit, schedules=SCHEDULES, timeout_s=4 * TIMEOUT_S)
+        report = crash_everywhere(
+            call, who=who, jobs=jobs, limit=limit, schedules=SCHEDULES, timeout_s=4 * TIMEOUT_S, on_play=_show
+        )
         missed = [play.what for play in report.not_landed]
         told = "right"
         if report.kinds:
@@ -116,6 +118,11 @@ def tour(names: list[str], limit: int | None, jobs: int, who: tuple[Who, ...]) -
         kinds = sorted(report.kinds)
         write(Score(name, "", kinds, report.causes, told, len(report.plays), is_right, report.boundaries, kills))
     return int(wrong > 0)
+
+
+def _show(done: int, of: int, play: Play) -> None:
+    """How far a tour has come, on stderr: it takes minutes."""
+    print(f"{done} of {of}  {play.what}: {play.problem or 'right'}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def stored() -> dict[str, Score]:
