@@ -9,6 +9,7 @@ tests use too much processor time or memory.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib.abc
 import importlib.util
@@ -176,15 +177,19 @@ class _Campaign(_SameEachTime):
         self.tell = tell
         self.left: list[Mutant] = []
         self.callers: dict[Function, list[pytest.Item]] = defaultdict(list)
+        self.caches: list[Any] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if session.testsfailed:
             return False
+        gc.unfreeze()  # what the tests froze is not listed
+        self.caches = _caches()
         self._learn(session.items)
         functions = _functions()
         for mutant in self.mutants:
             function = (mutant.path.name, mutant.where)
+            self._forget()
             failed = _try(mutant, functions[function], self.callers[function])
             self.tell(mutant, failed)
             self.left += [] if failed else [mutant]
@@ -194,6 +199,7 @@ class _Campaign(_SameEachTime):
         """Which tests call which function, and how long each takes."""
         calls: list[tuple[float, pytest.Item, set[CodeType]]] = []
         for item in items:
+            self._forget()
             started = time.process_time()
             with _noting_calls() as called:
                 if not _passes(item):
@@ -202,6 +208,11 @@ class _Campaign(_SameEachTime):
         for spent, item, called in sorted(calls, key=lambda call: call[0]):
             for code in called if spent < TEST_S_MAX else ():
                 self.callers[Path(code.co_filename).name, code.co_qualname].append(item)
+
+    def _forget(self) -> None:
+        """Empty the caches: a function behind one is called again by each test, and its mutants are not passed by."""
+        for cache in self.caches:
+            cache.cache_clear()
 
 
 @contextlib.contextmanager
@@ -222,12 +233,19 @@ def _noting_calls() -> Iterator[set[CodeType]]:
 
 def _functions() -> dict[Function, FunctionType]:
     """The outermost functions and methods of the core, as loaded."""
-    gc.unfreeze()  # what the tests froze is not listed
     return {
         (Path(item.__code__.co_filename).name, item.__code__.co_qualname): item
         for item in gc.get_objects()
         if isinstance(item, FunctionType) and item.__code__.co_filename.startswith(str(CORE))
     }
+
+
+def _caches() -> list[Any]:
+    """The functions of the core that have an lru_cache."""
+    wrapper = type(functools.lru_cache(_caches))
+    return [
+        item for item in gc.get_objects() if isinstance(item, wrapper) and item.__module__.startswith("rewake.core")
+    ]
 
 
 def _try(mutant: Mutant, function: FunctionType, tests: list[pytest.Item]) -> bool:

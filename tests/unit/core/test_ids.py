@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +41,33 @@ def test_question_vector() -> None:
     for text in (AWAKEABLE, "ask_1", "ask_1AAAA", QUESTION[:20], "ask_1" + "_" * 40, "ask_2" + QUESTION[5:]):
         with pytest.raises(ids.InvalidId):
             ids.question_id_parse(text)
+
+
+@pytest.mark.parametrize("key", ["", "a", "ab", "W", "a/b", "?>", "/"])
+def test_question_ids_have_any_key_and_padding(key: str) -> None:
+    question = question_id("Desk", key, "x")
+    digits = question.removeprefix("ask_1")
+    assert ids.question_id_parse(question) == ("Desk", key)
+    assert ids.question_id_parse(question + "=" * (-len(digits) % 4)) == ("Desk", key)
+
+
+@pytest.mark.parametrize(
+    ("kept", "reason"),
+    [("Desk", "bad length"), ("/ada", "bad length"), ("", "bad length"), ("\udcff/ada", "bad format")],
+)
+def test_questions_that_name_no_object(kept: str, reason: str) -> None:
+    digits = base64.urlsafe_b64encode(b"9 unique." + kept.encode(errors="surrogateescape")).decode()
+    with pytest.raises(ids.InvalidId) as caught:
+        ids.question_id_parse("ask_1" + digits)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("other", ["+", "/"])
+def test_ids_have_no_digit_of_the_other_base_64(other: str) -> None:
+    """Base 64 that is not URL-safe: one id would have two strings."""
+    with pytest.raises(ids.InvalidId) as caught:
+        ids.awakeable_id_parse(AWAKEABLE[:9] + other + AWAKEABLE[10:])
+    assert caught.value.reason == "bad format"
 
 
 def test_workflow_run_has_one_id() -> None:
