@@ -7,6 +7,7 @@ raises at import, the error has the user's traceback without our frames.
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import importlib.util
@@ -31,6 +32,8 @@ from rewake.errors import ErrorCode, RewakeError
 from rewake.names import some_of
 
 WEB: Final = "web"
+_IS_MAIN: Final = "__name__ == '__main__'"
+_MAKES_APP: Final = "restate.app("
 _RELATIVE_IMPORT: Final = re.compile(rb"^\s*from \.", re.MULTILINE)
 _RESTATE_APP_QUALNAME: Final = "asgi_app.<locals>.app"
 ENCRYPTION_VARIABLE: Final = "REWAKE_ENCRYPTION_KEYS"
@@ -75,9 +78,10 @@ def load_app(ref: str) -> Any:
 def load(ref: str) -> Loaded:
     """The ASGI app of `ref`: a path that ends in .py, `module` or `module:attribute`, or `FILE.py:attribute`.
 
-    If the module has no app, all services that its import loaded from the project are served (app_services.py). An ASGI
-    app named `web` in the module is its web app. If the module starts a server when imported, as a `__main__.py` does,
-    its import ends there, and the server's app is used (own_servers.py).
+    If the module has no app, all services that its import loaded from the project are served (app_services.py). If it
+    makes its app of what it imports under `__main__` only, that part is run, too. An ASGI app named `web` in the module
+    is its web app. If the module starts a server when imported, as a `__main__.py` does, its import ends there, and the
+    server's app is used (own_servers.py).
     Raises AppImportError. Like `python FILE.py` it puts the file's directory at the front of sys.path. The current one
     comes at the end, because ASGI servers import from it: `hypercorn app/orders.py:app`.
     """
@@ -86,6 +90,8 @@ def load(ref: str) -> Loaded:
     try:
         with intercepted():
             module = _imported(location)
+            if not attribute and not _has_something(module, known):
+                _run_main_block(module)
     except ServerStarted as started:
         module = _stopped_at_its_server(started, ref)
     contain()
@@ -120,6 +126,25 @@ def _stopped_at_its_server(started: ServerStarted, ref: str) -> ModuleType:
     if _as_app(served) is not None:
         module.__dict__["app"] = served
     return module
+
+
+def _has_something(module: ModuleType, known: set[str]) -> bool:
+    """Whether a module has an app or services. known: the modules that were there before its import."""
+    imported = [sys.modules[name] for name in list(sys.modules) if name not in known]
+    return any(_as_app(value) is not None for value in vars(module).values()) or bool(served_services(module, imported))
+
+
+def _run_main_block(module: ModuleType) -> None:
+    """Run what the module does under `__main__`, if it makes an app there."""
+    path = Path(module.__file__ or "")
+    if path.suffix != ".py" or _MAKES_APP not in (source := path.read_text(errors="replace")):
+        return
+    guarded = [node for node in ast.parse(source).body if isinstance(node, ast.If)]
+    body = [each for node in guarded if ast.unparse(node.test) == _IS_MAIN for each in node.body]
+    try:
+        exec(compile(ast.Module(body, []), path, "exec"), vars(module))
+    except (Exception, SystemExit) as error:
+        raise _import_failed(path.name, error, path) from error
 
 
 def _web_of(module: ModuleType) -> Any:

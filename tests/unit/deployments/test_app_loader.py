@@ -98,6 +98,19 @@ def test_services_of_a_file_that_makes_its_app_under_main(tmp_path: Path) -> Non
     assert services_of(load_app(write(tmp_path, "guarded-file.py", text))) == ["Counter", "Greeter"]
 
 
+def test_a_file_that_imports_what_it_serves_under_main_only(tmp_path: Path) -> None:
+    write(tmp_path, "greeter_elsewhere.py", SERVICE)
+    text = """
+import asyncio
+if __name__ == "__main__":
+    import restate
+    from greeter_elsewhere import greeter
+    from hypercorn.asyncio import serve
+    asyncio.run(serve(restate.app([greeter]), None))
+"""
+    assert services_of(load_app(write(tmp_path, "all_under_main.py", text))) == ["Greeter"]
+
+
 def test_endpoint_object(tmp_path: Path) -> None:
     text = SERVICE + "\nfrom restate.endpoint import Endpoint\nmine = Endpoint().bind(greeter)\n"
     assert services_of(load_app(write(tmp_path, "endpoint_app.py", text))) == ["Greeter"]
