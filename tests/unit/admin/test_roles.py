@@ -24,6 +24,7 @@ from rewake.admin.roles import is_by_service, role_needed
         ("PATCH /v4/invocations/inv_1/kill", Role.OPERATE),
         ("DELETE /invocations/inv_1", Role.OPERATE),
         ("POST /internal/invocations_batch_operations/purge", Role.OPERATE),
+        ("POST /approvals/sign_1x/approve", Role.OPERATE),
         ("POST /services/Desk/state", Role.OPERATE),
         ("POST /ui/actions", Role.OPERATE),
         ("POST /ui/runs/inv_1/fork", Role.OPERATE),

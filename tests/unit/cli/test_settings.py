@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
+from rewake.cli import settings
 from rewake.cli.durations import Duration
 from rewake.cli.exits import Group
 from rewake.cli.settings import Names, config_option, setting
+from rewake.cli.start_options import StartOptions
 
 
 @click.group(cls=Group)
@@ -96,3 +100,10 @@ def test_a_bad_flag_is_a_usage_error(tmp_path: Path) -> None:
 def test_several_names_have_commas_between_them() -> None:
     assert Names().convert(" a.example, b.example,,", None, None) == ("a.example", "b.example")
     assert Names().convert("", None, None) == ()
+
+
+def test_each_option_of_a_start_is_used() -> None:
+    """An option that never reaches the engine, the workers or the ports would keep its default without a word."""
+    files = [path for path in Path(settings.__file__).parent.glob("*.py") if path.name != "start_options.py"]
+    used = {name for path in files for name in re.findall(r"options\.(\w+)", path.read_text())}
+    assert {field.name for field in fields(StartOptions)} <= used
