@@ -48,7 +48,7 @@ def gate_of(
     data: Path,
     now_ms: Callable[[], int],
 ) -> Gate | None:
-    """Who may come in; None for everybody. Raises RewakeError RW1022 where nobody could, or anybody."""
+    """The gate of the ports; None lets everybody in. Raises RewakeError RW1022 if no token exists."""
     from rewake.access.gate import Gate
     from rewake.access.token_file import FILE_NAME, TokenFile
     from rewake.access.tokens import tokens_in

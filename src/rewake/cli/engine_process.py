@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 GITIGNORE: Final = "*\n"
 
 SWITCH_INTERVAL_S: Final = 0.0005
-"""How long a query's thread may keep the interpreter from the event loop; of Python's own 5 ms callers feel much."""
+"""How long the thread of a query may hold the interpreter before the event loop runs. Python's 5 ms delay callers."""
 
 MISSING_KEY_HINT: Final = (
     "Model calls will fail until it is set. Without a provider, run the scripted one in another terminal: "
@@ -78,7 +78,7 @@ def run_engine(options: StartOptions) -> None:
 
 
 def _log_settings(options: StartOptions) -> None:
-    """Log, before anything else, settings that the working directory may have made unnoticed."""
+    """Log first the settings that the working directory may have made without anybody noticing."""
     from rewake.http_server.origins import is_loopback_address
 
     if options.settings_file is not None:

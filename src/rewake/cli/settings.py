@@ -19,11 +19,11 @@ from rewake.errors import ErrorCode, RewakeError
 
 FILE_NAME: Final = "rewake.toml"
 COUNT_MAX: Final = 1_000_000_000
-"""The largest number that an option takes: of MiB, too, it is a number of bytes that fits everywhere."""
+"""The largest number that an option takes. Even as MiB it gives a number of bytes that fits everywhere."""
 
 CONFIG_OPTION: Final = "config"
 FILE_READ: Final = "rewake.settings_file"
-"""Where click's context has the path of the file that was read."""
+"""The key of click's context for the path of the settings file."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -131,7 +131,7 @@ def _load(context: click.Context, _: click.Parameter, path: Path | None) -> None
 
 
 SETTINGS_ELSEWHERE: Final = frozenset({"workers", "reload", "in-process"})
-"""Settings of `run` alone: one file serves both commands, so `server` passes over them."""
+"""Settings of `run` alone: one file serves both commands, so `server` ignores them."""
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rewake.protocol.messages import SignalResult
 
 
 class UiEngine(Operations, Calling, Protocol):
-    """An engine of this process, or one elsewhere (engine_elsewhere.py). The pages read past it (reading.py)."""
+    """An engine of this process, or one elsewhere (engine_elsewhere.py). Reads go past it: runs/reading.py."""
 
     async def complete_awakeable(self, invocation_id: bytes, signal: int, result: SignalResult) -> Reply: ...
 

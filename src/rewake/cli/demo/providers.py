@@ -35,7 +35,7 @@ class DecisionCount:
 
 
 class Provider(Protocol):
-    """What the story needs of either."""
+    """A provider of the demo, scripted or real."""
 
     description: str
     timeout_s: float

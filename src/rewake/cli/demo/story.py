@@ -222,7 +222,7 @@ class _Story:
         return self._decision
 
     def _tell_steps(self, invocation_id: str) -> None:
-        """Tell of every step the journal has finished since the last look."""
+        """Print every step that the journal has finished since the last look."""
         for completion_id, name, value in _finished_steps(self._engine.journal(invocation_id)):
             if completion_id in self._told:
                 continue

@@ -50,9 +50,9 @@ class OpenAITurns:
 
 
 class _Steered:
-    """One turn's messages that came later: models read them from the place on where they came.
+    """Messages that came during a turn. Models read them at the place where they came, and from then on.
 
-    config: the user's, whose own filter of models' input comes after this one.
+    config: the user's; its own filter of models' input runs after this one.
     """
 
     def __init__(self, session: RestateSession, given: RunConfig | dict[str, Any] | None) -> None:

@@ -75,21 +75,21 @@ class _Steered(AbstractCapability[Any]):
     async def before_model_request(
         self, ctx: RunContext[Any], request_context: ModelRequestContext
     ) -> ModelRequestContext:
-        """Not before the first request: what was there then is part of the turn's message."""
+        """Add messages that came since, but none before the first request: those are part of the turn's message."""
         for text in await later_messages() if ctx.run_step > 1 else []:
             ctx.enqueue(text)
         return request_context
 
 
 async def _forget_open_calls(log: SessionLog) -> None:
-    """Take back the answer that a turn ended with which was stopped while it waited for people."""
+    """Take back the last answer of a turn that was stopped while it waited for people."""
     found = ModelMessagesTypeAdapter.validate_python((await log.items())[-1:])
     if len(_without_open_calls(found)) < len(found):
         await log.pop()
 
 
 def _without_open_calls(messages: list[ModelMessage]) -> list[ModelMessage]:
-    """Messages up to an answer whose calls have no results: nothing may follow such a one."""
+    """The messages without a last answer whose calls have no results: nothing may follow such an answer."""
     last = messages[-1] if messages else None
     is_open = isinstance(last, ModelResponse) and any(isinstance(part, ToolCallPart) for part in last.parts)
     return messages[:-1] if is_open else messages

@@ -125,7 +125,7 @@ class Transcript:
                     part["approval"]["reason"] = reason
 
     def conclude(self, answer: str) -> None:
-        """The turn's answer is part of it, unless an agent has said just that."""
+        """Add the turn's answer, unless an agent has said exactly that."""
         texts = [part["text"] for step in self.steps for part in step["parts"] if part["type"] == "text"]
         if answer and texts[-1:] != [answer]:
             self.steps.append({"agent": None, "parts": [{"type": "text", "text": answer}], "is_done": True})

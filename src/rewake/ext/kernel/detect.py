@@ -68,7 +68,7 @@ def _reached(function: Any, names: set[str]) -> Iterator[Any]:
 
 
 def _is_marked(each: Any) -> bool:
-    """What makes entries under a name that is not looked for: `ask`, a durable runner."""
+    """Whether an object makes entries although its name is not searched for, as `ask` and durable runners do."""
     return (inspect.isfunction(each) or inspect.isclass(each)) and hasattr(each, "rewake_uses_context")
 
 

@@ -44,7 +44,7 @@ def fate(error: BaseException) -> TerminalError | Transient:
 
 
 def _fate_of_all(group: ExceptionGroup[Exception]) -> TerminalError | Transient:
-    """Of models that were asked one after the other, or of tasks: final if nothing in it may pass."""
+    """The fate of a group of errors, of models asked in turn or of tasks: final unless one of them may pass."""
     fates = [fate(each) for each in group.exceptions]
     passing = [each for each in fates if isinstance(each, Transient)]
     if not passing:

@@ -1,7 +1,8 @@
-"""The SDK's own context, wherever the user's code keeps it: in the body of a step it makes no entries.
+"""Guards the SDK's own context, so that it makes no entries in the body of a step.
 
-Code holds it in a closure, in the object a framework hands to its tools, or among `deps`. In a body each use that would
-make an entry raises NeedsBranch, so that the tool runs again as a branch; elsewhere it is the context as it is.
+The user's code may keep the context in a closure, in the object that a framework gives to tools, or in `deps`. In a
+body, each use that would make an entry raises NeedsBranch, so that the tool runs again as a branch. Elsewhere nothing
+changes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from restate import Context
 from rewake.ext.kernel.steps import NeedsBranch, body_here
 
 FREE: Final = frozenset({"request", "key"})
-"""What makes no entry and draws nothing."""
+"""Names that make no entry and draw nothing."""
 
 _ENTRIES: Final = {
     name for kind in (restate.ObjectContext, restate.WorkflowContext) for name in dir(kind) if not name.startswith("_")
@@ -25,12 +26,12 @@ _ENTRIES: Final = {
 
 
 def guard(ctx: Context) -> None:
-    """Check each use of a context from now on. Its class becomes one below its own."""
+    """Check each use of a context from now on. The object gets a subclass of its class."""
     ctx.__class__ = _guarded(type(ctx))
 
 
 def needs_branch(what: str) -> NeedsBranch:
-    """What is raised in the body of a step. what: how the body uses the context."""
+    """The error to raise in the body of a step. what: how the body uses the context."""
     step = body_here.get()
     return NeedsBranch(f"The body of step {step.name if step else '?'!r} uses the context ({what}).")
 

@@ -57,7 +57,7 @@ class Round:
         return self.admitter is None
 
     def choose(self) -> list[str]:
-        """The calls to let in now: those that wait and that somebody waits for."""
+        """The calls to let in now. They wait, and the framework awaits them."""
         return [key for key in self.expected if key in self.waiting and key in self.watched]
 
     def running(self) -> list[str]:
@@ -65,7 +65,7 @@ class Round:
         return sorted(key for key in self.watched if key in self.tasks and not self.tasks[key].done())
 
     def is_accounted(self) -> bool:
-        """Nobody else will come: all have, or were given up."""
+        """Whether all expected calls have come or were given up."""
         here = {*self.waiting, *self.admitted, *(self.parts.get(key, key) for key in self.waiting)}
         return here.issuperset(self.expected)
 

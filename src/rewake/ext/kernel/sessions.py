@@ -39,7 +39,7 @@ class SessionLog:
 
     @property
     def last_agent(self) -> str | None:
-        """The agent that spoke last in the runs before; after the first read."""
+        """The agent that spoke last in earlier runs; known after the first read."""
         return (self._meta or {}).get("agent")
 
     async def items(self) -> list[Any]:
@@ -105,7 +105,7 @@ class SessionLog:
             self._stored += self._last
 
     def _write_on(self, items: list[Any]) -> None:
-        """Into the last chunk if there is room, else into a new one."""
+        """Write into the last chunk if there is room, else into a new one."""
         assert self._meta is not None
         grown = [*self._last, *items]
         if self._meta["next"] > self._meta["first"] and len(json.dumps(grown)) <= CHUNK_BYTES_MAX:
@@ -127,7 +127,7 @@ class SessionLog:
         _ctx().set(META, self._meta)
 
     async def _replace(self, items: list[Any]) -> None:
-        """One chunk in place of all."""
+        """Store one chunk in place of all."""
         ctx: Any = await _object_context()
         assert self._meta is not None
         for number in range(self._meta["first"], self._meta["next"]):

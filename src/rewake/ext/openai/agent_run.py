@@ -65,7 +65,7 @@ class AgentRun:
         return await self.run.record(self.named(what), body, or_branch=or_branch)
 
     async def ask(self, body: Callable[[], Awaitable[Envelope]]) -> Envelope:
-        """A call of the model. Beside guardrails its answer is held until they end, for one order of entries."""
+        """A call of the model. Guardrails beside it end before its answer is given, so that entries keep one order."""
 
         async def step() -> Envelope:
             return await self.run.record(self.named(MODEL_CALL), body, options=self.options)
@@ -87,7 +87,7 @@ class AgentRun:
         return await self.run.piece(key, body, part_of=part_of)
 
     def expect_together(self, keys: Sequence[str]) -> None:
-        """These calls will be started together, if they are."""
+        """If the framework starts these calls, it starts them together."""
         if keys:
             self.to_come.append(list(keys))
 

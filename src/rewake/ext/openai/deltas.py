@@ -57,7 +57,7 @@ class Deltas:
 
 
 async def spoken(events: AsyncIterator[Any], deltas: Deltas) -> ModelResponse:
-    """An answer that is read piece by piece, as the framework has one that comes whole."""
+    """The whole answer of a model that is read piece by piece, in the framework's form."""
     response: Response | None = None
     items = []
     async for event in events:

@@ -33,7 +33,7 @@ def raise_terminal_errors(context: RunContextWrapper[Any], error: Exception) -> 
 def lasting(error: Exception) -> Exception:
     """The error to end a run with: terminal if the framework raised it by its own judgement.
 
-    One that the framework made of an error of the user's code stays as it is: that one may pass at the next attempt.
+    An error that comes from the user's code stays as it is, because the next attempt may succeed.
     """
     if not isinstance(error, AgentsException) or isinstance(error, TerminalError) or _has_other_cause(error):
         return error

@@ -225,7 +225,7 @@ async def _called(answer: Any) -> Any:
 
 
 def _count(usage: dict[str, int]) -> None:
-    """Tokens of a call inside the body of another step, such as a guardrail's, are of that step."""
+    """Count tokens for the step whose body asks the model, for example a guardrail."""
     if (body := body_here.get()) is not None:
         for name, count in usage.items():
             body.usage[name] = body.usage.get(name, 0) + count

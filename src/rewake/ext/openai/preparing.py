@@ -85,13 +85,13 @@ def prepared(found: AgentRun, input: Any, kwargs: dict[str, Any]) -> dict[str, A
 
 
 def resumed(found: AgentRun, state: RunState[Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments to go on from a state with."""
+    """The arguments for continuing from a state."""
     found.expect_together(_pending(state))
     return for_resuming(given)
 
 
 def for_resuming(given: dict[str, Any]) -> dict[str, Any]:
-    """Those of a run's arguments that one may have which goes on from a state."""
+    """The arguments of a run that are also allowed if a run continues from a state."""
     return {name: each for name, each in given.items() if name not in _OF_A_NEW_RUN}
 
 
@@ -102,7 +102,7 @@ def _config(given: RunConfig | dict[str, Any] | None) -> RunConfig:
 
 
 def _expect_guardrails(found: AgentRun, guardrails: list[Any]) -> None:
-    """Blocking ones come together before the model is asked, the others beside its first call."""
+    """Expect blocking guardrails before the model is asked, and the others beside its first call."""
     keys = [(f"guardrail {each.get_name()}", each.run_in_parallel) for each in guardrails]
     found.expect_together([key for key, is_beside in keys if not is_beside])
     beside = [key for key, is_beside in keys if is_beside]

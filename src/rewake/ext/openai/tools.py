@@ -124,7 +124,7 @@ class _Call:
 
 
 async def _outlasting(tool: FunctionTool, work: Any) -> Any:
-    """Waits for a piece through the framework's timer around it, which is in no journal; the one in the step is."""
+    """Wait for a piece even when the framework's own timer ends: only the timer in the step is journaled."""
     if tool.timeout_seconds is None:
         return await work
     until = time.monotonic() + tool.timeout_seconds * 0.9

@@ -47,12 +47,12 @@ _models_here: ContextVar[dict[str, Model] | None] = ContextVar("rewake_pydantic_
 
 
 class RewakeDurability(BaseDurabilityCapability[AgentDepsT]):
-    """`Agent(..., name="desk", capabilities=[RewakeDurability()])`: durable in a handler, as ever outside of one.
+    """`Agent(..., name="desk", capabilities=[RewakeDurability()])`: durable in a handler, unchanged outside of one.
 
     models: further models by id, for `agent.run(model=id)`. Strings need not be registered, nor model objects.
     event_stream_handler: hears model events while the model answers, and each event of a tool in a step of its own.
-    name: begins the names of the agent's steps; default: the agent's name.   run_options: how steps are retried by the
-    engine; without `max_attempts` for ever.   retry: how they are tried again in place before.
+    name: begins the names of the agent's steps; default: the agent's name.   run_options: how the engine retries steps;
+    without `max_attempts`, for ever.   retry: retries in place, before the engine's.
     """
 
     engine_spec: ClassVar[DurabilityEngineSpec] = DurabilityEngineSpec(
@@ -133,7 +133,7 @@ class RewakeDurability(BaseDurabilityCapability[AgentDepsT]):
         return result
 
     async def on_run_error(self, ctx: RunContext[AgentDepsT], *, error: BaseException) -> AgentRunResult[Any]:
-        """Raise what ends the invocation as such: a cancellation, and errors that each attempt would repeat."""
+        """Raise errors that end the invocation: a cancellation, and errors that each attempt would repeat."""
         run = _run_here()
         if run is not None and run.turns.cancelled is not None:
             raise run.turns.cancelled
@@ -144,7 +144,7 @@ class RewakeDurability(BaseDurabilityCapability[AgentDepsT]):
     # Tools given per run
 
     def get_wrapper_toolset(self, toolset: AbstractToolset[AgentDepsT]) -> AbstractToolset[AgentDepsT] | None:
-        """Also toolsets given for one run, which nobody could register: steps run in this process, which has them."""
+        """Wrap toolsets given for one run, too. They need no registration, because steps run in this process."""
         if not self.in_durable_context:
             return super().get_wrapper_toolset(toolset)
         return toolset.visit_and_replace(ToolsetsOfARun(self._toolsets_by_id, self._wrap_leaf_toolset).durable)
@@ -152,7 +152,7 @@ class RewakeDurability(BaseDurabilityCapability[AgentDepsT]):
     # Models given per run
 
     def _find_model_id(self, model: Model) -> str | None:
-        """Also for an object that was not registered: steps run in this process, where it can be found again."""
+        """Works for an unregistered object, too, because steps run in this process, which finds it again."""
         try:
             return super()._find_model_id(model)
         except UserError:

@@ -75,7 +75,7 @@ def _called(params: ToolsetCallToolParams | DynamicToolsetCallToolParams, *, ser
 
 
 def _asked(params: Any) -> str | None:
-    """Of instructions and tools, which tell one version of an agent from another."""
+    """The fingerprint of instructions and tools, by which two versions of an agent differ."""
     if not isinstance(params, ModelRequestParams):
         return None
     asked = params.model_request_parameters

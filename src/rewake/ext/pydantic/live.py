@@ -130,7 +130,7 @@ class LiveStream(CompletedStreamedResponse):
         self._coming: asyncio.Future[ModelResponseStreamEvent] | None = None
 
     async def open(self, ask: Any) -> None:
-        """Start the step, until its first event or its end. Raises what it raises before."""
+        """Start the step, and wait for its first event or its end. Raises its error if no event comes before."""
         token = _live_here.set(self._events)
         self._step = asyncio.ensure_future(ask)
         _live_here.reset(token)
@@ -138,7 +138,7 @@ class LiveStream(CompletedStreamedResponse):
             await self._step
 
     async def ended(self) -> None:
-        """Until the step is stored, whether or not its events were read: a replay has it whole."""
+        """Wait until the step is stored, even if its events were not read: a replay has the whole answer."""
         if self._coming is not None:
             self._coming.cancel()
         if self._step is not None and not self._finished:
@@ -150,7 +150,7 @@ class LiveStream(CompletedStreamedResponse):
         return self._event_iterator
 
     def get(self) -> ModelResponse:
-        """What is stored, or what has come so far."""
+        """The stored answer, or the parts so far."""
         if not self._finished:
             self.response.parts = self._parts_manager.get_parts()
         return super().get()

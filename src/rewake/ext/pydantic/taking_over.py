@@ -1,9 +1,9 @@
 """Model calls that fail and that something else of the agent takes over: `ModelFallback`, or a hook for such errors.
 
-A step that fails ends the run, or is tried again for as long as it takes; then nothing else ever gets its turn. So
-where somebody waits for the failure it is the outcome of the step: stored, and raised again at replay as what it was.
-With `ModelFallback` that is any failure while another model is left, at once and without a retry; the last model is
-retried like any other. Hooks (`on_model_request_error`) hear of what is final.
+A failed step normally ends the run or is retried, so nothing else gets its turn. If other code waits for the failure,
+the failure is the outcome of the step: it is stored, and a replay raises the same error. With `ModelFallback` this
+holds for every failure while another model is left, without a retry; the last model is retried like any other. Hooks
+(`on_model_request_error`) get final failures only.
 
 Stored as the value of a model's envelope: `{"$failed": {"error": "ModelOverloadedError", "text": "status_code: ...",
 "http": true, "args": [...], "state": {...}}}`: a class of `pydantic_ai.exceptions`, and what it is made from.

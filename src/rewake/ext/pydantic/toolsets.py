@@ -29,13 +29,13 @@ def name_by_place(number: int, leaf: AbstractToolset[Any]) -> None:
 
 
 def is_mcp(leaf: AbstractToolset[Any]) -> TypeGuard[MCPToolset[Any]]:
-    """Whether it is an MCPToolset. Then its module is loaded; to import it takes longer than all else here."""
+    """Whether it is an MCPToolset. If so, its module is loaded already; to import it here would be slow."""
     module = sys.modules.get("pydantic_ai.mcp")
     return module is not None and isinstance(leaf, module.MCPToolset)
 
 
 class ToolsetsOfARun:
-    """The durable forms of a run's toolsets. registered: of the agent's own, by id.   wrap: how others become so."""
+    """The durable forms of a run's toolsets. registered: the agent's own, by id.   wrap: makes others durable."""
 
     def __init__(self, registered: Mapping[str, WrapperToolset[Any]], wrap: Wrap) -> None:
         self._registered, self._wrap = registered, wrap

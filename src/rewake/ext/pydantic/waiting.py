@@ -28,7 +28,7 @@ class AwakeableWaiter(ExternalEventWaiter):
         ask: Callable[[str], Awaitable[Any]],
         timeout: timedelta | None,  # noqa: ASYNC109 - the framework's name
     ) -> Any:
-        """What `ask` answers at once, else what the awakeable is resolved with.
+        """The answer that `ask` has at once, else the value that resolves the awakeable.
 
         Raises ExternalEventError when the time is up or the awakeable is rejected, TerminalError 409 when the
         invocation is cancelled.

@@ -1,4 +1,4 @@
-"""The SDK's seam for journal values: what a handler hands out is sealed, what it gets is opened.
+"""The SDK's seam for journal values: it seals the values that a handler hands out, and opens those that it gets.
 
 A run on an object or workflow key seals with the key of that subject; a run of a plain service with the key of its
 input, so that a session's words stay the session's wherever it sends them.
@@ -24,7 +24,7 @@ FORGOTTEN_CODE = 410
 class Undecodable(BaseException):
     """A value cannot be opened with the keys that are here: the attempt fails, and is retried.
 
-    No Exception, as a missing key is a mistake of a setting, and neither code nor the SDK may make a result of it.
+    Not an Exception: a missing key is a wrong setting, and neither the user's code nor the SDK may make a result of it.
     """
 
 
@@ -55,7 +55,7 @@ class _Sealing(JournalValueCodec):
         self._inherited: WeakKeyDictionary[object, bytes] = WeakKeyDictionary()
 
     def encode(self, buf: bytes) -> bytes:
-        """Seal it for the run that says it; outside of a run, as in a client, with the keyring's key."""
+        """Seal it for the current run; outside of a run, as in a client, with the keyring's key."""
         context = _context()
         like = b"" if context is None else self._inherited.get(context, b"")
         try:
@@ -64,7 +64,7 @@ class _Sealing(JournalValueCodec):
             raise TerminalError(str(error), FORGOTTEN_CODE) from None
 
     async def decode(self, buf: bytes) -> bytes:
-        """Open it. Raises Undecodable, and TerminalError 410 for what was forgotten."""
+        """Open it. Raises Undecodable, and TerminalError 410 if its subject was forgotten."""
         content = bytes(buf)
         if not is_sealed(content):
             if content and not self._accepts_plain:
@@ -82,7 +82,7 @@ class _Sealing(JournalValueCodec):
 
 
 def _context() -> Context | None:
-    """That of the run at work; None outside of one."""
+    """The context of the current run; None outside of a run."""
     try:
         return current_context()
     except LookupError:

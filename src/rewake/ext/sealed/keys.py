@@ -26,7 +26,7 @@ _OTHERS_WRITE: Final = 0o022
 
 
 class KeysInvalid(ValueError):
-    """The source cannot be read, or what it has is no keys. Says what to do; never repeats a key."""
+    """The source cannot be read, or contains no valid keys. The text says what to do, and never repeats a key."""
 
 
 class Keyring:
@@ -93,7 +93,7 @@ def _read(path: Path) -> str:
 
 
 def _said_by(command: str) -> str:
-    """What a program prints. Its errors go where ours do."""
+    """The output of a program. Its errors go to stderr, as ours do."""
     try:
         told = subprocess.run(shlex.split(command), stdout=subprocess.PIPE, timeout=COMMAND_S, check=True)
         return told.stdout.decode()

@@ -1,8 +1,8 @@
 """Subjects: a key for each session, customer or object key, so that deleting it forgets all that was sealed with it.
 
-One small file a subject in a folder, sealed with the keyring. Keep the folder out of the backups of the data, or back
-it up for as short as you may remember people. Several processes of one machine share it; a cluster needs a shared disk.
-A subject that comes back later gets a new key, which does not open what was forgotten.
+One small file a subject in a folder, sealed with the keyring. Keep the folder out of the backups of the data, or keep
+its backups only as long as you may remember people. Several processes of one machine share it; a cluster needs a shared
+disk. A subject that comes back later gets a new key, which does not open what was forgotten.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class SubjectKeys:
         self._known: dict[bytes, tuple[bytes, AESGCM, float]] = {}
 
     def use(self, keyring: Keyring) -> None:
-        """What the files are sealed with; Values says it, before anything else."""
+        """Seal the files with this keyring. Values calls this before anything else."""
         self._ciphers = {key_id: cipher_of(key) for key_id, key in keyring.keys.items()}
         self._current = keyring.current
 
@@ -71,7 +71,7 @@ class SubjectKeys:
         return known[1]
 
     def forget(self, subject: str) -> bool:
-        """Delete the key; whether there was one. Nobody can open any more what it sealed."""
+        """Delete the key; returns whether there was one. Content sealed with it can never be opened again."""
         hashed = _hash_of(subject)
         self._known.pop(hashed, None)
         path = self._path(hashed)

@@ -20,7 +20,7 @@ class Values:
             subjects.use(keyring)
 
     def seal(self, content: bytes, subject: str | None = None, *, like: bytes = b"") -> bytes:
-        """Sealed content; what is sealed already, or empty, stays as it is.
+        """The sealed content. Sealed and empty content is returned unchanged.
 
         like: without a subject, the reference of the subject's key to seal with.   Raises Forgotten for such a key.
         """
@@ -35,7 +35,7 @@ class Values:
         return encrypted(cipher, content, reference=reference)
 
     def open(self, content: bytes) -> bytes:
-        """What is not sealed stays as it is. Raises CannotOpen."""
+        """The opened content. Content that is not sealed is returned unchanged. Raises CannotOpen."""
         if not is_sealed(content):
             return content
         key_id, reference, start = parts_of(content)
@@ -51,7 +51,7 @@ class Values:
 
 
 class Sealer:
-    """For those who seal for others: an engine what comes in, commands and pages what they write."""
+    """Seals for others: an engine seals incoming content, commands and pages seal what they write."""
 
     def __init__(self, values: Values, subject_of: SubjectOf = subject_of_key) -> None:
         self._values = values
