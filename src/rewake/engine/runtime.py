@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import apsw
 import structlog
 
 from rewake.agents.kept import ANSWER
@@ -51,7 +50,7 @@ from rewake.engine.registration import with_token
 from rewake.engine.waiters import Waiters
 from rewake.errors import ErrorCode, RewakeError
 from rewake.sql.threads import QueryThreads
-from rewake.store.connection import as_rewake_error
+from rewake.store.connection import DatabaseError, as_rewake_error
 from rewake.store.store import Store
 from rewake.streams.hub import Streams
 from rewake.streams.offers import Offers
@@ -442,7 +441,7 @@ class Runtime:
             try:
                 self._store.resume()
                 state = self._stored_state()
-            except apsw.Error as error:
+            except DatabaseError as error:
                 problem = as_rewake_error(error, self.path)
             else:
                 state.last_epoch = self._loop.state.last_epoch  # earlier attempts must stay recognizable as stale

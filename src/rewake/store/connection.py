@@ -19,6 +19,9 @@ from rewake.store.private import OTHER_DIRECTORY
 from rewake.store.schema import MIGRATIONS, VERSION
 from rewake.store.wal import advance_mark, renew_mark
 
+DatabaseError: Final = apsw.Error
+"""Any error of the database, for callers that do not know which one it is."""
+
 DATABASE_FILE: Final = "rewake.db"
 
 SQLITE_VERSION_MIN: Final = (3, 51, 3)
