@@ -39,7 +39,7 @@ TRIES_MAX: Final = 3
 DROPPED: Final = "The attempt was dropped by the test."
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class AppCall(msgspec.Struct, frozen=True, kw_only=True):
     """The call to play. app: an app object, or a service.   key: None for a service.
 
     answer: resolves every awakeable.
@@ -58,7 +58,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def drop_everywhere(
-    call: Call,
+    call: AppCall,
     *,
     limit: int | None = None,
     timeout_s: float = TIMEOUT_S,
@@ -82,7 +82,7 @@ def drop_everywhere(
     return report
 
 
-def replay_always(call: Call, timeout_s: float = TIMEOUT_S) -> Any:
+def replay_always(call: AppCall, timeout_s: float = TIMEOUT_S) -> Any:
     """The result of a call whose handlers suspend at every await, so that each await is replayed.
 
     Raises AssertionError if a replay differs; InvocationFailed and TimeoutError like a call.
@@ -102,7 +102,7 @@ def replay_always(call: Call, timeout_s: float = TIMEOUT_S) -> Any:
     return answer.get("value")
 
 
-def _play(call: Call, kill: Kill | None, timeout_s: float, models: ModelServer | None) -> Life:
+def _play(call: AppCall, kill: Kill | None, timeout_s: float, models: ModelServer | None) -> Life:
     if models is not None:
         models.reset()
     life = Life()
@@ -126,7 +126,7 @@ class _Stage(VirtualEngine):
     def _deployment(self, app: Any) -> SkippedDeployment:
         return _DroppedDeployment(app, self._running, self.tap)
 
-    def answer(self, call: Call, *, is_first: bool) -> dict[str, Any]:
+    def answer(self, call: AppCall, *, is_first: bool) -> dict[str, Any]:
         """The fact of the call's end; an empty one if its code never matches the journal again."""
         try:
             value = self._run(self._answered(call))
@@ -138,7 +138,7 @@ class _Stage(VirtualEngine):
             return {"event": "timed_out"}
         return {"event": "gave_up"} if self.tap.is_hopeless.is_set() else {"event": "answer", "value": value}
 
-    async def _answered(self, call: Call) -> Any:
+    async def _answered(self, call: AppCall) -> Any:
         calling = asyncio.ensure_future(self._call(call.service, call.handler, call.body, call.key, None))
         hopeless = asyncio.ensure_future(self.tap.is_hopeless.wait())
         answering = asyncio.ensure_future(self._answer_forever(call.answer)) if call.answer is not None else hopeless

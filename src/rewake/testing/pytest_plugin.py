@@ -151,9 +151,9 @@ def always_replay() -> AlwaysReplay:
         app: Any, service: str, handler: str, body: Any = None, *, key: str | None = None, answer: Any = None
     ) -> Any:
         __tracebackhide__ = True
-        from rewake.testing.drops import Call, replay_always
+        from rewake.testing.drops import AppCall, replay_always
 
-        call = Call(app=app, service=service, handler=handler, body=body, key=key, answer=answer)
+        call = AppCall(app=app, service=service, handler=handler, body=body, key=key, answer=answer)
         with _quiet_log(SDK_LOGGER):
             return replay_always(call)
 
@@ -198,11 +198,11 @@ def _drop_everywhere(
     answer: Any,
     limit: int | None,
 ) -> Report:
-    from rewake.testing.drops import Call, drop_everywhere
+    from rewake.testing.drops import AppCall, drop_everywhere
 
     has_models = "model_server" in request.fixturenames
     models: ModelServer | None = request.getfixturevalue("model_server") if has_models else None
-    call = Call(app=app, service=service, handler=handler, body=body, key=key, answer=answer)
+    call = AppCall(app=app, service=service, handler=handler, body=body, key=key, answer=answer)
     return drop_everywhere(call, limit=limit, models=models)
 
 

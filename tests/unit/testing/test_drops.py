@@ -14,7 +14,7 @@ from tests.unit.testing.clerk import clerk, ledger
 
 from rewake.testing import drops
 from rewake.testing.crash.boundary import Kill
-from rewake.testing.drops import TRIES_MAX, Call, drop_everywhere, replay_always
+from rewake.testing.drops import TRIES_MAX, AppCall, drop_everywhere, replay_always
 from rewake.testing.harness import quiet_log
 
 SERVED = app([clerk, ledger])
@@ -27,7 +27,7 @@ def _quietly() -> Iterator[None]:
 
 
 def test_a_handler_survives_every_drop() -> None:
-    report = drop_everywhere(Call(app=SERVED, service="Clerk", handler="number"))
+    report = drop_everywhere(AppCall(app=SERVED, service="Clerk", handler="number"))
     assert (report.is_right, report.not_landed) == (True, [])
     assert [(play.what.removeprefix("dropped "), play.cut_off) for play in report.plays] == [
         ("before Clerk/number: run number", []),
@@ -50,26 +50,26 @@ def test_a_boundary_that_is_not_reached_is_tried_again_and_reported(monkeypatch:
     plays: list[Kill | None] = []
     real = drops._play
 
-    def play(call: Call, kill: Kill | None, *given: Any) -> Any:
+    def play(call: AppCall, kill: Kill | None, *given: Any) -> Any:
         plays.append(kill)
         return real(call, kill, *given)
 
     monkeypatch.setattr(drops, "_play", play)
-    report = drop_everywhere(Call(app=service, service="Once", handler="begin"), limit=1)
+    report = drop_everywhere(AppCall(app=service, service="Once", handler="begin"), limit=1)
     assert [play.what for play in report.not_landed] == ["dropped before Once/begin: run only the first time"]
     assert [kill is not None for kill in plays] == [False, False] + [True] * TRIES_MAX
 
 
 def test_awakeables_are_answered() -> None:
-    report = drop_everywhere(Call(app=SERVED, service="Clerk", handler="wait", answer="yes"), limit=2)
+    report = drop_everywhere(AppCall(app=SERVED, service="Clerk", handler="wait", answer="yes"), limit=2)
     assert (report.answer, report.is_right, len(report.plays)) == ({"value": "yes"}, True, 2)
 
 
 def test_a_handler_that_wanders_is_found() -> None:
-    report = drop_everywhere(Call(app=SERVED, service="Clerk", handler="wander"), limit=3)
+    report = drop_everywhere(AppCall(app=SERVED, service="Clerk", handler="wander"), limit=3)
     assert not report.is_right
     with pytest.raises(AssertionError) as raised:
-        replay_always(Call(app=SERVED, service="Clerk", handler="wander"))
+        replay_always(AppCall(app=SERVED, service="Clerk", handler="wander"))
     title, recorded, made, asked, line, *_ = str(raised.value).splitlines()
     assert title == "Clerk/wander takes another way at a replay."
     assert re.fullmatch(r"  the journal has +Run step \d+ as command 1", recorded)
@@ -80,4 +80,4 @@ def test_a_handler_that_wanders_is_found() -> None:
 
 
 def test_a_replay_at_every_await_gives_the_answer() -> None:
-    assert replay_always(Call(app=SERVED, service="Clerk", handler="file", body="claim")) == "claim 17 17"
+    assert replay_always(AppCall(app=SERVED, service="Clerk", handler="file", body="claim")) == "claim 17 17"
