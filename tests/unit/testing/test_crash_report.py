@@ -69,6 +69,7 @@ def test_another_answer_and_none() -> None:
     assert played({"event": "answer", "value": 8}).problem == "another answer"
     assert played({"event": "answer", "failed": {"code": 500, "message": "x"}}).problem == "another answer"
     assert played().problem == "no answer"
+    assert Play("worker killed", is_timed_out=True).problem == "no answer in time"
 
 
 def test_a_mismatch_is_one_line_that_names_the_place() -> None:

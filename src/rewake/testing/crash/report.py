@@ -56,7 +56,9 @@ class Play(msgspec.Struct):
             return "model again", "a model was asked again, though no step was cut off"
         if self.is_swallowed:
             return "swallowed", "it was cancelled, and answered as if nothing had been"
-        if self.is_timed_out or self.answer is None:
+        if self.is_timed_out:
+            return "no answer", "no answer in time"
+        if self.answer is None:
             return "no answer", "no answer"
         return ("", "") if self.is_same else ("other answer", "another answer")
 
