@@ -194,6 +194,9 @@ def staged(path: Path, app: Any = APP) -> Iterator[Stage]:
 
 
 def chromium_path() -> str | None:
-    """Chromium of the system, or the one of REWAKE_CHROMIUM; None without one."""
-    named = os.environ.get("REWAKE_CHROMIUM")
-    return named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    """Chromium of the system, or the one of REWAKE_CHROMIUM; None without one.
+
+    The one without windows first: a page costs it half the processor time.
+    """
+    found = map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"))
+    return os.environ.get("REWAKE_CHROMIUM") or next(filter(None, found), None)
