@@ -2,8 +2,7 @@
 
     python tests/conformance/frozen_app.py    writes the database of this version, and what is in it
 
-Made once for each version, when it is released, and never again: a database of a user stays what it is. Until the
-first release the schema may change in place, and then this is run anew. Handlers may only be added.
+Made once for each version and never again: a database of a user stays what it is. Handlers may only be added.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The tables, as numbered migrations. Append a migration to change them; never edit one that was released.
 
-tests/conformance/frozen has a database of each version, which every later version must open. Version 1 is not released
-yet: after a change in place, make its database again with tests/conformance/frozen_app.py. The file's `user_version` is
-the number of applied migrations. All times are milliseconds since the epoch. Small columns come before large ones, so
+tests/conformance/frozen has a database of each version, which every later version must open; after a new migration,
+tests/conformance/frozen_app.py makes the one of the new version. The file's `user_version` is the number of applied
+migrations. All times are milliseconds since the epoch. Small columns come before large ones, so
 that reading small ones touches no overflow pages. An index costs about 1 us a write, so each has a comment with the
 scan that it saves.
 """
@@ -103,14 +103,7 @@ create index large_value_start on large_value (start);
 -- Who still needs a value; these replace counters that could drift. Rows without a large value pay nothing.
 create index large_value_base on large_value (base) where base is not null;
 
--- Fields with the lines of the app that made commands, each once (source_lines.py).
-create table source_line (
-    id integer primary key,
-    field blob not null
-) strict;
-
--- payload: without the value of `value_id`, which belongs in it at `value_at`, or without the field of `line_id` at its
--- end; a row has one of them at most.
+-- payload: without the value of `value_id`, which belongs in it at `value_at`.
 create table journal_entry (
     invocation_id blob not null,
     idx integer not null,
@@ -123,7 +116,6 @@ create table journal_entry (
     name text,
     value_id integer,
     value_at integer,
-    line_id integer,
     payload blob not null,
     primary key (invocation_id, idx)
 ) strict, without rowid;
@@ -133,13 +125,8 @@ create index journal_entry_value on journal_entry (value_id) where value_id is n
 create view journal as
 select
     invocation_id, idx, type, appended_at_ms, completion_id, signal, is_failure, child, name,
-    length(payload) + coalesce((select size from large_value where id = value_id), 0)
-        + coalesce((select length(field) from source_line where id = line_id), 0) as payload_bytes,
-    case
-        when value_id is not null then whole_payload(payload, value_at, value_id)
-        when line_id is null then payload
-        else cast(payload || (select field from source_line where id = line_id) as blob)
-    end as payload
+    length(payload) + coalesce((select size from large_value where id = value_id), 0) as payload_bytes,
+    case when value_id is null then payload else whole_payload(payload, value_at, value_id) end as payload
 from journal_entry;
 
 create table event (
@@ -240,7 +227,32 @@ create table service (
 ) strict, without rowid;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_INITIAL,)
+_SOURCE_LINES: Final = """
+-- Fields with the lines of the app that made commands, each once (source_lines.py).
+create table source_line (
+    id integer primary key,
+    field blob not null
+) strict;
+
+-- The payload is without the field of this line, which belongs at its end. A row has a line or a large value, not both.
+alter table journal_entry add column line_id integer;
+
+drop view journal;
+
+create view journal as
+select
+    invocation_id, idx, type, appended_at_ms, completion_id, signal, is_failure, child, name,
+    length(payload) + coalesce((select size from large_value where id = value_id), 0)
+        + coalesce((select length(field) from source_line where id = line_id), 0) as payload_bytes,
+    case
+        when value_id is not null then whole_payload(payload, value_at, value_id)
+        when line_id is null then payload
+        else cast(payload || (select field from source_line where id = line_id) as blob)
+    end as payload
+from journal_entry;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_INITIAL, _SOURCE_LINES)
 
 VERSION: Final = len(MIGRATIONS)
 """Version of the databases that this release writes."""
