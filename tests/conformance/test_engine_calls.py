@@ -21,7 +21,7 @@ from stage import (
 
 from rewake.core.effects import ReplyStatus
 from rewake.core.ids import invocation_id_from_str, invocation_id_to_str
-from rewake.core.model import Status
+from rewake.core.model import HandlerOptions, RetryPolicy, Status
 from rewake.deployments.in_process import InProcessDeployment
 from rewake.engine import InvocationFailed
 from rewake.engine.results import decode_result
@@ -31,6 +31,8 @@ ENGINES_OWN = pytest.mark.parametrize(
 )
 """For tests of what the engine does, not its transports: test_transports.py and both_*.py have the same messages over
 HTTP."""
+
+HOURLY = HandlerOptions(retry=RetryPolicy(initial_interval_ms=3_600_000, max_interval_ms=3_600_000))
 
 ROUTE_JOURNAL = [
     "INPUT",
@@ -304,7 +306,7 @@ def test_an_unknown_callee_is_called_once_it_is_there(stage: Stage) -> None:
         return f"hello {name}"
 
     async def main() -> None:
-        async with stage.engine() as engine:
+        async with stage.engine(defaults=HOURLY) as engine:
             body = {"service": "Newcomer", "handler": "hello", "body": '"Ada"'}
             invocation_id = await engine.send("Steps", "call_generic", body)
             await until(lambda: (found := row(engine, invocation_id)) and found.last_error)
@@ -314,6 +316,7 @@ def test_an_unknown_callee_is_called_once_it_is_there(stage: Stage) -> None:
             await engine.add_deployment(
                 InProcessDeployment(restate.app([newcomer])), uri="in-process:newcomer", kind="in_process"
             )
+            await engine.resume(invocation_id)
             assert await engine.result(invocation_id) == '"hello Ada"'
 
     run(main())
