@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint
 SOURCES := src tests bench
 ARGS :=
 IN_MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk '$$1 == "tmpfs" && $$4 > 8000000 { print "/dev/shm" }')
-PROCESSES := $(shell expr $$(getconf _NPROCESSORS_ONLN || echo 2) + 1)
+PROCESSES := $(shell expr $$(getconf _NPROCESSORS_ONLN || echo 2) + 2)
 
 .PHONY: help
 help: ## Show this list
@@ -22,10 +22,10 @@ demo: $(VENV)/.installed-demo ## A claim router is killed in the middle and fini
 	@KEEP="$(KEEP)" $(BIN)/rewake demo $(ARGS)
 
 .PHONY: test
-# Tests wait for other processes a third of their time, so one more runs than there are processors. Their engines commit
+# Tests wait for other processes much of their time, so two more run than there are processors. Their engines commit
 # to memory where it has room: a kill needs no disk, and each commit would wait for it.
 test: $(VENV)/.installed-dev ## All tests; ARGS="-k name" for some of them, PROCESSES=0 in one process
-	@$(BIN)/python -m compileall -q src  # or each of the processes that tests start compiles it
+	@$(BIN)/python -m compileall -q src tests  # or each of the processes that tests start compiles it
 	@$(if $(IN_MEMORY),TMPDIR=$(IN_MEMORY)) $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal $(ARGS)
 
 .PHONY: fuzz

@@ -397,6 +397,7 @@ class State:
             assert invocation.is_stored or invocation_id in self._dirty, invocation_id.hex()
             for listener in invocation.listeners or ():
                 assert invocation_id in self._callees[listener.caller_id], invocation_id.hex()
+        assert all(self._callees.values()), "callers that wait for nothing"
         for (service, key), instance in self.instances.items():
             holder = self.invocations.get(instance.holder) if instance.holder else None
             if holder is not None:

@@ -419,3 +419,20 @@ def test_a_cancellation_is_the_last_thing_until_a_command_follows() -> None:
     ]
     assert summarize(rows[:1]).cancelled_at == 0
     assert summarize(rows).cancelled_at is None
+
+
+def test_one_that_has_ended_leaves_the_listeners_that_were_read_from_the_store(play: Play) -> None:
+    ended, callee = play.call("greeter/greet"), play.call("greeter/greet")
+    play.suspend(callee, signals=(17,))
+    play.commit()
+    by_ended = Listener(ended, CompletionId(1), m.MessageType.CALL_COMPLETION)
+    play.store.listener_rows[callee] = [by_ended, waiter(b"a")]
+    item = play.state.invocation(callee)
+    assert item is not None
+    item.listeners = None
+    assert play.state.listeners_of(item) == [by_ended, waiter(b"a")]
+    play.state.abandon(play.state.invocations[ended])
+    assert item.listeners == [waiter(b"a")]
+    play.state.check()
+    assert play.state.take_listeners(item) == [waiter(b"a")]
+    play.state.check()
