@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint
 SOURCES := src tests bench
 ARGS :=
 IN_MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk '$$1 == "tmpfs" && $$4 > 8000000 { print "/dev/shm" }')
-PROCESSES := $(shell expr $$(getconf _NPROCESSORS_ONLN || echo 2) + 2)
+PROCESSES := $(shell expr $$(getconf _NPROCESSORS_ONLN || echo 2) + 1)
 
 .PHONY: help
 help: ## Show this list
@@ -22,7 +22,7 @@ demo: $(VENV)/.installed-demo ## A claim router is killed in the middle and fini
 	@KEEP="$(KEEP)" $(BIN)/rewake demo $(ARGS)
 
 .PHONY: test
-# Tests wait for other processes much of their time, so two more run than there are processors. Their engines commit
+# Tests wait for other processes a third of their time, so one more runs than there are processors. Their engines commit
 # to memory where it has room: a kill needs no disk, and each commit would wait for it.
 test: $(VENV)/.installed-dev ## All tests; ARGS="-k name" for some of them, PROCESSES=0 in one process
 	@$(BIN)/python -m compileall -q src tests  # or each of the processes that tests start compiles it
@@ -54,7 +54,7 @@ bank: $(VENV)/.installed-dev ## 10,000 cuts and kills at a fake bank: nothing bo
 
 .PHONY: check
 check: $(VENV)/.installed-dev ## Everything a change must pass: what CI runs
-	@$(MAKE) --no-print-directory --jobs 2 package types format-check lint imports docs coverage
+	@$(MAKE) --no-print-directory --jobs 2 package types format-check lint imports docs coverage collect
 	@$(MAKE) --no-print-directory test
 
 .PHONY: format-check
@@ -69,6 +69,12 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	@$(BIN)/pyrefly check --output-format min-text
+
+.PHONY: collect
+# pytest compiles tests in its own way. Once is enough for all processes of `make test`, wherever files may be written.
+collect: $(VENV)/.installed-dev ## Load every test without running it
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq >$(VENV)/collected \
+	    || { tail -n 100 $(VENV)/collected; exit 1; }
 
 .PHONY: coverage
 coverage: $(VENV)/.installed-dev ## How much of the core and the protocol their own unit tests run, branches included
