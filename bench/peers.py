@@ -246,6 +246,10 @@ class RewakeTypeScript(TypeScriptApp, RewakeEngine):
     name = "rewake-typescript"
 
 
+RUNS_MAX = "10000000"
+"""Queued runs: callers of the bench do not come back after a 429."""
+
+
 class Rewake(Peer):
     """`rewake run`, one process tree: the engine and its worker. environment: variables of the app.   options: more."""
 
@@ -254,7 +258,7 @@ class Rewake(Peer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.environment: dict[str, str] = {}
+        self.environment = {"REWAKE_WAITING_MAX": RUNS_MAX, "REWAKE_WAITING_PER_SERVICE_MAX": RUNS_MAX}
         self.options: list[str] = []
 
     def launch(self) -> None:

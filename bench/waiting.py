@@ -64,6 +64,8 @@ def measure(peer: Peer, count: int) -> Waiting:
     empty_bytes = stored_bytes(peer)
     started = time.perf_counter()
     sent, highest_mib = _pass(peer, "send_waiting", count)
+    if sent.errors:
+        raise PeerError(f"{peer.name} refused {sent.error_count} of {count}: {sent.errors[0]}")
     send_seconds = time.perf_counter() - started
     highest_mib = max(highest_mib, await_suspended(peer, count))
     suspended_seconds = time.perf_counter() - started
