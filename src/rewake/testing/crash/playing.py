@@ -112,11 +112,11 @@ class Life:
         return ready[-1] if ready else None
 
 
-def play(call: Call, timeout_s: float, terms: Disturbances | None = None) -> Life:
+def play(call: Call, timeout_s: float, disturbances: Disturbances | None = None) -> Life:
     """Run one life, and a second one if the engine was killed."""
-    terms = terms or Disturbances()
+    disturbances = disturbances or Disturbances()
     life = Life()
-    caller = Caller(life, terms.kill)
+    caller = Caller(life, disturbances.kill)
     with (
         tempfile.TemporaryDirectory(prefix="rewake-crash-") as folder,
         _models(call.rules, lambda rule: caller.heard(MODEL, "at", rule)) as (variables, count),
@@ -125,7 +125,7 @@ def play(call: Call, timeout_s: float, terms: Disturbances | None = None) -> Lif
         life.acts.on_call = partial(caller.heard, OTHER_SIDE)
         variables = variables | {other_side.VARIABLE: life.acts.url}
         spec: dict[str, Any] = {name: getattr(call, name) for name in ("app", "service", "handler", "key", "body")}
-        spec |= {"answer": call.answer, "data": folder, "folder": call.folder} | msgspec.to_builtins(terms)
+        spec |= {"answer": call.answer, "data": folder, "folder": call.folder} | msgspec.to_builtins(disturbances)
         _live(spec, call, variables, life, timeout_s)
         if life.returncode == -signal.SIGKILL and not life.is_timed_out:
             life.note(event="engine_exited", returncode=life.returncode)

@@ -6,7 +6,7 @@ Each module has the same four functions (see `Api`); app.py routes to them. Pure
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from secrets import token_hex
@@ -33,6 +33,14 @@ class Api(Protocol):
 
     def error(self, status: int, message: str) -> JsonObject:
         """An error body in the provider's shape."""
+
+
+def must_call(tools: Sequence[JsonObject], *, is_required: bool) -> tuple[str, JsonObject] | None:
+    """See ModelRequest.must_call. tools: the declared functions.   is_required: whether the model must call one."""
+    if not tools or not is_required:
+        return None
+    last = tools[-1]
+    return last["name"], last.get("parametersJsonSchema") or last.get("parameters") or {}
 
 
 class Ids:

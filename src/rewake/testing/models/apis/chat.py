@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from ..request import Message, ModelRequest, ToolCall
 from ..rules import Text, ToolCalls
-from . import Ids, JsonObject, arguments_of, pieces_of, text_of, tokens_of
+from . import Ids, JsonObject, arguments_of, must_call, pieces_of, text_of, tokens_of
 from .responses import error
 
 __all__ = ["error", "parse", "respond", "stream"]
@@ -27,25 +27,18 @@ def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
             system.append(text_of(item.get("content")))
         else:
             messages.append(_message(item, call_names))
-    tools = [tool["function"]["name"] for tool in body.get("tools") or [] if "function" in tool]
+    tools = [tool["function"] for tool in body.get("tools") or [] if "function" in tool]
     return ModelRequest(
         api="chat",
         model=model,
         system="\n".join(part for part in system if part),
         messages=tuple(messages),
-        tools=tuple(tools),
+        tools=tuple(tool["name"] for tool in tools),
         is_stream=is_stream,
         body=body,
         output_schema=((body.get("response_format") or {}).get("json_schema") or {}).get("schema"),
-        must_call=_must_call(body),
+        must_call=must_call(tools, is_required=body.get("tool_choice") == "required"),
     )
-
-
-def _must_call(body: JsonObject) -> tuple[str, JsonObject] | None:
-    tools = [tool["function"] for tool in body.get("tools") or [] if "function" in tool]
-    if not tools or body.get("tool_choice") != "required":
-        return None
-    return tools[-1]["name"], tools[-1].get("parameters") or {}
 
 
 def respond(request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> JsonObject:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..request import Message, ModelRequest, ToolCall
 from ..rules import Text, ToolCalls
-from . import Ids, JsonObject, pieces_of, tokens_of
+from . import Ids, JsonObject, must_call, pieces_of, tokens_of
 
 STATUS_NAMES = {
     400: "INVALID_ARGUMENT",
@@ -30,9 +30,8 @@ def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
     messages: list[Message] = []
     for content in body.get("contents") or []:
         messages.extend(_messages(content))
-    tools: list[str] = []
-    for tool in body.get("tools") or []:
-        tools.extend(declared["name"] for declared in tool.get("functionDeclarations") or [])
+    tools = [declared for tool in body.get("tools") or [] for declared in tool.get("functionDeclarations") or []]
+    calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
     instruction = body.get("systemInstruction") or body.get("system_instruction") or {}
     config = body.get("generationConfig") or {}
     return ModelRequest(
@@ -40,21 +39,12 @@ def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
         model=model,
         system=_text_of(instruction.get("parts") or []),
         messages=tuple(messages),
-        tools=tuple(tools),
+        tools=tuple(tool["name"] for tool in tools),
         is_stream=is_stream,
         body=body,
         output_schema=config.get("responseJsonSchema") or config.get("responseSchema"),
-        must_call=_must_call(body),
+        must_call=must_call(tools, is_required=calling.get("mode") == "ANY"),
     )
-
-
-def _must_call(body: JsonObject) -> tuple[str, JsonObject] | None:
-    declared = [each for tool in body.get("tools") or [] for each in tool.get("functionDeclarations") or []]
-    calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
-    if not declared or calling.get("mode") != "ANY":
-        return None
-    last = declared[-1]
-    return last["name"], last.get("parametersJsonSchema") or last.get("parameters") or {}
 
 
 def respond(request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> JsonObject:

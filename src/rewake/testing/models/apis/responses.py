@@ -13,7 +13,7 @@ from typing import Any
 
 from ..request import Message, ModelRequest, ToolCall
 from ..rules import Text, ToolCalls
-from . import Ids, JsonObject, arguments_of, pieces_of, text_of, tokens_of
+from . import Ids, JsonObject, arguments_of, must_call, pieces_of, text_of, tokens_of
 
 
 def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
@@ -28,24 +28,18 @@ def parse(body: JsonObject, model: str, is_stream: bool) -> ModelRequest:
             system.append(text_of(item.get("content")))
         elif (message := _message(item, call_names)) is not None:
             messages.append(message)
+    tools = [tool for tool in body.get("tools") or [] if "name" in tool]
     return ModelRequest(
         api="responses",
         model=model,
         system="\n".join(part for part in system if part),
         messages=tuple(messages),
-        tools=tuple(tool["name"] for tool in body.get("tools") or [] if "name" in tool),
+        tools=tuple(tool["name"] for tool in tools),
         is_stream=is_stream,
         body=body,
         output_schema=((body.get("text") or {}).get("format") or {}).get("schema"),
-        must_call=_must_call(body),
+        must_call=must_call(tools, is_required=body.get("tool_choice") == "required"),
     )
-
-
-def _must_call(body: JsonObject) -> tuple[str, JsonObject] | None:
-    tools = [tool for tool in body.get("tools") or [] if "name" in tool]
-    if not tools or body.get("tool_choice") != "required":
-        return None
-    return tools[-1]["name"], tools[-1].get("parameters") or {}
 
 
 def respond(request: ModelRequest, answer: Text | ToolCalls, ids: Ids) -> JsonObject:
