@@ -90,8 +90,8 @@ def load(ref: str) -> Loaded:
     try:
         with intercepted():
             module = _imported(location)
-            if not attribute and not _has_something(module, known):
-                _run_main_block(module)
+            if not attribute:
+                _run_main_block(module, known)
     except ServerStarted as started:
         module = _stopped_at_its_server(started, ref)
     contain()
@@ -100,8 +100,11 @@ def load(ref: str) -> Loaded:
     web = _web_of(module)
     if attribute:
         return Loaded(_app_of_attribute(module, attribute, ref), web)
-    imported = [sys.modules[name] for name in list(sys.modules) if name not in known]
-    return Loaded(_app_of_module(module, imported, ref), web)
+    return Loaded(_app_of_module(module, _imported_since(known), ref), web)
+
+
+def _imported_since(known: set[str]) -> list[ModuleType]:
+    return [sys.modules[name] for name in list(sys.modules) if name not in known]
 
 
 def _imported(location: str) -> ModuleType:
@@ -130,14 +133,16 @@ def _stopped_at_its_server(started: ServerStarted, ref: str) -> ModuleType:
 
 def _has_something(module: ModuleType, known: set[str]) -> bool:
     """Whether a module has an app or services. known: the modules that were there before its import."""
-    imported = [sys.modules[name] for name in list(sys.modules) if name not in known]
-    return any(_as_app(value) is not None for value in vars(module).values()) or bool(served_services(module, imported))
+    has_app = any(_as_app(value) is not None for value in vars(module).values())
+    return has_app or bool(served_services(module, _imported_since(known)))
 
 
-def _run_main_block(module: ModuleType) -> None:
-    """Run what the module does under `__main__`, if it makes an app there."""
+def _run_main_block(module: ModuleType, known: set[str]) -> None:
+    """Run what the module does under `__main__`, if it makes an app there and has nothing to serve without it."""
     path = Path(module.__file__ or "")
     if path.suffix != ".py" or _MAKES_APP not in (source := path.read_text(errors="replace")):
+        return
+    if _has_something(module, known):
         return
     guarded = [node for node in ast.parse(source).body if isinstance(node, ast.If)]
     body = [each for node in guarded if ast.unparse(node.test) == _IS_MAIN for each in node.body]

@@ -280,15 +280,14 @@ def die_with_parent() -> None:
 
 
 def _report_failure(sock: socket.socket, error: RewakeError, traceback_text: str) -> None:
-    told = {**error.to_json(), "traceback": traceback_text}
     with contextlib.suppress(OSError):
         sock.setblocking(True)
-        sock.sendall(mux.encode_frame(mux.FAILED, mux.LINK, json.dumps(told).encode()))
+    _report(sock, mux.FAILED, {**error.to_json(), "traceback": traceback_text})
 
 
-def _report_importing(sock: socket.socket, facts: dict[str, Any]) -> None:
+def _report(sock: socket.socket, kind: int, facts: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):
-        sock.sendall(mux.encode_frame(mux.IMPORTING, mux.LINK, json.dumps(facts).encode()))
+        sock.sendall(mux.encode_frame(kind, mux.LINK, json.dumps(facts).encode()))
 
 
 @contextlib.contextmanager
@@ -333,7 +332,7 @@ def main(argv: list[str] | None = None) -> int:
 
     sys.argv = [options.app]
     try:
-        with without("httpx._main"), reported(lambda facts: _report_importing(sock, facts)):
+        with without("httpx._main"), reported(lambda facts: _report(sock, mux.IMPORTING, facts)):
             loaded = load(options.app)
     except AppImportError as error:
         _report_failure(sock, error, error.traceback_text)
