@@ -12,6 +12,7 @@ import click
 
 from rewake.cli.admin_client import AdminClient, admin_options
 from rewake.cli.exits import Group
+from rewake.cli.invocations import waits_of
 from rewake.cli.state import check_json, confirm
 from rewake.cli.tables import print_json, print_table, shortened
 from rewake.cli.times import now_ms
@@ -56,8 +57,6 @@ def _waiting(admin: AdminClient) -> list[dict[str, Any]]:
     from rewake.runs.elsewhere.reading import ReadingElsewhere
     from rewake.runs.facts import STATUSES
     from rewake.runs.filters import RunFilter
-    from rewake.runs.steps import steps_of
-    from rewake.runs.waits import waiting_for
 
     reading = ReadingElsewhere(admin, now_ms(), is_rewake=False)
     found = []
@@ -65,7 +64,7 @@ def _waiting(admin: AdminClient) -> list[dict[str, Any]]:
         invocation = reading.invocation(invocation_id_from_str(run.id))
         if invocation is None:
             continue
-        for item in waiting_for(reading, invocation, steps_of(reading.entries(invocation.id))):
+        for item in waits_of(reading, invocation):
             if item.kind in ("awakeable", "answer"):
                 since = None if item.since_ms is None else f"{spoken_duration(max(now_ms() - item.since_ms, 0))} ago"
                 told = {"id": item.awakeable, "invocation_id": run.id, "target": run.target}

@@ -25,6 +25,7 @@ from rewake.operations import Operation
 if TYPE_CHECKING:
     from rewake.core.model import Invocation
     from rewake.runs.reading import Reading
+    from rewake.runs.waits import Wait
 
 STATUSES: Final = ("pending", "scheduled", "ready", "running", "backing-off", "suspended", "paused", "completed")
 FAILURE_CHARS_MAX: Final = 60
@@ -133,15 +134,12 @@ def show(invocation_id: str, admin: AdminClient, as_json: bool) -> None:
 def waits_in(admin: AdminClient, rows: list[dict[str, Any]]) -> dict[str, str]:
     """What the newest open ones without a failure wait for, by id."""
     from rewake.cli.waits_view import wait_text
-    from rewake.runs.steps import steps_of
-    from rewake.runs.waits import waiting_for
 
     found = {}
     for row in [row for row in rows if row["status"] != "completed" and not _about(row)][:WAITS_MAX]:
         with suppress(RewakeError):  # it has just been forgotten
             reading, invocation = reading_of(admin, row["id"])
-            waiting = waiting_for(reading, invocation, steps_of(reading.entries(invocation.id)))
-            found[row["id"]] = wait_text(waiting, reading.now_ms)
+            found[row["id"]] = wait_text(waits_of(reading, invocation), reading.now_ms)
     return found
 
 
@@ -149,13 +147,19 @@ def _waits(reading: Reading, invocation: Invocation) -> list[str]:
     """What an open run waits for, or an ended one has left to people, and the commands that answer it."""
     from rewake.cli.waits_view import left_lines, wait_lines
     from rewake.runs.agents import agent_trace
-    from rewake.runs.steps import steps_of
-    from rewake.runs.waits import questions_left, waiting_for
+    from rewake.runs.waits import questions_left
 
     if not invocation.is_open:
         return left_lines(questions_left(reading, invocation), reading.now_ms)
-    waiting = waiting_for(reading, invocation, steps_of(reading.entries(invocation.id)))
-    return wait_lines(waiting, agent_trace(reading, invocation).open_calls, reading.now_ms)
+    return wait_lines(waits_of(reading, invocation), agent_trace(reading, invocation).open_calls, reading.now_ms)
+
+
+def waits_of(reading: Reading, invocation: Invocation) -> list[Wait]:
+    """What an open run waits for."""
+    from rewake.runs.steps import steps_of
+    from rewake.runs.waits import waiting_for
+
+    return waiting_for(reading, invocation, steps_of(reading.entries(invocation.id)))
 
 
 def reading_of(admin: AdminClient, invocation_id: str) -> tuple[Reading, Invocation]:

@@ -80,7 +80,7 @@ class State:
             lambda: (set(), set(), set())
         )
         self._sealed: dict[int, Batch] = {}
-        self._callees: dict[InvocationId, set[InvocationId]] = {}  # by caller, of all listeners in memory
+        self._callees: dict[InvocationId, set[InvocationId]] = defaultdict(set)  # by caller, of all listeners in memory
         self.ready: deque[InvocationId] = deque()
         """Invocations to begin at the end of the command: their await is resolved, or they got their key."""
 
@@ -146,7 +146,7 @@ class State:
             self.hold(invocation)
             invocation.listeners = self.reader.listeners(invocation.id)
             for listener in invocation.listeners:
-                self._callees.setdefault(listener.caller_id, set()).add(invocation.id)
+                self._callees[listener.caller_id].add(invocation.id)
         return invocation.listeners
 
     def instance(self, service: str, key: str) -> KeyedInstance:
@@ -214,7 +214,7 @@ class State:
     def listen(self, callee: Invocation, listener: Listener) -> None:
         """Add one that waits for the result of an invocation."""
         self.listeners_of(callee).append(listener)
-        self._callees.setdefault(listener.caller_id, set()).add(callee.id)
+        self._callees[listener.caller_id].add(callee.id)
         self.hold(callee)
         self.batch.listeners.append((callee.id, listener))
 

@@ -2,9 +2,8 @@
 
 tests/conformance/frozen has a database of each version, which every later version must open; after a new migration,
 tests/conformance/frozen_app.py makes the one of the new version. The file's `user_version` is the number of applied
-migrations. All times are milliseconds since the epoch. Small columns come before large ones, so
-that reading small ones touches no overflow pages. An index costs about 1 us a write, so each has a comment with the
-scan that it saves.
+migrations. All times are milliseconds since the epoch. Small columns come before large ones, so that reading small ones
+touches no overflow pages. An index costs about 1 us a write, so each has a comment with the scan that it saves.
 """
 
 from __future__ import annotations
