@@ -275,7 +275,7 @@ class RewakeBefore(Rewake):
     def __init__(self, commit: str) -> None:
         super().__init__()
         self.home = exported(commit)
-        self.environment = {"PYTHONPATH": str(self.home / "src")}
+        self.environment["PYTHONPATH"] = str(self.home / "src")
 
     def launch(self) -> None:
         ports = ["--ingress-port", str(self.ingress_port), "--admin-port", str(self.admin_port)]
